@@ -1,0 +1,255 @@
+"""Small things that every other file may use: errors, files, seeds, progress, logging, notices."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import hashlib
+import importlib
+import json
+import logging
+import os
+import platform
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, NoReturn
+
+LOGGER = logging.getLogger("g2net")
+
+
+class UserError(Exception):
+    """A mistake that the user can mend.
+
+    The message is one sentence that names the file, key or id, what was expected, and what to do.
+    A command line prints it without a traceback and exits with code 2.
+    """
+
+
+def run_command(main: Callable[[], int | None]) -> NoReturn:
+    """Run a command line's `main`; a `UserError` becomes one line on stderr and exit code 2."""
+    try:
+        code = main()
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        code = 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        code = 130
+    except BrokenPipeError:  # `train.py --list | head`: the reader has gone, which is no error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    sys.exit(code or 0)
+
+
+def require(module: str, extra: str) -> ModuleType:
+    """Import an optional module, or say which extra of pyproject.toml brings it."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        # A module that is there but misses a part of its own is another fault: let it be seen.
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise
+        raise UserError(
+            f"the package {module.split('.')[0]!r} is needed here and not installed: "
+            f"install it with `pip install -e '.[{extra}]'`"
+        ) from error
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ' (did you mean X?)' for the known name closest to `name`, or an empty string."""
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success flush it to disk and rename it.
+
+    Whatever happens inside, `path` holds either its old content or the whole new one.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: numpy and matplotlib choose or append the format by it.
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a JSON file ({error}): restore or remove it") from error
+
+
+# --- randomness ------------------------------------------------------------------------------
+
+
+def counted_seed(*counters: int | str) -> int:
+    """Return a 63-bit seed that depends on every counter, e.g. (seed, fold, epoch, step, rank).
+
+    Randomness is counted, not carried: a run that was killed and resumed draws what the
+    unbroken run would have drawn, and a fold trained alone equals that fold of a full run.
+    """
+    digest = hashlib.blake2b(repr(counters).encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") >> 1
+
+
+def seed_everything(*counters: int | str) -> int:
+    """Seed Python, numpy and torch (all devices) from `counters`; return the seed."""
+    import numpy as np
+    import torch
+
+    seed = counted_seed(*counters)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002 - timm and others draw from the global generator
+    torch.manual_seed(seed)
+    return seed
+
+
+# --- the machine -----------------------------------------------------------------------------
+
+
+def num_cores() -> int:
+    """Return how many cores this process may use (a container often has fewer than the host)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a result."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"python": platform.python_version()}
+    for package in ("torch", "timm", "nnAudio", "numpy", "pandas", "scikit-learn", "scipy"):
+        with contextlib.suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def git_revision() -> str | None:
+    """Return the revision of the checkout, '+' appended where files are changed; None outside."""
+    here = Path(__file__).parent
+    try:
+        revision = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=here, capture_output=True, text=True, check=True
+        ).stdout.strip()
+        changed = subprocess.run(
+            ["git", "status", "--porcelain", "--untracked-files=no"],
+            cwd=here, capture_output=True, text=True, check=True,
+        ).stdout.strip()  # fmt: skip
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return None
+    return revision + ("+" if changed else "")
+
+
+# --- what a person sees ----------------------------------------------------------------------
+
+
+def person_watches() -> bool:
+    """Whether stderr is a terminal, so that bars are drawn for a person and not into a file."""
+    return sys.stderr.isatty()
+
+
+def progress(
+    iterable: Iterable[Any] | None = None, *, total: int | None = None, desc: str = "",
+    unit: str = "it", show: bool | None = None, leave: bool = False,
+) -> Any:  # fmt: skip
+    """Return a tqdm bar; shown when a person watches, unless `show` says otherwise."""
+    from tqdm import tqdm
+
+    show = person_watches() if show is None else show
+    return tqdm(
+        iterable, total=total, desc=desc, unit=unit, disable=not show, leave=leave,
+        dynamic_ncols=True, smoothing=0.1,
+    )  # fmt: skip
+
+
+def configure_logging(file: str | os.PathLike[str] | None = None) -> logging.Logger:
+    """Send the log to stdout and, where named, to `file` as well."""
+    LOGGER.setLevel(logging.INFO)
+    LOGGER.propagate = False
+    for handler in list(LOGGER.handlers):
+        handler.close()
+        LOGGER.removeHandler(handler)
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    if file is not None:
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        handlers.append(logging.FileHandler(file, encoding="utf-8"))
+    for handler in handlers:
+        handler.setFormatter(logging.Formatter("%(asctime)s  %(message)s", "%H:%M:%S"))
+        LOGGER.addHandler(handler)
+    return LOGGER
+
+
+def format_seconds(seconds: float) -> str:
+    """Return a duration as a person would say it: '42 s', '3 min 05 s', '2 h 10 min'."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def notify(title: str, body: str) -> None:
+    """Send a notice to the URLs in G2NET_NOTIFY (apprise syntax, separated by spaces).
+
+    Does nothing where the variable is unset. A notice that cannot be delivered is logged and
+    never stops a run.
+
+    Raises:
+        UserError: the variable is set and apprise is not installed.
+    """
+    urls = os.environ.get("G2NET_NOTIFY", "").split()
+    if not urls:
+        return
+    sender = require("apprise", "notify").Apprise()
+    if not all([sender.add(url) for url in urls]) or not sender.notify(body=body, title=title):
+        LOGGER.warning("the notice %r could not be delivered to every URL of G2NET_NOTIFY", title)
+
+
+# --- configurations as text ------------------------------------------------------------------
+
+
+def to_plain(value: Any) -> Any:
+    """Return `value` in JSON's own types: classes by name, mappings as dicts, tuples as lists."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if hasattr(value, "to_plain"):
+        return value.to_plain()
+    if isinstance(value, Mapping):
+        return {str(key): to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    if isinstance(value, type) or callable(value):
+        return value.__name__
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"{value!r} has no plain form")
