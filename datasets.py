@@ -1,0 +1,475 @@
+"""One sample from a file or the cache, and the order in which samples come; no signal processing.
+
+`load_index` reads what `prep_data.py` wrote, `G2NetDataset` reads strain, `CountedBatchSampler`
+decides which rows a step of an epoch sees on which process. Together:
+
+    index = load_index("input/train.csv")
+    data = G2NetDataset(index["path"], index["target"], ids=index["id"], cache=StrainCache(...))
+    order = CountedBatchSampler(len(data), 64, shuffle=True, seed=2021, fold=0)
+    loader = DataLoader(data, batch_sampler=order, collate_fn=collate)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+from strain_cache import SAMPLE_SHAPE, StrainCache, read_strain
+from utils import UserError, counted_seed, nearest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PLAIN_ID = re.compile(r"[0-9a-zA-Z_-]+")
+MIXUP_OPTIONS = ("random", "negative")
+Batch = dict[str, torch.Tensor]
+
+
+# --- tables of samples -----------------------------------------------------------------------
+
+
+def read_table(csv: str | os.PathLike[str], columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV of samples: ids stay text, targets become float64.
+
+    Raises:
+        UserError: the file is missing, empty or no CSV; a column is missing; an id is doubled or
+            not plain; a target is no number. Row numbers count the header as row 1.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(csv, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{csv} does not exist: make it with `python prep_data.py`") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{csv} cannot be read as a CSV ({error}): restore it") from error
+    for column in columns:
+        if column not in table.columns:
+            found = ", ".join(table.columns)
+            raise UserError(f"{csv} has no column {column!r}, only {found}: restore it")
+    if table.empty:
+        raise UserError(f"{csv} lists no samples: restore it")
+    plain = table["id"].str.fullmatch(PLAIN_ID.pattern)
+    if not plain.all():
+        row = int((~plain).to_numpy().argmax())
+        raise UserError(
+            f"{csv}, row {row + 2}: the id {table['id'][row]!r} is not plain: "
+            "only letters, digits, '_' and '-' are allowed"
+        )
+    doubled = table["id"].duplicated()
+    if doubled.any():
+        row = int(doubled.to_numpy().argmax())
+        raise UserError(f"{csv}, row {row + 2}: the id {table['id'][row]!r} is there twice")
+    if "target" in columns:
+        target = pd.to_numeric(table["target"], errors="coerce")
+        if not np.isfinite(target).all():
+            row = int((~np.isfinite(target)).to_numpy().argmax())
+            raise UserError(
+                f"{csv}, row {row + 2}: the target {table['target'][row]!r} is not a number"
+            )
+        table["target"] = target.astype(np.float64)
+    return table
+
+
+def load_index(
+    csv: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
+) -> pd.DataFrame:
+    """Return an index written by `prep_data.py`: columns id, target and path, one row a sample.
+
+    Args:
+        csv: `train.csv` or `test.csv`.
+        root: where relative paths begin; None takes the folder of the CSV. Where it is given, a
+            path that leaves it is refused, for an index that came from somewhere else.
+
+    Returns:
+        The table with `path` made absolute (symbolic links are left as they are). Files are not
+        looked for: that they are there was checked when the index was made.
+
+    Raises:
+        UserError: see `read_table`; a path is empty or leaves `root`.
+    """
+    table = read_table(csv, ("id", "target", "path"))
+    base = os.path.abspath(Path(csv).parent if root is None else root)
+    paths = [os.path.normpath(os.path.join(base, path)) for path in table["path"]]
+    inside = base.rstrip(os.sep) + os.sep
+    for row, path in enumerate(paths):
+        if not table["path"][row]:
+            raise UserError(f"{csv}, row {row + 2}: the path is empty: run prep_data.py again")
+        if root is not None and not path.startswith(inside):
+            raise UserError(f"{csv}, row {row + 2}: the path {path} lies outside {base}")
+    table["path"] = paths
+    return table
+
+
+# --- which rows a step sees ------------------------------------------------------------------
+
+
+class IndexBatch(list):
+    """The indices of one batch, and the counted seed of what is drawn for it.
+
+    Attributes:
+        seed: the same on all ranks of a step.
+        offset: how many rows of the step's global batch come before these; whatever is drawn
+            with `seed` is drawn for the whole global batch, so that the ranks together draw what
+            one process would have drawn.
+    """
+
+    def __init__(self, indices: Iterable[int], seed: int, offset: int = 0) -> None:
+        super().__init__(indices)
+        self.seed = seed
+        self.offset = offset
+
+    def __reduce__(self) -> tuple:
+        return IndexBatch, (list(self), self.seed, self.offset)
+
+
+class CountedBatchSampler(Sampler[IndexBatch]):
+    """Batches of indices in an order that depends on (seed, fold, epoch) and on nothing else.
+
+    With `shuffle` (training), every rank takes its contiguous part of a global batch of
+    `batch_size * world_size` rows, so that W ranks with batch size B see, step by step, the rows
+    that one process with batch size W·B sees. The last, smaller global batch is kept and split
+    as evenly as possible. Where it has fewer rows than there are ranks, rank r takes row
+    r mod rows: rows are then seen by more than one rank in that one step, but every rank has the
+    same number of steps and none gets an empty batch, which would hang or break a collective.
+    As parts of the last step differ in size, a trainer that averages over ranks weights its mean
+    loss by `len(batch) * world_size / sampler.rows_of_step(step)` to get the mean over rows.
+
+    Without `shuffle` (evaluation), every rank takes one contiguous shard of the rows, none of
+    them twice; ranks may have a different number of batches, even none.
+
+    Args:
+        n: number of samples.
+        batch_size: rows a batch on each rank.
+        shuffle: a new order for every epoch; without it, the order of the data.
+        seed, fold: the counters of the run.
+        epoch, start_step: where to begin; see `set_epoch`.
+        rank, world_size: which of how many processes this is.
+
+    Raises:
+        UserError: no samples, or a size or rank that makes no sense.
+    """
+
+    def __init__(
+        self, n: int, batch_size: int, shuffle: bool = False, *, seed: int = 0, fold: int = 0,
+        epoch: int = 0, start_step: int = 0, rank: int = 0, world_size: int = 1,
+    ) -> None:  # fmt: skip
+        if n < 1:
+            raise UserError("there are no samples to make batches of: check the index")
+        if batch_size < 1:
+            raise UserError(f"batch_size = {batch_size}: expected 1 or more")
+        if not 0 <= rank < world_size:
+            raise UserError(f"rank {rank} of {world_size}: expected 0 to world_size - 1")
+        self.n, self.batch_size, self.shuffle = n, batch_size, shuffle
+        self.seed, self.fold = seed, fold
+        self.rank, self.world_size = rank, world_size
+        self.set_epoch(epoch, start_step)
+
+    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
+        """Choose the epoch; a resumed one begins at `start_step`, with the batches it had left."""
+        if not 0 <= start_step <= self.num_batches:
+            raise UserError(f"start_step = {start_step}: the epoch has {self.num_batches} steps")
+        self.epoch, self.start_step = epoch, start_step
+
+    @property
+    def num_batches(self) -> int:
+        """Steps of a whole epoch on this rank, whatever `start_step` is."""
+        if self.shuffle:
+            return -(-self.n // (self.batch_size * self.world_size))
+        first, last = self.bounds(0, self.n)
+        return -(-(last - first) // self.batch_size)
+
+    def __len__(self) -> int:
+        """Batches that are still to come in this epoch."""
+        return self.num_batches - self.start_step
+
+    def rows_of_step(self, step: int) -> int:
+        """Rows that all ranks together see in a step of a shuffled epoch."""
+        whole = self.batch_size * self.world_size
+        return max(min(whole, self.n - step * whole), self.world_size)
+
+    def bounds(self, start: int, stop: int) -> tuple[int, int]:
+        """Return this rank's part of rows `start` to `stop`, parts as even as possible."""
+        rows = stop - start
+        if self.shuffle and rows < self.world_size:
+            first = start + self.rank % rows
+            return first, first + 1
+        each, more = divmod(rows, self.world_size)
+        first = start + self.rank * each + min(self.rank, more)
+        return first, first + each + (self.rank < more)
+
+    def __iter__(self) -> Iterator[IndexBatch]:
+        if self.shuffle:
+            generator = torch.Generator()
+            generator.manual_seed(counted_seed(self.seed, self.fold, self.epoch, "order"))
+            order = torch.randperm(self.n, generator=generator)
+            whole = self.batch_size * self.world_size
+        else:
+            order = torch.arange(self.n)
+            shard, end = self.bounds(0, self.n)
+        for step in range(self.start_step, self.num_batches):
+            if self.shuffle:
+                start = step * whole
+                first, last = self.bounds(start, min(start + whole, self.n))
+            else:
+                start = first = shard + step * self.batch_size
+                last = min(first + self.batch_size, end)
+            seed = counted_seed(self.seed, self.fold, self.epoch, step, "batch")
+            yield IndexBatch(order[first:last].tolist(), seed, first - start)
+
+
+# --- the strain of a batch -------------------------------------------------------------------
+
+
+class G2NetDataset(Dataset):
+    """Strain and target by index, from a cache where one is given and from files otherwise.
+
+    A `DataLoader` over a `CountedBatchSampler` reads it batch by batch through `__getitems__`,
+    which returns a dict of named tensors; `dataset[i]` returns one sample without the batch
+    dimension:
+
+    ========== ================ ========= =======================================================
+    waveform   (B, 3, 4096)     float32   strain as stored, about 1e-20, unless `norm_factor`
+    target     (B, 1)           float32   0 where there are no targets
+    index      (B,)             int64     position in this data set, pseudo-labelled ones last
+    pseudo     (B,)             bool      whether pseudo-labelled; only with `pseudo_label`
+    ========== ================ ========= =======================================================
+
+    Waveform transforms, a second view of the same signal and the spectrogram are no business of
+    this class: they run on whole batches, on the device of the model, in the trainer. So it takes
+    no `transforms`, `transforms2` or `spectrogram`; fields have names, so it needs no
+    `return_index` either.
+
+    Args:
+        paths: one `.npy` file a sample; may be None where a cache holds every one of `ids`.
+        targets: one number a sample, 0 to 1; None where unknown.
+        ids: one id a sample; None takes the names of the files.
+        norm_factor: three numbers that divide the channels H1, L1, V1 before anything else.
+        cache: the cache of `paths`.
+        mixup: mix every sample with a partner: λx + (1-λ)x', λ ~ Beta(alpha, alpha).
+        mixup_alpha: the parameter of that distribution.
+        mixup_option: 'random' takes the partner from all samples, pseudo-labelled ones too;
+            'negative' from the real ones with target 0, with λ := max(λ, 1-λ).
+        hard_label: a threshold, above which a mixed target λt + (1-λ)t' becomes 1 and otherwise
+            0; None or False keeps it soft.
+        lor_label: mix targets as a logical or instead: t + t' - tt'.
+        is_test: no mixup and no pseudo-labels, whatever else is said.
+        pseudo_label: append `test_paths` with the soft labels `test_targets`.
+        test_targets, test_paths, test_ids: of the pseudo-labelled samples.
+        test_cache: the cache of `test_paths`; samples that `cache` lacks are looked up here too,
+            with or without `pseudo_label`.
+
+    Raises:
+        UserError: arguments of different lengths or that contradict each other, a cache that
+            lacks some of the samples it was given for; when reading, a bad file, or mixup asked
+            for with indices that carry no seed.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[str | os.PathLike[str]] | None,
+        targets: Sequence[float] | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        norm_factor: Sequence[float] | None = None,
+        cache: StrainCache | None = None,
+        mixup: bool = False,
+        mixup_alpha: float = 0.4,
+        mixup_option: str = "random",
+        hard_label: float | None = None,
+        lor_label: bool = False,
+        is_test: bool = False,
+        pseudo_label: bool = False,
+        test_targets: Sequence[float] | None = None,
+        test_paths: Sequence[str | os.PathLike[str]] | None = None,
+        test_ids: Sequence[str] | None = None,
+        test_cache: StrainCache | None = None,
+    ) -> None:
+        self.caches = [cache for cache in (cache, test_cache) if cache is not None]
+        self.pseudo_label = pseudo_label and not is_test
+        self.mixup = mixup and not is_test
+        self.mixup_alpha, self.mixup_option = mixup_alpha, mixup_option
+        self.hard_label = None if hard_label is False else hard_label
+        self.lor_label = lor_label
+        self.norm_factor = check_factors(norm_factor)
+
+        groups = [self.make_group(paths, ids, targets, "paths", cache is not None)]
+        if self.pseudo_label:
+            if test_targets is None:
+                raise UserError("pseudo_label needs test_targets, one soft label a test sample")
+            groups.append(
+                self.make_group(
+                    test_paths, test_ids, test_targets, "test_paths", test_cache is not None
+                )
+            )
+        self.n_real = len(groups[0]["names"])
+        self.names, self.paths, self.targets, self.source, self.row = (
+            np.concatenate([group[key] for group in groups])
+            for key in ("names", "paths", "targets", "source", "row")
+        )
+        self.check_mixup(has_targets=targets is not None)
+
+    def make_group(
+        self, paths: Sequence | None, ids: Sequence | None, targets: Sequence | None, name: str,
+        must_be_cached: bool,
+    ) -> dict[str, np.ndarray]:  # fmt: skip
+        """Return arrays of ids, paths, targets, and which cache (-1: none) holds which row."""
+        if paths is None and ids is None:
+            raise UserError(f"{name} is missing: give it, or ids and a cache that holds them")
+        if ids is None:
+            ids = [Path(path).stem for path in paths]
+        # Fixed-width bytes: 560,000 objects would be pickled to each worker one by one.
+        names = np.char.encode(np.asarray(list(ids), dtype=np.str_), "utf-8")
+        n = len(names)
+        for key, values in (("paths", paths), ("targets", targets)):
+            if values is not None and len(values) != n:
+                raise UserError(f"{name}: {n} ids but {len(values)} {key}: expected one for each")
+        values = np.zeros(n) if targets is None else np.asarray(targets, np.float64).reshape(n)
+        if not ((values >= 0) & (values <= 1)).all():
+            at = int((~((values >= 0) & (values <= 1))).argmax())
+            name = names[at].decode()
+            raise UserError(f"the target of {name!r} is {values[at]}: expected 0 to 1")
+
+        source, row = np.full(n, -1), np.full(n, -1)
+        for number, cache in enumerate(self.caches):
+            found = np.where(row < 0, cache.find(np.char.decode(names, "utf-8")), -1)
+            source, row = np.where(found >= 0, number, source), np.where(found >= 0, found, row)
+        lacking = int((row < 0).sum())
+        if lacking and (must_be_cached or lacking < n or paths is None):
+            where = " and ".join(str(cache.path) for cache in self.caches) or "no cache"
+            raise UserError(
+                f"{lacking} of {n} samples are not in the cache ({where} searched), the first "
+                f"{names[(row < 0).argmax()].decode()!r}: it was made of other data; make it anew "
+                "with `python prep_data.py --cache`"
+            )
+        # Cached samples need no path, and what is not kept is not pickled to workers.
+        files = [os.fsencode(path) for path in paths] if lacking else [b""] * n
+        return {"names": names, "paths": np.asarray(files, np.bytes_), "targets": values,
+                "source": source, "row": row}  # fmt: skip
+
+    def check_mixup(self, has_targets: bool) -> None:
+        if self.mixup_option not in MIXUP_OPTIONS:
+            raise UserError(
+                f"mixup_option = {self.mixup_option!r}: expected one of "
+                f"{', '.join(MIXUP_OPTIONS)}{nearest(str(self.mixup_option), MIXUP_OPTIONS)}"
+            )
+        if self.hard_label is not None and (
+            isinstance(self.hard_label, bool) or not 0 < self.hard_label < 1
+        ):
+            raise UserError(
+                f"hard_label = {self.hard_label!r}: expected None or a threshold between 0 and 1"
+            )
+        if self.hard_label is not None and self.lor_label:
+            raise UserError("hard_label and lor_label contradict each other: choose one")
+        if not self.mixup_alpha > 0:
+            raise UserError(f"mixup_alpha = {self.mixup_alpha}: expected a number above 0")
+        if not self.mixup:
+            return
+        if not has_targets:
+            raise UserError("mixup needs targets: there is nothing to learn from without them")
+        self.negatives = np.flatnonzero(self.targets[: self.n_real] == 0)
+        if self.mixup_option == "negative" and len(self.negatives) == 0:
+            raise UserError("mixup_option = 'negative': no sample has target 0")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The id of every sample, an array of str."""
+        return np.char.decode(self.names, "utf-8")
+
+    def __getitem__(self, index: int) -> Batch:
+        """Return one sample, fields without the batch dimension; with mixup, read batches."""
+        return {key: value[0] for key, value in self.__getitems__([index]).items()}
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return the batch of some indices; see the class for its fields."""
+        index = np.asarray(indices, dtype=np.int64)
+        if index.size and not (index.min() >= 0 and index.max() < len(self)):
+            raise IndexError(f"indices must lie in 0 to {len(self) - 1}")
+        waveform, target = self.read(index), self.targets[index]
+        if self.mixup:
+            waveform, target = self.mix(waveform, target, indices)
+        batch = {
+            "waveform": torch.from_numpy(waveform),
+            # (B,) -> (B, 1)
+            "target": torch.from_numpy(target.astype(np.float32)[:, None]),
+            "index": torch.from_numpy(index),
+        }
+        if self.pseudo_label:
+            batch["pseudo"] = torch.from_numpy(index >= self.n_real)
+        return batch
+
+    def read(self, index: np.ndarray) -> np.ndarray:
+        """Return the strain of some samples, (B, 3, 4096) float32, divided by `norm_factor`."""
+        source, row = self.source[index], self.row[index]
+        if len(index) and source[0] >= 0 and (source == source[0]).all():
+            strain = self.caches[source[0]].read(row)  # the usual case, without a further copy
+        else:
+            strain = np.empty((len(index), *SAMPLE_SHAPE), np.float32)
+            for number, cache in enumerate(self.caches):
+                strain[source == number] = cache.read(row[source == number])
+            for place in np.flatnonzero(source < 0):
+                strain[place] = read_strain(os.fsdecode(self.paths[index[place]]))
+        if self.norm_factor is not None:
+            strain /= self.norm_factor
+        return strain
+
+    def mix(
+        self, waveform: np.ndarray, target: np.ndarray, indices: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mix a batch with partners and weights drawn from the seed of its `IndexBatch`."""
+        if not isinstance(indices, IndexBatch):
+            raise UserError(
+                "mixup in the data set draws from the seed of an IndexBatch: read it through a "
+                "CountedBatchSampler"
+            )
+        partner, lam = self.draw(len(indices), indices.seed, indices.offset)
+        other = self.read(partner)
+        # (B,) -> (B, 1, 1)
+        weight = lam.astype(np.float32)[:, None, None]
+        mixed = weight * waveform + (1 - weight) * other
+        second = self.targets[partner]
+        if self.lor_label:
+            return mixed, target + second - target * second
+        soft = lam * target + (1 - lam) * second
+        return mixed, soft if self.hard_label is None else (soft > self.hard_label).astype(float)
+
+    def draw(self, size: int, seed: int, offset: int) -> tuple[np.ndarray, np.ndarray]:
+        """Draw partners (B,) int64 and weights λ (B,) float64.
+
+        Both are drawn for the whole global batch up to these rows and the rows before are cut
+        off. numpy's generator is used for its beta distribution: torch's takes no generator.
+        """
+        streams = np.random.SeedSequence(seed).spawn(2)
+        for_partner, for_weight = (np.random.default_rng(stream) for stream in streams)
+        alpha = self.mixup_alpha
+        lam = for_weight.beta(alpha, alpha, size=offset + size)[offset:]
+        if self.mixup_option == "random":
+            return for_partner.integers(len(self), size=offset + size)[offset:], lam
+        place = for_partner.integers(len(self.negatives), size=offset + size)[offset:]
+        return self.negatives[place], np.maximum(lam, 1 - lam)
+
+
+def check_factors(factors: Sequence[float] | None) -> np.ndarray | None:
+    """Return `norm_factor` as a (3, 1) float32 array that divides (B, 3, 4096)."""
+    if factors is None:
+        return None
+    values = np.asarray(factors, np.float32)
+    if values.shape != SAMPLE_SHAPE[:1] or not (values > 0).all():
+        raise UserError(f"norm_factor = {factors}: expected three numbers above 0, one a channel")
+    # (3,) -> (3, 1)
+    return values[:, None]
+
+
+def collate(batch: Any) -> Any:
+    """Pass a batch through: `G2NetDataset` makes it whole. For `DataLoader(collate_fn=...)`."""
+    return batch
