@@ -231,7 +231,8 @@ def notify(title: str, body: str) -> None:
     if not urls:
         return
     sender = require("apprise", "notify").Apprise()
-    if not all([sender.add(url) for url in urls]) or not sender.notify(body=body, title=title):
+    added = [sender.add(url) for url in urls]  # every one, also after one that fails
+    if not all(added) or not sender.notify(body=body, title=title):
         LOGGER.warning("the notice %r could not be delivered to every URL of G2NET_NOTIFY", title)
 
 

@@ -1,0 +1,93 @@
+"""Checkpoints: tensors and plain types only, written whole, read without running code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from utils import LOGGER, UserError, atomic_path
+
+
+def save_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
+    """Write a checkpoint whole or not at all.
+
+    Raises:
+        UserError: the disk is full or the folder cannot be written.
+    """
+    try:
+        with atomic_path(path) as temporary:
+            torch.save(dict(content), temporary)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
+        if isinstance(error, OSError) or "write" in str(error) or "iostream" in str(error):
+            raise UserError(
+                f"{path} could not be written ({error}): free some space and start again with "
+                f"--resume; earlier checkpoints are untouched"
+            ) from error
+        raise
+
+
+def load_checkpoint(path: str | os.PathLike[str], keys: tuple[str, ...] = ("model",)) -> dict:
+    """Read a checkpoint onto the CPU with `weights_only=True`, so that it cannot run code.
+
+    Raises:
+        UserError: it is missing, damaged, would run code, or lacks one of `keys`.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"the checkpoint {path} does not exist: train that fold first")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"the checkpoint {path} holds more than tensors and plain values, or is damaged, and "
+            f"is not loaded: use a file written by this toolkit"
+        ) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise UserError(
+            f"the checkpoint {path} is damaged ({str(error).splitlines()[0]}): remove it and "
+            f"train that fold again"
+        ) from error
+    missing = [key for key in keys if not isinstance(content, dict) or key not in content]
+    if missing:
+        raise UserError(
+            f"the checkpoint {path} has no entry {missing[0]!r}: it was not written by this toolkit"
+        )
+    return content
+
+
+def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Load a fold's weights, every one of them.
+
+    Raises:
+        UserError: the checkpoint belongs to another network.
+    """
+    state = load_checkpoint(path)["model"]
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        raise UserError(
+            f"the checkpoint {path} belongs to another network ({first}): use the config it was "
+            f"trained with"
+        ) from error
+
+
+def adopt_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
+    """Start from another experiment's weights: whatever agrees in name and shape is loaded.
+
+    Raises:
+        UserError: nothing agrees.
+    """
+    state = load_checkpoint(path)["model"]
+    own = model.state_dict()
+    fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
+    if not fitting:
+        raise UserError(f"no weight in {path} fits this network: it belongs to another one")
+    model.load_state_dict(fitting, strict=False)
+    LOGGER.info(f"{len(fitting)} of {len(own)} tensors taken from {path}")

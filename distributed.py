@@ -1,0 +1,64 @@
+"""Several processes: what `torchrun` starts, this file joins. One process is the simplest case."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+
+def start() -> None:
+    """Join the process group where torchrun has set one up; otherwise do nothing."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def stop() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes files and talks."""
+    return rank() == 0
+
+
+def barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def broadcast(value: Any) -> Any:
+    """Return the first process's value in every process."""
+    if not dist.is_initialized():
+        return value
+    box = [value]
+    dist.broadcast_object_list(box, src=0)
+    return box[0]
+
+
+def gather_rows(*columns: torch.Tensor) -> list[torch.Tensor]:
+    """Concatenate every process's rows of each column, in the order of the ranks, on the CPU.
+
+    The processes may hold different numbers of rows; nothing is padded or repeated.
+    """
+    columns = tuple(column.detach().cpu() for column in columns)
+    if not dist.is_initialized():
+        return list(columns)
+    parts: list[Any] = [None] * world_size()
+    dist.all_gather_object(parts, columns)
+    return [torch.cat(rows) for rows in zip(*parts, strict=True)]

@@ -1,0 +1,49 @@
+"""The smallest real run: two batches, one epoch, two folds, on the data or on invented noise."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from config_base import ConfigMeta
+from utils import atomic_path, counted_seed
+
+if TYPE_CHECKING:
+    from experiment import Options
+
+BATCH_SIZE = 4  # a batch of 64 large images does not fit a laptop
+NUM_TRAIN, NUM_TEST = 40, 8  # two batches of training and of validation in each of five folds
+
+
+def shrink(config: ConfigMeta, options: Options) -> tuple[ConfigMeta, Options]:
+    """Return a config and options for a dry run; its results go to results/dry_run."""
+    results = options.results / "dry_run"
+    changed = {"num_epochs": 1, "batch_size": BATCH_SIZE, "debug": False}
+    if not (Path(config.train_path).is_file() and Path(config.test_path).is_file()):
+        folder = results / "input"
+        invent_noise(folder, config.seed)
+        print(f"{config.train_path} is not there: the dry run reads invented noise in {folder}/")
+        changed |= {
+            "train_path": str(folder / "train.csv"), "test_path": str(folder / "test.csv"),
+            "train_cache": None, "test_cache": None,
+        }  # fmt: skip
+    small = ConfigMeta(config.__name__, (config,), changed, register=False)
+    return small, dataclasses.replace(options, results=results)
+
+
+def invent_noise(folder: Path, seed: int) -> None:
+    """Write white noise of the strain's size with random labels, and its tables."""
+    rng = np.random.default_rng(counted_seed(seed, "dry run"))
+    targets = rng.permutation(np.arange(NUM_TRAIN) % 2)
+    for split, labels in (("train", targets), ("test", np.full(NUM_TEST, 0.5))):
+        lines = ["id,target,path"]
+        for number, target in enumerate(labels):
+            path = folder / f"{split}_{number}.npy"
+            with atomic_path(path) as temporary:
+                np.save(temporary, rng.normal(0, 1e-20, (3, 4096)), allow_pickle=False)
+            lines.append(f"{split}{number},{target},{path.name}")
+        with atomic_path(folder / f"{split}.csv") as temporary:
+            temporary.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,394 @@
+"""One experiment from its data to its predictions: folds, training, inference, files.
+
+`train.py` is its command line. In `results/<name>/` it leaves
+
+    config.json, run.json       the resolved config; versions, revision, command, device
+    fold<k>.pt, fold<k>_last.pt the best weights of a fold; all that resuming it needs
+    history.csv, tensorboard/   learning curves
+    ids_train.npy, ids_test.npy the ids that the rows of the arrays belong to
+    outoffolds.npy              (n_train, 1) float32 logits, each from the fold that never saw it
+    predictions.npy             (folds, n_test, 1) float32 logits
+    outoffolds_tta.npy, predictions_tta.npy  the same, averaged over the test-time views
+    predictions.json            what the arrays were made from
+    submission.csv, summary.png, summary.json
+"""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from transforms import Compose
+
+import distributed
+from checkpoints import adopt_weights, load_checkpoint, load_model
+from config_base import ConfigMeta, thaw
+from trainer import Trainer, TrainerState, write_history
+from training_extras import OnField, WeightAverage, find_views
+from utils import (
+    LOGGER,
+    UserError,
+    atomic_path,
+    git_revision,
+    read_json,
+    seed_everything,
+    to_plain,
+    versions,
+    write_json,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch.utils.data import Dataset
+
+
+@dataclass
+class Options:
+    """What the command line decides, beside the config."""
+
+    results: Path = Path("results")
+    resume: bool = False
+    skip_existing: bool = False
+    inference: bool = False
+    tta: bool = False
+    dry_run: bool = False
+    pretrained: bool = True
+    num_workers: int | None = None
+    show_progress: bool | None = None
+    checkpoint_every: float = 10.0
+    limit_fold: int | None = None
+
+
+class Experiment:
+    """A config, its data split into folds, and the folder its results go to."""
+
+    def __init__(self, config: ConfigMeta, options: Options, device: torch.device) -> None:
+        self.config, self.options, self.device = config, options, device
+        if Path(config.name).name != config.name or config.name.startswith("."):
+            raise UserError(f"name = {config.name!r}: expected a plain folder name")
+        self.folder = Path(options.results) / config.name
+        self.train, self.test = read_data(config)
+        self.folds = split_folds(config, self.train)
+        self.states: dict[int, TrainerState] = {}
+
+    @property
+    def fold_numbers(self) -> list[int]:
+        """The folds to work on: all, or the one asked for; two in a dry run."""
+        if self.options.limit_fold is not None:
+            return [self.options.limit_fold]
+        return list(range(len(self.folds)))[: 2 if self.options.dry_run else None]
+
+    # --- training ----------------------------------------------------------------------------
+
+    def claim_folder(self) -> None:
+        """Write what the run is; refuse to resume another one's folder."""
+        config_path = self.folder / "config.json"
+        plain = to_plain(self.config)
+        if self.options.resume and config_path.exists():
+            before = read_json(config_path)
+            changed = sorted(k for k in plain | before if plain.get(k) != before.get(k))
+            if changed:
+                raise UserError(
+                    f"{config_path} differs from this run in {', '.join(changed)}: a run is "
+                    f"resumed as it began; start anew without --resume, or with --set name=…"
+                )
+            self.check_ids()
+        if not distributed.is_main():
+            return
+        write_json(config_path, plain)
+        write_json(self.folder / "run.json", provenance(self.config, self.device))
+        for split, frame in (("train", self.train), ("test", self.test)):
+            save_array(self.folder / f"ids_{split}.npy", frame["id"].to_numpy(dtype=str))
+
+    def check_ids(self) -> None:
+        """Refuse a folder whose networks were trained on other samples than these.
+
+        A network may have been trained on any of them, so its score would flatter.
+        """
+        path = self.folder / "ids_train.npy"
+        if path.exists() and not np.array_equal(load_array(path), self.train["id"].to_numpy(str)):
+            raise UserError(
+                f"{self.folder} belongs to other training samples than {self.config.train_path}: "
+                f"give this run a folder of its own with --set name=… (and, to use the networks "
+                f"there, weight_path={self.folder})"
+            )
+
+    def fit_fold(self, fold: int) -> None:
+        """Train one fold, or take it up where it stopped."""
+        options, config = self.options, self.config
+        best = self.folder / f"fold{fold}.pt"
+        if options.skip_existing and best.exists():
+            LOGGER.info(f"fold {fold}: {best} exists, skipped")
+            return
+        seed_everything(config.seed, fold, "weights")
+        resuming = options.resume and best.with_name(f"fold{fold}_last.pt").exists()
+        trainer = self.build_trainer(fold, training=True, pretrained=not resuming)
+        if resuming:
+            trainer.resume()
+            self.states[fold] = trainer.state
+            if trainer.state.finished:
+                LOGGER.info(f"fold {fold}: finished before, nothing to do")
+                return
+            LOGGER.info(
+                f"fold {fold}: goes on from epoch {trainer.state.epoch + 1}, "
+                f"batch {trainer.state.step + 1}"
+            )
+        train_rows, valid_rows = self.folds[fold]
+        self.states[fold] = trainer.fit(
+            self.dataset(self.train, train_rows, "train"),
+            self.dataset(self.train, valid_rows, "train", is_test=True),
+        )
+        if trainer.board is not None:
+            trainer.board.close()
+
+    def dataset(
+        self, frame: pd.DataFrame, rows: np.ndarray, split: str, is_test: bool = False
+    ) -> Dataset:
+        part = frame.iloc[rows]
+        return self.config.dataset(
+            paths=part["path"].tolist(), targets=part["target"].to_numpy(np.float32),
+            ids=part["id"].tolist(), cache=open_cache(getattr(self.config, f"{split}_cache")),
+            is_test=is_test, **thaw(self.config.dataset_params),
+        )  # fmt: skip
+
+    def build_trainer(self, fold: int, training: bool, pretrained: bool = False) -> Trainer:
+        config, options = self.config, self.options
+        model = build_model(config, pretrained and options.pretrained).to(self.device)
+        if training and pretrained and config.weight_path is not None:
+            adopt_weights(model, weights_of_fold(Path(config.weight_path), fold))
+        optimizer = scheduler = ema = board = None
+        if training:
+            optimizer = build_optimizer(config, model, self.device)
+            if config.scheduler is not None:
+                scheduler = config.scheduler(optimizer, **thaw(config.scheduler_params))
+            ema = WeightAverage(model, config.ema_decay) if config.ema_decay else None
+            if distributed.is_main():
+                from torch.utils.tensorboard import SummaryWriter
+
+                board = SummaryWriter(str(self.folder / "tensorboard" / f"fold{fold}"))
+        default_workers = 0 if self.device.type == "cpu" else 4
+        return Trainer(
+            model, optimizer=optimizer, scheduler=scheduler,
+            criterion=config.criterion.build(), metric=config.eval_metric.build(),
+            monitors=[part.build() for part in config.monitor_metrics],
+            hook=config.hook.build(),
+            callbacks=[part.build() for part in config.callbacks],
+            transforms={
+                stage: OnField(build_transforms(config.transforms[stage]).to(self.device))
+                for stage in ("train", "test")
+            },
+            folder=self.folder, serial=f"fold{fold}", device=self.device,
+            counters=(config.seed, fold), batch_size=config.batch_size,
+            num_epochs=config.num_epochs,
+            num_workers=default_workers if options.num_workers is None else options.num_workers,
+            amp=config.amp, clip_grad=config.clip_grad, max_grad_norm=config.max_grad_norm,
+            accumulate=config.accumulate, batch_scheduler=config.batch_scheduler,
+            scheduler_target=config.scheduler_target, ema=ema,
+            checkpoint_every=options.checkpoint_every, max_batches=2 if options.dry_run else None,
+            show_progress=options.show_progress, board=board,
+        )  # fmt: skip
+
+    # --- inference ---------------------------------------------------------------------------
+
+    def predict(self) -> None:
+        """Write out-of-fold and test logits of every fold that has a checkpoint."""
+        config, options = self.config, self.options
+        started = time.monotonic()
+        self.check_ids()
+        names = list(config.views) if options.tta else ["identity"]
+        views = find_views(names)
+        suffix = "_tta" if options.tta else ""
+        sources = {fold: self.find_weights(fold) for fold in self.fold_numbers}
+        stamp = self.prediction_stamp(sources, names)
+        if options.resume and self.predictions_are_current(stamp, suffix):
+            LOGGER.info(f"predictions{suffix}.npy in {self.folder} is up to date, nothing to do")
+            return
+        unseen = self.is_unseen()
+        out_of_fold = np.full((len(self.train), 1), np.nan, np.float32)
+        predictions = np.full((len(self.folds), len(self.test), 1), np.nan, np.float32)
+        by_fold = np.full((len(self.folds), len(self.train), 1), np.nan, np.float32)
+        for fold, weights in sources.items():
+            trainer = self.build_trainer(fold, training=False)
+            load_model(trainer.model, weights)
+            rows = np.arange(len(self.train)) if unseen else self.folds[fold][1]
+            valid = self.dataset(self.train, rows, "train", is_test=True)
+            logits = trainer.predict(valid, views, "out of fold")
+            by_fold[fold, rows[: len(logits)]] = logits
+            test = self.dataset(self.test, np.arange(len(self.test)), "test", is_test=True)
+            logits = trainer.predict(test, views, "test")
+            predictions[fold, : len(logits)] = logits
+        # No fold has seen the row: their mean. Otherwise: the one fold that has not.
+        counted = np.isfinite(by_fold).sum(0)
+        np.divide(np.nansum(by_fold, 0), counted, out=out_of_fold, where=counted > 0)
+        if not distributed.is_main():
+            return
+        for split, frame in (("train", self.train), ("test", self.test)):
+            save_array(self.folder / f"ids_{split}.npy", frame["id"].to_numpy(dtype=str))
+        save_array(self.folder / f"outoffolds{suffix}.npy", out_of_fold)
+        save_array(self.folder / f"predictions{suffix}.npy", predictions)
+        write_json(self.folder / f"predictions{suffix}.json", stamp)
+        n, seconds = len(self.train) + len(sources) * len(self.test), time.monotonic() - started
+        LOGGER.info(f"predicted {n} samples in {seconds:.0f} s")
+
+    def find_weights(self, fold: int) -> Path:
+        """The fold's own checkpoint, or with `weight_path` that of another experiment."""
+        own = self.folder / f"fold{fold}.pt"
+        if own.exists() or self.config.weight_path is None:
+            return own
+        return weights_of_fold(Path(self.config.weight_path), fold)
+
+    def is_unseen(self) -> bool:
+        """Whether the networks come from another experiment that used none of these samples."""
+        if self.config.weight_path is None or (self.folder / "fold0.pt").exists():
+            return False
+        path = Path(self.config.weight_path) / "ids_train.npy"
+        return path.exists() and not set(load_array(path)) & set(self.train["id"])
+
+    def prediction_stamp(self, sources: dict[int, Path], views: list[str]) -> dict[str, Any]:
+        """What the predictions depend on; predictions are made anew when any of it changes."""
+        weights = {}
+        for fold, path in sources.items():
+            if not path.is_file():
+                load_checkpoint(path)  # says what is missing and what to do
+            stat = path.stat()
+            weights[str(fold)] = [str(path), stat.st_size, stat.st_mtime_ns]
+        return {
+            "views": views, "weights": weights,
+            "train": [self.config.train_path, len(self.train)],
+            "test": [self.config.test_path, len(self.test)],
+        }  # fmt: skip
+
+    def predictions_are_current(self, stamp: dict[str, Any], suffix: str) -> bool:
+        arrays = [self.folder / f"{kind}{suffix}.npy" for kind in ("outoffolds", "predictions")]
+        path = self.folder / f"predictions{suffix}.json"
+        ids = self.folder / "ids_test.npy"
+        return (
+            path.exists()
+            and all(array.exists() for array in arrays)
+            and read_json(path) == stamp
+            and ids.exists()
+            and np.array_equal(load_array(ids), self.test["id"].to_numpy(str))
+        )
+
+    def write_history(self) -> None:
+        """Write the learning curves of every fold that has a checkpoint, also of earlier runs."""
+        histories = {}
+        for fold in range(len(self.folds)):
+            if fold in self.states:
+                histories[fold] = self.states[fold].history
+            elif (self.folder / f"fold{fold}_last.pt").exists():
+                content = load_checkpoint(self.folder / f"fold{fold}_last.pt", ("state",))
+                histories[fold] = content["state"]["history"]
+        if histories and distributed.is_main():
+            write_history(self.folder / "history.csv", histories)
+
+
+# --- parts -----------------------------------------------------------------------------------
+
+
+def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the train and test tables (id, target, path).
+
+    Raises:
+        UserError: a file is missing; the message says how to make it.
+    """
+    from datasets import load_index
+
+    frames = []
+    for path in (config.train_path, config.test_path):
+        if not Path(path).is_file():
+            raise UserError(
+                f"{path} does not exist: make it with prep_data.py (--root_dir for the Kaggle "
+                f"data, --simulate for simulated data), or name another with --set train_path=…"
+            )
+        frames.append(load_index(path))
+    if config.debug:
+        frames = [frame.head(n) for frame, n in zip(frames, (10_000, 1_000), strict=True)]
+    return frames[0], frames[1]
+
+
+def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (training rows, validation rows) of each fold.
+
+    Raises:
+        UserError: a class has fewer samples than there are folds.
+    """
+    import sklearn.model_selection
+
+    targets = train["target"].to_numpy()
+    smallest = min(int((targets == value).sum()) for value in (0, 1))
+    if smallest < config.cv:
+        raise UserError(
+            f"{config.train_path} has only {smallest} samples of one class, too few for "
+            f"{config.cv} folds: add samples or --set cv={max(smallest, 2)}"
+        )
+    splitter = getattr(sklearn.model_selection, config.splitter)
+    splitter = splitter(n_splits=config.cv, **thaw(config.splitter_params))
+    return list(splitter.split(np.zeros(len(targets)), targets))
+
+
+def open_cache(path: str | None) -> Any:
+    if path is None:
+        return None
+    from strain_cache import StrainCache
+
+    return StrainCache(path)
+
+
+def build_model(config: ConfigMeta, pretrained: bool) -> torch.nn.Module:
+    params = thaw(config.model_params)
+    if "pretrained" in params:
+        params["pretrained"] = params["pretrained"] and pretrained
+    return config.model(**params)
+
+
+def build_transforms(parts: tuple | None) -> torch.nn.Module:
+    return Compose([part.build() for part in parts or ()])
+
+
+def build_optimizer(
+    config: ConfigMeta, model: torch.nn.Module, device: torch.device
+) -> torch.optim.Optimizer:
+    params = thaw(config.optimizer_params)
+    if device.type == "cuda" and config.optimizer in (torch.optim.Adam, torch.optim.AdamW):
+        params.setdefault("fused", True)  # one kernel for all parameters
+    return config.optimizer(model.parameters(), **params)
+
+
+def weights_of_fold(path: Path, fold: int) -> Path:
+    """A file serves all folds; of a folder, each fold takes its own."""
+    return path / f"fold{fold}.pt" if path.is_dir() else path
+
+
+def provenance(config: ConfigMeta, device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "command": sys.argv, "seed": config.seed, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "device": f"{device} {name}".strip(), "processes": distributed.world_size(),
+        "threads": torch.get_num_threads(), "git_revision": git_revision(), "versions": versions(),
+    }  # fmt: skip
+
+
+def save_array(path: Path, array: np.ndarray) -> None:
+    with atomic_path(path) as temporary:
+        np.save(temporary, array, allow_pickle=False)
+
+
+def load_array(path: Path) -> np.ndarray:
+    """Read an array without running code.
+
+    Raises:
+        UserError: it is missing, damaged or holds objects.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist: run the experiment that writes it") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path} is not a plain numpy array ({error}): make it again") from error

@@ -1,0 +1,183 @@
+"""Hooks, callbacks, weight averages and views, each against a plain calculation."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+import torch
+from torch import nn
+
+from training_extras import (
+    EarlyStopping,
+    MixupTrain,
+    MixupTrain2,
+    TrainHook,
+    WeightAverage,
+    draw_beta,
+    find_views,
+    mix_rows,
+)
+from utils import UserError
+
+BCE = nn.BCEWithLogitsLoss()
+
+
+class Mean(nn.Module):
+    """Logits are the mean of each row, after mixing; the model's own λ is the one given."""
+
+    def forward(self, x: torch.Tensor, lam=None, idx=None):
+        if lam is None:
+            return x.mean((1, 2))[:, None]
+        return mix_rows(x, idx, lam).mean((1, 2))[:, None], lam
+
+
+def batch_of(n: int = 16) -> dict[str, torch.Tensor]:
+    return {
+        "waveform": torch.randn(n, 3, 32),
+        "target": (torch.arange(n) % 2).float()[:, None],
+        "index": torch.arange(n),
+    }
+
+
+def test_plain_hook() -> None:
+    batch = batch_of()
+    loss, logits, target = TrainHook().forward_train(Mean(), batch, BCE)
+    torch.testing.assert_close(loss, BCE(batch["waveform"].mean((1, 2))[:, None], batch["target"]))
+    assert target is batch["target"]
+    assert logits.shape == (16, 1)
+
+
+def test_beta_draws_have_the_right_moments() -> None:
+    # Beta(a, a) has mean 1/2 and variance 1 / (4 (2a + 1)); 40,000 draws know both to 1 %.
+    for alpha in (0.1, 0.4, 2.0):
+        draws = draw_beta(alpha, 40_000, torch.device("cpu"))
+        assert draws.min() >= 0
+        assert draws.max() <= 1
+        assert draws.mean().item() == pytest.approx(0.5, abs=0.01)
+        assert draws.var().item() == pytest.approx(1 / (4 * (2 * alpha + 1)), rel=0.03)
+
+
+@pytest.mark.parametrize("level", ["model", "waveform"])
+@pytest.mark.parametrize(
+    ("options", "target_of"),
+    [
+        ({}, lambda t, u, lam: lam * t + (1 - lam) * u),
+        ({"lor_label": True}, lambda t, u, lam: torch.maximum(t, u)),
+        ({"hard_label": 0.3}, lambda t, u, lam: (lam * t + (1 - lam) * u > 0.3).float()),
+    ],
+)
+def test_mixup_against_the_formula(level: str, options: dict, target_of) -> None:
+    batch = batch_of()
+    torch.manual_seed(5)
+    loss, _, scored = MixupTrain(level=level, **options).forward_train(Mean(), batch, BCE)
+    torch.manual_seed(5)
+    partner = torch.randperm(16)
+    lam = draw_beta(0.4, 16, torch.device("cpu"))[:, None]
+    mean = batch["waveform"].mean((1, 2))[:, None]
+    expected = target_of(batch["target"], batch["target"][partner], lam)
+    torch.testing.assert_close(loss, BCE(lam * mean + (1 - lam) * mean[partner], expected))
+    assert scored is None
+    assert batch["target"].unique().tolist() == [0, 1]  # the batch itself is untouched
+
+
+def test_mixup2_stays_within_classes() -> None:
+    target = torch.tensor([0, 0, 0, 0, 1, 1, 1, 1, 0.5])[:, None]
+    hook = MixupTrain2()
+    for _ in range(20):
+        partner = hook.partners(target)
+        assert torch.equal(target[partner], target)
+        assert sorted(partner.tolist()) == list(range(9))
+        assert partner[8] == 8  # a soft target is mixed with itself
+    assert MixupTrain2(pos_pos=False).partners(target)[4:8].tolist() == [4, 5, 6, 7]
+
+
+def test_hooks_refuse_bad_options() -> None:
+    for options in ({"alpha": 0}, {"hard_label": True}, {"level": "pixel"}):
+        with pytest.raises(UserError, match=next(iter(options))):
+            MixupTrain(**options)
+
+
+def run_callback(callback: EarlyStopping, scores: list[float]) -> tuple[list[bool], int | None]:
+    state = types.SimpleNamespace(epoch=0, best_score=None, best_epoch=None, history=[])
+    best = []
+    for score in scores:
+        trainer = types.SimpleNamespace(state=state, is_best=False, stop_reason=None)
+        state.epoch += 1
+        state.history.append({"valid_metric": score})
+        callback.on_epoch_end(trainer)
+        best.append(trainer.is_best)
+        if trainer.stop_reason:
+            return best, state.epoch
+    return best, None
+
+
+def test_early_stopping_counts_strict_improvements() -> None:
+    best, stopped = run_callback(
+        EarlyStopping(patience=2, maximize=True), [0.5, 0.6, 0.6, 0.7, 0.65, 0.7, 0.9]
+    )
+    assert best == [True, True, False, True, False, False]
+    assert stopped == 6
+
+
+def test_early_stopping_minimises_skips_and_survives_nan() -> None:
+    best, stopped = run_callback(
+        EarlyStopping(patience=2, skip_epoch=3), [float("nan"), 0.9, 1.0, 1.1, 1.2]
+    )
+    assert best == [False, True, False, False, False]
+    assert stopped == 5
+    with pytest.raises(UserError, match="did you mean 'valid_metric'"):
+        run_callback(EarlyStopping(target="valid_metrik"), [0.5])
+
+
+def test_early_stopping_resumes_its_count() -> None:
+    first = EarlyStopping(patience=3, maximize=True)
+    run_callback(first, [0.5, 0.4, 0.4])
+    second = EarlyStopping(patience=3, maximize=True)
+    second.load_state_dict(first.state_dict())
+    assert second.counter == 2
+
+
+def test_weight_average_against_a_plain_loop() -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    average = WeightAverage(model, 0.9)
+    expected = {k: v.clone().double() for k, v in model.state_dict().items()}
+    for step in range(30):
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        model(torch.randn(8, 3))
+        average.update(model)
+        decay = min(0.9, (1 + step) / (10 + step))
+        for key, value in model.state_dict().items():
+            if value.is_floating_point():
+                expected[key] = decay * expected[key] + (1 - decay) * value.double()
+            else:
+                expected[key] = value.double()
+    for key, value in average.model.state_dict().items():
+        torch.testing.assert_close(value.double(), expected[key], rtol=1e-5, atol=1e-6)
+    copy = WeightAverage(model, 0.9)
+    copy.load_state_dict(average.state_dict())
+    assert copy.updates == 30
+
+
+def test_views() -> None:
+    batch = batch_of(4)
+    x = batch["waveform"]
+    flip, swap, late, early = (
+        view(batch)["waveform"] for view in find_views(["flip", "swap_ligo", "shift+5", "shift-5"])
+    )
+    assert torch.equal(flip, -x)
+    assert torch.equal(swap[:, 0], x[:, 1])
+    assert torch.equal(swap[:, 2], x[:, 2])
+    assert torch.equal(late[..., 5:], x[..., :-5])
+    assert not late[..., :5].any()
+    assert torch.equal(early[..., :-5], x[..., 5:])
+    assert not early[..., -5:].any()
+    assert torch.equal(batch["waveform"], x)
+
+
+@pytest.mark.parametrize("name", ["flipp", "shift8", "shift+", "shift+x"])
+def test_unknown_view(name: str) -> None:
+    with pytest.raises(UserError, match="there is no view"):
+        find_views([name])

@@ -1,0 +1,248 @@
+"""Train one experiment over its folds and predict: `python train.py --config Nspec16`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils import (
+    UserError,
+    configure_logging,
+    notify,
+    run_command,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    import torch
+
+    from config_base import ConfigMeta
+    from experiment import Experiment
+
+
+def build_parser(description: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    what = parser.add_argument_group("what to run")
+    what.add_argument("--config", default="Baseline", help="class name of an experiment")
+    what.add_argument("--list", action="store_true", help="print all experiments and exit")
+    what.add_argument(
+        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        help="change settings, e.g. --set num_epochs=3 model_params.model_name=resnet18",
+    )  # fmt: skip
+    what.add_argument("--limit_fold", type=int, metavar="K", help="train fold K only")
+    what.add_argument("--inference", action="store_true", help="predict only, from checkpoints")
+    what.add_argument("--tta", action="store_true", help="average predictions over the views")
+    what.add_argument(
+        "--dry_run", action="store_true",
+        help="two batches, one epoch, two folds, into results/dry_run; invents noise where the "
+        "data are missing",
+    )  # fmt: skip
+    what.add_argument("--debug", action="store_true", help="10,000 train and 1,000 test rows only")
+    going_on = parser.add_argument_group("going on")
+    going_on.add_argument("--resume", action="store_true", help="go on where a run stopped")
+    going_on.add_argument(
+        "--skip_existing", action="store_true", help="skip folds that have a checkpoint"
+    )
+    going_on.add_argument(
+        "--checkpoint_every", type=float, default=10, metavar="MINUTES",
+        help="minutes between saves within an epoch",
+    )  # fmt: skip
+    how = parser.add_argument_group("how")
+    how.add_argument("--gpu", default="", help="device ids, e.g. 0,1; empty: all there are")
+    how.add_argument("--num_workers", type=int, help="reader processes; 0 on a CPU, 4 on a GPU")
+    how.add_argument("--no_pretrained", action="store_true", help="start from random weights")
+    how.add_argument("--results", type=Path, default=Path("results"), help="folder of all results")
+    how.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="sleep first")
+    how.add_argument("--silent", action="store_true", help="no log file and no notification")
+    how.add_argument(
+        "--progress_bar", action="store_true", help="draw bars even when nobody seems to watch"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
+    """Run the command line; `pseudo` is what train_pseudo.py sets."""
+    parser = build_parser(__doc__ if not pseudo else "Train an experiment with pseudo labels.")
+    args = parser.parse_args(argv)
+    import configs  # noqa: F401 - importing it registers the experiments
+    from config_base import find_config, override
+
+    if args.list:
+        from experiment_table import print_table
+
+        print_table()
+        return 0
+    config = override(find_config(args.config), args.set)
+    check_stage(config, pseudo)
+    if args.wait > 0:
+        time.sleep(args.wait)
+    return run(config, args)
+
+
+def check_stage(config: ConfigMeta, pseudo: bool) -> None:
+    if config.pseudo_labels is not None and not pseudo:
+        raise UserError(
+            f"{config.__name__} uses pseudo labels: run "
+            f"`python train_pseudo.py --config {config.__name__}`"
+        )
+    if config.pseudo_labels is None and pseudo:
+        raise UserError(
+            f"{config.__name__} has no pseudo labels: run "
+            f"`python train.py --config {config.__name__}`"
+        )
+
+
+def run(config: ConfigMeta, args: argparse.Namespace) -> int:
+    import distributed
+    from dry_run import shrink
+    from experiment import Experiment, Options
+
+    distributed.start()
+    device = choose_device(args.gpu)
+    if args.debug:
+        config = type(config)(config.__name__, (config,), {"debug": True}, register=False)
+    options = Options(
+        results=args.results, resume=args.resume, skip_existing=args.skip_existing,
+        inference=args.inference, tta=args.tta, dry_run=args.dry_run,
+        pretrained=not args.no_pretrained, num_workers=args.num_workers,
+        show_progress=True if args.progress_bar else None, limit_fold=args.limit_fold,
+        checkpoint_every=args.checkpoint_every,
+    )  # fmt: skip
+    check_fold(config, args.limit_fold)
+    log_file = None
+    if not args.silent and not args.dry_run and distributed.is_main():
+        fold = "" if args.limit_fold is None else f"_fold{args.limit_fold}"
+        stamp = time.strftime("%y%m%d%H%M")
+        log_file = args.results / config.name / f"{config.name}{fold}_{stamp}.log"
+    if args.dry_run:
+        config, options = shrink(config, options)
+    experiment = Experiment(config, options, device)
+    logger = configure_logging(log_file)
+    if not distributed.is_main():
+        logger.setLevel("WARNING")
+    try:
+        announce(experiment, args, device)
+        conduct(experiment, args)
+    except BaseException as error:
+        if not args.silent and not args.dry_run and distributed.is_main():
+            notify(f"{config.name} failed", f"{type(error).__name__}: {error}")
+        raise
+    finally:
+        distributed.stop()
+    return 0
+
+
+def conduct(experiment: Experiment, args: argparse.Namespace) -> None:
+    """Train the folds that are asked for, then predict and sum up."""
+    import distributed
+    from summary import paragraph, summarize
+
+    config, folder = experiment.config, experiment.folder
+    if not args.inference:
+        set_determinism(config.deterministic)
+        experiment.claim_folder()
+        distributed.barrier()
+        for fold in experiment.fold_numbers:
+            experiment.fit_fold(fold)
+            distributed.barrier()
+        experiment.write_history()
+        if args.limit_fold is not None:
+            state = experiment.states.get(args.limit_fold)
+            score = "" if state is None else f", best validation score {state.best_score:.6f}"
+            print(f"Fold {args.limit_fold} of {config.name} is trained{score}; "
+                  f"predict when all folds are, with --inference.")  # fmt: skip
+            return
+    experiment.predict()
+    if not distributed.is_main():
+        return
+    suffix = "_tta" if args.tta else ""
+    seconds = sum(state.seconds for state in experiment.states.values())
+    result = summarize(
+        folder, suffix, experiment.train, experiment.test, config.train_path, config.test_path,
+        seconds,
+    )  # fmt: skip
+    text = paragraph(config.name, result, folder, suffix)
+    print(f"\n{text}")
+    if not args.silent and not args.dry_run:
+        notify(f"{config.name} is done", text)
+
+
+def announce(experiment: Experiment, args: argparse.Namespace, device: torch.device) -> None:
+    import torch
+
+    import distributed
+    from utils import LOGGER
+
+    config = experiment.config
+    what = "prediction" if args.inference else "training"
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else (
+        f"{torch.get_num_threads()} CPU threads"
+    )  # fmt: skip
+    LOGGER.info(
+        f"{config.__name__} ({config.name}): {what}, {len(experiment.fold_numbers)} of "
+        f"{len(experiment.folds)} folds, {len(experiment.train)} train and "
+        f"{len(experiment.test)} test samples, on {where}"
+    )
+    if torch.cuda.device_count() > 1 and distributed.world_size() == 1 and not args.gpu:
+        LOGGER.info(
+            f"one of {torch.cuda.device_count()} GPUs is used; for all of them: torchrun "
+            f"--nproc_per_node {torch.cuda.device_count()} {' '.join(sys.argv)}"
+        )
+    if not args.silent and not args.dry_run and distributed.is_main():
+        notify(f"{config.name} starts", f"{what} on {where}")
+
+
+def check_fold(config: ConfigMeta, fold: int | None) -> None:
+    if fold is not None and not 0 <= fold < config.cv:
+        raise UserError(f"--limit_fold {fold}: {config.__name__} has folds 0 to {config.cv - 1}")
+
+
+def choose_device(gpu: str) -> torch.device:
+    """Return the device of this process: its GPU of those asked for, or the CPU.
+
+    Raises:
+        UserError: a GPU is asked for that is not there.
+    """
+    import torch
+
+    import distributed
+
+    count = torch.cuda.device_count()
+    words = [word for word in gpu.replace(",", " ").split() if word]
+    if not all(word.isdecimal() for word in words):
+        raise UserError(f"--gpu {gpu!r}: expected device ids separated by commas, e.g. --gpu 0,1")
+    ids = [int(word) for word in words]
+    missing = [index for index in ids if index >= count]
+    if missing:
+        there = f"0 to {count - 1}" if count else "none"
+        raise UserError(f"--gpu {gpu}: there is no GPU {missing[0]}; there are {there}")
+    if not count:
+        return torch.device("cpu")
+    ids = ids or list(range(count))
+    if distributed.local_rank() >= len(ids):
+        raise UserError(
+            f"torchrun started more processes than there are GPUs ({len(ids)}): lower "
+            f"--nproc_per_node"
+        )
+    device = torch.device("cuda", ids[distributed.local_rank()])
+    torch.cuda.set_device(device)
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    return device
+
+
+def set_determinism(deterministic: bool) -> None:
+    import torch
+
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,474 @@
+"""The loop: fit, validate, predict, checkpoint, resume, in one process or several.
+
+It knows nothing of gravitational waves. A batch is a dict of tensors; the hook knows which of
+its fields the network takes, `transforms` prepare them on the device.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import CountedBatchSampler, collate
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+
+import distributed
+from checkpoints import load_checkpoint, save_checkpoint
+from utils import LOGGER, UserError, atomic_path, format_seconds, progress, seed_everything
+
+Batch = dict[str, Tensor]
+
+
+@dataclass
+class TrainerState:
+    """All that a resumed fit must know beside tensors; plain types only."""
+
+    epoch: int = 0  # epochs completed
+    step: int = 0  # batches done of the running epoch
+    best_epoch: int | None = None
+    best_score: float | None = None
+    bad_losses: int = 0  # non-finite losses in a row
+    finished: bool = False
+    seconds: float = 0.0
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+class Trainer:
+    """Trains one network on one fold.
+
+    Args:
+        model: the network; `hook` calls it.
+        optimizer, scheduler: built for `model`; the scheduler is stepped each epoch, or each
+            optimiser step with `batch_scheduler`, given the state entry `scheduler_target`
+            where that is set.
+        criterion: (logits, target) -> scalar loss.
+        metric: (target, logits) -> float, on a whole epoch in float64.
+        hook: turns a batch into logits and loss.
+        transforms: 'train' and 'test', each a batch -> batch on the device.
+        callbacks: objects with `on_epoch_end(trainer)`, `state_dict`, `load_state_dict`.
+        folder, serial: checkpoints go to `folder/serial.pt` (best) and `folder/serial_last.pt`.
+        counters: what all randomness is counted from, (seed, fold).
+        amp: False, True (bf16 where the GPU has it, else fp16 with a scaler; float32 on a CPU),
+            or 'bf16' / 'fp16' by name.
+        clip_grad, max_grad_norm: None, 'value', 'norm' or 'agc', on unscaled gradients.
+        accumulate: batches per optimiser step.
+        max_bad_losses: so many non-finite losses in a row end the fit.
+        checkpoint_every: minutes between saves within an epoch.
+        max_batches: end every epoch after so many batches (for dry runs).
+    """
+
+    def __init__(
+        self, model: nn.Module, *, optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None, criterion: Callable | None = None, metric: Callable | None = None,
+        hook: Any, transforms: Mapping[str, Callable[[Batch], Batch]],
+        callbacks: Sequence[Any] = (), monitors: Sequence[Callable] = (), folder: Path,
+        serial: str, device: torch.device, counters: tuple[int | str, ...], batch_size: int,
+        num_epochs: int = 1, num_workers: int = 0, amp: bool | str = False,
+        clip_grad: str | None = None, max_grad_norm: float = 1.0, accumulate: int = 1,
+        batch_scheduler: bool = False, scheduler_target: str | None = None, ema: Any = None,
+        max_bad_losses: int = 10, checkpoint_every: float = 10.0, max_batches: int | None = None,
+        show_progress: bool | None = None, log_every: int = 50, board: Any = None,
+    ) -> None:  # fmt: skip
+        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.criterion, self.metric, self.hook = criterion, metric, hook
+        self.transforms, self.callbacks, self.monitors = transforms, list(callbacks), monitors
+        self.folder, self.serial, self.device = Path(folder), serial, device
+        self.counters, self.batch_size, self.num_epochs = counters, batch_size, num_epochs
+        self.num_workers, self.accumulate = num_workers, accumulate
+        self.clip_grad, self.max_grad_norm = clip_grad, max_grad_norm
+        self.batch_scheduler, self.scheduler_target = batch_scheduler, scheduler_target
+        self.ema, self.max_bad_losses = ema, max_bad_losses
+        self.checkpoint_every, self.max_batches = checkpoint_every, max_batches
+        self.show_progress, self.log_every, self.board = show_progress, log_every, board
+
+        self.amp_dtype = choose_amp_dtype(amp, device)
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp_dtype == torch.float16)
+        self.wrapped = wrap_for_processes(model, device)
+        self.state = TrainerState()
+        self.is_best = False  # set by callbacks at the end of an epoch
+        self.stop_reason: str | None = None
+        self.epoch_losses: list[Tensor] = []
+        self.epoch_outputs: list[tuple[Tensor, Tensor]] = []
+
+    # --- the fit -----------------------------------------------------------------------------
+
+    def fit(self, train_set: Dataset, valid_set: Dataset) -> TrainerState:
+        """Train until the last epoch or until a callback stops; leave the best weights on disk."""
+        train_loader = self.make_loader(train_set, shuffle=True)
+        valid_loader = self.make_loader(valid_set, shuffle=False)
+        while not self.state.finished:
+            started = time.monotonic()
+            data_seconds = self.train_epoch(train_loader)
+            trained = time.monotonic()
+            scores = self.end_of_training_pass() | self.validate(valid_loader)
+            scores |= {"train_seconds": trained - started, "data_seconds": data_seconds}
+            self.on_epoch_end(scores, started)
+        return self.state
+
+    def train_epoch(self, loader: DataLoader) -> float:
+        """Run the rest of an epoch's batches; return the seconds spent waiting for data."""
+        self.wrapped.train()
+        epoch, sampler = self.state.epoch, loader.batch_sampler
+        sampler.set_epoch(epoch)
+        sampler.start_step = self.state.step
+        total = min(len(sampler) + self.state.step, self.max_batches or len(loader.dataset))
+        waited, saved = 0.0, time.monotonic()
+        bar = progress(
+            total=total, desc=f"{self.serial} epoch {epoch + 1}/{self.num_epochs}", unit="batch",
+            show=self.show_progress and distributed.is_main(),
+        )  # fmt: skip
+        bar.update(self.state.step)
+        batches = iter(loader)
+        with contextlib.closing(bar):
+            while self.state.step < total:
+                asked = time.monotonic()
+                batch = next(batches)
+                waited += time.monotonic() - asked
+                seed_everything(*self.counters, epoch, self.state.step, distributed.rank())
+                self.train_step(self.prepare(batch, "train"), last=self.state.step + 1 == total)
+                self.state.step += 1
+                bar.update()
+                if self.state.step % self.log_every == 0:
+                    bar.set_postfix(loss=f"{self.epoch_losses[-1].item():.4f}", refresh=False)
+                if time.monotonic() - saved > 60 * self.checkpoint_every:
+                    self.save_last()
+                    saved = time.monotonic()
+        return waited
+
+    def train_step(self, batch: Batch, last: bool) -> None:
+        """Forward, backward and, every `accumulate` batches, unscale, check, clip and step."""
+        with self.autocast():
+            loss, output, target = self.hook.forward_train(self.wrapped, batch, self.criterion)
+        self.epoch_losses.append(loss.detach().float())
+        if target is not None:
+            self.epoch_outputs.append((output.detach().float(), target.detach()))
+        if not self.loss_is_finite(loss, batch):
+            self.optimizer.zero_grad(set_to_none=True)
+            return
+        self.scaler.scale(loss / self.accumulate).backward()
+        if (self.state.step + 1) % self.accumulate == 0 or last:
+            self.scaler.unscale_(self.optimizer)
+            clip_gradients(self.model.parameters(), self.clip_grad, self.max_grad_norm)
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+            self.optimizer.zero_grad(set_to_none=True)
+            if self.ema is not None:
+                self.ema.update(self.model)
+            if self.batch_scheduler:
+                self.step_scheduler()
+
+    def loss_is_finite(self, loss: Tensor, batch: Batch) -> bool:
+        """Whether to use this loss. Several bad ones in a row end the fit.
+
+        On a CPU every loss is looked at. On a GPU that would make the host wait for the device in
+        each step, so the losses are looked at every `log_every` steps; the scaler of fp16 skips
+        bad steps by itself.
+        """
+        if self.device.type == "cpu":
+            finite = bool(torch.isfinite(loss))
+            self.state.bad_losses = 0 if finite else self.state.bad_losses + 1
+        elif (self.state.step + 1) % self.log_every == 0:
+            finite = True
+            recent = torch.isfinite(torch.stack(self.epoch_losses[-self.log_every :])).tolist()
+            self.state.bad_losses = next(
+                (n for n, ok in enumerate(recent[::-1]) if ok), len(recent)
+            )
+        else:
+            return True
+        if self.state.bad_losses >= self.max_bad_losses:
+            rows = batch["index"].tolist() if "index" in batch else []
+            raise UserError(
+                f"the loss of {self.serial} was NaN or infinite {self.state.bad_losses} times in a "
+                f"row, up to epoch {self.state.epoch + 1}, step {self.state.step + 1}, rows "
+                f"{rows[:8]} of the training set; the last good checkpoint is "
+                f"{self.path('_last')}: check these samples, or lower the learning rate"
+            )
+        return finite
+
+    def step_scheduler(self) -> None:
+        if self.scheduler is None:
+            return
+        if self.scheduler_target is not None:
+            self.scheduler.step(self.state.history[-1][self.scheduler_target])
+        else:
+            self.scheduler.step()
+
+    # --- the end of an epoch -----------------------------------------------------------------
+
+    def end_of_training_pass(self) -> dict[str, float]:
+        """Return the mean training loss and, where targets were unmixed, the training score."""
+        losses = torch.stack(self.epoch_losses)
+        (losses,) = distributed.gather_rows(losses)
+        scores = {"train_loss": losses.mean().item(), "train_metric": float("nan")}
+        if self.epoch_outputs and self.metric is not None:
+            outputs, targets = (torch.cat(part) for part in zip(*self.epoch_outputs, strict=True))
+            outputs, targets = distributed.gather_rows(outputs, targets)
+            scores["train_metric"] = self.score(self.metric, targets, outputs)
+        self.epoch_losses, self.epoch_outputs = [], []
+        return scores
+
+    def validate(self, loader: DataLoader) -> dict[str, float]:
+        outputs, targets = self.forward_all(loader, desc="validation")
+        scores = {
+            "valid_loss": self.criterion(outputs, targets).item(),
+            "valid_metric": self.score(self.metric, targets, outputs),
+        }
+        for monitor in self.monitors:
+            scores[f"valid_{monitor.name}"] = self.score(monitor, targets, outputs)
+        return scores
+
+    def score(self, metric: Callable, targets: Tensor, outputs: Tensor) -> float:
+        """Return a metric; NaN, said in the log, where it is undefined (one class, NaN logits)."""
+        try:
+            return float(metric(targets, outputs))
+        except UserError as error:
+            LOGGER.warning(f"{self.serial}: {error}")
+            return float("nan")
+
+    def on_epoch_end(self, scores: dict[str, float], started: float) -> None:
+        """Record the scores, step the schedule, ask the callbacks, save, and say it in a line."""
+        state = self.state
+        state.epoch, state.step = state.epoch + 1, 0
+        scores = {
+            "epoch": state.epoch, **scores, "learning_rate": self.optimizer.param_groups[0]["lr"],
+        }  # fmt: skip
+        state.history.append(scores)
+        if not self.batch_scheduler:
+            self.step_scheduler()
+        self.is_best, self.stop_reason = not self.callbacks, None
+        for callback in self.callbacks:
+            callback.on_epoch_end(self)
+        if state.epoch >= self.num_epochs or self.stop_reason:
+            state.finished = True
+        state.seconds += time.monotonic() - started
+        # The best weights are written first: killed in between, the resumed run repeats the epoch
+        # and writes the same again.
+        if self.is_best or not self.path("").exists():
+            self.save_best()
+        self.save_last()
+        self.report(scores)
+
+    def report(self, scores: Mapping[str, float]) -> None:
+        if not distributed.is_main():
+            return
+        state = self.state
+        left = state.seconds / state.epoch * (self.num_epochs - state.epoch)
+        items = [f"{self.serial} epoch {state.epoch}/{self.num_epochs}"]
+        items += [
+            f"{key}={scores[key]:.6f}"
+            for key in scores
+            if key.startswith(("train_", "valid_")) and not key.endswith("_seconds")
+        ]
+        items.append(f"lr={scores['learning_rate']:.2e}")
+        data_share = scores["data_seconds"] / max(scores["train_seconds"], 1e-9)
+        items.append(f"{format_seconds(scores['train_seconds'])} ({data_share:.0%} data)")
+        if state.best_score is not None and not self.is_best:
+            items.append(f"best={state.best_score:.6f} (epoch {state.best_epoch})")
+        if not state.finished:
+            items.append(f"this fold: {format_seconds(left)} left")
+        LOGGER.info(" | ".join(items))
+        if self.stop_reason:
+            LOGGER.info(f"{self.serial}: {self.stop_reason}")
+        if self.device.type == "cuda" and state.epoch == 1:
+            peak = torch.cuda.max_memory_allocated(self.device) / 2**30
+            LOGGER.info(f"{self.serial}: peak GPU memory {peak:.1f} GiB")
+        if self.board is not None:
+            for key, value in scores.items():
+                self.board.add_scalar(key, value, state.epoch)
+            self.board.flush()
+
+    # --- prediction --------------------------------------------------------------------------
+
+    def predict(
+        self, dataset: Dataset, views: Sequence[Callable[[Batch], Batch]] | None = None,
+        desc: str = "prediction",
+    ) -> np.ndarray:  # fmt: skip
+        """Return logits (n, 1) float32 in the order of the dataset, averaged over the views."""
+        loader = self.make_loader(dataset, shuffle=False)
+        outputs, _ = self.forward_all(loader, views, desc)
+        return outputs.numpy().astype(np.float32)
+
+    @torch.inference_mode()
+    def forward_all(
+        self, loader: DataLoader, views: Sequence[Callable[[Batch], Batch]] | None = None,
+        desc: str = "",
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Return logits and targets of a data set, in float32 on the CPU, in its own order.
+
+        With several processes each forwards its own rows and all get all of them.
+        """
+        model = self.model if self.ema is None else self.ema.model
+        model.eval()
+        outputs, targets, indices = [], [], []
+        show = self.show_progress and distributed.is_main()
+        bar = progress(loader, desc=f"{self.serial} {desc}", unit="batch", show=show)
+        for number, batch in enumerate(bar):
+            if self.max_batches is not None and number >= self.max_batches:
+                break
+            batch = self.prepare(batch, "test")
+            logits = [
+                self.hook.forward_test(model, view(batch)).float() for view in views or [same]
+            ]
+            outputs.append(torch.stack(logits).mean(0))
+            targets.append(batch["target"])
+            indices.append(batch["index"])
+        if not outputs:  # more processes than rows
+            outputs, targets = [torch.empty(0, 1)], [torch.empty(0, 1)]
+            indices = [torch.empty(0, dtype=torch.long)]
+        output, target, index = distributed.gather_rows(
+            torch.cat(outputs), torch.cat(targets), torch.cat(indices)
+        )
+        order = index.argsort()
+        return output[order], target[order]
+
+    # --- data --------------------------------------------------------------------------------
+
+    def make_loader(self, dataset: Dataset, shuffle: bool) -> DataLoader:
+        sampler = CountedBatchSampler(
+            len(dataset), self.batch_size, shuffle=shuffle, counters=self.counters,
+            rank=distributed.rank(), world_size=distributed.world_size(),
+        )  # fmt: skip
+        return DataLoader(
+            dataset, batch_sampler=sampler, collate_fn=collate, num_workers=self.num_workers,
+            pin_memory=self.device.type == "cuda",
+            # Workers that stayed would not learn of a new epoch's counters; the sampler sends all
+            # they need with the indices, so they may stay.
+            persistent_workers=self.num_workers > 0,
+        )  # fmt: skip
+
+    def prepare(self, batch: Batch, stage: str) -> Batch:
+        """Move a batch to the device and transform it there."""
+        batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
+        with torch.no_grad():
+            return self.transforms[stage](batch)
+
+    def autocast(self) -> contextlib.AbstractContextManager:
+        if self.amp_dtype is None:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, dtype=self.amp_dtype)
+
+    # --- checkpoints -------------------------------------------------------------------------
+
+    def path(self, suffix: str) -> Path:
+        return self.folder / f"{self.serial}{suffix}.pt"
+
+    def save_best(self) -> None:
+        """Write the weights that predictions are made with."""
+        if distributed.is_main():
+            model = self.model if self.ema is None else self.ema.model
+            save_checkpoint(
+                self.path(""), {"model": model.state_dict(), "state": asdict(self.state)}
+            )
+
+    def save_last(self) -> None:
+        """Write all that the fit needs to go on as if it had never stopped."""
+        if not distributed.is_main():
+            return
+        losses = torch.stack(self.epoch_losses).cpu() if self.epoch_losses else torch.empty(0)
+        content = {
+            "model": self.model.state_dict(),
+            "ema": None if self.ema is None else self.ema.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "callbacks": [callback.state_dict() for callback in self.callbacks],
+            "state": asdict(self.state),
+            "epoch_losses": losses,
+            "epoch_outputs": [(a.cpu(), b.cpu()) for a, b in self.epoch_outputs],
+        }
+        save_checkpoint(self.path("_last"), content)
+
+    def resume(self) -> bool:
+        """Take up `serial_last.pt` where there is one; return whether there was."""
+        if not self.path("_last").exists():
+            return False
+        content = load_checkpoint(self.path("_last"), keys=("model", "optimizer", "state"))
+        try:
+            self.model.load_state_dict(content["model"])
+            self.optimizer.load_state_dict(content["optimizer"])
+        except (RuntimeError, ValueError) as error:
+            raise UserError(
+                f"{self.path('_last')} belongs to another network or optimiser "
+                f"({str(error).splitlines()[0]}): start anew without --resume"
+            ) from error
+        if self.ema is not None:
+            self.ema.load_state_dict(content["ema"])
+        if self.scheduler is not None:
+            self.scheduler.load_state_dict(content["scheduler"])
+        self.scaler.load_state_dict(content["scaler"])
+        for callback, state in zip(self.callbacks, content["callbacks"], strict=True):
+            callback.load_state_dict(state)
+        self.state = TrainerState(**content["state"])
+        self.epoch_losses = list(content["epoch_losses"].to(self.device))
+        self.epoch_outputs = [
+            (a.to(self.device), b.to(self.device)) for a, b in content["epoch_outputs"]
+        ]
+        return True
+
+
+def same(batch: Batch) -> Batch:
+    """The view that changes nothing."""
+    return batch
+
+
+def choose_amp_dtype(amp: bool | str, device: torch.device) -> torch.dtype | None:
+    """Return the type to compute in, None for float32.
+
+    Raises:
+        UserError: an unknown name, or fp16 on a CPU.
+    """
+    if amp is False:
+        return None
+    if amp is True:
+        if device.type != "cuda":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if amp not in ("bf16", "fp16"):
+        raise UserError(f"amp = {amp!r}: expected True, False, 'bf16' or 'fp16'")
+    if amp == "fp16" and device.type == "cpu":
+        raise UserError("amp = 'fp16' needs a GPU: use 'bf16' or False on a CPU")
+    return torch.bfloat16 if amp == "bf16" else torch.float16
+
+
+def wrap_for_processes(model: nn.Module, device: torch.device) -> nn.Module:
+    if distributed.world_size() == 1:
+        return model
+    ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(model, device_ids=ids)
+
+
+def clip_gradients(parameters: Iterator[nn.Parameter], mode: str | None, limit: float) -> None:
+    """Clip unscaled gradients elementwise ('value'), by their 2-norm ('norm') or adaptively.
+
+    'agc' is adaptive gradient clipping (Brock et al. 2021, arXiv:2102.06171), timm's.
+    """
+    if mode is None:
+        return
+    if mode == "value":
+        nn.utils.clip_grad_value_(parameters, limit)
+    elif mode == "norm":
+        nn.utils.clip_grad_norm_(parameters, limit)
+    elif mode == "agc":
+        from timm.utils import adaptive_clip_grad
+
+        adaptive_clip_grad(parameters, limit, eps=1e-3)
+    else:
+        raise UserError(f"clip_grad = {mode!r}: expected None, 'value', 'norm' or 'agc'")
+
+
+def write_history(path: Path, folds: Mapping[int, Sequence[Mapping[str, float]]]) -> None:
+    """Write the learning curves of all folds as one CSV, a row an epoch."""
+    rows = [{"fold": fold, **scores} for fold, history in folds.items() for scores in history]
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)

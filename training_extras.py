@@ -1,0 +1,286 @@
+"""What an experiment may add to the loop: hooks, early stopping, weight averages, views."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from utils import UserError, nearest
+
+Batch = dict[str, Tensor]
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+class OnField:
+    """Applies a transform to one field of a batch: a batch -> batch from a tensor -> tensor."""
+
+    def __init__(self, transform: Callable[[Tensor], Tensor], field: str = "waveform") -> None:
+        self.transform, self.field = transform, field
+
+    def __call__(self, batch: Batch) -> Batch:
+        return {**batch, self.field: self.transform(batch[self.field])}
+
+
+# --- hooks: how a batch becomes logits and a loss ---------------------------------------------
+
+
+class TrainHook:
+    """The plain way: logits of the waveform, the criterion against the target."""
+
+    def forward_train(
+        self, model: nn.Module, batch: Batch, criterion: Criterion
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return loss, logits (B, 1), and the target to score them by (None: do not score)."""
+        logits = model(*self.inputs(batch))
+        return criterion(logits.float(), batch["target"]), logits, batch["target"]
+
+    def forward_test(self, model: nn.Module, batch: Batch) -> Tensor:
+        return model(*self.inputs(batch))
+
+    @staticmethod
+    def inputs(batch: Batch) -> tuple[Tensor, ...]:
+        """The waveform, and the second view of it where the experiment makes one."""
+        if "waveform2" in batch:
+            return batch["waveform"], batch["waveform2"]
+        return (batch["waveform"],)
+
+
+class MixupTrain(TrainHook):
+    """Mixes each row with another of its batch (Zhang et al. 2018, arXiv:1710.09412).
+
+    The mixing ratio λ ~ Beta(alpha, alpha) is drawn for each row. Where the mixing happens
+    (image, or features with manifold mixup) is the model's own setting; with
+    `level='waveform'` it is done here, before the model.
+
+    Args:
+        hard_label: False, or the threshold above which a mixed target counts as 1.
+        lor_label: the target is t + t' - t t', the logical or of the two, instead of the mixture.
+        level: 'model' or 'waveform'.
+        evaluate_in_batch: also score the training logits, against the mixed targets, rounded.
+    """
+
+    def __init__(
+        self, alpha: float = 0.4, hard_label: bool | float = False, lor_label: bool = False,
+        level: str = "model", evaluate_in_batch: bool = False,
+    ) -> None:  # fmt: skip
+        if alpha <= 0:
+            raise UserError(f"MixupTrain: alpha = {alpha}: expected a positive number")
+        if hard_label is True:
+            raise UserError("MixupTrain: hard_label = True: expected False or a threshold, say 0.5")
+        if level not in ("model", "waveform"):
+            raise UserError(f"MixupTrain: level = {level!r}: expected 'model' or 'waveform'")
+        self.alpha, self.hard_label, self.lor_label = alpha, hard_label, lor_label
+        self.level, self.evaluate_in_batch = level, evaluate_in_batch
+
+    def partners(self, target: Tensor) -> Tensor:
+        """Return the row (B,) that each row is mixed with."""
+        return torch.randperm(len(target), device=target.device)
+
+    def mix_targets(self, target: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
+        """Return the mixed targets (B, 1); `lam` is the share of the row itself."""
+        other = target[partner]
+        if self.lor_label:
+            return target + other - target * other
+        lam = lam.view(-1, *[1] * (target.ndim - 1)).to(target.dtype)  # (B,) -> (B, 1)
+        mixed = lam * target + (1 - lam) * other
+        return mixed if self.hard_label is False else (mixed > self.hard_label).to(target.dtype)
+
+    def forward_train(
+        self, model: nn.Module, batch: Batch, criterion: Criterion
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        target = batch["target"]
+        partner = self.partners(target)
+        lam = draw_beta(self.alpha, len(target), target.device)
+        if self.level == "waveform":
+            batch = {**batch, "waveform": mix_rows(batch["waveform"], partner, lam)}
+            logits = model(*self.inputs(batch))
+        else:
+            # A model may change λ (cutmix: the share of the area), so it returns the one it used.
+            logits, lam = model(*self.inputs(batch), lam=lam, idx=partner)
+        mixed = self.mix_targets(target, partner, lam)
+        scored = mixed if self.evaluate_in_batch else None
+        return criterion(logits.float(), mixed), logits, scored
+
+
+class MixupTrain2(MixupTrain):
+    """Mixes positives with positives and negatives with negatives: targets stay as they are.
+
+    Rows with a soft target, and classes switched off, are left unmixed.
+    """
+
+    def __init__(
+        self, alpha: float = 0.4, pos_pos: bool = True, neg_neg: bool = True, level: str = "model",
+        evaluate_in_batch: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(alpha, level=level, evaluate_in_batch=evaluate_in_batch)
+        self.pos_pos, self.neg_neg = pos_pos, neg_neg
+
+    def partners(self, target: Tensor) -> Tensor:
+        flat = target.flatten()  # (B, 1) -> (B,)
+        partner = torch.arange(len(flat), device=flat.device)
+        for value, wanted in ((1, self.pos_pos), (0, self.neg_neg)):
+            rows = (flat == value).nonzero().flatten()  # (n, 1) -> (n,)
+            if wanted:
+                partner[rows] = rows[torch.randperm(len(rows), device=rows.device)]
+        return partner
+
+    def mix_targets(self, target: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
+        return target
+
+
+def draw_beta(alpha: float, n: int, device: torch.device) -> Tensor:
+    """Return n draws (n,) from Beta(alpha, alpha), from torch's own generator of the device."""
+    gamma = torch._standard_gamma(torch.full((2, n), float(alpha), device=device))
+    # Both draws of a small alpha can underflow; the tiny addition makes that an even mixture.
+    gamma = gamma + torch.finfo(gamma.dtype).tiny
+    return gamma[0] / gamma.sum(0)
+
+
+def mix_rows(x: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
+    """Return λx + (1-λ)x[partner] with λ (B,) for each row of x (B, ...)."""
+    lam = lam.view(-1, *[1] * (x.ndim - 1)).to(x.dtype)  # (B,) -> (B, 1, ...)
+    return lam * x + (1 - lam) * x[partner]
+
+
+# --- callbacks -------------------------------------------------------------------------------
+
+
+class EarlyStopping:
+    """Remembers the best epoch and stops after `patience` epochs without a better one.
+
+    Args:
+        target: the score that counts, a key of the trainer's history.
+        skip_epoch: epochs at the start that are not counted against the patience.
+    """
+
+    def __init__(
+        self, patience: int = 5, target: str = "valid_metric", maximize: bool = False,
+        skip_epoch: int = 0,
+    ) -> None:  # fmt: skip
+        self.patience, self.target, self.maximize = patience, target, maximize
+        self.skip_epoch, self.counter = skip_epoch, 0
+
+    def on_epoch_end(self, trainer: Any) -> None:
+        state, scores = trainer.state, trainer.state.history[-1]
+        if self.target not in scores:
+            raise UserError(
+                f"EarlyStopping: there is no score {self.target!r}{nearest(self.target, scores)}; "
+                f"there are {', '.join(scores)}"
+            )
+        score = scores[self.target]
+        if not math.isnan(score) and (
+            state.best_score is None
+            or (score > state.best_score if self.maximize else score < state.best_score)
+        ):
+            state.best_score, state.best_epoch, self.counter = score, state.epoch, 0
+            trainer.is_best = True
+            return
+        if state.epoch > self.skip_epoch:
+            self.counter += 1
+        if self.counter >= self.patience:
+            trainer.stop_reason = (
+                f"stopped: {self.target} has not improved for {self.counter} epochs"
+            )
+
+    def state_dict(self) -> dict[str, int]:
+        return {"counter": self.counter}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self.counter = state["counter"]
+
+
+class WeightAverage:
+    """An exponential moving average of a network's weights and buffers, scored in its place.
+
+    The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates, so that short fits are not
+    held back by their first weights.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        if not 0 < decay < 1:
+            raise UserError(f"ema_decay = {decay}: expected a number between 0 and 1, say 0.999")
+        self.model = copy.deepcopy(model).eval().requires_grad_(False)
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self, model: nn.Module) -> None:
+        weight = 1 - min(self.decay, (1 + self.updates) / (10 + self.updates))
+        self.updates += 1
+        current = model.state_dict()
+        floats, targets = [], []
+        for name, average in self.model.state_dict().items():
+            if average.is_floating_point():
+                targets.append(average)
+                floats.append(current[name].to(average.dtype))
+            else:
+                average.copy_(current[name])
+        torch._foreach_lerp_(targets, floats, weight)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"model": self.model.state_dict(), "updates": self.updates}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.updates = state["updates"]
+
+
+# --- test-time views -------------------------------------------------------------------------
+
+
+def flip_sign(batch: Batch) -> Batch:
+    """Turn the waveform over: a signal of the opposite sign is as likely."""
+    return OnField(torch.neg)(batch)
+
+
+def swap_ligo(batch: Batch) -> Batch:
+    """Exchange H1 and L1, whose noise curves are the same."""
+    return OnField(lambda x: x[:, [1, 0, 2]])(batch)
+
+
+def shift_time(samples: int) -> Callable[[Batch], Batch]:
+    """Return a view moved by `samples` (later if positive); the gap is filled with zeros."""
+
+    def moved(x: Tensor) -> Tensor:
+        out = torch.zeros_like(x)
+        if samples >= 0:
+            out[..., samples:] = x[..., : x.shape[-1] - samples]
+        else:
+            out[..., :samples] = x[..., -samples:]
+        return out
+
+    return OnField(moved)
+
+
+VIEWS: dict[str, Callable[[Batch], Batch]] = {
+    "identity": lambda batch: batch,
+    "flip": flip_sign,
+    "swap_ligo": swap_ligo,
+}
+
+
+def find_views(names: Sequence[str]) -> list[Callable[[Batch], Batch]]:
+    """Return the views of these names: those of `VIEWS`, or 'shift+8', 'shift-8' and the like.
+
+    Raises:
+        UserError: an unknown name, or none at all.
+    """
+    if not names:
+        raise UserError("views is empty: name at least 'identity'")
+    views = []
+    for name in names:
+        if name in VIEWS:
+            views.append(VIEWS[name])
+        elif name.startswith("shift") and name[5:6] in ("+", "-") and name[6:].isdecimal():
+            views.append(shift_time(int(name[5:])))
+        else:
+            known = [*VIEWS, "shift+8"]
+            raise UserError(
+                f"there is no view {name!r}{nearest(name, known)}; there are {', '.join(VIEWS)} "
+                f"and shift+N or shift-N samples"
+            )
+    return views
