@@ -1,0 +1,84 @@
+"""Losses against numpy written plainly in float64."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from loss_functions import BCEWithLogitsLoss, FocalLoss
+from utils import UserError
+
+
+def plain_bce(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    p = 1.0 / (1.0 + np.exp(-logits))
+    return -(targets * np.log(p) + (1.0 - targets) * np.log(1.0 - p))
+
+
+@pytest.fixture
+def batch(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    return rng.normal(0, 3, (64, 1)), rng.integers(0, 2, (64, 1)).astype(float)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.025, 0.2])
+def test_bce_smooths_both_halves(batch, smoothing) -> None:
+    logits, targets = batch
+    expected = plain_bce(logits, np.where(targets == 1, 1 - smoothing / 2, smoothing / 2)).mean()
+    loss = BCEWithLogitsLoss(smoothing)(torch.tensor(logits), torch.tensor(targets))
+    assert loss.item() == pytest.approx(expected, rel=1e-6)  # float32 inside
+
+
+def test_smoothed_optimum_is_logit_of_smoothed_target() -> None:
+    """Gradient vanishes at logit(0.9875) for ε = 0.025, not at logit(0.975)."""
+    best = torch.tensor([[np.log(0.9875 / 0.0125)]], requires_grad=True)
+    BCEWithLogitsLoss(0.025)(best, torch.ones(1, 1)).backward()
+    assert abs(best.grad.item()) < 1e-7
+
+
+def test_without_smoothing_equals_torch(batch) -> None:
+    logits, targets = (torch.tensor(x, dtype=torch.float32) for x in batch)
+    torch.testing.assert_close(
+        BCEWithLogitsLoss()(logits, targets), nn.BCEWithLogitsLoss()(logits, targets)
+    )
+
+
+@pytest.mark.parametrize(("alpha", "gamma", "smoothing"), [(1, 2, 0), (0.25, 2, 0.1), (1, 0.5, 0)])
+def test_focal(batch, alpha, gamma, smoothing) -> None:
+    logits, targets = batch
+    b = plain_bce(logits, targets * (1 - smoothing) + smoothing / 2)
+    expected = (alpha * (1 - np.exp(-b)) ** gamma * b).mean()
+    loss = FocalLoss(alpha, gamma, smoothing)(torch.tensor(logits), torch.tensor(targets))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_focal_with_gamma_zero_is_bce(batch) -> None:
+    logits, targets = (torch.tensor(x, dtype=torch.float32) for x in batch)
+    torch.testing.assert_close(
+        FocalLoss(gamma=0)(logits, targets), BCEWithLogitsLoss()(logits, targets)
+    )
+
+
+@pytest.mark.parametrize("loss", [BCEWithLogitsLoss(0.025), FocalLoss(gamma=0.5), FocalLoss()])
+def test_gradient_is_finite_for_extreme_logits(loss) -> None:
+    logits = torch.tensor([[200.0], [-200.0], [0.0], [200.0]], requires_grad=True)
+    loss(logits, torch.tensor([[1.0], [0.0], [1.0], [0.0]])).backward()
+    assert torch.isfinite(logits.grad).all()
+    assert logits.grad[3] > 0
+
+
+@pytest.mark.parametrize("loss", [BCEWithLogitsLoss(), FocalLoss()])
+def test_half_logits_are_widened_and_flat_targets_do_not_broadcast(loss) -> None:
+    logits, targets = torch.randn(8, 1), torch.randint(0, 2, (8,)).float()
+    value = loss(logits.half(), targets)
+    assert value.dtype == torch.float32
+    torch.testing.assert_close(value, loss(logits.half().float(), targets[:, None]))
+
+
+def test_refusals() -> None:
+    with pytest.raises(UserError, match="one target for each logit"):
+        BCEWithLogitsLoss()(torch.zeros(4, 1), torch.zeros(3))
+    with pytest.raises(UserError, match="smoothing"):
+        BCEWithLogitsLoss(1.5)
+    with pytest.raises(UserError, match="gamma"):
+        FocalLoss(gamma=-1)
