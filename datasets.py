@@ -5,7 +5,7 @@ decides which rows a step of an epoch sees on which process. Together:
 
     index = load_index("input/train.csv")
     data = G2NetDataset(index["path"], index["target"], ids=index["id"], cache=StrainCache(...))
-    order = CountedBatchSampler(len(data), 64, shuffle=True, seed=2021, fold=0)
+    order = CountedBatchSampler(len(data), 64, shuffle=True, counters=(2021, 0))
     loader = DataLoader(data, batch_sampler=order, collate_fn=collate)
 """
 
@@ -131,7 +131,7 @@ class IndexBatch(list):
 
 
 class CountedBatchSampler(Sampler[IndexBatch]):
-    """Batches of indices in an order that depends on (seed, fold, epoch) and on nothing else.
+    """Batches of indices in an order that depends on (seed, fold), the epoch and nothing else.
 
     With `shuffle` (training), every rank takes its contiguous part of a global batch of
     `batch_size * world_size` rows, so that W ranks with batch size B see, step by step, the rows
@@ -149,7 +149,7 @@ class CountedBatchSampler(Sampler[IndexBatch]):
         n: number of samples.
         batch_size: rows a batch on each rank.
         shuffle: a new order for every epoch; without it, the order of the data.
-        seed, fold: the counters of the run.
+        counters: what the order is counted from, (seed, fold).
         epoch, start_step: where to begin; see `set_epoch`.
         rank, world_size: which of how many processes this is.
 
@@ -158,8 +158,9 @@ class CountedBatchSampler(Sampler[IndexBatch]):
     """
 
     def __init__(
-        self, n: int, batch_size: int, shuffle: bool = False, *, seed: int = 0, fold: int = 0,
-        epoch: int = 0, start_step: int = 0, rank: int = 0, world_size: int = 1,
+        self, n: int, batch_size: int, shuffle: bool = False, *,
+        counters: tuple[int | str, ...] = (0, 0), epoch: int = 0, start_step: int = 0,
+        rank: int = 0, world_size: int = 1,
     ) -> None:  # fmt: skip
         if n < 1:
             raise UserError("there are no samples to make batches of: check the index")
@@ -168,7 +169,7 @@ class CountedBatchSampler(Sampler[IndexBatch]):
         if not 0 <= rank < world_size:
             raise UserError(f"rank {rank} of {world_size}: expected 0 to world_size - 1")
         self.n, self.batch_size, self.shuffle = n, batch_size, shuffle
-        self.seed, self.fold = seed, fold
+        self.counters = counters
         self.rank, self.world_size = rank, world_size
         self.set_epoch(epoch, start_step)
 
@@ -208,7 +209,7 @@ class CountedBatchSampler(Sampler[IndexBatch]):
     def __iter__(self) -> Iterator[IndexBatch]:
         if self.shuffle:
             generator = torch.Generator()
-            generator.manual_seed(counted_seed(self.seed, self.fold, self.epoch, "order"))
+            generator.manual_seed(counted_seed(*self.counters, self.epoch, "order"))
             order = torch.randperm(self.n, generator=generator)
             whole = self.batch_size * self.world_size
         else:
@@ -221,7 +222,7 @@ class CountedBatchSampler(Sampler[IndexBatch]):
             else:
                 start = first = shard + step * self.batch_size
                 last = min(first + self.batch_size, end)
-            seed = counted_seed(self.seed, self.fold, self.epoch, step, "batch")
+            seed = counted_seed(*self.counters, self.epoch, step, "batch")
             yield IndexBatch(order[first:last].tolist(), seed, first - start)
 
 
