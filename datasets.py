@@ -89,14 +89,15 @@ def load_index(
             path that leaves it is refused, for an index that came from somewhere else.
 
     Returns:
-        The table with `path` made absolute (symbolic links are left as they are). Files are not
-        looked for: that they are there was checked when the index was made.
+        The table with `path` made absolute. Files are not looked for: that they are there was
+        checked when the index was made.
 
     Raises:
         UserError: see `read_table`; a path is empty or leaves `root`.
     """
     table = read_table(csv, ("id", "target", "path"))
-    base = os.path.abspath(Path(csv).parent if root is None else root)
+    # The true folder: with a symbolic link on the way, '..' would lead astray.
+    base = os.path.realpath(Path(csv).parent if root is None else root)
     paths = [os.path.normpath(os.path.join(base, path)) for path in table["path"]]
     inside = base.rstrip(os.sep) + os.sep
     for row, path in enumerate(paths):

@@ -442,7 +442,8 @@ class StrainCache:
         if hasattr(self.memory, "madvise"):
             for row in rows[order]:
                 at = self.header["data_offset"] + int(row) * ROW_BYTES
-                self.memory.madvise(mmap.MADV_WILLNEED, at, ROW_BYTES)
+                before = at % mmap.PAGESIZE  # 0, but for machines with larger pages than ours
+                self.memory.madvise(mmap.MADV_WILLNEED, at - before, before + ROW_BYTES)
         strain = np.empty((len(rows), *SAMPLE_SHAPE), np.float32)
         for place in order:
             strain[place] = self.data[rows[place]]

@@ -1,0 +1,305 @@
+"""Index, check, cache or simulate a data set.
+
+    python prep_data.py --root_dir input --cache          # the Kaggle data: index, then cache
+    python prep_data.py --root_dir input --check          # read every file first, report bad ones
+    python prep_data.py --simulate 1000 --cache           # a data set of our own in input/simulated
+
+Reads `training_labels.csv`, `sample_submission.csv` and `{train,test}/a/b/c/abc....npy` below
+--root_dir. Writes to --export_dir: `train.csv` and `test.csv` (id, target, path; paths are
+relative to the folder of the CSV, so that data and index can move together) and, with --cache,
+`train_cache.f32` and `test_cache.f32`. What is done already is recognised and left alone; what
+was interrupted goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from utils import UserError, atomic_path, format_seconds, num_cores, progress, run_command
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SPLITS = {"train": "training_labels.csv", "test": "sample_submission.csv"}
+REPORT = "check_report.csv"
+CHECK_CHUNK = 64  # files a task
+EXIT_BAD_DATA = 2
+
+
+def count(text: str) -> int:
+    """A command-line number that is at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
+    return value
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--root_dir", type=Path, help="where the raw data are (default: input)")
+    add("--export_dir", type=Path, help="where to write (default: input; with --simulate: --out)")
+    add("--cache", action="store_true", help="write each split into one memory-mapped file")
+    add(
+        "--check",
+        action="store_true",
+        help=f"first read every file; write what is wrong to {REPORT} and stop with exit code 2",
+    )
+    add(
+        "--num_workers",
+        type=count,
+        default=num_cores(),
+        metavar="N",
+        help="processes that read files (default: every core, here %(default)s)",
+    )
+    simulation = parser.add_argument_group("simulated data in place of the Kaggle data")
+    add = simulation.add_argument
+    add("--simulate", type=count, metavar="N", help="make N training samples")
+    add("--test", type=count, metavar="M", help="and M test samples (default: 2 N / 5)")
+    add("--out", type=Path, help="into this folder (default: input/simulated)")
+    add("--seed", type=int, help="the seed of the simulation (default: 2021)")
+    add("--device", help="where to compute: cpu (default), cuda")
+    options = parser.parse_args(arguments)
+
+    if options.simulate is None:
+        for name in ("test", "out", "seed", "device"):
+            if getattr(options, name) is not None:
+                parser.error(f"--{name} only goes with --simulate")
+    elif options.root_dir is not None:
+        parser.error("--root_dir is for data that exist; simulated data go to --out")
+    return options
+
+
+def main(arguments: list[str] | None = None) -> int:
+    options = parse_arguments(arguments)
+    root = options.root_dir or Path("input")
+    export = options.export_dir or Path("input")
+    if options.simulate is not None:
+        root = simulate(options)
+        export = options.export_dir or root
+    tables = {split: read_labels(root / name, split) for split, name in SPLITS.items()}
+    if options.check and not check(root, export, tables, options.num_workers):
+        return EXIT_BAD_DATA
+    for split, table in tables.items():
+        write_index(root, export, split, table)
+    if options.cache:
+        for split in SPLITS:
+            cache_split(export, split, options.num_workers)
+    return 0
+
+
+def simulate(options: argparse.Namespace) -> Path:
+    """Make a data set in the Kaggle layout; return its folder."""
+    from simulation import simulate_dataset
+
+    out = options.out or Path("input/simulated")
+    n_test = options.test or max(1, options.simulate * 2 // 5)
+    seed = 2021 if options.seed is None else options.seed
+    started = time.monotonic()
+    simulate_dataset(out, options.simulate, n_test, seed, device=options.device or "cpu")
+    say(f"{out}: {options.simulate} training and {n_test} test samples simulated", started)
+    return out
+
+
+def say(what: str, started: float) -> None:
+    print(f"{what} ({format_seconds(time.monotonic() - started)})", flush=True)
+
+
+# --- index -----------------------------------------------------------------------------------
+
+
+def read_labels(csv: Path, split: str) -> pd.DataFrame:
+    """Read the competition's table of a split; add the path of each file below the root.
+
+    Raises:
+        UserError: no such table, or a row of it is wrong; see `datasets.read_table`.
+    """
+    from datasets import read_table
+
+    if not csv.is_file():
+        raise UserError(
+            f"{csv} does not exist: put the competition's data (kaggle competitions download "
+            "-c g2net-gravitational-wave-detection) into --root_dir, or use --simulate N"
+        )
+    table = read_table(csv, ("id", "target"))
+    if split == "train":
+        wrong = ~table["target"].isin([0, 1])
+    else:
+        wrong = ~table["target"].between(0, 1)
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        expected = "0 or 1" if split == "train" else "0 to 1"
+        raise UserError(
+            f"{csv}, row {row + 2}: the target of {table['id'][row]!r} is "
+            f"{table['target'][row]:g}, expected {expected}"
+        )
+    short = table["id"].str.len() < 3
+    if short.any():
+        row = int(short.to_numpy().argmax())
+        raise UserError(
+            f"{csv}, row {row + 2}: the id {table['id'][row]!r} has fewer than 3 characters, "
+            "which name the folders of its file"
+        )
+    if split == "train":
+        table["target"] = table["target"].astype(int)
+    table["path"] = [f"{split}/{i[0]}/{i[1]}/{i[2]}/{i}.npy" for i in table["id"]]
+    return table[["id", "target", "path"]]
+
+
+def list_files(root: Path, split: str) -> Iterator[str]:
+    """Yield every `.npy` file of a split as a path below the root; faster than asking for each."""
+    for folder, _, names in os.walk(root / split):
+        prefix = os.path.relpath(folder, root).replace(os.sep, "/")
+        yield from (f"{prefix}/{name}" for name in names if name.endswith(".npy"))
+
+
+def write_index(root: Path, export: Path, split: str, table: pd.DataFrame) -> None:
+    """Write `{split}.csv`, unless it is there already with the same content.
+
+    Raises:
+        UserError: files are missing.
+    """
+    started = time.monotonic()
+    present = set(list_files(root, split))
+    missing = ~table["path"].isin(present)
+    if missing.any():
+        first = table["path"][int(missing.to_numpy().argmax())]
+        raise UserError(
+            f"{missing.sum()} of {len(table)} {split} files are missing, the first "
+            f"{root / first}: restore them, or list all with --check"
+        )
+    csv = export / f"{split}.csv"
+    # The true folders: with a symbolic link on the way, '..' would lead astray.
+    base = os.path.relpath(os.path.realpath(root), os.path.realpath(export)).replace(os.sep, "/")
+    if base != ".":
+        table = table.assign(path=base + "/" + table["path"])
+    text = table.to_csv(index=False, lineterminator="\n")
+    if csv.is_file() and csv.read_bytes() == text.encode():
+        say(f"{csv}: up to date, {len(table)} samples", started)
+        return
+    with atomic_path(csv) as temporary:
+        temporary.write_text(text)
+    say(f"{csv}: written, {len(table)} samples", started)
+
+
+# --- cache -----------------------------------------------------------------------------------
+
+
+def cache_split(export: Path, split: str, processes: int) -> None:
+    """Write the cache of a split from its index."""
+    from datasets import load_index
+    from strain_cache import write_cache
+
+    started = time.monotonic()
+    index = load_index(export / f"{split}.csv")
+    path = export / f"{split}_cache.f32"
+    read = write_cache(path, index["id"].tolist(), index["path"].tolist(), processes)
+    size = f"{len(index)} samples, {path.stat().st_size / 2**30:.2f} GiB"
+    if read == 0:
+        say(f"{path}: up to date, {size}", started)
+    elif read < len(index):
+        say(f"{path}: finished, {size}, of which {read} were still to do", started)
+    else:
+        say(f"{path}: written, {size}", started)
+
+
+# --- check -----------------------------------------------------------------------------------
+
+
+def check(root: Path, export: Path, tables: dict[str, pd.DataFrame], processes: int) -> bool:
+    """Read every file of both splits; return whether all is well.
+
+    `check_report.csv` gets one line a fault: split, id, path, problem, detail. Problems are
+    'missing' and 'unlisted' (file without label), 'unreadable' (cut short or no `.npy` file),
+    'wrong shape', 'wrong dtype', 'non-finite', 'silent' (a channel of one constant value) and
+    'duplicate' (the same strain as a file before it, in either split). An old report is removed.
+    """
+    from strain_cache import run_parallel
+
+    started = time.monotonic()
+    faults: list[tuple[str, str, str, str]] = []  # split, path, problem, detail
+    files: list[tuple[str, str]] = []
+    for split, table in tables.items():
+        present, listed = set(list_files(root, split)), set(table["path"])
+        faults += [(split, path, "missing", "") for path in sorted(listed - present)]
+        faults += [(split, path, "unlisted", "") for path in sorted(present - listed)]
+        files += [(split, path) for path in table["path"] if path in present]
+
+    digests: list[bytes] = [b""] * len(files)
+    tasks = (
+        (os.fspath(root), at, [path for _, path in files[at : at + CHECK_CHUNK]])
+        for at in range(0, len(files), CHECK_CHUNK)
+    )
+    processes = min(processes, max(1, len(files) // CHECK_CHUNK))
+    with progress(total=len(files), desc="check", unit="file") as bar:
+        for at, results in run_parallel(check_files, tasks, processes):
+            for place, (digest, problem, detail) in enumerate(results, at):
+                digests[place] = digest
+                if problem:
+                    faults.append((*files[place], problem, detail))
+            bar.update(len(results))
+    first: dict[bytes, str] = {}
+    for (split, path), digest in zip(files, digests, strict=True):
+        if digest and first.setdefault(digest, path) != path:
+            faults.append((split, path, "duplicate", f"same strain as {first[digest]}"))
+    return report(export, faults, len(files), started)
+
+
+def check_files(root: str, at: int, paths: list[str]) -> tuple[int, list[tuple[bytes, str, str]]]:
+    """Return for each file a digest of its strain (empty where unreadable), problem and detail."""
+    return at, [check_file(os.path.join(root, path)) for path in paths]
+
+
+def check_file(path: str) -> tuple[bytes, str, str]:
+    import hashlib
+
+    from strain_cache import read_strain
+
+    try:
+        strain = read_strain(path)
+    except UserError as error:
+        text = str(error).removeprefix(f"{path}: ").split(": ")[0]
+        for words, problem in (
+            ("wrong shape", "wrong shape"), ("wrong dtype", "wrong dtype"),
+            ("non-finite", "non-finite"),
+        ):  # fmt: skip
+            if words in text:
+                return b"", problem, text
+        return b"", "unreadable", text
+    digest = hashlib.blake2b(strain.tobytes(), digest_size=16).digest()
+    silent = [
+        name for name, channel in zip(("H1", "L1", "V1"), strain, strict=True)
+        if channel.min() == channel.max()
+    ]  # fmt: skip
+    return digest, "silent" if silent else "", " ".join(silent)
+
+
+def report(export: Path, faults: list[tuple[str, str, str, str]], n: int, started: float) -> bool:
+    """Write the report and say in a few lines what is in it."""
+    import csv
+
+    path = export / REPORT
+    if not faults:
+        path.unlink(missing_ok=True)
+        say(f"check: {n} files read, all sound", started)
+        return True
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("split", "id", "path", "problem", "detail"))
+        for split, name, problem, detail in sorted(faults):
+            writer.writerow((split, Path(name).stem, name, problem, detail))
+    problems = [problem for _, _, problem, _ in faults]
+    tally = ", ".join(f"{problems.count(p)} {p}" for p in sorted(set(problems)))
+    say(f"check: {n} files read, faults: {tally}; all are listed in {path}", started)
+    return False
+
+
+if __name__ == "__main__":
+    run_command(main)
