@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 from collections.abc import Mapping
@@ -20,16 +21,17 @@ def save_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) ->
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
+    # Through memory: torch's own writer reports a full disk as one of several internal errors.
+    buffer = io.BytesIO()
+    torch.save(dict(content), buffer)
     try:
         with atomic_path(path) as temporary:
-            torch.save(dict(content), temporary)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        if isinstance(error, OSError) or "write" in str(error) or "iostream" in str(error):
-            raise UserError(
-                f"{path} could not be written ({error}): free some space and start again with "
-                f"--resume; earlier checkpoints are untouched"
-            ) from error
-        raise
+            temporary.write_bytes(buffer.getbuffer())
+    except OSError as error:
+        raise UserError(
+            f"{path} could not be written ({error.strerror}): free {len(buffer.getbuffer()):,} "
+            f"bytes and start again with --resume; earlier checkpoints are untouched"
+        ) from error
 
 
 def load_checkpoint(path: str | os.PathLike[str], keys: tuple[str, ...] = ("model",)) -> dict:
@@ -48,9 +50,10 @@ def load_checkpoint(path: str | os.PathLike[str], keys: tuple[str, ...] = ("mode
             f"the checkpoint {path} holds more than tensors and plain values, or is damaged, and "
             f"is not loaded: use a file written by this toolkit"
         ) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    # What a damaged file raises depends on where it is damaged.
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
         raise UserError(
-            f"the checkpoint {path} is damaged ({str(error).splitlines()[0]}): remove it and "
+            f"the checkpoint {path} is damaged ({first_line(error)}): remove it and "
             f"train that fold again"
         ) from error
     missing = [key for key in keys if not isinstance(content, dict) or key not in content]
@@ -59,6 +62,10 @@ def load_checkpoint(path: str | os.PathLike[str], keys: tuple[str, ...] = ("mode
             f"the checkpoint {path} has no entry {missing[0]!r}: it was not written by this toolkit"
         )
     return content
+
+
+def first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from datasets import CountedBatchSampler, collate
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import distributed
 from checkpoints import load_checkpoint, save_checkpoint
+from datasets import CountedBatchSampler, collate
+from training_extras import same
 from utils import LOGGER, UserError, atomic_path, format_seconds, progress, seed_everything
 
 Batch = dict[str, Tensor]
@@ -70,7 +71,7 @@ class Trainer:
         scheduler: Any = None, criterion: Callable | None = None, metric: Callable | None = None,
         hook: Any, transforms: Mapping[str, Callable[[Batch], Batch]],
         callbacks: Sequence[Any] = (), monitors: Sequence[Callable] = (), folder: Path,
-        serial: str, device: torch.device, counters: tuple[int | str, ...], batch_size: int,
+        serial: str, device: torch.device, counters: tuple[int, int], batch_size: int,
         num_epochs: int = 1, num_workers: int = 0, amp: bool | str = False,
         clip_grad: str | None = None, max_grad_norm: float = 1.0, accumulate: int = 1,
         batch_scheduler: bool = False, scheduler_target: str | None = None, ema: Any = None,
@@ -117,9 +118,8 @@ class Trainer:
         """Run the rest of an epoch's batches; return the seconds spent waiting for data."""
         self.wrapped.train()
         epoch, sampler = self.state.epoch, loader.batch_sampler
-        sampler.set_epoch(epoch)
-        sampler.start_step = self.state.step
-        total = min(len(sampler) + self.state.step, self.max_batches or len(loader.dataset))
+        sampler.set_epoch(epoch, self.state.step)
+        total = min(sampler.num_batches, self.max_batches or sampler.num_batches)
         waited, saved = 0.0, time.monotonic()
         bar = progress(
             total=total, desc=f"{self.serial} epoch {epoch + 1}/{self.num_epochs}", unit="batch",
@@ -133,7 +133,13 @@ class Trainer:
                 batch = next(batches)
                 waited += time.monotonic() - asked
                 seed_everything(*self.counters, epoch, self.state.step, distributed.rank())
-                self.train_step(self.prepare(batch, "train"), last=self.state.step + 1 == total)
+                # DistributedDataParallel averages over processes, not rows: the parts of the
+                # last step differ in size.
+                share = len(batch["index"]) * distributed.world_size()
+                share /= sampler.rows_of_step(self.state.step)
+                self.train_step(
+                    self.prepare(batch, "train"), share, last=self.state.step + 1 == total
+                )
                 self.state.step += 1
                 bar.update()
                 if self.state.step % self.log_every == 0:
@@ -143,10 +149,11 @@ class Trainer:
                     saved = time.monotonic()
         return waited
 
-    def train_step(self, batch: Batch, last: bool) -> None:
+    def train_step(self, batch: Batch, share: float, last: bool) -> None:
         """Forward, backward and, every `accumulate` batches, unscale, check, clip and step."""
         with self.autocast():
             loss, output, target = self.hook.forward_train(self.wrapped, batch, self.criterion)
+        loss = loss * share
         self.epoch_losses.append(loss.detach().float())
         if target is not None:
             self.epoch_outputs.append((output.detach().float(), target.detach()))
@@ -333,14 +340,13 @@ class Trainer:
 
     def make_loader(self, dataset: Dataset, shuffle: bool) -> DataLoader:
         sampler = CountedBatchSampler(
-            len(dataset), self.batch_size, shuffle=shuffle, counters=self.counters,
+            len(dataset), self.batch_size, shuffle, counters=self.counters,
             rank=distributed.rank(), world_size=distributed.world_size(),
         )  # fmt: skip
         return DataLoader(
             dataset, batch_sampler=sampler, collate_fn=collate, num_workers=self.num_workers,
             pin_memory=self.device.type == "cuda",
-            # Workers that stayed would not learn of a new epoch's counters; the sampler sends all
-            # they need with the indices, so they may stay.
+            # They may stay: the sampler sends all that an epoch needs with the indices.
             persistent_workers=self.num_workers > 0,
         )  # fmt: skip
 
@@ -412,11 +418,6 @@ class Trainer:
             (a.to(self.device), b.to(self.device)) for a, b in content["epoch_outputs"]
         ]
         return True
-
-
-def same(batch: Batch) -> Batch:
-    """The view that changes nothing."""
-    return batch
 
 
 def choose_amp_dtype(amp: bool | str, device: torch.device) -> torch.dtype | None:

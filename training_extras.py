@@ -232,6 +232,11 @@ class WeightAverage:
 # --- test-time views -------------------------------------------------------------------------
 
 
+def same(batch: Batch) -> Batch:
+    """Change nothing."""
+    return batch
+
+
 def flip_sign(batch: Batch) -> Batch:
     """Turn the waveform over: a signal of the opposite sign is as likely."""
     return OnField(torch.neg)(batch)
@@ -257,7 +262,7 @@ def shift_time(samples: int) -> Callable[[Batch], Batch]:
 
 
 VIEWS: dict[str, Callable[[Batch], Batch]] = {
-    "identity": lambda batch: batch,
+    "identity": same,
     "flip": flip_sign,
     "swap_ligo": swap_ligo,
 }

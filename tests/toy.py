@@ -1,0 +1,79 @@
+"""A small problem for the loop: a linear network on noise with an offset in the positives.
+
+Run under torchrun it is one of several processes: `torchrun --nproc_per_node 2 tests/toy.py OUT B`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import distributed
+from loss_functions import BCEWithLogitsLoss
+from metrics import AUC
+from trainer import Trainer
+from training_extras import EarlyStopping, OnField, TrainHook
+
+
+class Toy(Dataset):
+    """Rows of 3 x 8 noise; positives are shifted by half a standard deviation."""
+
+    def __init__(self, n: int, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        target = rng.permutation(np.arange(n) % 2)
+        x = rng.normal(size=(n, 3, 8)) + 0.5 * target[:, None, None]
+        self.x, self.target = torch.tensor(x).float(), torch.tensor(target).float()[:, None]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        index = torch.tensor(list(indices))
+        return {"waveform": self.x[index], "target": self.target[index], "index": index}
+
+
+class Jitter(nn.Module):
+    """A transform that draws random numbers, so that resuming has something to get wrong."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0.1 * torch.randn_like(x)
+
+
+def make_trainer(folder: Path, jitter: bool = True, **options) -> Trainer:
+    torch.manual_seed(1)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(24, 16), nn.SiLU(), nn.Linear(16, 1))
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.pop("lr", 1e-2))
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 4)
+    settings = {
+        "optimizer": optimizer, "scheduler": scheduler, "criterion": BCEWithLogitsLoss(),
+        "metric": AUC(), "hook": TrainHook(), "folder": folder, "serial": "fold0",
+        "transforms": {"train": OnField(Jitter() if jitter else nn.Identity()), "test": dict},
+        "callbacks": [EarlyStopping(5, maximize=True)], "device": torch.device("cpu"),
+        "counters": (7, 0), "batch_size": 16, "num_epochs": 3, "show_progress": False,
+    }  # fmt: skip
+    return Trainer(model, **(settings | options))
+
+
+def main() -> None:
+    folder, batch_size = Path(sys.argv[1]), int(sys.argv[2])
+    torch.set_num_threads(1)
+    distributed.start()
+    trainer = make_trainer(folder, jitter=False, batch_size=batch_size)
+    trainer.fit(Toy(203), Toy(51, seed=1))
+    prediction = trainer.predict(Toy(31, seed=2))
+    if distributed.is_main():
+        rows = [[row["train_loss"], row["valid_loss"], row["valid_metric"]]
+                for row in trainer.state.history]  # fmt: skip
+        np.savez(folder / "result.npz", history=np.array(rows), prediction=prediction)
+    distributed.stop()
+
+
+if __name__ == "__main__":
+    main()
