@@ -1,0 +1,478 @@
+"""Data set, index and order of batches, against arithmetic by hand and against each other."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from datasets import CountedBatchSampler, G2NetDataset, IndexBatch, collate, load_index
+from strain_cache import StrainCache, write_cache
+from utils import UserError
+
+N, M = 20, 7  # training and test samples
+TARGETS = np.arange(N) % 2
+SOFT = np.linspace(0.05, 0.95, M)
+
+
+class Samples:
+    """Files and caches of a small training and test split."""
+
+    def __init__(self, folder: Path) -> None:
+        rng = np.random.default_rng(0)
+        self.strain = (rng.standard_normal((N + M, 3, 4096)) * 1e-20).astype(np.float32)
+        self.ids = [f"{i * 37 % 256:02x}{'train' if i < N else 'test'}" for i in range(N + M)]
+        self.paths = [folder / f"{name}.npy" for name in self.ids]
+        for path, sample in zip(self.paths, self.strain, strict=True):
+            np.save(path, sample.astype(np.float64))
+        self.train, self.test = folder / "train_cache.f32", folder / "test_cache.f32"
+        write_cache(self.train, self.ids[:N], self.paths[:N], processes=1)
+        write_cache(self.test, self.ids[N:], self.paths[N:], processes=1)
+
+    def train_cache(self) -> StrainCache:
+        return StrainCache(self.train)
+
+    def test_cache(self) -> StrainCache:
+        return StrainCache(self.test)
+
+
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory: pytest.TempPathFactory) -> Samples:
+    return Samples(tmp_path_factory.mktemp("samples"))
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("cached", [False, True])
+def test_a_batch_has_named_fields(samples: Samples, cached: bool) -> None:
+    data = G2NetDataset(samples.paths[:N], TARGETS, cache=samples.train_cache() if cached else None)
+    assert len(data) == N
+    batch = data.__getitems__([4, 19, 4])
+    assert set(batch) == {"waveform", "target", "index"}
+    assert batch["waveform"].dtype == batch["target"].dtype == torch.float32
+    assert batch["index"].dtype == torch.int64
+    np.testing.assert_array_equal(batch["waveform"], samples.strain[[4, 19, 4]])
+    assert batch["target"].tolist() == [[0], [1], [0]]
+    assert batch["index"].tolist() == [4, 19, 4]
+    one = data[19]
+    assert one["waveform"].shape == (3, 4096)
+    assert one["target"].tolist() == [1]
+    torch.testing.assert_close(one["waveform"], batch["waveform"][1], rtol=0, atol=0)
+    with pytest.raises(IndexError):
+        data[N]
+
+
+def test_what_is_read_may_be_changed_without_harm(samples: Samples) -> None:
+    data = G2NetDataset(samples.paths[:N], cache=samples.train_cache())
+    data[3]["waveform"].zero_()
+    np.testing.assert_array_equal(data[3]["waveform"], samples.strain[3])
+
+
+def test_a_fold_is_found_in_the_cache_by_id(samples: Samples) -> None:
+    """Rows of a fold in another order, without paths: only the ids tell which strain is whose."""
+    rows = [17, 2, 9]
+    ids = [samples.ids[row] for row in rows]
+    data = G2NetDataset(None, TARGETS[rows], ids=ids, cache=samples.train_cache())
+    assert data.ids.tolist() == ids
+    np.testing.assert_array_equal(data.__getitems__([0, 1, 2])["waveform"], samples.strain[rows])
+
+
+def test_norm_factor_divides_each_channel(samples: Samples) -> None:
+    factors = (4.61e-20, 4.23e-20, 1.11e-20)
+    data = G2NetDataset(samples.paths[:N], norm_factor=factors, cache=samples.train_cache())
+    expected = samples.strain[5].astype(np.float64) / np.array(factors)[:, None]
+    # float32 division: a relative error of at most 2^-23, twice (the factor is rounded too)
+    np.testing.assert_allclose(data[5]["waveform"], expected, rtol=2.5e-7)
+    for wrong in ((1, 2), (1, 2, 0), (1, -1, 1)):
+        with pytest.raises(UserError, match="three numbers above 0"):
+            G2NetDataset(samples.paths[:N], norm_factor=wrong)
+
+
+def test_without_targets_they_are_zero(samples: Samples) -> None:
+    batch = G2NetDataset(samples.paths[:N], is_test=True).__getitems__([0, 1])
+    assert batch["target"].tolist() == [[0], [0]]
+
+
+def test_a_bad_file_is_named(samples: Samples, tmp_path: Path) -> None:
+    np.save(tmp_path / "bad.npy", np.full((3, 4096), np.nan))
+    data = G2NetDataset([samples.paths[0], tmp_path / "bad.npy"])
+    with pytest.raises(UserError, match=r"bad\.npy.*non-finite"):
+        data.__getitems__([0, 1])
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_gives_every_sample_once(samples: Samples, workers: int) -> None:
+    data = G2NetDataset(samples.paths[:N], TARGETS, cache=samples.train_cache())
+    order = CountedBatchSampler(N, 6, shuffle=True)
+    loader = DataLoader(data, batch_sampler=order, collate_fn=collate, num_workers=workers)
+    batches = list(loader)
+    assert [len(batch["index"]) for batch in batches] == [6, 6, 6, 2]
+    index = torch.cat([batch["index"] for batch in batches])
+    assert sorted(index.tolist()) == list(range(N))
+    waveform = torch.cat([batch["waveform"] for batch in batches])
+    np.testing.assert_array_equal(waveform, samples.strain[index])
+    target = torch.cat([batch["target"] for batch in batches])
+    np.testing.assert_array_equal(target[:, 0], TARGETS[index])
+
+
+def test_spawned_workers_with_mixup_draw_what_the_main_process_draws(samples: Samples) -> None:
+    data = G2NetDataset(samples.paths[:N], TARGETS, cache=samples.train_cache(), mixup=True)
+    order = CountedBatchSampler(N, 10, shuffle=True)
+    here = list(DataLoader(data, batch_sampler=order, collate_fn=collate))
+    loader = DataLoader(
+        data, batch_sampler=order, collate_fn=collate, num_workers=1,
+        multiprocessing_context="spawn",
+    )  # fmt: skip
+    for one, other in zip(here, loader, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+def test_a_pickled_data_set_stays_small(samples: Samples) -> None:
+    data = G2NetDataset(samples.paths[:N], TARGETS, cache=samples.train_cache())
+    text = pickle.dumps(data)
+    assert len(text) < 10_000  # one sample alone has 49,152 bytes
+    np.testing.assert_array_equal(pickle.loads(text)[3]["waveform"], samples.strain[3])
+
+
+# --- caches that do not fit ------------------------------------------------------------------
+
+
+def test_a_cache_of_other_data_is_refused(samples: Samples) -> None:
+    with pytest.raises(UserError, match=r"20 of 20 samples are not in the cache.*prep_data\.py"):
+        G2NetDataset(samples.paths[:N], cache=samples.test_cache())
+    with pytest.raises(UserError, match="1 of 21 samples"):
+        G2NetDataset(samples.paths[: N + 1], cache=samples.train_cache())
+    with pytest.raises(UserError, match="not in the cache"):
+        G2NetDataset(None, ids=["0000"])
+
+
+def test_the_test_cache_counts_without_pseudo_labels(samples: Samples) -> None:
+    """It is looked in after the training cache, and before the disk."""
+    gone = [Path("/nowhere") / path.name for path in samples.paths]
+    test = G2NetDataset(gone[N:], is_test=True, test_cache=samples.test_cache())
+    np.testing.assert_array_equal(test[2]["waveform"], samples.strain[N + 2])
+    both = G2NetDataset(gone, cache=samples.train_cache(), test_cache=samples.test_cache())
+    index = [N + 1, 0, N, 5]
+    np.testing.assert_array_equal(both.__getitems__(index)["waveform"], samples.strain[index])
+    # Training data that are not cached are read from files, beside a test cache.
+    files = G2NetDataset(samples.paths[:N], test_cache=samples.test_cache())
+    np.testing.assert_array_equal(files[1]["waveform"], samples.strain[1])
+
+
+# --- pseudo-labels ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("caches", ["none", "both", "train"])
+def test_pseudo_labelled_samples_come_last(samples: Samples, caches: str) -> None:
+    data = G2NetDataset(
+        samples.paths[:N], TARGETS, pseudo_label=True, test_targets=SOFT,
+        test_paths=samples.paths[N:],
+        cache=samples.train_cache() if caches != "none" else None,
+        test_cache=samples.test_cache() if caches == "both" else None,
+    )  # fmt: skip
+    assert len(data) == N + M
+    index = [N + 3, 1, N, 0]
+    batch = data.__getitems__(index)
+    np.testing.assert_array_equal(batch["waveform"], samples.strain[index])
+    assert batch["pseudo"].dtype == torch.bool
+    assert batch["pseudo"].tolist() == [True, False, True, False]
+    assert batch["index"].tolist() == index
+    np.testing.assert_allclose(batch["target"][:, 0], [SOFT[3], 1, SOFT[0], 0], rtol=1e-7)
+    assert data.ids.tolist() == samples.ids
+
+
+def test_is_test_switches_pseudo_labels_and_mixup_off(samples: Samples) -> None:
+    data = G2NetDataset(
+        samples.paths[:N], TARGETS, is_test=True, mixup=True, pseudo_label=True,
+        test_targets=SOFT, test_paths=samples.paths[N:],
+    )  # fmt: skip
+    batch = data.__getitems__([0, 1])  # a plain list
+    assert len(data) == N
+    assert "pseudo" not in batch
+    np.testing.assert_array_equal(batch["waveform"], samples.strain[:2])
+
+
+def test_lists_of_different_lengths_are_refused(samples: Samples) -> None:
+    with pytest.raises(UserError, match="20 ids but 19 targets"):
+        G2NetDataset(samples.paths[:N], TARGETS[1:])
+    with pytest.raises(UserError, match="test_paths: 7 ids but 1000 targets"):
+        G2NetDataset(
+            samples.paths[:N], TARGETS, pseudo_label=True, test_paths=samples.paths[N:],
+            test_targets=np.zeros(1000),
+        )  # fmt: skip
+    with pytest.raises(UserError, match="test_targets"):
+        G2NetDataset(samples.paths[:N], TARGETS, pseudo_label=True, test_paths=samples.paths[N:])
+    with pytest.raises(UserError, match="paths is missing"):
+        G2NetDataset(None)
+    with pytest.raises(UserError, match=rf"'{samples.ids[2]}' is 1\.5: expected 0 to 1"):
+        G2NetDataset(samples.paths[:3], [0, 1, 1.5])
+    with pytest.raises(UserError, match="is nan: expected 0 to 1"):
+        G2NetDataset(samples.paths[:1], [np.nan])
+
+
+# --- mixup -----------------------------------------------------------------------------------
+
+
+def mixing(samples: Samples, **arguments: object) -> G2NetDataset:
+    arguments = {"cache": samples.train_cache(), "mixup": True} | arguments
+    return G2NetDataset(samples.paths[:N], TARGETS, **arguments)
+
+
+def test_mixup_by_hand(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Samples 0 (target 0) and 1 (1) with partners 3 (1) and 5 (1) and weights 0.75 and 0.25."""
+    draws = (np.array([3, 5]), np.array([0.75, 0.25]))
+    monkeypatch.setattr(G2NetDataset, "draw", lambda *_: draws)
+    x = samples.strain.astype(np.float64)
+    expected = np.stack([0.75 * x[0] + 0.25 * x[3], 0.25 * x[1] + 0.75 * x[5]])
+    for arguments, targets in (
+        ({}, [0.25, 1.0]),  # λt + (1-λ)t'
+        ({"lor_label": True}, [1.0, 1.0]),  # t + t' - tt'
+        ({"hard_label": 0.2}, [1.0, 1.0]),
+        ({"hard_label": 0.25}, [0.0, 1.0]),  # above the threshold, not at it
+        ({"hard_label": False}, [0.25, 1.0]),
+    ):
+        batch = mixing(samples, **arguments).__getitems__(IndexBatch([0, 1], seed=1))
+        assert batch["target"].tolist() == [[targets[0]], [targets[1]]]
+        assert batch["waveform"].dtype == torch.float32
+        # float32 sum of two terms: a few 2^-24 of the larger term
+        np.testing.assert_allclose(batch["waveform"], expected, rtol=0, atol=1e-26)
+
+
+def test_soft_labels_are_mixed_as_well(samples: Samples, monkeypatch) -> None:
+    monkeypatch.setattr(G2NetDataset, "draw", lambda *_: (np.array([N]), np.array([0.6])))
+    pseudo = {"pseudo_label": True, "test_targets": SOFT, "test_paths": samples.paths[N:]}
+    soft = mixing(samples, **pseudo).__getitems__(IndexBatch([N + 6], 0))
+    np.testing.assert_allclose(soft["target"], [[0.6 * 0.95 + 0.4 * 0.05]], rtol=1e-7)
+    either = mixing(samples, lor_label=True, **pseudo).__getitems__(IndexBatch([N + 6], 0))
+    np.testing.assert_allclose(either["target"], [[0.95 + 0.05 - 0.95 * 0.05]], rtol=1e-7)
+
+
+def test_draws_follow_their_distributions(samples: Samples) -> None:
+    from scipy import stats
+
+    partner, lam = mixing(samples, mixup_alpha=0.4).draw(20_000, 5, 0)
+    # Seeds are fixed, so these either hold always or never; 1e-3 is far from usual chance.
+    assert stats.kstest(lam, stats.beta(0.4, 0.4).cdf).pvalue > 1e-3
+    assert stats.chisquare(np.bincount(partner, minlength=N)).pvalue > 1e-3
+    negative = mixing(
+        samples, mixup_option="negative", mixup_alpha=0.4, pseudo_label=True,
+        test_targets=np.zeros(M), test_paths=samples.paths[N:],
+    )  # fmt: skip
+    partner, lam = negative.draw(20_000, 5, 0)
+    assert set(partner) == set(range(0, N, 2))  # real negatives, no pseudo-labelled ones
+    assert lam.min() >= 0.5
+    # The larger of λ and 1-λ, both Beta(0.4, 0.4): its distribution is 2 F(x) - 1 from 0.5 up.
+    assert stats.kstest(lam, lambda x: 2 * stats.beta(0.4, 0.4).cdf(x) - 1).pvalue > 1e-3
+
+
+def test_draws_are_counted(samples: Samples) -> None:
+    data = mixing(samples)
+    first = data.__getitems__(IndexBatch([0, 1, 2], seed=7))
+    torch.rand(3)  # nothing that others draw matters
+    np.random.rand(3)  # noqa: NPY002
+    again = data.__getitems__(pickle.loads(pickle.dumps(IndexBatch([0, 1, 2], seed=7))))
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    other = data.__getitems__(IndexBatch([0, 1, 2], seed=8))
+    assert not torch.equal(first["waveform"], other["waveform"])
+
+
+@pytest.mark.parametrize("option", ["random", "negative"])
+def test_two_ranks_mix_what_one_process_mixes(samples: Samples, option: str) -> None:
+    data = mixing(samples, mixup_option=option)
+    ranks = [
+        list(CountedBatchSampler(N, 4, shuffle=True, rank=rank, world_size=2)) for rank in (0, 1)
+    ]
+    for step, batch in enumerate(CountedBatchSampler(N, 8, shuffle=True)):
+        whole = data.__getitems__(batch)
+        parts = [data.__getitems__(rank[step]) for rank in ranks]
+        for key in whole:
+            torch.testing.assert_close(
+                torch.cat([part[key] for part in parts]), whole[key], rtol=0, atol=0
+            )
+
+
+def test_mixup_without_a_seed_is_refused(samples: Samples) -> None:
+    with pytest.raises(UserError, match="IndexBatch"):
+        mixing(samples).__getitems__([0, 1])
+    with pytest.raises(UserError, match="IndexBatch"):
+        mixing(samples)[0]
+
+
+def test_mixup_options_are_checked(samples: Samples) -> None:
+    with pytest.raises(UserError, match="did you mean 'negative'"):
+        mixing(samples, mixup_option="negatives")
+    with pytest.raises(UserError, match="threshold"):
+        mixing(samples, hard_label=True)
+    with pytest.raises(UserError, match="contradict"):
+        mixing(samples, hard_label=0.5, lor_label=True)
+    with pytest.raises(UserError, match="mixup_alpha"):
+        mixing(samples, mixup_alpha=0)
+    with pytest.raises(UserError, match="needs targets"):
+        G2NetDataset(samples.paths[:N], mixup=True)
+    with pytest.raises(UserError, match="no sample has target 0"):
+        G2NetDataset(samples.paths[:2], [1, 1], mixup=True, mixup_option="negative")
+
+
+# --- order of batches ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 3, 4, 31, 32, 33, 35, 63, 64])
+@pytest.mark.parametrize("world", [2, 3, 4])
+def test_ranks_together_equal_one_process(n: int, world: int) -> None:
+    one = CountedBatchSampler(n, 4 * world, shuffle=True, counters=(1, 2), epoch=3)
+    ranks = [
+        CountedBatchSampler(
+            n, 4, shuffle=True, counters=(1, 2), epoch=3, rank=rank, world_size=world
+        )
+        for rank in range(world)
+    ]
+    batches = [list(rank) for rank in ranks]
+    assert {len(rank) for rank in ranks} == {len(one)} == {len(part) for part in batches}
+    for step, whole in enumerate(one):
+        parts = [part[step] for part in batches]
+        sizes = [len(part) for part in parts]
+        rows = [row for part in parts for row in part]
+        assert min(sizes) >= 1
+        assert max(sizes) <= 4
+        assert max(sizes) - min(sizes) <= 1
+        assert {part.seed for part in parts} == {whole.seed}
+        assert len(rows) == ranks[0].rows_of_step(step)
+        if len(whole) >= world:
+            assert rows == whole
+            assert [part.offset for part in parts] == np.cumsum([0, *sizes[:-1]]).tolist()
+        else:  # fewer rows than ranks: some are seen twice, none is lost
+            assert set(rows) == set(whole)
+
+
+def test_an_epoch_has_every_row_once_in_an_order_of_its_own() -> None:
+    order = CountedBatchSampler(100, 8, shuffle=True, counters=(0, 1))
+    epochs = []
+    for epoch in (0, 1, 0):
+        order.set_epoch(epoch)
+        epochs.append([row for batch in order for row in batch])
+        assert sorted(epochs[-1]) == list(range(100))
+    assert epochs[0] == epochs[2] != epochs[1]
+    other_fold = CountedBatchSampler(100, 8, shuffle=True, counters=(0, 2))
+    assert [row for batch in other_fold for row in batch] != epochs[0]
+    seeds = {batch.seed for batch in order} | {batch.seed for batch in other_fold}
+    assert len(seeds) == 2 * len(order)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("start", [0, 1, 12, 13])
+def test_an_epoch_goes_on_where_it_stopped(shuffle: bool, start: int) -> None:
+    order = CountedBatchSampler(100, 8, shuffle=shuffle)
+    whole = [(list(batch), batch.seed, batch.offset) for batch in order]
+    assert len(whole) == len(order) == order.num_batches == 13
+    order.set_epoch(0, start_step=start)
+    assert [(list(batch), batch.seed, batch.offset) for batch in order] == whole[start:]
+    assert len(order) == 13 - start
+    assert order.num_batches == 13
+    order.set_epoch(1)
+    assert len(order) == 13
+    with pytest.raises(UserError, match="13 steps"):
+        order.set_epoch(0, start_step=14)
+
+
+@pytest.mark.parametrize("n", [1, 2, 10, 64, 65])
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_evaluation_sees_every_row_once_and_in_order(n: int, world: int) -> None:
+    rows = []
+    for rank in range(world):
+        order = CountedBatchSampler(n, 4, rank=rank, world_size=world)
+        batches = list(order)
+        assert len(batches) == len(order)
+        assert all(1 <= len(batch) <= 4 for batch in batches)
+        rows += [row for batch in batches for row in batch]
+    assert rows == list(range(n))
+
+
+def test_an_index_batch_survives_pickling() -> None:
+    batch = pickle.loads(pickle.dumps(IndexBatch([3, 1], seed=2**62, offset=5)))
+    assert (list(batch), batch.seed, batch.offset) == ([3, 1], 2**62, 5)
+    assert isinstance(batch, IndexBatch)
+
+
+def test_sizes_that_make_no_sense_are_refused() -> None:
+    for arguments, message in (
+        ({"n": 0, "batch_size": 1}, "no samples"),
+        ({"n": 1, "batch_size": 0}, "batch_size"),
+        ({"n": 1, "batch_size": 1, "rank": 2, "world_size": 2}, "rank 2 of 2"),
+    ):
+        with pytest.raises(UserError, match=message):
+            CountedBatchSampler(**arguments)
+
+
+# --- index -----------------------------------------------------------------------------------
+
+
+def write_csv(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+def test_an_index_keeps_ids_as_text(tmp_path: Path) -> None:
+    csv = write_csv(
+        tmp_path / "a" / "train.csv",
+        "id,target,path\n0000661522,0,train/0/0/0/0000661522.npy\n00001e4945,1,../x.npy\nNA,1,/z.npy\n",
+    )
+    table = load_index(csv)
+    assert isinstance(table, pd.DataFrame)
+    assert table["id"].tolist() == ["0000661522", "00001e4945", "NA"]
+    assert table["target"].tolist() == [0, 1, 1]
+    base = tmp_path.resolve()
+    assert table["path"].tolist() == [
+        str(base / "a/train/0/0/0/0000661522.npy"), str(base / "x.npy"), "/z.npy",
+    ]  # fmt: skip
+
+
+def test_an_index_through_a_link(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "deep" / "down" / "train.csv", "id,target,path\nabc,0,../x.npy\n")
+    (tmp_path / "link").symlink_to(csv.parent)
+    path = load_index(tmp_path / "link" / "train.csv")["path"][0]
+    assert path == str(tmp_path.resolve() / "deep" / "x.npy")
+
+
+def test_paths_that_leave_the_root_are_refused(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "train.csv", "id,target,path\nabc,0,a/b.npy\ndef,0,a/../../b.npy\n")
+    root = tmp_path / "data"
+    with pytest.raises(UserError, match=r"row 3.*outside"):
+        load_index(csv, root)
+    write_csv(csv, "id,target,path\nabc,0,/etc/passwd\n")
+    with pytest.raises(UserError, match=r"row 2.*outside"):
+        load_index(csv, root)
+    write_csv(csv, "id,target,path\nabc,0,a/../b.npy\n")
+    assert load_index(csv, root)["path"].tolist() == [str(root.resolve() / "b.npy")]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "cannot be read as a CSV"),
+        ("id,target,path\n", "lists no samples"),
+        ("id,target\nabc,0\n", "no column 'path'"),
+        ("id,target,path\nabc,0,x\nabc,1,y\n", "row 3.*'abc' is there twice"),
+        ("id,target,path\n../abc,0,x\n", "row 2.*not plain"),
+        ("id,target,path\nabc,0,x\n,0,x\n", "row 3.*not plain"),
+        ("id,target,path\nabc,high,x\n", "row 2.*'high' is not a number"),
+        ("id,target,path\nabc,inf,x\n", "row 2.*not a number"),
+        ("id,target,path\nabc,,x\n", "row 2.*not a number"),
+        ("id,target,path\nabc,0,\n", "row 2.*path is empty"),
+        ('id,target,path\n"abc,0,x\n', "cannot be read as a CSV"),
+    ],
+)
+def test_bad_tables_are_refused_by_row(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(UserError, match=rf"train\.csv.*{message}"):
+        load_index(write_csv(tmp_path / "train.csv", text))
+
+
+def test_a_missing_index_says_how_to_make_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none\.csv does not exist.*prep_data\.py"):
+        load_index(tmp_path / "none.csv")
