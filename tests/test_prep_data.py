@@ -1,0 +1,349 @@
+"""The command line of prep_data.py, run for real on small data sets."""
+
+from __future__ import annotations
+
+import csv
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import prep_data
+from datasets import load_index
+from strain_cache import StrainCache
+from utils import UserError
+
+ROOT = Path(__file__).resolve().parent.parent
+TRAIN, TEST = 9, 4
+
+
+def write_samples(root: Path, split: str, ids: list[str], targets: list[float], seed: int) -> None:
+    """Write samples in the Kaggle layout, with the table that lists them."""
+    rng = np.random.default_rng(seed)
+    for name in ids:
+        folder = root / split / name[0] / name[1] / name[2]
+        folder.mkdir(parents=True, exist_ok=True)
+        np.save(folder / f"{name}.npy", rng.standard_normal((3, 4096)) * 1e-20)
+    lines = [f"{name},{target}\n" for name, target in zip(ids, targets, strict=True)]
+    (root / prep_data.SPLITS[split]).write_text("id,target\n" + "".join(lines))
+
+
+def make_data(root: Path) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    train = [f"{i * 7 % 10}0{i}e{i:06d}" for i in range(TRAIN)]  # 000e000000: text, no number
+    write_samples(root, "train", train, [i % 2 for i in range(TRAIN)], seed=0)
+    write_samples(root, "test", [f"f{i}a{i:07d}" for i in range(TEST)], [0.5] * TEST, seed=1)
+    return root
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return make_data(tmp_path / "raw")
+
+
+def prep(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+    command = [sys.executable, str(ROOT / "prep_data.py"), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def files_of(root: Path, split: str) -> list[Path]:
+    return sorted((root / split).rglob("*.npy"))
+
+
+# --- index and cache -------------------------------------------------------------------------
+
+
+def test_index_and_cache_for_real(data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    result = prep("--root_dir", data, "--export_dir", out, "--cache", "--check")
+    assert result.returncode == 0, result.stderr
+    assert "13 files read, all sound" in result.stdout
+    for split, n in (("train", TRAIN), ("test", TEST)):
+        index = load_index(out / f"{split}.csv")
+        raw = pd.read_csv(data / prep_data.SPLITS[split], dtype={"id": str})
+        assert index["id"].tolist() == raw["id"].tolist()
+        assert index["target"].tolist() == raw["target"].tolist()
+        cache = StrainCache(out / f"{split}_cache.f32")
+        assert cache.ids.tolist() == index["id"].tolist()
+        for row in range(n):
+            np.testing.assert_array_equal(
+                cache.read([row])[0], np.load(index["path"][row]).astype(np.float32)
+            )
+        assert f"{split}.csv: written, {n} samples" in result.stdout
+        assert f"{split}_cache.f32: written, {n} samples" in result.stdout
+    assert "/" + str(tmp_path).strip("/") not in (out / "train.csv").read_text()  # relocatable
+
+    before = {path: path.stat().st_mtime_ns for path in out.iterdir()}
+    again = prep("--root_dir", data, "--export_dir", out, "--cache")
+    assert again.returncode == 0
+    assert again.stdout.count("up to date") == 4
+    assert {path: path.stat().st_mtime_ns for path in out.iterdir()} == before
+
+    # Index and data move together.
+    (tmp_path / "elsewhere").mkdir()
+    for folder in (data, out):
+        folder.rename(tmp_path / "elsewhere" / folder.name)
+    index = load_index(tmp_path / "elsewhere" / "out" / "train.csv")
+    assert all(Path(path).is_file() for path in index["path"])
+
+
+def test_defaults_are_the_input_folder(tmp_path: Path) -> None:
+    make_data(tmp_path / "input")
+    assert prep(cwd=tmp_path).returncode == 0
+    first = (tmp_path / "input" / "train.csv").read_text().splitlines()[1]
+    assert first == "000e000000,0,train/0/0/0/000e000000.npy"
+
+
+def test_an_export_folder_behind_a_link(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "a" / "deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "a" / "deep")
+    assert prep_data.main(["--root_dir", str(data), "--export_dir", str(tmp_path / "link")]) == 0
+    index = load_index(tmp_path / "link" / "train.csv")
+    assert all(Path(path).is_file() for path in index["path"])
+
+
+def test_real_samples(real_samples: Path, tmp_path: Path) -> None:
+    arguments = ["--root_dir", str(real_samples), "--export_dir", str(tmp_path)]
+    assert prep_data.main([*arguments, "--check", "--cache", "--num_workers", "1"]) == 0
+    assert not (tmp_path / "check_report.csv").exists()
+    index = load_index(tmp_path / "train.csv")
+    assert len(index) == 24
+    assert set(index["target"]) == {0, 1}
+    peak = np.abs(StrainCache(tmp_path / "train_cache.f32").read(range(24))).max()
+    assert 1e-21 < peak < 1e-19
+    assert len(StrainCache(tmp_path / "test_cache.f32")) == 40
+
+
+def test_a_killed_run_goes_on_and_leaves_no_processes(tmp_path: Path) -> None:
+    """4000 names of ten files, killed with all its processes at work."""
+    root = make_data(tmp_path / "raw")
+    ids, files = [], files_of(root, "train")
+    for i in range(4000):
+        name = f"{i:04x}link"
+        folder = root / "train" / name[0] / name[1] / name[2]
+        folder.mkdir(parents=True, exist_ok=True)
+        os.link(files[i % len(files)], folder / f"{name}.npy")
+        ids.append(name)
+    (root / "training_labels.csv").write_text("id,target\n" + "".join(f"{i},0\n" for i in ids))
+    arguments = ["--root_dir", root, "--export_dir", root, "--cache", "--num_workers", "2"]
+    command = [sys.executable, str(ROOT / "prep_data.py"), *map(str, arguments)]
+    process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+    part = root / "train_cache.f32.part"
+    deadline = time.monotonic() + 30
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert part.exists()
+    assert not (root / "train_cache.f32").exists()
+    while time.monotonic() < deadline:  # workers end when their parent is gone
+        try:
+            os.killpg(process.pid, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.02)
+    else:
+        pytest.fail("a worker outlived the command")
+
+    result = prep(*arguments)
+    assert result.returncode == 0, result.stderr
+    cache, expected = StrainCache(root / "train_cache.f32"), [np.load(path) for path in files]
+    assert cache.ids.tolist() == ids
+    for row in (0, 1, 63, 64, 1999, 3999):
+        np.testing.assert_array_equal(
+            cache.read([row])[0], expected[row % len(files)].astype(np.float32)
+        )
+    assert (np.abs(cache.data).max(axis=(1, 2)) > 0).all()
+
+
+def test_a_changed_file_renews_the_cache(data: Path) -> None:
+    arguments = ["--root_dir", str(data), "--export_dir", str(data), "--cache"]
+    assert prep_data.main(arguments) == 0
+    path = files_of(data, "test")[0]
+    np.save(path, np.full((3, 4096), 3e-20))
+    os.utime(path, ns=(0, 0))
+    assert prep_data.main(arguments) == 0
+    cache = StrainCache(data / "test_cache.f32")
+    assert cache.read(cache.rows_of([path.stem])).max() == np.float32(3e-20)
+
+
+# --- bad data --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("table", "text", "message"),
+    [
+        ("training_labels.csv", "id,target\nabc,0\nabc,1\n", "row 3.*'abc' is there twice"),
+        ("training_labels.csv", "id,target\nabc,0.5\n", "row 2.*'abc' is 0.5, expected 0 or 1"),
+        ("training_labels.csv", "id,target\nabc,2\n", "expected 0 or 1"),
+        ("training_labels.csv", "id,target\nabc,\n", "row 2.*not a number"),
+        ("training_labels.csv", "id,target\n../abc,1\n", "row 2.*not plain"),
+        ("training_labels.csv", "id,target\na/b,1\n", "row 2.*not plain"),
+        ("training_labels.csv", "id,target\n\"abc\n\",1\n", "row 2.*not plain"),
+        ("training_labels.csv", "id,target\nab,1\n", "row 2.*fewer than 3 characters"),
+        ("training_labels.csv", "name,target\nabc,1\n", "no column 'id'"),
+        ("training_labels.csv", "id\nabc\n", "no column 'target'"),
+        ("training_labels.csv", "id,target\nabcdef,1\n", "1 of 1 train files are missing"),
+        ("sample_submission.csv", "id,target\nabc,1.5\n", "expected 0 to 1"),
+        ("sample_submission.csv", None, "sample_submission.csv does not exist"),
+        ("training_labels.csv", None, "kaggle competitions download"),
+    ],
+)  # fmt: skip
+def test_bad_tables_are_refused(data: Path, table: str, text: str | None, message: str) -> None:
+    if text is None:
+        (data / table).unlink()
+    else:
+        (data / table).write_text(text)
+    with pytest.raises(UserError, match=message):
+        prep_data.main(["--root_dir", str(data), "--export_dir", str(data)])
+
+
+def test_an_error_is_one_line_and_exit_code_2(data: Path) -> None:
+    gone = files_of(data, "train")[4]
+    gone.unlink()
+    files_of(data, "train")[6].unlink()
+    result = prep("--root_dir", data, "--export_dir", data)
+    assert result.returncode == 2
+    assert "Traceback" not in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "2 of 9 train files are missing" in result.stderr
+    assert not (data / "train.csv").exists()
+    # The first in the order of the table is the one that is named.
+    missing = [i for i in pd.read_csv(data / "training_labels.csv", dtype=str)["id"]
+               if not list((data / "train").rglob(f"{i}.npy"))]  # fmt: skip
+    assert f"{missing[0]}.npy" in result.stderr
+
+
+def test_a_bad_file_stops_the_cache(data: Path) -> None:
+    bad = files_of(data, "test")[1]
+    bad.write_bytes(bad.read_bytes()[:1000])
+    result = prep("--root_dir", data, "--export_dir", data, "--cache")
+    assert result.returncode == 2
+    assert bad.name in result.stderr
+    assert "cut short" in result.stderr
+    assert (data / "train_cache.f32").exists()
+    assert not (data / "test_cache.f32").exists()
+
+
+def test_check_lists_every_kind_of_fault(data: Path) -> None:
+    train, test = files_of(data, "train"), files_of(data, "test")
+    sample = np.load(train[0])
+    train[1].write_bytes(train[1].read_bytes()[:-1])
+    train[2].write_bytes(b"")
+    np.save(train[3], sample[:2])
+    np.save(train[4], (sample * 1e22).astype(np.int32))
+    sample[2, 9] = np.nan
+    np.save(train[5], sample)
+    silent = np.load(train[6])
+    silent[1] = 0
+    silent[2] = 4e-21
+    np.save(train[6], silent)
+    shutil.copy(train[7], test[0])
+    train[8].unlink()
+    np.save(test[0].parent / "stray.npy", silent * 2)
+    (data / "train" / "notes.txt").write_text("no sample")
+
+    out = data / "report"
+    result = prep("--root_dir", data, "--export_dir", out, "--check", "--num_workers", "2")
+    assert result.returncode == 2
+    with open(out / "check_report.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    found = {(row["split"], row["id"]): (row["problem"], row["detail"]) for row in rows}
+    assert len(found) == len(rows) == 9
+    assert found["train", train[1].stem] == ("unreadable", "is cut short")
+    assert found["train", train[2].stem][0] == "unreadable"
+    assert found["train", train[3].stem][0] == "wrong shape"
+    assert "(2, 4096)" in found["train", train[3].stem][1]
+    assert found["train", train[4].stem][0] == "wrong dtype"
+    assert found["train", train[5].stem][0] == "non-finite"
+    assert found["train", train[6].stem] == ("silent", "L1 V1")
+    assert found["train", train[8].stem][0] == "missing"
+    original = train[7].relative_to(data).as_posix()
+    assert found["test", test[0].stem] == ("duplicate", f"same strain as {original}")
+    assert found["test", "stray"][0] == "unlisted"
+    assert "1 duplicate, 1 missing, 1 non-finite, 1 silent, 1 unlisted" in result.stdout
+    assert "check_report.csv" in result.stdout
+    assert not (out / "train.csv").exists()  # bad data are not indexed
+
+
+def test_check_in_several_processes(data: Path, capsys: pytest.CaptureFixture) -> None:
+    ids = [f"{i:03d}many" for i in range(200)]
+    write_samples(data, "train", ids, [0] * 200, seed=3)
+    for old in files_of(data, "train"):
+        if not old.stem.endswith("many"):
+            old.unlink()
+    np.save(data / "train/1/9/9/199many.npy", np.zeros((3, 4096)))
+    arguments = ["--root_dir", str(data), "--export_dir", str(data), "--check"]
+    assert prep_data.main([*arguments, "--num_workers", "2"]) == 2
+    rows = pd.read_csv(data / "check_report.csv")
+    assert rows["id"].tolist() == ["199many"]
+    assert rows["problem"].tolist() == ["silent"]
+    write_samples(data, "train", ids, [0] * 200, seed=3)
+    assert prep_data.main([*arguments, "--num_workers", "2"]) == 0
+    assert not (data / "check_report.csv").exists()  # an old report does not stay
+    assert "204 files read, all sound" in capsys.readouterr().out
+
+
+# --- simulation and the command line ---------------------------------------------------------
+
+
+def test_simulated_data_are_indexed_and_cached(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def simulate_dataset(out, n_train, n_test, seed, device="cpu", show_progress=None):
+        calls.append((out, n_train, n_test, seed, device))
+        make_data(out)
+        return {}
+
+    module = types.ModuleType("simulation")
+    module.simulate_dataset = simulate_dataset
+    monkeypatch.setitem(sys.modules, "simulation", module)
+    monkeypatch.chdir(tmp_path)
+    assert prep_data.main(["--simulate", "9", "--cache", "--out", "made", "--seed", "3"]) == 0
+    assert len(load_index("made/train.csv")) == TRAIN
+    assert len(StrainCache("made/test_cache.f32")) == TEST
+    assert prep_data.main(["--simulate", "10", "--test", "4"]) == 0
+    assert (tmp_path / "input/simulated/train.csv").exists()
+    assert calls == [
+        (Path("made"), 9, 3, 3, "cpu"), (Path("input/simulated"), 10, 4, 2021, "cpu"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--simulate", "0"], ["--simulate", "x"], ["--num_workers", "0"], ["--hardware", "A100"],
+        ["--seed", "1"], ["--test", "5"], ["--out", "x"], ["--device", "cpu"],
+        ["--simulate", "5", "--root_dir", "input"],
+    ],
+)  # fmt: skip
+def test_arguments_that_make_no_sense(arguments: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        prep_data.main(arguments)
+    assert stop.value.code == 2
+    assert arguments[-2] in capsys.readouterr().err
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, prep_data\n"
+        "try: prep_data.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'scipy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert "--simulate N" in result.stdout
