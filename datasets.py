@@ -12,101 +12,22 @@ decides which rows a step of an epoch sees on which process. Together:
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from strain_cache import SAMPLE_SHAPE, StrainCache, read_strain
+from sample_files import SAMPLE_SHAPE, load_index, read_strain
+from strain_cache import StrainCache
 from utils import UserError, counted_seed, nearest
 
-if TYPE_CHECKING:
-    import pandas as pd
+__all__ = ["CountedBatchSampler", "G2NetDataset", "IndexBatch", "collate", "load_index"]
 
-PLAIN_ID = re.compile(r"[0-9a-zA-Z_-]+")
 MIXUP_OPTIONS = ("random", "negative")
 Batch = dict[str, torch.Tensor]
-
-
-# --- tables of samples -----------------------------------------------------------------------
-
-
-def read_table(csv: str | os.PathLike[str], columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV of samples: ids stay text, targets become float64.
-
-    Raises:
-        UserError: the file is missing, empty or no CSV; a column is missing; an id is doubled or
-            not plain; a target is no number. Row numbers count the header as row 1.
-    """
-    import pandas as pd
-
-    try:
-        table = pd.read_csv(csv, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise UserError(f"{csv} does not exist: make it with `python prep_data.py`") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{csv} cannot be read as a CSV ({error}): restore it") from error
-    for column in columns:
-        if column not in table.columns:
-            found = ", ".join(table.columns)
-            raise UserError(f"{csv} has no column {column!r}, only {found}: restore it")
-    if table.empty:
-        raise UserError(f"{csv} lists no samples: restore it")
-    plain = table["id"].str.fullmatch(PLAIN_ID.pattern)
-    if not plain.all():
-        row = int((~plain).to_numpy().argmax())
-        raise UserError(
-            f"{csv}, row {row + 2}: the id {table['id'][row]!r} is not plain: "
-            "only letters, digits, '_' and '-' are allowed"
-        )
-    doubled = table["id"].duplicated()
-    if doubled.any():
-        row = int(doubled.to_numpy().argmax())
-        raise UserError(f"{csv}, row {row + 2}: the id {table['id'][row]!r} is there twice")
-    if "target" in columns:
-        target = pd.to_numeric(table["target"], errors="coerce")
-        if not np.isfinite(target).all():
-            row = int((~np.isfinite(target)).to_numpy().argmax())
-            raise UserError(
-                f"{csv}, row {row + 2}: the target {table['target'][row]!r} is not a number"
-            )
-        table["target"] = target.astype(np.float64)
-    return table
-
-
-def load_index(
-    csv: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
-) -> pd.DataFrame:
-    """Return an index written by `prep_data.py`: columns id, target and path, one row a sample.
-
-    Args:
-        csv: `train.csv` or `test.csv`.
-        root: where relative paths begin; None takes the folder of the CSV. Where it is given, a
-            path that leaves it is refused, for an index that came from somewhere else.
-
-    Returns:
-        The table with `path` made absolute. Files are not looked for: that they are there was
-        checked when the index was made.
-
-    Raises:
-        UserError: see `read_table`; a path is empty or leaves `root`.
-    """
-    table = read_table(csv, ("id", "target", "path"))
-    # The true folder: with a symbolic link on the way, '..' would lead astray.
-    base = os.path.realpath(Path(csv).parent if root is None else root)
-    paths = [os.path.normpath(os.path.join(base, path)) for path in table["path"]]
-    inside = base.rstrip(os.sep) + os.sep
-    for row, path in enumerate(paths):
-        if not table["path"][row]:
-            raise UserError(f"{csv}, row {row + 2}: the path is empty: run prep_data.py again")
-        if root is not None and not path.startswith(inside):
-            raise UserError(f"{csv}, row {row + 2}: the path {path} lies outside {base}")
-    table["path"] = paths
-    return table
 
 
 # --- which rows a step sees ------------------------------------------------------------------

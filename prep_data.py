@@ -119,9 +119,9 @@ def read_labels(csv: Path, split: str) -> pd.DataFrame:
     """Read the competition's table of a split; add the path of each file below the root.
 
     Raises:
-        UserError: no such table, or a row of it is wrong; see `datasets.read_table`.
+        UserError: no such table, or a row of it is wrong; see `sample_files.read_table`.
     """
-    from datasets import read_table
+    from sample_files import read_table
 
     if not csv.is_file():
         raise UserError(
@@ -194,7 +194,7 @@ def write_index(root: Path, export: Path, split: str, table: pd.DataFrame) -> No
 
 def cache_split(export: Path, split: str, processes: int) -> None:
     """Write the cache of a split from its index."""
-    from datasets import load_index
+    from sample_files import load_index
     from strain_cache import write_cache
 
     started = time.monotonic()
@@ -221,7 +221,7 @@ def check(root: Path, export: Path, tables: dict[str, pd.DataFrame], processes: 
     'wrong shape', 'wrong dtype', 'non-finite', 'silent' (a channel of one constant value) and
     'duplicate' (the same strain as a file before it, in either split). An old report is removed.
     """
-    from strain_cache import run_parallel
+    from parallel import run_parallel
 
     started = time.monotonic()
     faults: list[tuple[str, str, str, str]] = []  # split, path, problem, detail
@@ -260,7 +260,7 @@ def check_files(root: str, at: int, paths: list[str]) -> tuple[int, list[tuple[b
 def check_file(path: str) -> tuple[bytes, str, str]:
     import hashlib
 
-    from strain_cache import read_strain
+    from sample_files import read_strain
 
     try:
         strain = read_strain(path)

@@ -20,27 +20,21 @@ import fcntl
 import hashlib
 import json
 import mmap
-import multiprocessing
 import os
 import shutil
-import signal
 import struct
-import threading
 import time
-import tokenize
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from parallel import run_parallel
+from sample_files import SAMPLE_SHAPE, read_strain
 from utils import UserError, num_cores, progress
 
-SAMPLE_SHAPE = (3, 4096)  # detectors H1, L1, V1; two seconds at 2048 Hz
 MAGIC = b"G2STRAIN"
 VERSION = 1
 PREFIX = struct.Struct("<8sII")
@@ -49,98 +43,6 @@ ROW_BYTES = 4 * SAMPLE_SHAPE[0] * SAMPLE_SHAPE[1]
 CHUNK = 64  # rows a task: 6 MiB of files, so that handing tasks out costs nothing beside reading
 SYNC_ROWS = 8192  # rows between two fsyncs (384 MiB) ...
 SYNC_SECONDS = 5.0  # ... or this long: the most that a kill can lose
-
-
-# --- one file --------------------------------------------------------------------------------
-
-
-def read_strain(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read one `.npy` sample: (3, 4096) of float64 or float32 on disk, returned as float32.
-
-    The header is judged before anything is allocated, so a damaged one cannot ask for terabytes.
-
-    Raises:
-        UserError: the file is missing, cut short, no `.npy` file, of another shape or type, or
-            holds NaN, infinity or a number beyond float32.
-    """
-    mend = "restore the file, or find all such files with `python prep_data.py --check`"
-    try:
-        with open(path, "rb") as file:
-            raw = read_array(file)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist: {mend}") from error
-    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
-        raise UserError(f"{path}: {error}: {mend}") from error
-    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is refused below
-        strain = raw.astype(np.float32)
-    if not np.isfinite(strain).all():
-        raise UserError(f"{path}: holds non-finite values (NaN, infinity or > 3e38): {mend}")
-    return strain
-
-
-def read_array(file: BinaryIO) -> np.ndarray:
-    """Read a (3, 4096) float array; `ValueError` says in a few words what is wrong with it."""
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-    elif version == (2, 0):
-        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
-    else:
-        raise ValueError(f"has npy format {version}, expected 1.0 or 2.0")
-    if shape != SAMPLE_SHAPE:
-        raise ValueError(f"has the wrong shape {shape}, expected {SAMPLE_SHAPE}")
-    if dtype.kind != "f" or dtype.itemsize not in (4, 8):
-        raise ValueError(f"has the wrong dtype {dtype}, expected float64 or float32")
-    flat = np.frombuffer(file.read(dtype.itemsize * SAMPLE_SHAPE[0] * SAMPLE_SHAPE[1]), np.uint8)
-    if flat.size != dtype.itemsize * SAMPLE_SHAPE[0] * SAMPLE_SHAPE[1]:
-        raise ValueError("is cut short")
-    # (3 * 4096,) -> (3, 4096)
-    return flat.view(dtype).reshape(SAMPLE_SHAPE, order="F" if fortran else "C")
-
-
-# --- work shared among processes -------------------------------------------------------------
-
-
-def enter_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent ends, however it ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=lambda: (parent.join(), os._exit(1)), daemon=True).start()
-
-
-def run_parallel(
-    function: Callable[..., Any], tasks: Iterable[tuple], processes: int
-) -> Iterator[Any]:
-    """Yield `function(*task)` for every task as results come, in any order.
-
-    Tasks are taken as they are needed, so an endless iterable costs no memory. One process works
-    without a pool. Processes are spawned, as a fork of a process with threads may hang.
-
-    Raises:
-        UserError: a process died, e.g. killed for want of memory.
-    """
-    if processes <= 1:
-        for task in tasks:
-            yield function(*task)
-        return
-    tasks = iter(tasks)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(processes, mp_context=context, initializer=enter_worker)
-    try:
-        running: set[Future] = {pool.submit(function, *t) for t in islice(tasks, 2 * processes)}
-        while running:
-            finished, running = wait(running, return_when=FIRST_COMPLETED)
-            for future in finished:
-                running |= {pool.submit(function, *task) for task in islice(tasks, 1)}
-                yield future.result()
-    except BrokenProcessPool as error:
-        raise UserError(
-            "a reading process died, perhaps for want of memory: run the same command again "
-            "(finished work is kept), with fewer --num_workers if it recurs"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 # --- writing ---------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import strain_cache
-from strain_cache import PAGE, PREFIX, ROW_BYTES, StrainCache, read_strain, write_cache
+from sample_files import read_strain
+from strain_cache import PAGE, PREFIX, ROW_BYTES, StrainCache, write_cache
 from utils import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,0 +1,146 @@
+"""The files that samples come in: one `.npy` each, and the tables that list them.
+
+Nothing here needs torch, so that preparing data starts at once.
+"""
+
+from __future__ import annotations
+
+import os
+import tokenize
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+
+from utils import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SAMPLE_SHAPE = (3, 4096)  # detectors H1, L1, V1; two seconds at 2048 Hz
+PLAIN_ID = r"[0-9a-zA-Z_-]+"
+
+
+# --- one sample ------------------------------------------------------------------------------
+
+
+def read_strain(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read one `.npy` sample: (3, 4096) of float64 or float32 on disk, returned as float32.
+
+    The header is judged before anything is allocated, so a damaged one cannot ask for terabytes.
+
+    Raises:
+        UserError: the file is missing, cut short, no `.npy` file, of another shape or type, or
+            holds NaN, infinity or a number beyond float32.
+    """
+    mend = "restore the file, or find all such files with `python prep_data.py --check`"
+    try:
+        with open(path, "rb") as file:
+            raw = read_array(file)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist: {mend}") from error
+    except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
+        raise UserError(f"{path}: {error}: {mend}") from error
+    with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is refused below
+        strain = raw.astype(np.float32)
+    if not np.isfinite(strain).all():
+        raise UserError(f"{path}: holds non-finite values (NaN, infinity or > 3e38): {mend}")
+    return strain
+
+
+def read_array(file: BinaryIO) -> np.ndarray:
+    """Read a (3, 4096) float array; `ValueError` says in a few words what is wrong with it."""
+    version = np.lib.format.read_magic(file)
+    if version == (1, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
+    elif version == (2, 0):
+        shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
+    else:
+        raise ValueError(f"has npy format {version}, expected 1.0 or 2.0")
+    if shape != SAMPLE_SHAPE:
+        raise ValueError(f"has the wrong shape {shape}, expected {SAMPLE_SHAPE}")
+    if dtype.kind != "f" or dtype.itemsize not in (4, 8):
+        raise ValueError(f"has the wrong dtype {dtype}, expected float64 or float32")
+    flat = np.frombuffer(file.read(dtype.itemsize * SAMPLE_SHAPE[0] * SAMPLE_SHAPE[1]), np.uint8)
+    if flat.size != dtype.itemsize * SAMPLE_SHAPE[0] * SAMPLE_SHAPE[1]:
+        raise ValueError("is cut short")
+    # (3 * 4096,) -> (3, 4096)
+    return flat.view(dtype).reshape(SAMPLE_SHAPE, order="F" if fortran else "C")
+
+
+# --- tables of samples -----------------------------------------------------------------------
+
+
+def read_table(csv: str | os.PathLike[str], columns: Sequence[str]) -> pd.DataFrame:
+    """Read a CSV of samples: ids stay text, targets become float64.
+
+    Raises:
+        UserError: the file is missing, empty or no CSV; a column is missing; an id is doubled or
+            not plain; a target is no number. Row numbers count the header as row 1.
+    """
+    import pandas as pd
+
+    try:
+        table = pd.read_csv(csv, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{csv} does not exist: make it with `python prep_data.py`") from error
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UserError(f"{csv} cannot be read as a CSV ({error}): restore it") from error
+    for column in columns:
+        if column not in table.columns:
+            found = ", ".join(table.columns)
+            raise UserError(f"{csv} has no column {column!r}, only {found}: restore it")
+    if table.empty:
+        raise UserError(f"{csv} lists no samples: restore it")
+    plain = table["id"].str.fullmatch(PLAIN_ID)
+    if not plain.all():
+        row = int((~plain).to_numpy().argmax())
+        raise UserError(
+            f"{csv}, row {row + 2}: the id {table['id'][row]!r} is not plain: "
+            "only letters, digits, '_' and '-' are allowed"
+        )
+    doubled = table["id"].duplicated()
+    if doubled.any():
+        row = int(doubled.to_numpy().argmax())
+        raise UserError(f"{csv}, row {row + 2}: the id {table['id'][row]!r} is there twice")
+    if "target" in columns:
+        target = pd.to_numeric(table["target"], errors="coerce")
+        if not np.isfinite(target).all():
+            row = int((~np.isfinite(target)).to_numpy().argmax())
+            raise UserError(
+                f"{csv}, row {row + 2}: the target {table['target'][row]!r} is not a number"
+            )
+        table["target"] = target.astype(np.float64)
+    return table
+
+
+def load_index(
+    csv: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
+) -> pd.DataFrame:
+    """Return an index written by `prep_data.py`: columns id, target and path, one row a sample.
+
+    Args:
+        csv: `train.csv` or `test.csv`.
+        root: where relative paths begin; None takes the folder of the CSV. Where it is given, a
+            path that leaves it is refused, for an index that came from somewhere else.
+
+    Returns:
+        The table with `path` made absolute. Files are not looked for: that they are there was
+        checked when the index was made.
+
+    Raises:
+        UserError: see `read_table`; a path is empty or leaves `root`.
+    """
+    table = read_table(csv, ("id", "target", "path"))
+    # The true folder: with a symbolic link on the way, '..' would lead astray.
+    base = os.path.realpath(Path(csv).parent if root is None else root)
+    paths = [os.path.normpath(os.path.join(base, path)) for path in table["path"]]
+    inside = base.rstrip(os.sep) + os.sep
+    for row, path in enumerate(paths):
+        if not table["path"][row]:
+            raise UserError(f"{csv}, row {row + 2}: the path is empty: run prep_data.py again")
+        if root is not None and not path.startswith(inside):
+            raise UserError(f"{csv}, row {row + 2}: the path {path} lies outside {base}")
+    table["path"] = paths
+    return table
