@@ -17,6 +17,7 @@ import os
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from utils import LOGGER, UserError, atomic_path, nearest
 
@@ -215,3 +216,47 @@ def whitening_matrix(
     except OSError as error:
         LOGGER.warning("the whitening matrix cannot be kept in %s (%s)", path.parent, error)
     return matrix
+
+
+# --- noise --------------------------------------------------------------------------------------
+
+
+class NoiseGenerator:
+    """Stationary Gaussian noise of the three detectors, independent of one another.
+
+    A stretch four times as long as wanted (8 s) is drawn in the frequency domain, where its bins
+    are independent, and its middle is kept (Timmer and Koenig, Astronomy and Astrophysics 300,
+    707, 1995). The covariance of what is kept is `toeplitz(autocovariance(..., floor=0))`.
+
+    Args:
+        device: where to draw.
+        n: number of samples.
+        fs: sampling rate in Hz.
+    """
+
+    def __init__(
+        self, device: torch.device | str = "cpu", n: int = NUM_SAMPLES, fs: float = SAMPLE_RATE
+    ) -> None:
+        self.n, self.size, self.device = n, STRETCH_FACTOR * n, torch.device(device)
+        power = np.stack([psd_on_grid(name, self.size, fs) for name in DETECTORS])
+        # Real and imaginary parts share the variance of a bin. The last bin, at the Nyquist
+        # frequency, is real, and irfft takes its real part alone.
+        amplitude = np.sqrt(power * fs * self.size / 4)  # (detector, frequency)
+        amplitude[:, -1] *= np.sqrt(2)
+        self.amplitude = torch.tensor(amplitude[..., None], dtype=torch.float32, device=device)
+
+    def sample(self, count: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Return (count, detector, n) float32 strain.
+
+        Args:
+            count: how many.
+            generator: on the generator's own device; default torch's own.
+        """
+        detectors, bins, _ = self.amplitude.shape
+        spectrum = torch.randn(
+            (count, detectors, bins, 2), generator=generator, device=self.device
+        ).mul_(self.amplitude)
+        stretch = torch.fft.irfft(torch.view_as_complex(spectrum), self.size)  # (.., 4 n)
+        start = (self.size - self.n) // 2
+        # In units of 1e-21 up to here: float32 holds a strain of 1e-24, but not its square.
+        return stretch[..., start : start + self.n] * STRAIN_UNIT
