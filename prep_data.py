@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,13 @@ def count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
     return value
+
+
+def device_name(text: str) -> str:
+    """A command-line name of a device."""
+    if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", text):
+        raise argparse.ArgumentTypeError(f"{text} is not cpu, cuda or cuda:N")
+    return text
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -65,7 +73,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--test", type=count, metavar="M", help="and M test samples (default: 2 N / 5)")
     add("--out", type=Path, help="into this folder (default: input/simulated)")
     add("--seed", type=int, help="the seed of the simulation (default: 2021)")
-    add("--device", help="where to compute: cpu (default), cuda")
+    add("--device", type=device_name, help="where to compute: cpu (default), cuda or cuda:N")
     options = parser.parse_args(arguments)
 
     if options.simulate is None:
@@ -102,9 +110,22 @@ def simulate(options: argparse.Namespace) -> Path:
     out = options.out or Path("input/simulated")
     n_test = options.test or max(1, options.simulate * 2 // 5)
     seed = 2021 if options.seed is None else options.seed
+    device = options.device or "cpu"
+    if device.startswith("cuda"):
+        import torch
+
+        at = int(device.partition(":")[2] or 0)
+        if at >= torch.cuda.device_count():
+            raise UserError(
+                f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices "
+                "that torch can use; leave it out to compute on the CPU"
+            )
     started = time.monotonic()
-    simulate_dataset(out, options.simulate, n_test, seed, device=options.device or "cpu")
-    say(f"{out}: {options.simulate} training and {n_test} test samples simulated", started)
+    summary = simulate_dataset(
+        out, options.simulate, n_test, seed, device=device, workers=options.num_workers
+    )
+    done = "up to date" if summary.get("done_before") else "simulated"
+    say(f"{out}: {done}, {options.simulate} training and {n_test} test samples", started)
     return out
 
 

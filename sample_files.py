@@ -135,12 +135,13 @@ def load_index(
     table = read_table(csv, ("id", "target", "path"))
     # The true folder: with a symbolic link on the way, '..' would lead astray.
     base = os.path.realpath(Path(csv).parent if root is None else root)
-    paths = [os.path.normpath(os.path.join(base, path)) for path in table["path"]]
     inside = base.rstrip(os.sep) + os.sep
-    for row, path in enumerate(paths):
-        if not table["path"][row]:
-            raise UserError(f"{csv}, row {row + 2}: the path is empty: run prep_data.py again")
-        if root is not None and not path.startswith(inside):
-            raise UserError(f"{csv}, row {row + 2}: the path {path} lies outside {base}")
+    paths = []
+    for row, path in enumerate(table["path"].tolist(), 2):
+        if not path:
+            raise UserError(f"{csv}, row {row}: the path is empty: run prep_data.py again")
+        paths.append(os.path.normpath(os.path.join(base, path)))
+        if root is not None and not paths[-1].startswith(inside):
+            raise UserError(f"{csv}, row {row}: the path {paths[-1]} lies outside {base}")
     table["path"] = paths
     return table

@@ -19,7 +19,7 @@ import pytest
 import prep_data
 from datasets import load_index
 from strain_cache import StrainCache
-from utils import UserError
+from utils import UserError, num_cores
 
 ROOT = Path(__file__).resolve().parent.parent
 TRAIN, TEST = 9, 4
@@ -296,14 +296,15 @@ def test_check_in_several_processes(data: Path, capsys: pytest.CaptureFixture) -
 
 
 def test_simulated_data_are_indexed_and_cached(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     calls = []
 
-    def simulate_dataset(out, n_train, n_test, seed, device="cpu", show_progress=None):
-        calls.append((out, n_train, n_test, seed, device))
+    def simulate_dataset(out, n_train, n_test, seed, device="cpu", workers=None):
+        done_before = any(call[0] == out for call in calls)
+        calls.append((out, n_train, n_test, seed, device, workers))
         make_data(out)
-        return {}
+        return {"done_before": done_before}
 
     module = types.ModuleType("simulation")
     module.simulate_dataset = simulate_dataset
@@ -312,11 +313,19 @@ def test_simulated_data_are_indexed_and_cached(
     assert prep_data.main(["--simulate", "9", "--cache", "--out", "made", "--seed", "3"]) == 0
     assert len(load_index("made/train.csv")) == TRAIN
     assert len(StrainCache("made/test_cache.f32")) == TEST
-    assert prep_data.main(["--simulate", "10", "--test", "4"]) == 0
+    again = ["--simulate", "10", "--test", "4", "--num_workers", "2"]
+    for words in ("simulated, 10 training and 4 test", "up to date, 10 training and 4 test"):
+        capsys.readouterr()
+        assert prep_data.main(again) == 0
+        assert words in capsys.readouterr().out
     assert (tmp_path / "input/simulated/train.csv").exists()
-    assert calls == [
-        (Path("made"), 9, 3, 3, "cpu"), (Path("input/simulated"), 10, 4, 2021, "cpu"),
-    ]  # fmt: skip
+    assert calls[:2] == [
+        (Path("made"), 9, 3, 3, "cpu", num_cores()),
+        (Path("input/simulated"), 10, 4, 2021, "cpu", 2),
+    ]
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    with pytest.raises(UserError, match="0 CUDA devices"):
+        prep_data.main(["--simulate", "9", "--device", "cuda"])
 
 
 @pytest.mark.parametrize(
@@ -324,14 +333,14 @@ def test_simulated_data_are_indexed_and_cached(
     [
         ["--simulate", "0"], ["--simulate", "x"], ["--num_workers", "0"], ["--hardware", "A100"],
         ["--seed", "1"], ["--test", "5"], ["--out", "x"], ["--device", "cpu"],
-        ["--simulate", "5", "--root_dir", "input"],
+        ["--device", "tpu", "--simulate", "5"], ["--root_dir", "input", "--simulate", "5"],
     ],
 )  # fmt: skip
 def test_arguments_that_make_no_sense(arguments: list[str], capsys) -> None:
     with pytest.raises(SystemExit) as stop:
         prep_data.main(arguments)
     assert stop.value.code == 2
-    assert arguments[-2] in capsys.readouterr().err
+    assert arguments[0] in capsys.readouterr().err
 
 
 def test_help_loads_nothing_heavy() -> None:
