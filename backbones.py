@@ -1,0 +1,301 @@
+"""timm networks without their heads: built, loaded and measured by what they do, not by name."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+import torch
+from torch import Tensor, nn
+
+from utils import UserError, nearest
+
+PROBE_SIZE = (128, 128)  # four times the coarsest stride of any network, and quick
+WAYS_OUT = (
+    "train from scratch with --no_pretrained, or give the weights as a local file with "
+    "--weights FILE (a state dict, .pt or .safetensors)"
+)
+
+
+# --- weights ---------------------------------------------------------------------------------
+
+
+def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """Read a state dict from .safetensors, or from torch's format without unpickling objects.
+
+    A checkpoint that keeps it below 'state_dict_ema', 'state_dict' or 'model' is unwrapped.
+
+    Raises:
+        UserError: the file is missing or holds no plain state dict.
+    """
+    path = os.fspath(path)
+    if not os.path.isfile(path):
+        raise UserError(f"weights file {path!r} does not exist")
+    try:
+        if path.endswith(".safetensors"):
+            from safetensors.torch import load_file
+
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # pickle, zip and safetensors each raise their own kinds
+        raise UserError(
+            f"weights file {path!r} cannot be read as tensors alone "
+            f"({first_line(error)}): expected a state dict saved by torch.save or safetensors"
+        ) from error
+    for key in ("state_dict_ema", "state_dict", "model"):
+        if isinstance(state, Mapping) and isinstance(state.get(key), Mapping):
+            state = state[key]
+            break
+    if not isinstance(state, Mapping) or not all(torch.is_tensor(v) for v in state.values()):
+        raise UserError(f"weights file {path!r} holds no state dict: expected names with tensors")
+    return {name.removeprefix("module."): value for name, value in state.items()}
+
+
+def first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].strip() if lines else type(error).__name__
+
+
+def pretrained_config(name: str) -> Any:
+    """Return timm's record of a model's weights.
+
+    Raises:
+        UserError: timm knows no such model, or no such weights of it.
+    """
+    import timm
+
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        hint = nearest(architecture, timm.list_models())
+        raise UserError(f"model_name = {name!r}: timm knows no such model{hint}")
+    try:
+        return timm.models.get_pretrained_cfg(name)
+    except (RuntimeError, ValueError) as error:
+        tags = timm.list_models(f"{architecture}.*", pretrained=True)
+        raise UserError(
+            f"model_name = {name!r}: timm knows no such weights; it has {', '.join(tags) or 'none'}"
+        ) from error
+
+
+def find_cached(config: Any) -> str | None:
+    """Return the path of weights that an earlier run brought from the hub, if there are any."""
+    if not config.hf_hub_id or config.custom_load:
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    repository, _, revision = config.hf_hub_id.partition("@")
+    names = [config.hf_hub_filename] if config.hf_hub_filename else []
+    for filename in (*names, "model.safetensors", "pytorch_model.bin"):
+        path = try_to_load_from_cache(repository, filename, revision=revision or None)
+        if isinstance(path, str):
+            return path
+    return None
+
+
+def check_reachable(config: Any, name: str) -> None:
+    """Raise at once where the host of the weights cannot be reached.
+
+    The hub's client retries for most of a minute before it says so. Behind a proxy nothing can
+    be told beforehand, and the client's own answer is awaited.
+    """
+    url = config.url
+    if config.hf_hub_id:
+        url = os.environ.get("HF_ENDPOINT", "https://huggingface.co")
+    if not url:
+        raise UserError(f"model_name = {name!r}: timm has no pretrained weights of it: {WAYS_OUT}")
+    if getproxies():
+        return
+    parts = urlsplit(url)
+    port = parts.port or (80 if parts.scheme == "http" else 443)
+    try:
+        socket.create_connection((parts.hostname, port), timeout=5).close()
+    except OSError as error:
+        raise UserError(
+            f"the pretrained weights of {name!r} cannot be had: {parts.hostname} cannot be reached "
+            f"({first_line(error)}): {WAYS_OUT}"
+        ) from error
+
+
+# --- models ----------------------------------------------------------------------------------
+
+
+def create_timm(
+    name: str, num_classes: int, pretrained: bool = False, weights: str | None = None,
+    **timm_params: Any,
+) -> nn.Module:  # fmt: skip
+    """Return a timm model, with its pretrained weights or those of a local file where asked for.
+
+    Args:
+        name: timm's name, with the tag of the weights, e.g. 'tf_efficientnet_b2.aa_in1k'.
+        num_classes: logits of its linear head; 0 for none.
+        pretrained: load the weights that the name stands for.
+        weights: load this file instead, whatever `pretrained` says; the head is new unless it
+            has `num_classes` logits in the file.
+        timm_params: further arguments of the model, e.g. `in_chans`, `drop_path_rate`.
+
+    Raises:
+        UserError: an unknown model or argument, or weights that cannot be had or do not fit.
+    """
+    if name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):  # their config lies where they lie
+        return build(name, num_classes, timm_params, pretrained=pretrained)
+    config = pretrained_config(name)
+    if weights is not None:
+        state = read_state_dict(weights)
+        return from_state_dict(name, config, state, weights, num_classes, timm_params)
+    if not pretrained:
+        return build(name, num_classes, timm_params, pretrained=False)
+    if config is not None:  # None for a deprecated name, which timm itself resolves
+        cached = find_cached(config)
+        if cached is not None:
+            overlay = {"state_dict": read_state_dict(cached)}
+            return forget_state_dict(
+                build(
+                    name, num_classes, timm_params, pretrained=True, pretrained_cfg_overlay=overlay
+                )
+            )
+        check_reachable(config, name)
+    try:
+        return build(name, num_classes, timm_params, pretrained=True)
+    except OSError as error:  # every failed download: the hub's errors are OSErrors too
+        raise UserError(
+            f"the pretrained weights of {name!r} cannot be had ({first_line(error)}): {WAYS_OUT}"
+        ) from error
+
+
+def build(name: str, num_classes: int, timm_params: Mapping[str, Any], **loading: Any) -> nn.Module:
+    import timm
+
+    try:
+        return timm.create_model(name, num_classes=num_classes, **timm_params, **loading)
+    except TypeError as error:
+        raise UserError(
+            f"model_name = {name!r} with timm_params = {dict(timm_params)}: {first_line(error)}"
+        ) from error
+
+
+def from_state_dict(
+    name: str, config: Any, state: dict[str, Tensor], path: str, num_classes: int,
+    timm_params: Mapping[str, Any],
+) -> nn.Module:  # fmt: skip
+    """Build a model from a state dict, every tensor of which must find its place."""
+    # timm loads strictly only when the model's head is that of the file; so build that head
+    # first, and exchange it after.
+    heads = config.classifier if config is not None else None
+    heads = (heads,) if isinstance(heads, str) else tuple(heads or ())
+    found = [state[f"{head}.weight"].shape[0] for head in heads if f"{head}.weight" in state]
+    candidates = found[:1] or [0, *([config.num_classes] if config is not None else [])]
+    reason: Exception | None = None
+    for classes in candidates:
+        overlay = {"state_dict": dict(state), "num_classes": classes, "label_offset": 0}
+        try:
+            model = build(
+                name, classes, timm_params, pretrained=True, pretrained_cfg_overlay=overlay
+            )
+        except (RuntimeError, KeyError) as error:
+            reason = reason or error
+            continue
+        if classes != num_classes:
+            model.reset_classifier(num_classes)
+        return forget_state_dict(model)
+    raise UserError(
+        f"weights file {path!r} does not hold the weights of {name!r} ({first_line(reason)} "
+        f"{' '.join(str(reason).split())[:300]}): give a file of the same model"
+    ) from reason
+
+
+def forget_state_dict(model: nn.Module) -> nn.Module:
+    """Drop the copy of the weights that timm keeps in the model's config."""
+    for config in (model.pretrained_cfg, getattr(model, "default_cfg", None)):
+        if isinstance(config, dict):
+            config.pop("state_dict", None)
+    return model
+
+
+class Backbone(nn.Module):
+    """A timm network without head: images in, a map or a vector of features out.
+
+    What kind it is, is found by looking at what it returns. A network whose features are a map
+    gives the map, (B, C, H', W'), its own pooling taken off. A transformer gives its own pooled
+    vector, (B, D): the class token wherever it has been trained with one.
+
+    Args:
+        model_name, pretrained, weights, timm_params: as in `create_timm`.
+        img_size: (H, W) of its input where known; networks of fixed input size need it.
+
+    Attributes:
+        is_map: whether the output is a map.
+        num_features: C or D.
+
+    Raises:
+        UserError: as in `create_timm`; or no size where one is needed, or a size that the
+            network does not take.
+    """
+
+    def __init__(
+        self, model_name: str, pretrained: bool = False, weights: str | None = None,
+        img_size: tuple[int, int] | None = None, timm_params: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        timm_params = size_params(model_name, img_size, timm_params or {})
+        self.net = create_timm(model_name, 0, pretrained, weights, **timm_params)
+        # A small image tells as much as a large one, except where the size is fixed.
+        fixed = self.net.pretrained_cfg.get("fixed_input_size", False)
+        size = timm_params.get("img_size") or (img_size if fixed and img_size else PROBE_SIZE)
+        size = (size, size) if isinstance(size, int) else tuple(size)
+        image = torch.zeros(1, timm_params.get("in_chans", 3), *size)
+
+        features = probe(self.net, self.net.forward_features, image, model_name)
+        self.is_map = torch.is_tensor(features) and features.ndim == 4
+        if self.is_map:
+            try:
+                self.net.reset_classifier(0, global_pool="")
+            except TypeError as error:
+                raise UserError(
+                    f"model_name = {model_name!r}: its pooling cannot be taken off, so it goes "
+                    "only with custom_classifier = 'none' and custom_attention = 'none'"
+                ) from error
+        self.channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
+        self.num_features = probe(self.net, self, image, model_name).shape[1]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D, H', W') or (B, D)."""
+        features = self.net(image)
+        if self.is_map and self.channels_last:
+            features = features.permute(0, 3, 1, 2)  # (B, H', W', D) -> (B, D, H', W')
+        return features
+
+
+def size_params(
+    name: str, img_size: tuple[int, int] | None, timm_params: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return timm's arguments, with `img_size` for a network whose input size is fixed."""
+    config = None if ":" in name else pretrained_config(name)
+    if config is None or not config.fixed_input_size or "img_size" in timm_params:
+        return dict(timm_params)
+    if img_size is None:
+        raise UserError(
+            f"model_name = {name!r} takes images of one size only: set resize_img, e.g. "
+            f"resize_img = {tuple(config.input_size[-2:])}"
+        )
+    return {**timm_params, "img_size": img_size}
+
+
+@torch.no_grad()
+def probe(net: nn.Module, function: Any, image: Tensor, name: str) -> Any:
+    """Return what a function of a network makes of one image, leaving the network as it was."""
+    training = net.training
+    net.eval()  # batch-norm statistics stay untouched
+    try:
+        return function(image)
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise UserError(
+            f"model_name = {name!r} does not take images of {tuple(image.shape[-2:])} "
+            f"({first_line(error)}): choose another resize_img"
+        ) from error
+    finally:
+        net.train(training)
