@@ -27,7 +27,7 @@ class DownConv1d(nn.Sequential):
         parts: list[nn.Module] = [
             nn.Conv1d(
                 in_channels, out_channels, kernel_size, stride=inside,
-                padding=(kernel_size - 1) // 2, bias=False,
+                padding="same" if inside == 1 else (kernel_size - 1) // 2, bias=False,
             ),
             nn.BatchNorm1d(out_channels),
         ]  # fmt: skip
@@ -38,7 +38,9 @@ class DownConv1d(nn.Sequential):
 
 
 class ResidualBlock1d(nn.Module):
-    """Two convolutions beside a shortcut: (B, in, T) -> (B, out, ceil(T / stride)).
+    """Two convolutions beside a shortcut: (B, in, T) -> (B, out, T / stride).
+
+    Striding rounds the length up, pooling down.
 
     The shortcut is averaged over the stride and, where widths differ, mapped by a 1×1
     convolution ("ResNet-D", He et al. 2019, arXiv:1812.01187).
