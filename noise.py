@@ -161,7 +161,8 @@ def symmetric_power(first_row: np.ndarray, power: float) -> np.ndarray:
         values, vectors = np.linalg.eigh(block)
         if values[0] <= 0:
             raise ValueError(f"the covariance is not positive definite: eigenvalue {values[0]:g}")
-        blocks.append((vectors * values**power) @ vectors.T)
+        root = vectors * values ** (power / 2)
+        blocks.append(root @ root.T)  # exactly symmetric
     odd, even = blocks
     top = np.concatenate([(odd + even) / 2, (even - odd)[:, ::-1] / 2], axis=1)  # (n / 2, n)
     return np.concatenate([top, top[::-1, ::-1]])  # (n, n)

@@ -276,9 +276,11 @@ def simulate_dataset(
     """
     began = time.perf_counter()
     out = Path(out)
-    for name, value, least in (("n_train", n_train, 0), ("n_test", n_test, 0), ("seed", seed, 0)):
+    numbers = {"n_train": n_train, "n_test": n_test, "seed": seed, "bank_size": bank_size}
+    for name, value in numbers.items():
+        least = 1 if name == "bank_size" else 0
         if value < least:
-            raise UserError(f"{name} must not be negative and is {value}")
+            raise UserError(f"{name} must be at least {least} and is {value}")
     if n_train + n_test == 0:
         raise UserError("n_train and n_test are both 0: ask for at least one sample")
     bank_settings, population = BankSettings(size=bank_size), Population()
