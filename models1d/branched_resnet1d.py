@@ -107,7 +107,7 @@ class BranchedResNet1d(nn.Module):
         self, in_channels: int = 3, num_classes: int = 1,
         widths: Sequence[int] = (16, 48, 64, 96), depths: Sequence[int] = (1, 1, 1, 1),
         kernel_sizes: Sequence[int] = (15, 7, 7, 5), strides: Sequence[int] = (2, 4, 2, 2),
-        first_kernel_size: int = 64, first_stride: int = 8, branch_stages: int = 1,
+        first_kernel_size: int = 63, first_stride: int = 8, branch_stages: int = 1,
         share_ligo: bool = True, activation: str | type[nn.Module] = "silu",
         downsampling: str = "stride", pooling: str = "concat", dropout: float = 0.0,
         head_dropout: float = 0.0,

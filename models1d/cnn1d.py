@@ -1,0 +1,61 @@
+"""A plain convolutional network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from layers import mix_input
+from models1d.convolutions import SameConv1d, reinitialise
+
+
+class CNN1d(nn.Module):
+    """Convolution, BN, SiLU for each width at the full rate; average over time, linear.
+
+    Args:
+        in_channels: detectors.
+        num_classes: logits; 0 leaves the pooled features.
+        hidden_dims: channels of each convolution.
+        kernel_size: of each convolution.
+        reinit: Kaiming-normal convolutions instead of torch's own.
+    """
+
+    def __init__(
+        self, in_channels: int = 3, num_classes: int = 1,
+        hidden_dims: Sequence[int] = (8, 16, 32, 64), kernel_size: int = 3, reinit: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        parts: list[nn.Module] = []
+        for inputs, outputs in zip((in_channels, *hidden_dims), hidden_dims, strict=False):
+            parts += [SameConv1d(inputs, outputs, kernel_size), nn.BatchNorm1d(outputs), nn.SiLU()]
+        self.features = nn.Sequential(*parts)
+        self.num_features = hidden_dims[-1]
+        self.reset_classifier(num_classes)
+        if reinit:
+            reinitialise(self)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, D, T) -> (B, C, T)."""
+        return self.features(x)
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, num_classes)."""
+        return self.classifier(x.mean(-1))
+
+    def forward(
+        self, x: Tensor, lam: Tensor | None = None, idx: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, Tensor]:
+        """Return logits (B, num_classes) for strain (B, D, T); with `lam`, mixed, and `lam` too."""
+        logits = self.forward_head(self.forward_features(mix_input(x, lam, idx)))
+        return logits if lam is None else (logits, lam)
+
+    def get_classifier(self) -> nn.Module:
+        return self.classifier
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a new last layer of `num_classes` logits; 0 leaves the pooled features."""
+        self.num_classes = num_classes
+        self.classifier = (
+            nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
+        )
