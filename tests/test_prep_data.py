@@ -138,7 +138,8 @@ def test_a_killed_run_goes_on_and_leaves_no_processes(tmp_path: Path) -> None:
     process = subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
     part = root / "train_cache.f32.part"
     deadline = time.monotonic() + 30
-    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+    # Until rows have been written: the blocks of a sparse file are those that were.
+    while not (part.exists() and part.stat().st_blocks > 4096) and time.monotonic() < deadline:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()

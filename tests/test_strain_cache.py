@@ -200,6 +200,18 @@ def test_a_part_of_other_ids_is_begun_anew(files, cache_path: Path, tmp_path: Pa
     assert out.read_bytes() == cache_path.read_bytes()
 
 
+def test_a_part_of_as_many_other_ids_is_begun_anew(tmp_path: Path) -> None:
+    ids, paths, strain = make_files(tmp_path / "a", 70)
+    others, other_paths, _ = make_files(tmp_path / "b", 70, seed=1)
+    np.save(other_paths[69], np.zeros(3))
+    with pytest.raises(UserError, match="wrong shape"):
+        write_cache(tmp_path / "c.f32", others, other_paths, processes=1)
+    assert write_cache(tmp_path / "c.f32", ids, paths, processes=1) == 70
+    cache = StrainCache(tmp_path / "c.f32")
+    assert cache.ids.tolist() == ids
+    np.testing.assert_array_equal(cache.read(range(70)), strain.astype(np.float32))
+
+
 def test_a_bad_file_is_named_from_a_worker_too(files, tmp_path: Path) -> None:
     ids, paths, _ = make_files(tmp_path / "files", 130)
     np.save(paths[100], np.zeros((2, 2)))
