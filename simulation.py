@@ -193,7 +193,7 @@ class BatchWriter:
         data = self.noise.sample(len(batch.ids), generator)  # (samples, detector, time)
         if count:
             data[torch.from_numpy(batch.targets.astype(bool)).to(data.device)] += strain
-        write_samples(self.root, batch, data.double().cpu().numpy(), self.header)
+        write_samples(self.root, batch, data.cpu().double().numpy(), self.header)
         return rows
 
 
@@ -265,7 +265,7 @@ def simulate_dataset(
             polarisation, phase, arrival time and SNR. Train and test share none.
         show_progress: whether to draw bars; default where a person watches.
         cache_dir: where the waveform bank is kept; default `noise.cache_folder()`.
-        workers: how many threads compute and write; default one a core.
+        workers: how many cores to use; default all.
 
     Returns:
         "out", "train", "test", "signals", "bank_size", "seconds", and "done_before": whether
@@ -324,9 +324,10 @@ def write_batches(
     """Write all batches in parallel threads; return the rows of `parameters.csv` by split."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # a batch a core is faster than a batch on all cores
+    # Twice as many threads as cores: while one waits for the disk, another computes.
+    pool = ThreadPoolExecutor(2 * workers)
     rows: dict[str, list[tuple[Any, ...]]] = {"train": [], "test": []}
     total = sum(len(batch.ids) for batch in batches)
-    pool = ThreadPoolExecutor(workers)
     try:
         with progress(total=total, desc="samples", unit="sample", show=show_progress) as bar:
             for batch, part in zip(batches, pool.map(writer, batches), strict=True):
