@@ -12,16 +12,17 @@ A setting that does not exist, or an argument its class does not take, is an err
 from collections.abc import Mapping
 
 import torch
-from architectures import SpectroCNN
-from loss_functions import BCEWithLogitsLoss
-from metrics import AUC
-from spectrograms import CQT, ComplexMorletCWT
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
-from transforms import BandPass, GaussianNoiseSNR, Normalize
 
+from architectures import SpectroCNN
 from config_base import ConfigMeta, Part
 from datasets import G2NetDataset
+from loss_functions import BCEWithLogitsLoss
+from metrics import AUC
+from models1d import BranchedResNet1d
+from spectrograms import CQT, ComplexMorletCWT
 from training_extras import EarlyStopping, TrainHook
+from transforms import BandPass, FlipWave, GaussianNoiseSNR, Normalize, Whiten
 
 # The largest amplitudes of the competition's raw training data: H1, L1, V1.
 PEAKS = (4.61e-20, 4.23e-20, 1.11e-20)
@@ -149,3 +150,14 @@ class Demo(Config):
     test_path = "input/demo/test.csv"
     train_cache = "input/demo/train_cache.f32"
     test_cache = "input/demo/test_cache.f32"
+    # Above 500 Hz there is little of a merger; without it the network has half the samples to do.
+    transforms = {
+        "train": (Part(Whiten, band=(20, 500), decimate=2), Part(FlipWave, p=0.5)),
+        "test": (Part(Whiten, band=(20, 500), decimate=2),),
+    }
+    model = BranchedResNet1d
+    num_epochs = 6
+    optimizer = torch.optim.AdamW
+    optimizer_params = {"lr": 2e-3, "weight_decay": 1e-2}
+    scheduler_params = {"T_0": 6, "T_mult": 1, "eta_min": 1e-6}
+    clip_grad = None

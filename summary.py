@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from metrics import AUC, bootstrap_error
 
+from metrics import AUC, bootstrap_error
 from utils import UserError, atomic_path, format_seconds, write_json
 
 if TYPE_CHECKING:

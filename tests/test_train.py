@@ -1,0 +1,287 @@
+"""The command line of an experiment, run for real on small data."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+# Demo's network on 60 samples: what these tests are about is the flow, not the score.
+SMALL = [
+    "num_epochs=2", "batch_size=16", "cv=2", "model_params.widths=(4,8)",
+    "model_params.depths=(1,1)", "model_params.kernel_sizes=(7,5)", "model_params.strides=(4,4)",
+    "train_cache=none", "test_cache=none",
+]  # fmt: skip
+
+
+def make_data(folder: Path, n_train: int = 60, n_test: int = 24, seed: int = 0) -> Path:
+    """Coloured-enough noise with an audible chirp in the positives, in prep_data's form."""
+    rng = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    t = np.arange(4096) / 2048
+    chirp = np.sin(2 * np.pi * (40 * t + 30 * t**2)) * np.exp(-(((t - 1.6) / 0.1) ** 2))
+    for split, n in (("train", n_train), ("test", n_test)):
+        targets = rng.permutation(np.arange(n) % 2)
+        lines = ["id,target,path"]
+        for number, target in enumerate(targets):
+            strain = rng.normal(0, 1e-20, (3, 4096)) + 4e-20 * target * chirp
+            name = f"{split}{seed}x{number}"
+            np.save(folder / f"{name}.npy", strain)
+            lines.append(f"{name},{target if split == 'train' else 0.5},{name}.npy")
+        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
+        if split == "test":
+            truth = [f"{split}{seed}x{i},{target}" for i, target in enumerate(targets)]
+            (folder / "test_labels.csv").write_text("\n".join(["id,target", *truth]) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return make_data(tmp_path_factory.mktemp("data") / "input")
+
+
+def command(data: Path, results: Path, *extra: str, settings: tuple[str, ...] = ()) -> list[str]:
+    paths = [f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}"]
+    return [
+        sys.executable, str(ROOT / "train.py"), "--config", "Demo", "--results", str(results),
+        "--set", *SMALL, *paths, *settings, *extra,
+    ]  # fmt: skip
+
+
+def run(data: Path, results: Path, *extra: str, settings: tuple[str, ...] = (), code: int = 0):
+    line = command(data, results, *extra, settings=settings)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def trained(data: Path, tmp_path_factory) -> Path:
+    results = tmp_path_factory.mktemp("results")
+    done = run(data, results)
+    (results / "stdout.txt").write_text(done.stdout)
+    return results
+
+
+def same_arrays(first: Path, second: Path) -> bool:
+    return all(
+        np.array_equal(np.load(first / name), np.load(second / name))
+        for name in ("outoffolds.npy", "predictions.npy")
+    )
+
+
+def test_a_full_run_leaves_what_it_promises(trained: Path, data: Path) -> None:
+    folder = trained / "demo"
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "config.json", "run.json", "fold0.pt", "fold1.pt", "history.csv", "outoffolds.npy",
+        "predictions.npy", "ids_train.npy", "ids_test.npy", "submission.csv", "summary.png",
+        "summary.json", "predictions.json", "tensorboard",
+    } <= names  # fmt: skip
+    out_of_fold, predictions = (
+        np.load(folder / f"{name}.npy") for name in ("outoffolds", "predictions")
+    )
+    assert out_of_fold.shape == (60, 1)
+    assert predictions.shape == (2, 24, 1)
+    assert out_of_fold.dtype == predictions.dtype == np.float32
+    assert np.isfinite(out_of_fold).all()
+    assert np.isfinite(predictions).all()
+    ids = np.load(folder / "ids_test.npy")
+    submission = pd.read_csv(folder / "submission.csv")
+    assert list(submission.columns) == ["id", "target"]
+    assert (submission["id"] == ids).all()
+    mean = (1 / (1 + np.exp(-predictions[..., 0]))).mean(0)
+    np.testing.assert_allclose(submission["target"], mean, rtol=1e-5)
+    with open(folder / "history.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["fold"], row["epoch"]) for row in rows] == [
+        ("0", "1"), ("0", "2"), ("1", "1"), ("1", "2"),
+    ]  # fmt: skip
+    config = json.loads((folder / "config.json").read_text())
+    assert config["class"] == "Demo"
+    assert config["num_epochs"] == 2
+    provenance = json.loads((folder / "run.json").read_text())
+    assert {"command", "seed", "versions", "git_revision", "device"} <= set(provenance)
+    assert (folder / "summary.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_it_says_what_came_of_it(trained: Path) -> None:
+    result = json.loads((trained / "demo" / "summary.json").read_text())
+    text = (trained / "stdout.txt").read_text()
+    last = text.strip().splitlines()[-1]
+    assert f"Out-of-fold AUC {result['oof_auc']:.4f} ± {result['oof_auc_error']:.4f}" in last
+    assert f"Test AUC {result['test_auc']:.4f}" in last
+    assert "submission.csv" in last
+    assert "\r" not in text  # no bar where nobody watches
+    assert "fold0 epoch 2/2" in text
+    assert "left" in text
+
+
+def test_out_of_fold_rows_come_from_the_fold_that_never_saw_them(trained: Path, data: Path) -> None:
+    """Predict each fold's validation rows anew with that fold's weights alone."""
+    import torch
+    from sklearn.model_selection import StratifiedKFold
+
+    import configs
+    from checkpoints import load_model
+    from config_base import override
+    from experiment import build_model, build_transforms
+
+    config = override(configs.Demo, SMALL)
+    train = pd.read_csv(data / "train.csv")
+    stored = np.load(trained / "demo" / "outoffolds.npy")
+    splitter = StratifiedKFold(2, shuffle=True, random_state=2021)
+    transform = build_transforms(config.transforms["test"])
+    for fold, (_, rows) in enumerate(splitter.split(train["id"], train["target"])):
+        model = build_model(config, pretrained=False).eval()
+        load_model(model, trained / "demo" / f"fold{fold}.pt")
+        strain = np.stack([np.load(data / path) for path in train["path"].iloc[rows]])
+        with torch.inference_mode():
+            logits = model(transform(torch.tensor(strain, dtype=torch.float32)))
+        np.testing.assert_allclose(stored[rows], logits.numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_again_is_bit_identical_and_a_single_fold_equals_its_part(
+    trained: Path, data: Path, tmp_path: Path
+) -> None:
+    done = run(data, tmp_path, "--limit_fold", "1")
+    assert "Fold 1 of demo is trained" in done.stdout
+    assert not (tmp_path / "demo" / "outoffolds.npy").exists()
+    run(data, tmp_path, "--limit_fold", "0")
+    run(data, tmp_path, "--inference")
+    assert same_arrays(tmp_path / "demo", trained / "demo")
+
+
+def test_resume_of_a_finished_run_does_nothing(trained: Path, data: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (trained / "demo").glob("*.pt")}
+    arrays = (trained / "demo" / "predictions.npy").stat().st_mtime_ns
+    done = run(data, trained, "--resume")
+    assert "fold 0: finished before, nothing to do" in done.stdout
+    assert "up to date" in done.stdout
+    assert before == {path: path.stat().st_mtime_ns for path in (trained / "demo").glob("*.pt")}
+    assert arrays == (trained / "demo" / "predictions.npy").stat().st_mtime_ns
+
+
+def test_killed_in_the_second_fold_and_resumed(trained: Path, data: Path, tmp_path: Path) -> None:
+    line = command(data, tmp_path, "--checkpoint_every", "0")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, cwd=ROOT, env=environment)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "demo" / "fold1_last.pt").exists():
+        assert time.monotonic() < deadline
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "demo" / "predictions.npy").exists()
+    done = run(data, tmp_path, "--resume")
+    assert "fold 0: finished before" in done.stdout
+    assert "fold 1: goes on from epoch" in done.stdout
+    assert same_arrays(tmp_path / "demo", trained / "demo")
+
+
+def test_tta_averages_logits_of_the_views(trained: Path, data: Path) -> None:
+    run(data, trained, "--inference", "--tta")
+    run(data, trained, "--inference", "--tta",
+        settings=("name=flipped", "views=['flip']", f"weight_path={trained / 'demo'}"))  # fmt: skip
+    for kind in ("outoffolds", "predictions"):
+        plain = np.load(trained / "demo" / f"{kind}.npy")
+        flipped = np.load(trained / "flipped" / f"{kind}_tta.npy")
+        both = np.load(trained / "demo" / f"{kind}_tta.npy")
+        np.testing.assert_allclose(both, (plain + flipped) / 2, rtol=1e-4, atol=1e-6)
+
+
+def test_weights_of_another_experiment_score_unseen_samples_by_all_folds(
+    trained: Path, data: Path, tmp_path: Path
+) -> None:
+    other = make_data(tmp_path / "other", n_train=20, n_test=6, seed=5)
+    done = run(other, trained, "--inference", code=2)
+    assert "belongs to other training samples" in done.stderr
+    run(other, trained, "--inference",
+        settings=("name=other", f"weight_path={trained / 'demo'}"))  # fmt: skip
+    out_of_fold = np.load(trained / "other" / "outoffolds.npy")
+    assert np.isfinite(out_of_fold).all()
+    singles = []
+    for fold in range(2):
+        weights = trained / "demo" / f"fold{fold}.pt"
+        settings = (f"name=single{fold}", f"weight_path={weights}")
+        run(other, trained, "--inference", settings=settings)
+        singles.append(np.load(trained / f"single{fold}" / "predictions.npy")[0])
+    predictions = np.load(trained / "other" / "predictions.npy")
+    np.testing.assert_allclose(predictions, np.stack(singles), rtol=1e-5, atol=1e-6)
+
+
+def test_skip_existing_and_changed_settings(trained: Path, data: Path) -> None:
+    done = run(data, trained, "--skip_existing")
+    assert "fold0.pt exists, skipped" in done.stdout
+    done = run(data, trained, "--resume", settings=("batch_size=8",), code=2)
+    assert "differs from this run in batch_size" in done.stderr
+
+
+def test_nspec16_dry_run_needs_no_data(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), "--config", "Nspec16", "--dry_run",
+         "--no_pretrained", "--results", str(tmp_path), "--set", "train_path=nowhere/train.csv"],
+        capture_output=True, text=True, cwd=ROOT,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "dry_run" / "nspec_16"
+    assert "invented noise" in done.stdout
+    assert (folder / "fold1.pt").exists()
+    predictions = np.load(folder / "predictions.npy")
+    assert predictions.shape == (5, 8, 1)
+    assert np.isfinite(predictions[:2]).all()
+    assert np.isnan(predictions[2:]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--config", "Dem"], "no config 'Dem' (did you mean 'Demo'?)"),
+        (["--config", "Demo", "--set", "epochs=3"], "no setting 'epochs'"),
+        (["--config", "Demo", "--set", "batch_size=big"], "expected int"),
+        (["--config", "Demo", "--set", "model_params.width=3"], "did you mean 'widths'"),
+        (["--config", "Demo", "--set", "train_path=no/train.csv"], "prep_data.py"),
+        (["--config", "Demo", "--limit_fold", "9"], "has folds 0 to 4"),
+        (["--config", "Demo", "--gpu", "x"], "expected device ids"),
+        (["--config", "Demo", "--gpu", "99"], "there is no GPU 99"),
+        (["--config", "Demo", "--set", "name=../up"], "expected a plain folder name"),
+        (["--config", "Demo", "--tta", "--set", "views=['sideways']"], "no view 'sideways'"),
+        (["--config", "Demo", "--set", "amp=fp16"], "needs a GPU"),
+        (["--config", "Demo", "--set", "cv=40"], "too few for 40 folds"),
+        (["--config", "Demo", "--inference"], "train that fold first"),
+    ],
+)
+def test_bad_arguments_get_one_sentence(
+    data: Path, tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    paths = [f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}"]
+    caches = ["train_cache=none", "test_cache=none"]
+    line = [sys.executable, str(ROOT / "train.py"), "--results", str(tmp_path)]
+    line += ["--set", *paths, *caches, *arguments]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert message in done.stderr
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_help_and_list() -> None:
+    for argument, text in (("--help", "--limit_fold"), ("--list", "Nspec16")):
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), argument], capture_output=True, text=True
+        )
+        assert done.returncode == 0
+        assert text in done.stdout
