@@ -14,8 +14,8 @@ from utils import atomic_path, counted_seed
 if TYPE_CHECKING:
     from experiment import Options
 
-BATCH_SIZE = 4  # a batch of 64 large images does not fit a laptop
-NUM_TRAIN, NUM_TEST = 40, 8  # two batches of training and of validation in each of five folds
+BATCH_SIZE = 2  # a batch of 64 large images does not fit a laptop
+NUM_TRAIN, NUM_TEST = 20, 4  # two batches of training and of validation in each of five folds
 
 
 def shrink(config: ConfigMeta, options: Options) -> tuple[ConfigMeta, Options]:

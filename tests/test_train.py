@@ -240,7 +240,7 @@ def test_nspec16_dry_run_needs_no_data(tmp_path: Path) -> None:
     assert "invented noise" in done.stdout
     assert (folder / "fold1.pt").exists()
     predictions = np.load(folder / "predictions.npy")
-    assert predictions.shape == (5, 8, 1)
+    assert predictions.shape == (5, 4, 1)
     assert np.isfinite(predictions[:2]).all()
     assert np.isnan(predictions[2:]).all()
 
