@@ -394,6 +394,10 @@ def test_projection_and_snr_are_those_of_bilby(
     bank: WaveformBank, signals: SignalGenerator
 ) -> None:
     drawn = signals.draw_orientations(4)
+    order = np.argsort(bank.parameters[:, :2].sum(1))
+    # The two lightest, 30 solar masses, which begin before the window; the two heaviest, 80,
+    # which lie wholly in it.
+    drawn["waveform"] = torch.from_numpy(order[[0, 1, -2, -1]])
     phase = torch.tensor([0.0, 1.0, 2.5, 5.0])
     merger_time = torch.tensor([1.5, 1.61234, 1.7, 1.8])
     ours = signals.project(**drawn, phase=phase, merger_time=merger_time).double().numpy()
@@ -411,14 +415,16 @@ def test_projection_and_snr_are_those_of_bilby(
             detector = bilby_detector(name)
             response = detector.get_detector_response({"plus": plus, "cross": cross}, place)
             theirs = np.fft.irfft(response * FS)[4 * FS : 6 * FS] / 1e-21
-            # bilby leaves out all below 20 Hz, where the spectrum is zero anyway. What differs:
-            # float32, and the fade next to the window (2e-3, as above).
-            assert np.abs(ours[row, d] - theirs).max() < 3e-3 * np.abs(theirs).max()
-            # The same signal by bilby's integral over 8 s. The covariance sees 2 s: it loses
-            # what came before the window, and gains what a sudden beginning at 20 Hz, or at
-            # the window's edge, leaks to where there is little noise. Both are low in SNR.
+            # What differs: float32, and the fade next to the window (2e-3 at most, as above;
+            # 5e-4 is the largest of 90 such signals).
+            assert np.abs(ours[row, d] - theirs).max() < 2e-3 * np.abs(theirs).max()
+            # The same signal by bilby's integral over 8 s. 2 s resolve the narrow dips between
+            # the lines of LIGO's curve less well than 8 s do, which costs up to 0.4 %, and miss
+            # what came before them: up to 3 % for the lightest. No window adds to an SNR but by
+            # its rounding and what leaks below 20 Hz, where bilby's integral ends.
             integral = math.sqrt(detector.optimal_snr_squared(response).real)
-            assert snr[row, d] == pytest.approx(integral, rel=0.03)
+            lost = 1 - snr[row, d] / integral
+            assert -1e-3 < lost < (0.05 if row < 2 else 0.006)
 
 
 def test_snr_is_that_of_the_inverse_covariance(signals: SignalGenerator) -> None:
