@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -176,6 +177,39 @@ def band_pass_operator(
         )
 
 
+class Convolution(NamedTuple):
+    """A causal convolution with an impulse response as long as the waveform."""
+
+    spectrum: Tensor  # (size // 2 + 1,) complex64
+    size: int
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Filter (..., time); the result is float32."""
+        with torch.autocast(x.device.type, enabled=False):
+            spectrum = torch.fft.rfft(x.float(), self.size) * self.spectrum
+            return torch.fft.irfft(spectrum, self.size)[..., : x.shape[-1]]
+
+
+@functools.lru_cache(maxsize=16)
+def biquad_operator(
+    length: int, lower: float, upper: float, sr: float, device: torch.device
+) -> Convolution:
+    """Return the band-pass section of `BandPassTorch` for `length` samples on a device."""
+    from scipy import signal
+
+    centre = math.sqrt(lower * upper)
+    angle = 2 * math.pi * centre / sr
+    alpha = math.sin(angle) * (upper - lower) / (2 * centre)  # sin(angle) / (2 Q)
+    numerator = np.array([alpha, 0.0, -alpha]) / (1 + alpha)
+    denominator = np.array([1 + alpha, -2 * math.cos(angle), 1 - alpha]) / (1 + alpha)
+    impulse = np.zeros(length)
+    impulse[0] = 1.0
+    response = signal.lfilter(numerator, denominator, impulse)
+    spectrum = np.fft.rfft(response, 2 * length)
+    with torch.inference_mode(False):
+        return Convolution(torch.tensor(spectrum, dtype=torch.complex64, device=device), 2 * length)
+
+
 # --- whitening -----------------------------------------------------------------------------------
 
 
@@ -208,6 +242,41 @@ def covariance_root(psd: Sequence[float] | np.ndarray, length: int, sr: float) -
         raise UserError("Whiten: the PSD must be positive and finite in every row")
     covariance = np.fft.irfft(psd * sr / 2, size)[:length]  # Wiener-Khinchin
     return noise.symmetric_power(covariance, -0.5)
+
+
+def welch_amplitude(x: Tensor, segments: int) -> Tensor:
+    """Return the root of the average PSD of half-overlapping segments, on the whole's grid.
+
+    Args:
+        x: (..., time).
+        segments: their number; one has 2 time / (segments + 1) samples.
+
+    Returns:
+        (..., time // 2 + 1); white noise of variance one has a value of one.
+    """
+    length = x.shape[-1]
+    size = 2 * length // (segments + 1)
+    window = torch.hann_window(size, device=x.device)
+    window = window / window.square().sum().sqrt()
+    pieces = x.unfold(-1, size, max(size // 2, 1)) * window  # (..., segment, size)
+    power = torch.fft.rfft(pieces).abs().square().mean(dim=-2)  # (..., size // 2 + 1)
+    flat = power.reshape(-1, 1, power.shape[-1])
+    fine = torch.nn.functional.interpolate(flat, length // 2 + 1, mode="linear", align_corners=True)
+    return fine.sqrt().reshape(*x.shape[:-1], length // 2 + 1)
+
+
+def interpolated_amplitude(
+    psds: Sequence[np.ndarray], length: int, sr: float, device: torch.device
+) -> Tensor:
+    """Return what to divide `rfft` of `length` samples by, (channel, length // 2 + 1) float32."""
+    grid = np.linspace(0, 1, length // 2 + 1)
+    rows = []
+    for psd in psds:
+        psd = np.asarray(psd, dtype=np.float64)
+        if not (np.isfinite(psd).all() and (psd > 0).all()):
+            raise UserError("WhitenTorch: a PSD must be positive and finite in every row")
+        rows.append(np.sqrt(np.interp(grid, np.linspace(0, 1, len(psd)), psd) * sr / 2))
+    return torch.tensor(np.stack(rows), dtype=torch.float32, device=device)
 
 
 def mirrored_blocks(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:

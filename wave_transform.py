@@ -1,0 +1,108 @@
+"""What every waveform transform shares: who is changed, the check of the input, and chains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from utils import UserError
+
+
+def check_waveforms(name: str, x: Tensor) -> None:
+    """Raise a UserError unless x is a batch of waveforms (batch, detector, time)."""
+    if x.ndim != 3 or not x.is_floating_point():
+        raise UserError(
+            f"{name} takes float waveforms (batch, detector, time) and was given "
+            f"{x.dtype} of shape {tuple(x.shape)}"
+        )
+
+
+def check_probability(name: str, p: float) -> float:
+    if not 0 <= p <= 1:
+        raise UserError(f"{name}: p = {p!r} is not a probability: give a number from 0 to 1")
+    return float(p)
+
+
+class WaveTransform(nn.Module):
+    """Base of the waveform transforms: who is changed, and the check of the input.
+
+    A subclass gives `change`, which returns the changed batch and leaves its input as it is.
+
+    Args:
+        always_apply: change every row.
+        p: otherwise, the probability of a change; each row draws on its own.
+    """
+
+    per_channel = False  # whether each detector of a row draws on its own as well
+
+    def __init__(self, always_apply: bool = False, p: float = 0.5) -> None:
+        super().__init__()
+        self.always_apply = always_apply
+        self.p = check_probability(type(self).__name__, p)
+
+    def change(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        check_waveforms(type(self).__name__, x)
+        if self.always_apply:
+            return self.change(x)
+        shape = (x.shape[0], x.shape[1] if self.per_channel else 1, 1)
+        chosen = torch.rand(shape, device=x.device) < self.p
+        return torch.where(chosen, self.change(x), x)
+
+    def extra_repr(self) -> str:
+        return "always" if self.always_apply else f"p={self.p:g}"
+
+
+class Compose(nn.Module):
+    """Apply transforms one after another.
+
+    Args:
+        transforms: modules in order, one module, or None for none.
+    """
+
+    def __init__(self, transforms: Sequence[nn.Module] | nn.Module | None = None) -> None:
+        super().__init__()
+        if transforms is None:
+            transforms = []
+        elif isinstance(transforms, nn.Module):
+            transforms = [transforms]
+        self.transforms = nn.ModuleList(transforms)
+
+    def __iter__(self) -> Iterator[nn.Module]:
+        return iter(self.transforms)
+
+    def __len__(self) -> int:
+        return len(self.transforms)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for transform in self.transforms:
+            x = transform(x)
+        return x
+
+
+class OneOf(nn.Module):
+    """Apply one of several transforms, drawn uniformly for each row; it then obeys its own p.
+
+    Every transform is computed for the whole batch, as a batch's rows are to stay together.
+
+    Args:
+        transforms: at least one module that keeps the shape.
+    """
+
+    def __init__(self, transforms: Sequence[nn.Module]) -> None:
+        super().__init__()
+        if not transforms:
+            raise UserError("OneOf: give at least one transform to choose from")
+        self.transforms = nn.ModuleList(transforms)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shape = (len(x),) + (1,) * (x.ndim - 1)
+        choice = torch.randint(len(self.transforms), shape, device=x.device)
+        y = x
+        for i, transform in enumerate(self.transforms):
+            y = torch.where(choice == i, transform(x), y)
+        return y
