@@ -202,9 +202,10 @@ def from_state_dict(
         if classes != num_classes:
             model.reset_classifier(num_classes)
         return forget_state_dict(model)
+    text = " ".join(str(reason).split())
     raise UserError(
-        f"weights file {path!r} does not hold the weights of {name!r} ({first_line(reason)} "
-        f"{' '.join(str(reason).split())[:300]}): give a file of the same model"
+        f"weights file {path!r} does not hold the weights of {name!r} ({text[:300]}): give a file "
+        "of the same model"
     ) from reason
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import backbones
-from architectures import MultiInstanceSCNN, SpectroCNN, cut_patches
+from architectures import MultiInstanceSCNN, SpectroCNN
+from image_network import cut_patches
 from utils import UserError
 
 
