@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from amplitude_transforms import nonzero, peak
 from utils import UserError, require
 from wave_transform import WaveTransform
 
@@ -65,6 +66,13 @@ def synthesise(approximation: Tensor, detail: Tensor, low: list[float]) -> Tenso
     return x
 
 
+def median(x: Tensor) -> Tensor:
+    """Return the median of each row, the mean of the middle two where they are even in number."""
+    ordered, count = x.sort(dim=-1).values, x.shape[-1]
+    middle = ordered[..., (count - 1) // 2] + ordered[..., count // 2]
+    return (middle / 2)[..., None]
+
+
 class DWTDenoise(WaveTransform):
     """Denoise by a hard threshold on wavelet coefficients, per channel.
 
@@ -107,9 +115,8 @@ class DWTDenoise(WaveTransform):
         for _ in range(levels):
             approximation, detail = analyse(approximation, self.low)
             details.append(detail)
-        finest = details[self.level - 1].float()
-        spread = (finest - finest.quantile(0.5, dim=-1, keepdim=True)).abs()
-        sigma = spread.quantile(0.5, dim=-1, keepdim=True) / 0.6745  # (batch, detector, 1)
+        finest = details[self.level - 1]
+        sigma = median((finest - median(finest)).abs()) / 0.6745  # (batch, detector, 1)
         threshold = sigma * math.sqrt(2 * math.log(length))
         for detail in reversed(details):
             kept = torch.where(detail.abs() < threshold, 0.0, detail)
@@ -145,8 +152,12 @@ def stretch_phases(spectrum: Tensor, rate: float, hop: int) -> Tensor:
     expected = torch.pi * hop * bins / (spectrum.shape[1] - 1)  # advance of the bin's own centre
     surplus = right.angle() - left.angle() - expected
     advance = expected + surplus - 2 * torch.pi * torch.round(surplus / (2 * torch.pi))
-    advance = torch.cat([left[..., :1].angle(), advance[..., :-1]], dim=-1)
-    phase = advance.double().cumsum(-1) % (2 * torch.pi)
+    advance = torch.nn.functional.pad(advance[..., :-1], (1, 0))
+    phase = advance.double().cumsum(-1)
+    # The phases are the signal's own in the middle. At the start they would be those of a frame
+    # half outside it, which neighbouring bins do not share, and a tone would lose a tenth.
+    middle = slice(len(at) // 2, len(at) // 2 + 1)
+    phase = (phase - phase[..., middle] + left[..., middle].angle()) % (2 * torch.pi)
     return torch.polar(size, phase.to(size.dtype))
 
 
@@ -158,7 +169,7 @@ def shift_pitch(x: Tensor, semitones: int, n_fft: int = 512) -> Tensor:
     length, hop = x.shape[-1], n_fft // 4
     rate = 2 ** (-semitones / 12)
     window = torch.hann_window(n_fft, device=x.device)
-    spectrum = torch.stft(x, n_fft, hop, window=window, return_complex=True)
+    spectrum = torch.stft(x, n_fft, hop, window=window, pad_mode="constant", return_complex=True)
     stretched_length = round(length / rate)
     stretched = torch.istft(
         stretch_phases(spectrum, rate, hop), n_fft, hop, window=window, length=stretched_length
@@ -197,6 +208,7 @@ class PitchShift(WaveTransform):
                 rows = steps == step
                 if step:
                     chosen = x[rows].float()  # (chosen, detector, time)
-                    shifted = shift_pitch(chosen.flatten(0, 1), step)
-                    y[rows] = shifted.view_as(chosen).to(x.dtype)
+                    scale = nonzero(peak(chosen))  # strain would underflow in the magnitudes
+                    shifted = shift_pitch((chosen / scale).flatten(0, 1), step)
+                    y[rows] = (shifted.view_as(chosen) * scale).to(x.dtype)
         return y

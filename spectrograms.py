@@ -15,16 +15,24 @@ import torch
 from torch import Tensor, nn
 
 import filterbank
+from learned_spectrograms import (
+    CNNSpectrogram,
+    MultiSpectrogram,
+    ResNetSpectrogram,
+    WaveNetSpectrogram,
+)
 from utils import UserError
+from wave_transform import check_waveforms
 
-
-def check_waveforms(name: str, x: Tensor) -> None:
-    """Raise a UserError unless x is a batch of waveforms (batch, detector, time)."""
-    if x.ndim != 3 or not x.is_floating_point():
-        raise UserError(
-            f"{name} takes float waveforms (batch, detector, time) and was given "
-            f"{x.dtype} of shape {tuple(x.shape)}"
-        )
+__all__ = [
+    "CQT",
+    "CNNSpectrogram",
+    "ComplexMorletCWT",
+    "MultiSpectrogram",
+    "ResNetSpectrogram",
+    "RickerCWT",
+    "WaveNetSpectrogram",
+]
 
 
 def wavelet_scales(fs: float, lower_freq: float, upper_freq: float, n_scales: int) -> list[float]:
@@ -53,6 +61,17 @@ def check_positive(name: str, **values: float) -> None:
     for key, value in values.items():
         if not value > 0:
             raise UserError(f"{name}: {key} = {value} must be positive")
+
+
+def check_crop(name: str, crop: int, frames: int) -> int:
+    """Return the frames to cut from either end.
+
+    Raises:
+        UserError: none would be left.
+    """
+    if 2 * crop >= frames:
+        raise UserError(f"{name}: border_crop leaves nothing of {frames} frames: make it smaller")
+    return crop
 
 
 class ComplexMorletCWT(nn.Module):
@@ -177,16 +196,11 @@ class ComplexMorletCWT(nn.Module):
         either end.
         """
         check_waveforms("ComplexMorletCWT", x)
+        frames = (x.shape[-1] - 1) // self.stride + 1
+        crop = check_crop("ComplexMorletCWT", self.border_crop // self.stride, frames)
         with torch.autocast(x.device.type, enabled=False):
             bank, plan = self.bank_and_plan(x.shape[-1], x)
-            frames = (x.shape[-1] - 1) // self.stride + 1
             image = filterbank.magnitude(x, bank, plan, self.stride, frames)
-        crop = self.border_crop // self.stride
-        if 2 * crop >= frames:
-            raise UserError(
-                f"ComplexMorletCWT: border_crop = {self.border_crop} leaves nothing of "
-                f"{x.shape[-1]} samples"
-            )
         return image[..., crop : frames - crop]
 
     def extra_repr(self) -> str:
@@ -194,6 +208,67 @@ class ComplexMorletCWT(nn.Module):
             f"{1 / self.scales[-1]:g} to {1 / self.scales[0]:g} Hz, {len(self.scales)} rows, "
             f"width={self.initial_width:g}, stride={self.stride}"
         )
+
+
+class RickerCWT(nn.Module):
+    """Continuous wavelet transform with Ricker wavelets (Mexican hats), signed.
+
+    The kernel is (1 - (t/s)^2) exp(-(t/s)^2 / 2) with s = sqrt(2) / (2 pi f) = 0.2251 / f, which
+    puts the peak of its response at the nominal frequency f; it is scaled so that a unit sine of
+    that frequency gives an amplitude of one, and reaches to 6 s, where 5e-7 of it are left. Rows
+    are geometric, highest frequency first; cross-correlation with zeros beyond both ends.
+
+    Args:
+        fs: sampling rate in Hz.
+        lower_freq: frequency of the last row in Hz.
+        upper_freq: frequency of row 0 in Hz, at most fs / 2.
+        n_scales: number of rows.
+        size_factor: scales the kernels' length.
+        trainable_filter: make the kernels parameters (n_scales, 2 h + 1).
+        border_crop: samples to cut from either end of the output.
+        stride: samples between frames.
+
+    Raises:
+        UserError: an argument out of its range.
+    """
+
+    SUPPORT = 6.0  # in units of s
+
+    def __init__(
+        self, fs: float, lower_freq: float, upper_freq: float, n_scales: int,
+        size_factor: float = 1.0, trainable_filter: bool = False, border_crop: int = 0,
+        stride: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        check_positive("RickerCWT", fs=fs, size_factor=size_factor, stride=stride)
+        if border_crop < 0:
+            raise UserError(f"RickerCWT: border_crop = {border_crop} is negative")
+        self.stride, self.border_crop = stride, border_crop
+        periods = wavelet_scales(fs, lower_freq, upper_freq, n_scales)
+        scales = torch.tensor(periods, dtype=torch.float64)[:, None] / (math.sqrt(2) * math.pi)
+        self.half = half_length(size_factor * self.SUPPORT * float(scales[-1]), fs)
+        u = torch.arange(-self.half, self.half + 1, dtype=torch.float64) / fs / scales
+        shapes = (1 - u**2) * torch.exp(-(u**2) / 2)
+        tones = torch.cos(math.sqrt(2) * u)  # 2 pi f t = sqrt(2) t / s
+        kernels = (shapes / (shapes * tones).sum(dim=1, keepdim=True)).float()
+        if trainable_filter:
+            self.filters = nn.Parameter(kernels)
+        else:
+            self.register_buffer("filters", kernels, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform (batch, detector, time) to (batch, detector, n_scales, frame)."""
+        check_waveforms("RickerCWT", x)
+        length = x.shape[-1]
+        frames = (length - 1) // self.stride + 1
+        crop = check_crop("RickerCWT", self.border_crop // self.stride, frames)
+        size = filterbank.transform_length(max(length + self.half, 2 * self.half + 1), 2)
+        with torch.autocast(x.device.type, enabled=False):
+            kernels = nn.functional.pad(self.filters, (0, size - self.filters.shape[1]))
+            bank = torch.fft.rfft(kernels.roll(-self.half, dims=1)).conj()  # (row, size / 2 + 1)
+            spectrum = torch.fft.rfft(x.float(), size)[..., None, :]  # (batch, detector, 1, ...)
+            image = torch.fft.irfft(spectrum * bank, size)[..., : length : self.stride]
+        return image[..., crop : frames - crop]
 
 
 class CQT(nn.Module):

@@ -10,7 +10,15 @@ import torch
 import torch.nn.functional as F
 
 import filterbank
-from spectrograms import CQT, ComplexMorletCWT
+from spectrograms import (
+    CQT,
+    CNNSpectrogram,
+    ComplexMorletCWT,
+    MultiSpectrogram,
+    ResNetSpectrogram,
+    RickerCWT,
+    WaveNetSpectrogram,
+)
 from utils import UserError
 
 FS = 2048
@@ -302,3 +310,175 @@ def test_cqt_refuses_what_it_cannot_do():
         CQT(FS, 64, 16, 1024)(torch.randn(1, 3, 2048))
     with pytest.raises(UserError, match="batch, detector, time"):
         CQT(FS, 64, 20, 1024)(torch.randn(3, 4096))
+
+
+# --- Ricker --------------------------------------------------------------------------------------
+
+
+def test_ricker_is_the_direct_convolution():
+    lower, upper, n_scales, stride = 20, 700, 12, 3
+    frequencies = upper * (lower / upper) ** (np.arange(n_scales) / (n_scales - 1))
+    scales = np.sqrt(2) / (2 * np.pi * frequencies)[:, None]
+    half = int(6 * scales[-1, 0] * FS)
+    u = np.arange(-half, half + 1) / FS / scales
+    shapes = (1 - u**2) * np.exp(-(u**2) / 2)
+    # a unit sine at the nominal frequency is to give one
+    tone = np.cos(2 * np.pi * frequencies[:, None] * np.arange(-half, half + 1) / FS)
+    kernels = shapes / (shapes * tone).sum(1, keepdims=True)
+    x = torch.randn(2, 3, 1001)
+    expected = F.conv1d(
+        x.double().reshape(6, 1, 1001), torch.tensor(kernels)[:, None], padding=half, stride=stride
+    ).reshape(2, 3, n_scales, -1)
+    image = RickerCWT(FS, lower, upper, n_scales, stride=stride)(x)
+    assert image.shape == expected.shape
+    torch.testing.assert_close(image.double(), expected, rtol=1e-4, atol=1e-4)
+    cut = RickerCWT(FS, lower, upper, n_scales, stride=stride, border_crop=10)(x)
+    assert torch.equal(cut, image[..., 3:-3])
+
+
+@pytest.mark.parametrize("row", [6, 15, 24])
+def test_ricker_peaks_at_its_nominal_frequency(row):
+    front_end = RickerCWT(FS, 16, 512, 31)
+    frequency = 512 * (1 / 32) ** (row / 30)
+    time = torch.arange(4096, dtype=torch.float64) / FS
+    x = torch.sin(2 * torch.pi * frequency * time).float().expand(1, 3, -1)
+    amplitude = front_end(x)[0, 0, :, 1000:3000].abs().amax(1)
+    assert amplitude.argmax() == row
+    assert abs(amplitude[row] - 1) < 0.01
+
+
+def test_ricker_options():
+    x = torch.randn(1, 3, 256)
+    fixed, trainable = (
+        RickerCWT(FS, 100, 800, 5, trainable_filter=option) for option in (False, True)
+    )
+    assert not fixed.state_dict()
+    torch.testing.assert_close(trainable(x), fixed(x))
+    trainable(x).square().mean().backward()
+    assert trainable.filters.grad.abs().sum() > 0
+    for arguments in ({"lower_freq": 0}, {"stride": 0}, {"border_crop": -1}):
+        with pytest.raises(UserError):
+            RickerCWT(**({"fs": FS, "lower_freq": 9, "upper_freq": 99, "n_scales": 3} | arguments))
+
+
+# --- learned front-ends --------------------------------------------------------------------------
+
+WAVE = {"base_filters": 128, "kernel_size": 3, "wave_layers": (10, 6, 2)}
+SEPARATE = {"in_channels": 1, "separate_channel": True, "wave_block": "none"}
+
+
+@pytest.mark.parametrize(
+    ("make", "parameters", "shape"),
+    [
+        (lambda: WaveNetSpectrogram(**WAVE), 1_199_616, (3, 128, 1024)),  # Nspec22
+        (lambda: WaveNetSpectrogram(**WAVE, wave_block="none"), 2_077_440, (3, 128, 1024)),
+        (lambda: CNNSpectrogram(3, 128, (32, 16, 4)), 20_352, (3, 128, 1024)),  # Nspec23
+        (lambda: CNNSpectrogram(3, 128, (64, 16, 4)), 32_640, (3, 128, 1024)),
+        (
+            lambda: WaveNetSpectrogram(base_filters=256, wave_block="gated"),  # Nspec25
+            8_283_648,
+            (3, 256, 1024),
+        ),
+        (
+            lambda: WaveNetSpectrogram(wave_layers=(10, 10, 10), **SEPARATE),  # Nspec30
+            3_454_464,
+            (3, 128, 1024),
+        ),
+        (lambda: WaveNetSpectrogram(wave_layers=(8, 8, 8), **SEPARATE), 2_764_032, (3, 128, 1024)),
+        # published 23,808 with a batch norm of 64 that saw no data
+        (ResNetSpectrogram, 23_808 - 64, (1, 128, 1024)),
+        (lambda: ResNetSpectrogram(transpose=True), 23_808 - 64, (1, 1024, 128)),
+    ],
+)
+def test_learned_front_ends_have_the_published_counts_and_shapes(make, parameters, shape):
+    front_end = make()
+    assert sum(p.numel() for p in front_end.parameters() if p.requires_grad) == parameters
+    with torch.no_grad():
+        assert front_end(torch.randn(2, 3, 4096)).shape == (2, *shape)
+
+
+SMALL = {
+    "wavenet": lambda **k: WaveNetSpectrogram(base_filters=8, wave_layers=(3, 2), **k),
+    "chain": lambda **k: WaveNetSpectrogram(base_filters=(4, 8), wave_layers=(3, 2), **k),
+    "cnn": lambda **k: CNNSpectrogram(base_filters=8, kernel_sizes=(9, 4), **k),
+    "cnn chain": lambda **k: CNNSpectrogram(base_filters=(4, 6, 8), kernel_sizes=(9, 4), **k),
+}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_learned_front_ends_learn_everywhere(name):
+    x = torch.randn(2, 3, 256)
+    front_end = SMALL[name]()
+    image = front_end(x)
+    assert image.shape == (2, 2, 8, 16 if name == "chain" else 64)  # 4 * 4 in the chain
+    (image * torch.randn_like(image)).sum().backward()
+    assert all(p.grad.isfinite().all() for p in front_end.parameters())
+    # the bias before a batch norm is the one that the norm takes away
+    assert all(p.grad.abs().sum() > 0 for n, p in front_end.named_parameters() if "weight" in n)
+    squashed = SMALL[name](sigmoid=True, output_size=10)(x)
+    assert squashed.shape == (2, 2, 8, 10)
+    assert ((squashed > 0) & (squashed < 1)).all()
+
+
+def test_cnn_front_end_is_a_convolution():
+    x = torch.randn(2, 3, 256)
+    front_end = CNNSpectrogram(3, 8, (9, 4))
+    image = front_end(x)
+    for i, (size, padding) in enumerate(((9, 4), (4, 1))):
+        first = front_end.branches[i][0]
+        assert first.weight.shape == (8, 3, size)
+        expected = F.conv1d(x, first.weight, first.bias, stride=4, padding=padding)
+        torch.testing.assert_close(image[:, i], expected)
+
+
+def test_separate_channels_see_one_detector_each():
+    front_end = WaveNetSpectrogram(1, 8, (2, 2, 2), separate_channel=True).eval()
+    x = torch.randn(2, 3, 128)
+    other = x.clone()
+    other[:, 1] += 1
+    changed = (front_end(x) != front_end(other)).flatten(2).any(-1)
+    assert changed.tolist() == [[False, True, False]] * 2
+    with pytest.raises(UserError, match="2 channels for 3 branches"):
+        front_end(x[:, :2])
+    with pytest.raises(UserError, match="in_channels = 1"):
+        WaveNetSpectrogram(3, separate_channel=True)
+    with pytest.raises(UserError, match="wave_block"):
+        WaveNetSpectrogram(wave_block="gatted")
+
+
+def test_reinit_draws_kaiming_normal():
+    weight = CNNSpectrogram(3, 512, (32,), reinit=True).branches[0][0].weight
+    assert abs(weight.std() / math.sqrt(2 / (3 * 32)) - 1) < 0.02  # 49,152 draws
+    plain = CNNSpectrogram(3, 512, (32,), reinit=False).branches[0][0].weight
+    assert plain.abs().max() <= 1 / math.sqrt(3 * 32)  # torch's uniform one
+
+
+def test_disable_amp_keeps_float32():
+    x = torch.randn(1, 3, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert CNNSpectrogram(3, 4, (4,))(x).dtype == torch.bfloat16
+        assert CNNSpectrogram(3, 4, (4,), disable_amp=True)(x).dtype == torch.float32
+
+
+def test_several_front_ends_at_once():
+    x = torch.randn(2, 3, 512)
+    members = [
+        (ComplexMorletCWT, {"wavelet_width": 8, "fs": FS, "lower_freq": 64, "upper_freq": 900,
+                                "n_scales": 8, "stride": 4}),
+        (CNNSpectrogram, {"base_filters": 8, "kernel_sizes": (9, 4)}),
+    ]  # fmt: skip
+    front_end = MultiSpectrogram(members)
+    image = front_end(x)
+    assert image.shape == (2, 5, 8, 128)
+    torch.testing.assert_close(image[:, :3], ComplexMorletCWT(**members[0][1])(x))
+    torch.testing.assert_close(image[:, 3:], front_end.members[1](x))
+    image.sum().backward()  # learned members learn
+    assert all(p.grad.abs().sum() > 0 for p in front_end.parameters())
+    assert not any(p.requires_grad for p in MultiSpectrogram(members, frozen=True).parameters())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert front_end(x).dtype == torch.float32
+    members[1][1]["stride"] = 2
+    with pytest.raises(UserError, match="different sizes"):
+        MultiSpectrogram(members)(x)
+    with pytest.raises(UserError, match="at least one"):
+        MultiSpectrogram([])
