@@ -161,20 +161,20 @@ class Magnitude(torch.autograd.Function):
         correlator = Correlator(complex_bank, ctx.plan, stride, rows)
         for part in parts:
             y = correlator(spectrum[part])[..., : ctx.frames]
-            y = y * (gradient[part] / y.abs().clamp_min(torch.finfo(x.dtype).tiny))
+            power = torch.view_as_real(y).square()
+            power = (power[..., 0] + power[..., 1]).clamp_min_(torch.finfo(x.dtype).tiny)
+            y = y * power.rsqrt_().mul_(gradient[part])  # y / |y|, and zero where y is
             # the adjoint of the inverse transform and of the cut to `frames`
-            product = torch.fft.fft(y, folded) / folded  # (rows, filter, folded)
+            product = torch.fft.fft(y, folded, norm="forward")  # (rows, filter, folded)
             for band in ctx.plan:
                 for full, fold in band.pieces:
                     piece = product[:, band.rows, fold]  # (rows, filters of the band, width)
                     if bank_gradient is not None:
-                        bank_gradient[band.rows, full] += torch.einsum(
-                            "rn,rfn->fn", true_spectrum[part, full].conj(), piece
-                        )
+                        at_rows = true_spectrum[part, None, full].conj()
+                        bank_gradient[band.rows, full] += (at_rows * piece).sum(dim=0)
                     if spectrum_gradient is not None:
-                        spectrum_gradient[part, full] += torch.einsum(
-                            "fn,rfn->rn", complex_bank[band.rows, full].conj(), piece
-                        )
+                        filters = complex_bank[band.rows, full].conj()
+                        spectrum_gradient[part, full] += (filters * piece).sum(dim=1)
         if bank_gradient is not None and not bank.is_complex():
             bank_gradient = bank_gradient.real
         x_gradient = None
@@ -208,7 +208,7 @@ def magnitude(x: Tensor, bank: Tensor, plan: tuple[Band, ...], stride: int, fram
         frames: number of them, at most size / stride.
 
     Returns:
-        (..., filter, frames), float32, or float64 where both x and bank are.
+        (..., filter, frames), float64 where x is, float32 otherwise.
     """
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     with torch.autocast(x.device.type, enabled=False):
