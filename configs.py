@@ -22,10 +22,19 @@ from metrics import AUC
 from models1d import BranchedResNet1d
 from spectrograms import CQT, ComplexMorletCWT
 from training_extras import EarlyStopping, TrainHook
-from transforms import BandPass, FlipWave, GaussianNoiseSNR, Normalize, Whiten
+from transforms import (
+    BandPass,
+    FlipWave,
+    GaussianNoiseSNR,
+    Normalize,
+    SwapChannel,
+    TimeShift,
+    Whiten,
+)
 
 # The largest amplitudes of the competition's raw training data: H1, L1, V1.
 PEAKS = (4.61e-20, 4.23e-20, 1.11e-20)
+WHITEN = Part(Whiten, band=(20, 500), decimate=2)
 
 
 class Config(metaclass=ConfigMeta):
@@ -47,7 +56,6 @@ class Config(metaclass=ConfigMeta):
     cv: int = 5
     splitter: str = "StratifiedKFold"  # of sklearn.model_selection
     splitter_params: Mapping = {"shuffle": True, "random_state": 2021}
-    pseudo_labels: Mapping | None = None
 
     # --- on the device, before the network; views are averaged by --tta ---
     transforms: Mapping = {"train": None, "test": None}
@@ -152,12 +160,11 @@ class Demo(Config):
     test_cache = "input/demo/test_cache.f32"
     # Above 500 Hz there is little of a merger; without it the network has half the samples to do.
     transforms = {
-        "train": (Part(Whiten, band=(20, 500), decimate=2), Part(FlipWave, p=0.5)),
-        "test": (Part(Whiten, band=(20, 500), decimate=2),),
+        "train": (WHITEN, Part(SwapChannel), Part(FlipWave), Part(TimeShift, max_shift=32)),
+        "test": (WHITEN,),
     }
     model = BranchedResNet1d
-    num_epochs = 6
+    num_epochs = 5
     optimizer = torch.optim.AdamW
     optimizer_params = {"lr": 2e-3, "weight_decay": 1e-2}
-    scheduler_params = {"T_0": 6, "T_mult": 1, "eta_min": 1e-6}
     clip_grad = None

@@ -19,13 +19,12 @@ def row(config: ConfigMeta) -> tuple[str, ...]:
     size = params.get("resize_img")
     if isinstance(size, int):
         size = (size, size)
-    source = (config.pseudo_labels or {}).get("source") or config.__base__.__name__
     published = config.__dict__.get("published", {})  # a parent's scores are not the child's
     scores = [published.get(key) for key in ("cv", "private")]
     return (
         config.__name__, config.name, front_end,
         str(params.get("model_name", config.model.__name__)).split(".")[0],
-        "x".join(map(str, size)) if size else "-", str(config.num_epochs), source,
+        "x".join(map(str, size)) if size else "-", str(config.num_epochs), config.__base__.__name__,
         *("-" if score is None else f"{score:.4f}" for score in scores),
     )  # fmt: skip
 

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from experiment import Experiment
 
 
-def build_parser(description: str) -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     what = parser.add_argument_group("what to run")
     what.add_argument("--config", default="Baseline", help="class name of an experiment")
@@ -65,10 +65,8 @@ def build_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
-    """Run the command line; `pseudo` is what train_pseudo.py sets."""
-    parser = build_parser(__doc__ if not pseudo else "Train an experiment with pseudo labels.")
-    args = parser.parse_args(argv)
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
     import configs  # noqa: F401 - importing it registers the experiments
     from config_base import find_config, override
 
@@ -78,23 +76,9 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
         print_table()
         return 0
     config = override(find_config(args.config), args.set)
-    check_stage(config, pseudo)
     if args.wait > 0:
         time.sleep(args.wait)
     return run(config, args)
-
-
-def check_stage(config: ConfigMeta, pseudo: bool) -> None:
-    if config.pseudo_labels is not None and not pseudo:
-        raise UserError(
-            f"{config.__name__} uses pseudo labels: run "
-            f"`python train_pseudo.py --config {config.__name__}`"
-        )
-    if config.pseudo_labels is None and pseudo:
-        raise UserError(
-            f"{config.__name__} has no pseudo labels: run "
-            f"`python train.py --config {config.__name__}`"
-        )
 
 
 def run(config: ConfigMeta, args: argparse.Namespace) -> int:

@@ -75,7 +75,7 @@ def test_a_full_disk_is_named(tmp_path, monkeypatch) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(Path, "write_bytes", full)
-    with pytest.raises(UserError, match="No space left on device.*free 4"):
+    with pytest.raises(UserError, match=r"No space left on device.*free 4"):
         save_checkpoint(path, {"model": {"w": torch.randn(1_000_000)}})
     assert torch.equal(load_checkpoint(path)["model"]["w"], torch.ones(2))
     assert [found.name for found in tmp_path.iterdir()] == ["a.pt"]
