@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import backbones
+import spectrograms
 from architectures import MultiInstanceSCNN, SpectroCNN
 from image_network import cut_patches
 from utils import UserError
@@ -584,3 +585,42 @@ def test_published_counts_of_backbones(name: str) -> None:
 def test_published_counts_add_up(name: str, front_end: int, published: int) -> None:
     width, plain = BACKBONES[name]
     assert plain - (width + 1) + width * 512 + 512 + 513 + 1 + front_end == published
+
+
+CWT = {"fs": 2048, "lower_freq": 16, "upper_freq": 1024, "wavelet_width": 8, "stride": 4}
+WAVES = {"wave_block": "none", "base_filters": 128, "kernel_size": 3}
+APART = {**WAVES, "separate_channel": True, "in_channels": 1, "wave_layers": (10, 10, 10)}
+
+
+@pytest.mark.parametrize(
+    ("front_end", "params", "published"),
+    [
+        ("ComplexMorletCWT", {**CWT, "n_scales": 128, "trainable_width": True}, 8_422_917),
+        pytest.param(
+            "WaveNetSpectrogram", {"base_filters": 128}, 9_622_532, marks=pytest.mark.slow
+        ),
+        ("WaveNetSpectrogram", {**WAVES, "wave_layers": (10, 6, 2)}, 10_500_356),
+        ("CNNSpectrogram", {"base_filters": 128, "kernel_sizes": (32, 16, 4)}, 8_443_268),
+        pytest.param(
+            "WaveNetSpectrogram", {**WAVES, "base_filters": 256}, 16_706_564,
+            marks=pytest.mark.slow,
+        ),
+        pytest.param("WaveNetSpectrogram", APART, 11_877_380, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+def test_published_counts_with_front_ends(front_end, params, published, strain) -> None:
+    """Nspec16, 22, 22aug1, 23, 25 and 30 as they were trained."""
+    model = SpectroCNN(
+        "tf_efficientnet_b2.aa_in1k", spectrogram=getattr(spectrograms, front_end),
+        spec_params=params, custom_classifier="gem", upsample="bicubic",
+    )  # fmt: skip
+    assert count(model) == published
+
+
+def test_wavelets_to_logits_with_every_gradient(strain: Tensor) -> None:
+    model = SpectroCNN(
+        "test_efficientnet", spectrogram=spectrograms.ComplexMorletCWT,
+        spec_params={**CWT, "n_scales": 64, "trainable_width": True}, resize_img=(64, 256),
+        upsample="bicubic", custom_classifier="gem",
+    )  # fmt: skip
+    check_gradients(model, strain)
