@@ -72,6 +72,8 @@ class Experiment:
         self.config, self.options, self.device = config, options, device
         if Path(config.name).name != config.name or config.name.startswith("."):
             raise UserError(f"name = {config.name!r}: expected a plain folder name")
+        self.view_names = tuple(config.views) if options.tta else ("identity",)
+        find_views(self.view_names)  # a misspelt one is said before the training, not after it
         self.folder = Path(options.results) / config.name
         self.train, self.test = read_data(config)
         self.folds = split_folds(config, self.train)
@@ -201,11 +203,10 @@ class Experiment:
         config, options = self.config, self.options
         started = time.monotonic()
         self.check_ids()
-        names = list(config.views) if options.tta else ["identity"]
-        views = find_views(names)
+        views = find_views(self.view_names)
         suffix = "_tta" if options.tta else ""
         sources = {fold: self.find_weights(fold) for fold in self.fold_numbers}
-        stamp = self.prediction_stamp(sources, names)
+        stamp = self.prediction_stamp(sources)
         if options.resume and self.predictions_are_current(stamp, suffix):
             LOGGER.info(f"predictions{suffix}.npy in {self.folder} is up to date, nothing to do")
             return
@@ -250,7 +251,7 @@ class Experiment:
         path = Path(self.config.weight_path) / "ids_train.npy"
         return path.exists() and not set(load_array(path)) & set(self.train["id"])
 
-    def prediction_stamp(self, sources: dict[int, Path], views: list[str]) -> dict[str, Any]:
+    def prediction_stamp(self, sources: dict[int, Path]) -> dict[str, Any]:
         """What the predictions depend on; predictions are made anew when any of it changes."""
         weights = {}
         for fold, path in sources.items():
@@ -259,7 +260,7 @@ class Experiment:
             stat = path.stat()
             weights[str(fold)] = [str(path), stat.st_size, stat.st_mtime_ns]
         return {
-            "views": views, "weights": weights,
+            "views": list(self.view_names), "weights": weights,
             "train": [self.config.train_path, len(self.train)],
             "test": [self.config.test_path, len(self.test)],
         }  # fmt: skip
