@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from transforms import Compose
 
 import distributed
 from checkpoints import adopt_weights, load_checkpoint, load_model
 from config_base import ConfigMeta, thaw
 from trainer import Trainer, TrainerState, write_history
 from training_extras import OnField, WeightAverage, find_views
+from transforms import Compose
 from utils import (
     LOGGER,
     UserError,
@@ -200,7 +200,7 @@ class Experiment:
 
     def predict(self) -> None:
         """Write out-of-fold and test logits of every fold that has a checkpoint."""
-        config, options = self.config, self.options
+        options = self.options
         started = time.monotonic()
         self.check_ids()
         views = find_views(self.view_names)
