@@ -10,6 +10,7 @@ peak the product is not formed. The result equals the direct convolution, not an
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -20,10 +21,10 @@ from filters import full_precision
 
 MANY_PARTS = 16  # stride from which the folding is done by matrix products
 NEGLIGIBLE = 1e-8  # of a filter's peak; below what float32 resolves
-ROWS_TOGETHER = 16  # filters that share one range of frequencies
-# Complex numbers worked on at a time. On a CPU about three waveforms, which fit the cache: the
-# spectra of a whole batch do not, and take twice as long.
-CHUNK = {"cpu": 2**19, "cuda": 2**26}
+ROWS_TOGETHER = 32  # filters that share one range of frequencies
+# Complex numbers worked on at a time; on a CPU, by each core. There, some waveforms times
+# `ROWS_TOGETHER` filters fit the cache: the spectra of a whole batch do not, and take longer.
+CHUNK = {"cpu": 2**18, "cuda": 2**26}
 
 
 class Band(NamedTuple):
@@ -80,44 +81,48 @@ def banded_plan(bank: Tensor, stride: int) -> tuple[Band, ...]:
 
 
 class Correlator:
-    """Computes correlations at a stride for a chunk of rows at a time, in buffers of its own.
+    """Computes correlations at a stride, some rows and the filters of one band at a time.
+
+    Its buffers are written over by every call.
 
     Args:
         bank: (filter, size) complex.
         plan: from `banded_plan` or `whole_plan`.
         stride: samples between frames.
-        rows: largest number of rows in a chunk.
+        rows: largest number of rows at a time.
     """
 
     def __init__(self, bank: Tensor, plan: tuple[Band, ...], stride: int, rows: int) -> None:
-        self.bank, self.plan, self.stride = bank, plan, stride
+        self.bank, self.stride = bank, stride
         self.folded = bank.shape[1] // stride
-        self.product = bank.new_empty(rows, len(bank), self.folded)
+        filters = max(band.rows.stop - band.rows.start for band in plan)
+        self.product = bank.new_empty(rows, filters, self.folded)
         self.result = torch.empty_like(self.product)
-        if stride >= MANY_PARTS:  # (folded, part, filter)
+        if stride >= MANY_PARTS:
+            # (filter, size) -> (folded, part, filter)
             self.parts = bank.reshape(len(bank), stride, self.folded).permute(2, 1, 0).contiguous()
 
-    def __call__(self, spectrum: Tensor) -> Tensor:
-        """Return y (rows, filter, folded) for spectra (rows, size); valid until the next call."""
-        rows = len(spectrum)
-        product, result = self.product[:rows], self.result[:rows]
+    def __call__(self, spectrum: Tensor, band: Band) -> Tensor:
+        """Return y (rows, filters of the band, folded) for spectra (rows, size)."""
+        rows, filters = len(spectrum), band.rows.stop - band.rows.start
+        # one block of memory whatever the shape, as the transform wants it
+        shape = (rows, filters, self.folded)
+        product = self.product.view(-1)[: math.prod(shape)].view(shape)
+        result = self.result.view(-1)[: math.prod(shape)].view(shape)
         if self.stride >= MANY_PARTS:
             # One small matrix product a folded frequency, instead of very many short sums.
             parts = spectrum.reshape(rows, self.stride, self.folded).permute(2, 0, 1)
             with full_precision(spectrum.device.type):
-                product.copy_(torch.bmm(parts, self.parts).permute(1, 2, 0))
+                product.copy_(torch.bmm(parts, self.parts[:, :, band.rows]).permute(1, 2, 0))
         else:
             product.zero_()
-            for band in self.plan:
-                for full, fold in band.pieces:
-                    product[:, band.rows, fold].addcmul_(
-                        spectrum[:, None, full], self.bank[band.rows, full]
-                    )
+            for full, fold in band.pieces:
+                product[:, :, fold].addcmul_(spectrum[:, None, full], self.bank[band.rows, full])
         return torch.fft.ifft(product, out=result)
 
 
 class Magnitude(torch.autograd.Function):
-    """|y| of the module's first formula, a chunk of rows at a time.
+    """|y| of the module's first formula, some rows and filters at a time.
 
     The backward pass computes y again instead of keeping it, so that memory stays that of the
     result. Where y is zero the gradient is taken as zero.
@@ -133,15 +138,16 @@ class Magnitude(torch.autograd.Function):
         peak = unit_peak(x)
         spectrum = torch.fft.fft(x / peak, size)
         scale = (peak / stride)[..., None]  # (rows, 1, 1)
-        parts = chunks(len(x), bank, stride)
-        rows = len(x[parts[0]]) if parts else 0
-        correlator = Correlator(bank.to(spectrum.dtype), plan, stride, rows)
+        step = rows_at_a_time(bank, plan, stride, len(x))
+        correlator = Correlator(bank.to(spectrum.dtype), plan, stride, step)
         out = x.new_empty(len(x), len(bank), frames)
-        for part in parts:
-            y = torch.view_as_real(correlator(spectrum[part])[..., :frames])
-            # By squares: abs() of a complex tensor is twice as slow on a CPU.
-            torch.mul(y[..., 0], y[..., 0], out=out[part])
-            out[part].addcmul_(y[..., 1], y[..., 1]).sqrt_().mul_(scale[part])
+        for part in parts_of(len(x), step):
+            for band in plan:
+                y = torch.view_as_real(correlator(spectrum[part], band)[..., :frames])
+                tile = out[part, band.rows]
+                # By squares: abs() of a complex tensor is twice as slow on a CPU.
+                torch.mul(y[..., 0], y[..., 0], out=tile)
+                tile.addcmul_(y[..., 1], y[..., 1]).sqrt_().mul_(scale[part])
         return out
 
     @staticmethod
@@ -156,19 +162,19 @@ class Magnitude(torch.autograd.Function):
         complex_bank = bank.to(spectrum.dtype)
         bank_gradient = torch.zeros_like(complex_bank) if ctx.needs_input_grad[1] else None
         spectrum_gradient = torch.zeros_like(spectrum) if ctx.needs_input_grad[0] else None
-        parts = chunks(len(x), bank, stride)
-        rows = len(x[parts[0]]) if parts else 0
-        correlator = Correlator(complex_bank, ctx.plan, stride, rows)
-        for part in parts:
-            y = correlator(spectrum[part])[..., : ctx.frames]
-            power = torch.view_as_real(y).square()
-            power = (power[..., 0] + power[..., 1]).clamp_min_(torch.finfo(x.dtype).tiny)
-            y = y * power.rsqrt_().mul_(gradient[part])  # y / |y|, and zero where y is
-            # the adjoint of the inverse transform and of the cut to `frames`
-            product = torch.fft.fft(y, folded, norm="forward")  # (rows, filter, folded)
+        step = rows_at_a_time(bank, ctx.plan, stride, len(x))
+        correlator = Correlator(complex_bank, ctx.plan, stride, step)
+        for part in parts_of(len(x), step):
             for band in ctx.plan:
+                y = correlator(spectrum[part], band)[..., : ctx.frames]
+                power = torch.view_as_real(y).square()
+                power = (power[..., 0] + power[..., 1]).clamp_min_(torch.finfo(x.dtype).tiny)
+                # y / |y|, and zero where y is
+                y = y * power.rsqrt_().mul_(gradient[part, band.rows])
+                # the adjoint of the inverse transform and of the cut to `frames`
+                product = torch.fft.fft(y, folded, norm="forward")  # (rows, filters, folded)
                 for full, fold in band.pieces:
-                    piece = product[:, band.rows, fold]  # (rows, filters of the band, width)
+                    piece = product[:, :, fold]  # (rows, filters, width)
                     if bank_gradient is not None:
                         at_rows = true_spectrum[part, None, full].conj()
                         bank_gradient[band.rows, full] += (at_rows * piece).sum(dim=0)
@@ -189,11 +195,18 @@ def unit_peak(x: Tensor) -> Tensor:
     return x.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
 
 
-def chunks(rows: int, bank: Tensor, stride: int) -> list[slice]:
-    """Cut rows into parts whose spectra over all filters are of `CHUNK` numbers."""
-    each = bank.shape[0] * bank.shape[1] // stride
-    step = max(1, CHUNK.get(bank.device.type, CHUNK["cuda"]) // each)
-    return [slice(start, start + step) for start in range(0, rows, step)]
+def rows_at_a_time(bank: Tensor, plan: tuple[Band, ...], stride: int, rows: int) -> int:
+    """Return how many rows to work on, so that one band of them is of `CHUNK` numbers."""
+    filters = max(band.rows.stop - band.rows.start for band in plan)
+    each = filters * bank.shape[1] // stride
+    budget = CHUNK.get(bank.device.type, CHUNK["cuda"])
+    if bank.device.type == "cpu":
+        budget *= torch.get_num_threads()  # each core has a cache of its own
+    return min(rows, max(1, budget // each))
+
+
+def parts_of(rows: int, step: int) -> list[slice]:
+    return [slice(start, start + step) for start in range(0, rows, step)] if rows else []
 
 
 def magnitude(x: Tensor, bank: Tensor, plan: tuple[Band, ...], stride: int, frames: int) -> Tensor:
