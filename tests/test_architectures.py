@@ -156,7 +156,7 @@ def test_token_backbones_give_their_class_token(name, width, classifier, strain)
 
 
 def test_backbone_with_fixed_size_and_map(strain: Tensor) -> None:
-    model = SpectroCNN(**{**TOKENS, "model_name": "test_maxvit", "resize_img": (64, 64)},
+    model = SpectroCNN(**{**TOKENS, "model_name": "maxvit_pico_rw_256", "resize_img": (64, 64)},
                        custom_classifier="gem")  # fmt: skip
     assert model.network.backbone.is_map
     assert model(strain).shape == (2, 1)
