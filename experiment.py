@@ -200,7 +200,7 @@ class Experiment:
 
     def predict(self) -> None:
         """Write out-of-fold and test logits of every fold that has a checkpoint."""
-        options = self.options
+        config, options = self.config, self.options
         started = time.monotonic()
         self.check_ids()
         views = find_views(self.view_names)
@@ -229,6 +229,9 @@ class Experiment:
         np.divide(np.nansum(by_fold, 0), counted, out=out_of_fold, where=counted > 0)
         if not distributed.is_main():
             return
+        if not (self.folder / "config.json").exists():  # the weights are another experiment's
+            write_json(self.folder / "config.json", to_plain(config))
+            write_json(self.folder / "run.json", provenance(config, self.device))
         for split, frame in (("train", self.train), ("test", self.test)):
             save_array(self.folder / f"ids_{split}.npy", frame["id"].to_numpy(dtype=str))
         save_array(self.folder / f"outoffolds{suffix}.npy", out_of_fold)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layers import mix_rows
 from utils import UserError, nearest
 
 Batch = dict[str, Tensor]
@@ -139,12 +140,6 @@ def draw_beta(alpha: float, n: int, device: torch.device) -> Tensor:
     # Both draws of a small alpha can underflow; the tiny addition makes that an even mixture.
     gamma = gamma + torch.finfo(gamma.dtype).tiny
     return gamma[0] / gamma.sum(0)
-
-
-def mix_rows(x: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
-    """Return λx + (1-λ)x[partner] with λ (B,) for each row of x (B, ...)."""
-    lam = lam.view(-1, *[1] * (x.ndim - 1)).to(x.dtype)  # (B,) -> (B, 1, ...)
-    return lam * x + (1 - lam) * x[partner]
 
 
 # --- callbacks -------------------------------------------------------------------------------
