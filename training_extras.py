@@ -98,7 +98,7 @@ class MixupTrain(TrainHook):
         partner = self.partners(target)
         lam = draw_beta(self.alpha, len(target), target.device)
         if self.level == "waveform":
-            batch = {**batch, "waveform": mix_rows(batch["waveform"], partner, lam)}
+            batch = {**batch, "waveform": mix_rows(batch["waveform"], lam, partner)}
             logits = model(*self.inputs(batch))
         else:
             # A model may change λ (cutmix: the share of the area), so it returns the one it used.

@@ -29,7 +29,7 @@ class Mean(nn.Module):
     def forward(self, x: torch.Tensor, lam=None, idx=None):
         if lam is None:
             return x.mean((1, 2))[:, None]
-        return mix_rows(x, idx, lam).mean((1, 2))[:, None], lam
+        return mix_rows(x, lam, idx).mean((1, 2))[:, None], lam
 
 
 def batch_of(n: int = 16) -> dict[str, torch.Tensor]:
