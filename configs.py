@@ -44,7 +44,7 @@ class Config(metaclass=ConfigMeta):
     name: str = "config"  # its folder in results/
     seed: int = 2021  # all randomness is counted from (seed, fold, epoch, step, rank)
     deterministic: bool = False  # bit-identical on a GPU too, at a price
-    debug: bool = False  # the first 10,000 train and 1,000 test rows only
+    debug: bool = False  # the first 10,000 train and 1,000 test rows only; not train.py --debug
 
     # --- data: tables (id, target, path) and, where they are made, caches, by prep_data.py ---
     train_path: str = "input/train.csv"

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+from torch import nn
 
 
 def start() -> None:
@@ -49,6 +50,14 @@ def broadcast(value: Any) -> Any:
     box = [value]
     dist.broadcast_object_list(box, src=0)
     return box[0]
+
+
+def wrap(model: nn.Module, device: torch.device) -> nn.Module:
+    """Let the processes average their gradients; one process needs nothing."""
+    if world_size() == 1:
+        return model
+    ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
 
 def gather_rows(*columns: torch.Tensor) -> list[torch.Tensor]:

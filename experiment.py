@@ -28,7 +28,8 @@ import torch
 import distributed
 from checkpoints import adopt_weights, load_checkpoint, load_model
 from config_base import ConfigMeta, thaw
-from trainer import Trainer, TrainerState, write_history
+from summary import write_history
+from trainer import Trainer, TrainerState
 from training_extras import OnField, WeightAverage, find_views
 from transforms import Compose
 from utils import (
@@ -62,6 +63,7 @@ class Options:
     num_workers: int | None = None
     show_progress: bool | None = None
     checkpoint_every: float = 10.0
+    show_memory: bool = False
     limit_fold: int | None = None
 
 
@@ -194,6 +196,7 @@ class Experiment:
             scheduler_target=config.scheduler_target, ema=ema,
             checkpoint_every=options.checkpoint_every, max_batches=2 if options.dry_run else None,
             show_progress=options.show_progress, board=board,
+            show_memory=options.show_memory,
         )  # fmt: skip
 
     # --- inference ---------------------------------------------------------------------------

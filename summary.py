@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +76,16 @@ def score(kind: str, targets: np.ndarray, scores: np.ndarray) -> dict[str, float
         return {}
     auc = AUC()(targets, scores)
     return {f"{kind}_auc": auc, f"{kind}_auc_error": bootstrap_error(targets, scores, seed=0)}
+
+
+def write_history(path: Path, folds: Mapping[int, Sequence[Mapping[str, float]]]) -> None:
+    """Write the learning curves of all folds as one CSV, a row an epoch."""
+    rows = [{"fold": fold, **scores} for fold, history in folds.items() for scores in history]
+    names = list(dict.fromkeys(key for row in rows for key in row))
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
 
 
 def read_history(path: Path) -> list[dict[str, float]]:

@@ -42,7 +42,6 @@ def build_parser() -> argparse.ArgumentParser:
         help="two batches, one epoch, two folds, into results/dry_run; invents noise where the "
         "data are missing",
     )  # fmt: skip
-    what.add_argument("--debug", action="store_true", help="10,000 train and 1,000 test rows only")
     going_on = parser.add_argument_group("going on")
     going_on.add_argument("--resume", action="store_true", help="go on where a run stopped")
     going_on.add_argument(
@@ -58,6 +57,7 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--no_pretrained", action="store_true", help="start from random weights")
     how.add_argument("--results", type=Path, default=Path("results"), help="folder of all results")
     how.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="sleep first")
+    how.add_argument("--debug", action="store_true", help="say the memory used in every epoch")
     how.add_argument("--silent", action="store_true", help="no log file and no notification")
     how.add_argument(
         "--progress_bar", action="store_true", help="draw bars even when nobody seems to watch"
@@ -88,14 +88,12 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
 
     distributed.start()
     device = choose_device(args.gpu)
-    if args.debug:
-        config = type(config)(config.__name__, (config,), {"debug": True}, register=False)
     options = Options(
         results=args.results, resume=args.resume, skip_existing=args.skip_existing,
         inference=args.inference, tta=args.tta, dry_run=args.dry_run,
         pretrained=not args.no_pretrained, num_workers=args.num_workers,
         show_progress=True if args.progress_bar else None, limit_fold=args.limit_fold,
-        checkpoint_every=args.checkpoint_every,
+        checkpoint_every=args.checkpoint_every, show_memory=args.debug,
     )  # fmt: skip
     check_fold(config, args.limit_fold)
     log_file = None

@@ -7,7 +7,6 @@ its fields the network takes, `transforms` prepare them on the device.
 from __future__ import annotations
 
 import contextlib
-import csv
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -23,7 +22,7 @@ import distributed
 from checkpoints import load_checkpoint, save_checkpoint
 from datasets import CountedBatchSampler, collate
 from training_extras import same
-from utils import LOGGER, UserError, atomic_path, format_seconds, progress, seed_everything
+from utils import LOGGER, UserError, format_seconds, memory_use, progress, seed_everything
 
 Batch = dict[str, Tensor]
 
@@ -77,6 +76,7 @@ class Trainer:
         batch_scheduler: bool = False, scheduler_target: str | None = None, ema: Any = None,
         max_bad_losses: int = 10, checkpoint_every: float = 10.0, max_batches: int | None = None,
         show_progress: bool | None = None, log_every: int = 50, board: Any = None,
+        show_memory: bool = False,
     ) -> None:  # fmt: skip
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.criterion, self.metric, self.hook = criterion, metric, hook
@@ -89,10 +89,11 @@ class Trainer:
         self.ema, self.max_bad_losses = ema, max_bad_losses
         self.checkpoint_every, self.max_batches = checkpoint_every, max_batches
         self.show_progress, self.log_every, self.board = show_progress, log_every, board
+        self.show_memory = show_memory
 
         self.amp_dtype = choose_amp_dtype(amp, device)
         self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp_dtype == torch.float16)
-        self.wrapped = wrap_for_processes(model, device)
+        self.wrapped = distributed.wrap(model, device)
         self.state = TrainerState()
         self.is_best = False  # set by callbacks at the end of an epoch
         self.stop_reason: str | None = None
@@ -258,7 +259,7 @@ class Trainer:
         state.seconds += time.monotonic() - started
         # The best weights are written first: killed in between, the resumed run repeats the epoch
         # and writes the same again.
-        if self.is_best or not self.path("").exists():
+        if self.is_best or state.best_epoch is None:
             self.save_best()
         self.save_last()
         self.report(scores)
@@ -281,12 +282,11 @@ class Trainer:
             items.append(f"best={state.best_score:.6f} (epoch {state.best_epoch})")
         if not state.finished:
             items.append(f"this fold: {format_seconds(left)} left")
+        if self.show_memory:
+            items.append(memory_use(self.device))
         LOGGER.info(" | ".join(items))
         if self.stop_reason:
             LOGGER.info(f"{self.serial}: {self.stop_reason}")
-        if self.device.type == "cuda" and state.epoch == 1:
-            peak = torch.cuda.max_memory_allocated(self.device) / 2**30
-            LOGGER.info(f"{self.serial}: peak GPU memory {peak:.1f} GiB")
         if self.board is not None:
             for key, value in scores.items():
                 self.board.add_scalar(key, value, state.epoch)
@@ -439,13 +439,6 @@ def choose_amp_dtype(amp: bool | str, device: torch.device) -> torch.dtype | Non
     return torch.bfloat16 if amp == "bf16" else torch.float16
 
 
-def wrap_for_processes(model: nn.Module, device: torch.device) -> nn.Module:
-    if distributed.world_size() == 1:
-        return model
-    ids = [device.index] if device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(model, device_ids=ids)
-
-
 def clip_gradients(parameters: Iterator[nn.Parameter], mode: str | None, limit: float) -> None:
     """Clip unscaled gradients elementwise ('value'), by their 2-norm ('norm') or adaptively.
 
@@ -463,13 +456,3 @@ def clip_gradients(parameters: Iterator[nn.Parameter], mode: str | None, limit: 
         adaptive_clip_grad(parameters, limit, eps=1e-3)
     else:
         raise UserError(f"clip_grad = {mode!r}: expected None, 'value', 'norm' or 'agc'")
-
-
-def write_history(path: Path, folds: Mapping[int, Sequence[Mapping[str, float]]]) -> None:
-    """Write the learning curves of all folds as one CSV, a row an epoch."""
-    rows = [{"fold": fold, **scores} for fold, history in folds.items() for scores in history]
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)

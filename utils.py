@@ -142,6 +142,20 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
+def memory_use(device: Any) -> str:
+    """Return the most memory this process has held so far, and on its GPU where it has one."""
+    import resource
+
+    # Linux counts in KiB, macOS in bytes.
+    unit = 2**30 if sys.platform == "darwin" else 2**20
+    text = f"memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit:.1f} GiB"
+    if device.type == "cuda":
+        import torch
+
+        text += f", on the GPU {torch.cuda.max_memory_allocated(device) / 2**30:.1f} GiB"
+    return text
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that decide a result."""
     from importlib.metadata import PackageNotFoundError, version

@@ -155,7 +155,8 @@ def test_out_of_fold_rows_come_from_the_fold_that_never_saw_them(trained: Path, 
 def test_again_is_bit_identical_and_a_single_fold_equals_its_part(
     trained: Path, data: Path, tmp_path: Path
 ) -> None:
-    done = run(data, tmp_path, "--limit_fold", "1")
+    done = run(data, tmp_path, "--limit_fold", "1", "--debug")
+    assert " | memory " in done.stdout
     assert "Fold 1 of demo is trained" in done.stdout
     assert not (tmp_path / "demo" / "outoffolds.npy").exists()
     run(data, tmp_path, "--limit_fold", "0")
