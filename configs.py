@@ -4,7 +4,7 @@
 
     class MyTry(Nspec16):
         name = "my_try"
-        model_params = Nspec16.model_params | {"custom_classifier": "gem"}
+        model_params = Nspec16.model_params | {"custom_classifier": "avg"}
 
 A setting that does not exist, or an argument its class does not take, is an error at once.
 """

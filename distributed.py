@@ -43,13 +43,14 @@ def barrier() -> None:
         dist.barrier()
 
 
-def broadcast(value: Any) -> Any:
-    """Return the first process's value in every process."""
-    if not dist.is_initialized():
-        return value
-    box = [value]
-    dist.broadcast_object_list(box, src=0)
-    return box[0]
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the first one's buffers, so that all score the same network.
+
+    Each has batch-norm statistics of its own rows; the first one's are those that are saved.
+    """
+    if dist.is_initialized():
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
 
 
 def wrap(model: nn.Module, device: torch.device) -> nn.Module:

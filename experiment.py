@@ -91,24 +91,47 @@ class Experiment:
     # --- training ----------------------------------------------------------------------------
 
     def claim_folder(self) -> None:
-        """Write what the run is; refuse to resume another one's folder."""
+        """Write what the run is. Folds of another config or of other samples are never kept.
+
+        Raises:
+            UserError: folds that this run would keep are another experiment's.
+        """
         config_path = self.folder / "config.json"
         plain = to_plain(self.config)
-        if self.options.resume and config_path.exists():
+        others = [
+            fold
+            for fold in range(len(self.folds))
+            if fold not in self.fold_numbers and (self.folder / f"fold{fold}.pt").exists()
+        ]
+        keeping = self.options.resume or self.options.skip_existing or bool(others)
+        if keeping and config_path.exists():
             before = read_json(config_path)
             changed = sorted(k for k in plain | before if plain.get(k) != before.get(k))
             if changed:
                 raise UserError(
-                    f"{config_path} differs from this run in {', '.join(changed)}: a run is "
-                    f"resumed as it began; start anew without --resume, or with --set name=…"
+                    f"{config_path} differs from this run in {', '.join(changed)}: a run goes on "
+                    f"as it began; start all its folds anew without --resume and "
+                    f"--skip_existing, or give it a folder of its own with --set name=…"
                 )
             self.check_ids()
+        distributed.barrier()  # all have read what the first now changes
         if not distributed.is_main():
             return
+        if not (self.options.resume or self.options.skip_existing):
+            for fold in self.fold_numbers:  # else a later --resume would take the old ones up
+                for suffix in ("", "_last"):
+                    (self.folder / f"fold{fold}{suffix}.pt").unlink(missing_ok=True)
         write_json(config_path, plain)
-        write_json(self.folder / "run.json", provenance(self.config, self.device))
+        self.write_provenance()
         for split, frame in (("train", self.train), ("test", self.test)):
             save_array(self.folder / f"ids_{split}.npy", frame["id"].to_numpy(dtype=str))
+
+    def write_provenance(self) -> None:
+        """Add this start to run.json; the weights may come from any of those listed."""
+        path = self.folder / "run.json"
+        going_on = self.options.resume or self.options.skip_existing or self.options.inference
+        starts = read_json(path)["starts"] if going_on and path.exists() else []
+        write_json(path, {"starts": [*starts, provenance(self.config, self.device)]})
 
     def check_ids(self) -> None:
         """Refuse a folder whose networks were trained on other samples than these.
@@ -130,15 +153,18 @@ class Experiment:
         if options.skip_existing and best.exists():
             LOGGER.info(f"fold {fold}: {best} exists, skipped")
             return
+        last = best.with_name(f"fold{fold}_last.pt")
+        resuming = options.resume and last.exists()
+        if resuming:
+            state = TrainerState(**load_checkpoint(last, ("state",))["state"])
+            if state.finished:
+                self.states[fold] = state
+                LOGGER.info(f"fold {fold}: finished before, nothing to do")
+                return
         seed_everything(config.seed, fold, "weights")
-        resuming = options.resume and best.with_name(f"fold{fold}_last.pt").exists()
         trainer = self.build_trainer(fold, training=True, pretrained=not resuming)
         if resuming:
             trainer.resume()
-            self.states[fold] = trainer.state
-            if trainer.state.finished:
-                LOGGER.info(f"fold {fold}: finished before, nothing to do")
-                return
             LOGGER.info(
                 f"fold {fold}: goes on from epoch {trainer.state.epoch + 1}, "
                 f"batch {trainer.state.step + 1}"
@@ -213,7 +239,7 @@ class Experiment:
         if options.resume and self.predictions_are_current(stamp, suffix):
             LOGGER.info(f"predictions{suffix}.npy in {self.folder} is up to date, nothing to do")
             return
-        unseen = self.is_unseen()
+        unseen = self.check_sources(sources)
         out_of_fold = np.full((len(self.train), 1), np.nan, np.float32)
         predictions = np.full((len(self.folds), len(self.test), 1), np.nan, np.float32)
         by_fold = np.full((len(self.folds), len(self.train), 1), np.nan, np.float32)
@@ -234,12 +260,15 @@ class Experiment:
             return
         if not (self.folder / "config.json").exists():  # the weights are another experiment's
             write_json(self.folder / "config.json", to_plain(config))
-            write_json(self.folder / "run.json", provenance(config, self.device))
+            self.write_provenance()
         for split, frame in (("train", self.train), ("test", self.test)):
             save_array(self.folder / f"ids_{split}.npy", frame["id"].to_numpy(dtype=str))
         save_array(self.folder / f"outoffolds{suffix}.npy", out_of_fold)
         save_array(self.folder / f"predictions{suffix}.npy", predictions)
         write_json(self.folder / f"predictions{suffix}.json", stamp)
+        bad = [f"fold {k}" for k in sources if not np.isfinite(predictions[k]).all()]
+        if bad and not options.dry_run:
+            LOGGER.warning(f"{', '.join(bad)}: some logits are not finite; check the samples")
         n, seconds = len(self.train) + len(sources) * len(self.test), time.monotonic() - started
         LOGGER.info(f"predicted {n} samples in {seconds:.0f} s")
 
@@ -250,12 +279,46 @@ class Experiment:
             return own
         return weights_of_fold(Path(self.config.weight_path), fold)
 
-    def is_unseen(self) -> bool:
-        """Whether the networks come from another experiment that used none of these samples."""
-        if self.config.weight_path is None or (self.folder / "fold0.pt").exists():
+    def check_sources(self, sources: dict[int, Path]) -> bool:
+        """Return whether no network has seen any of these samples; refuse what would flatter.
+
+        Raises:
+            UserError: another experiment's networks were trained on some of the samples and not
+                on the same folds, or it is not known on which.
+        """
+        folders = {path.parent for path in sources.values()}
+        if folders == {self.folder}:
             return False
-        path = Path(self.config.weight_path) / "ids_train.npy"
-        return path.exists() and not set(load_array(path)) & set(self.train["id"])
+        if self.folder in folders:
+            raise UserError(
+                f"{self.folder} has checkpoints of some folds only: train the others, or use all "
+                f"of weight_path under another --set name=…"
+            )
+        (folder,) = folders
+        path = folder / "ids_train.npy"
+        if not path.exists():
+            raise UserError(
+                f"{path} does not exist, so it is not known which samples the weights in {folder} "
+                f"were trained on: restore it beside them"
+            )
+        ids = load_array(path)
+        if not set(ids) & set(self.train["id"]):
+            return True
+        plain, before = to_plain(self.config), read_json(folder / "config.json")
+        same_split = all(
+            plain[key] == before.get(key) for key in ("cv", "splitter", "splitter_params")
+        )
+        if (
+            np.array_equal(ids, self.train["id"].to_numpy(str))
+            and same_split
+            and all(path.name == f"fold{fold}.pt" for fold, path in sources.items())
+        ):
+            return False
+        raise UserError(
+            f"the networks in {folder} were trained on some of the samples of "
+            f"{self.config.train_path} and not on these folds, so that a score would flatter: "
+            f"use the same samples, cv and splitter with weight_path={folder}, or other samples"
+        )
 
     def prediction_stamp(self, sources: dict[int, Path]) -> dict[str, Any]:
         """What the predictions depend on; predictions are made anew when any of it changes."""
@@ -266,7 +329,7 @@ class Experiment:
             stat = path.stat()
             weights[str(fold)] = [str(path), stat.st_size, stat.st_mtime_ns]
         return {
-            "views": list(self.view_names), "weights": weights,
+            "views": list(self.view_names), "weights": weights, "config": to_plain(self.config),
             "train": [self.config.train_path, len(self.train)],
             "test": [self.config.test_path, len(self.test)],
         }  # fmt: skip

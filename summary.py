@@ -27,7 +27,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 def summarize(
     folder: Path, suffix: str, train: pd.DataFrame, test: pd.DataFrame, train_path: str,
-    test_path: str, seconds: float,
+    test_path: str,
 ) -> dict[str, Any]:  # fmt: skip
     """Score the arrays in `folder`, write submission.csv, summary.json and summary.png.
 
@@ -36,8 +36,6 @@ def summarize(
         train, test: tables with id and target, in the order of the arrays' rows.
         train_path, test_path: their CSVs; truth (test_labels.csv) and the injections'
             parameters (parameters.csv) are looked for beside them.
-        seconds: how long training took, all folds together.
-
     Returns:
         The figures, as in summary.json.
     """
@@ -46,12 +44,13 @@ def summarize(
     done = np.isfinite(predictions).all(1)
     result: dict[str, Any] = {
         "folds": int(done.sum()), "n_train": len(train), "n_test": len(test),
-        "training_seconds": round(seconds, 1),
     }  # fmt: skip
     known = np.isfinite(out_of_fold)
     truth = train["target"].to_numpy()
     result |= score("oof", truth[known], out_of_fold[known])
     history = read_history(folder / "history.csv")
+    seconds = sum(row.get("train_seconds", 0) + row.get("valid_seconds", 0) for row in history)
+    result["training_seconds"] = round(seconds, 1)
     result["fold_scores"] = fold_scores(history)
 
     test_truth = None
@@ -100,7 +99,9 @@ def fold_scores(history: Sequence[dict[str, float]]) -> dict[str, float]:
     best: dict[str, float] = {}
     for row in history:
         fold = str(int(row["fold"]))
-        best[fold] = max(best.get(fold, -np.inf), row.get("valid_metric", np.nan))
+        score = row.get("valid_metric", np.nan)
+        if np.isfinite(score):
+            best[fold] = max(best.get(fold, score), score)
     return best
 
 
@@ -137,7 +138,7 @@ def paragraph(name: str, result: dict[str, Any], folder: Path, suffix: str) -> s
     text += "."
     if "oof_auc" in result:
         text += f" Out-of-fold AUC {result['oof_auc']:.4f} ± {result['oof_auc_error']:.4f}"
-        scores = [value for value in result["fold_scores"].values() if np.isfinite(value)]
+        scores = list(result["fold_scores"].values())
         if len(scores) > 1:
             text += f" (folds {min(scores):.4f} to {max(scores):.4f})"
         text += "."

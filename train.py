@@ -52,7 +52,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="minutes between saves within an epoch",
     )  # fmt: skip
     how = parser.add_argument_group("how")
-    how.add_argument("--gpu", default="", help="device ids, e.g. 0,1; empty: all there are")
+    how.add_argument("--gpu", default="", help="device ids, one a process, e.g. 0,1")
     how.add_argument("--num_workers", type=int, help="reader processes; 0 on a CPU, 4 on a GPU")
     how.add_argument("--no_pretrained", action="store_true", help="start from random weights")
     how.add_argument("--results", type=Path, default=Path("results"), help="folder of all results")
@@ -95,7 +95,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
         show_progress=True if args.progress_bar else None, limit_fold=args.limit_fold,
         checkpoint_every=args.checkpoint_every, show_memory=args.debug,
     )  # fmt: skip
-    check_fold(config, args.limit_fold)
+    check_fold(config, args)
     log_file = None
     if not args.silent and not args.dry_run and distributed.is_main():
         fold = "" if args.limit_fold is None else f"_fold{args.limit_fold}"
@@ -125,8 +125,8 @@ def conduct(experiment: Experiment, args: argparse.Namespace) -> None:
     from summary import paragraph, summarize
 
     config, folder = experiment.config, experiment.folder
+    set_determinism(config.deterministic)
     if not args.inference:
-        set_determinism(config.deterministic)
         experiment.claim_folder()
         distributed.barrier()
         for fold in experiment.fold_numbers:
@@ -135,19 +135,20 @@ def conduct(experiment: Experiment, args: argparse.Namespace) -> None:
         experiment.write_history()
         if args.limit_fold is not None:
             state = experiment.states.get(args.limit_fold)
-            score = "" if state is None else f", best validation score {state.best_score:.6f}"
-            print(f"Fold {args.limit_fold} of {config.name} is trained{score}; "
-                  f"predict when all folds are, with --inference.")  # fmt: skip
+            score = ""
+            if state is not None and state.best_score is not None:
+                score = f", best validation score {state.best_score:.6f}"
+            if distributed.is_main():
+                print(f"Fold {args.limit_fold} of {config.name} is trained{score}; "
+                      f"predict when all folds are, with --inference.")  # fmt: skip
             return
     experiment.predict()
     if not distributed.is_main():
         return
     suffix = "_tta" if args.tta else ""
-    seconds = sum(state.seconds for state in experiment.states.values())
     result = summarize(
-        folder, suffix, experiment.train, experiment.test, config.train_path, config.test_path,
-        seconds,
-    )  # fmt: skip
+        folder, suffix, experiment.train, experiment.test, config.train_path, config.test_path
+    )
     text = paragraph(config.name, result, folder, suffix)
     print(f"\n{text}")
     if not args.silent and not args.dry_run:
@@ -170,7 +171,7 @@ def announce(experiment: Experiment, args: argparse.Namespace, device: torch.dev
         f"{len(experiment.folds)} folds, {len(experiment.train)} train and "
         f"{len(experiment.test)} test samples, on {where}"
     )
-    if torch.cuda.device_count() > 1 and distributed.world_size() == 1 and not args.gpu:
+    if torch.cuda.device_count() > 1 and distributed.world_size() == 1 and "," not in args.gpu:
         LOGGER.info(
             f"one of {torch.cuda.device_count()} GPUs is used; for all of them: torchrun "
             f"--nproc_per_node {torch.cuda.device_count()} {' '.join(sys.argv)}"
@@ -179,7 +180,13 @@ def announce(experiment: Experiment, args: argparse.Namespace, device: torch.dev
         notify(f"{config.name} starts", f"{what} on {where}")
 
 
-def check_fold(config: ConfigMeta, fold: int | None) -> None:
+def check_fold(config: ConfigMeta, args: argparse.Namespace) -> None:
+    fold = args.limit_fold
+    if fold is not None and args.inference:
+        raise UserError(
+            "--inference predicts with all folds at once: leave --limit_fold out, which would "
+            "overwrite the others' predictions"
+        )
     if fold is not None and not 0 <= fold < config.cv:
         raise UserError(f"--limit_fold {fold}: {config.__name__} has folds 0 to {config.cv - 1}")
 

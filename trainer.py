@@ -91,8 +91,10 @@ class Trainer:
         self.show_progress, self.log_every, self.board = show_progress, log_every, board
         self.show_memory = show_memory
 
+        if batch_scheduler and scheduler_target is not None:
+            raise UserError("scheduler_target is known once an epoch: set batch_scheduler = False")
         self.amp_dtype = choose_amp_dtype(amp, device)
-        self.scaler = torch.amp.GradScaler(device.type, enabled=self.amp_dtype == torch.float16)
+        self.scaler = make_scaler(self.amp_dtype, device)
         self.wrapped = distributed.wrap(model, device)
         self.state = TrainerState()
         self.is_best = False  # set by callbacks at the end of an epoch
@@ -110,8 +112,14 @@ class Trainer:
             started = time.monotonic()
             data_seconds = self.train_epoch(train_loader)
             trained = time.monotonic()
+            distributed.share_buffers(self.model)
+            if self.ema is not None:
+                distributed.share_buffers(self.ema.model)
             scores = self.end_of_training_pass() | self.validate(valid_loader)
-            scores |= {"train_seconds": trained - started, "data_seconds": data_seconds}
+            scores |= {
+                "train_seconds": trained - started, "data_seconds": data_seconds,
+                "valid_seconds": time.monotonic() - trained,
+            }  # fmt: skip
             self.on_epoch_end(scores, started)
         return self.state
 
@@ -145,7 +153,9 @@ class Trainer:
                 bar.update()
                 if self.state.step % self.log_every == 0:
                     bar.set_postfix(loss=f"{self.epoch_losses[-1].item():.4f}", refresh=False)
-                if time.monotonic() - saved > 60 * self.checkpoint_every:
+                due = time.monotonic() - saved > 60 * self.checkpoint_every
+                # Between two optimiser steps there are gradients, which are not saved.
+                if due and self.state.step % self.accumulate == 0:
                     self.save_last()
                     saved = time.monotonic()
         return waited
@@ -177,8 +187,8 @@ class Trainer:
         """Whether to use this loss. Several bad ones in a row end the fit.
 
         On a CPU every loss is looked at. On a GPU that would make the host wait for the device in
-        each step, so the losses are looked at every `log_every` steps; the scaler of fp16 skips
-        bad steps by itself.
+        each step, so the losses are looked at every `log_every` steps; the scaler leaves out
+        steps with bad gradients by itself.
         """
         if self.device.type == "cpu":
             finite = bool(torch.isfinite(loss))
@@ -388,6 +398,7 @@ class Trainer:
             "callbacks": [callback.state_dict() for callback in self.callbacks],
             "state": asdict(self.state),
             "epoch_losses": losses,
+            "processes": distributed.world_size(),
             "epoch_outputs": [(a.cpu(), b.cpu()) for a, b in self.epoch_outputs],
         }
         save_checkpoint(self.path("_last"), content)
@@ -397,6 +408,11 @@ class Trainer:
         if not self.path("_last").exists():
             return False
         content = load_checkpoint(self.path("_last"), keys=("model", "optimizer", "state"))
+        if content.get("processes", 1) != distributed.world_size():
+            raise UserError(
+                f"{self.path('_last')} was written by {content.get('processes', 1)} processes and "
+                f"this run has {distributed.world_size()}: go on with as many as before"
+            )
         try:
             self.model.load_state_dict(content["model"])
             self.optimizer.load_state_dict(content["optimizer"])
@@ -418,6 +434,20 @@ class Trainer:
             (a.to(self.device), b.to(self.device)) for a, b in content["epoch_outputs"]
         ]
         return True
+
+
+def make_scaler(dtype: torch.dtype | None, device: torch.device) -> torch.amp.GradScaler:
+    """Return the scaler of fp16; on a GPU in other types one that only skips bad steps.
+
+    It looks for infinite and NaN gradients on the device, where the host need not wait for it.
+    """
+    if dtype == torch.float16:
+        return torch.amp.GradScaler(device.type)
+    # Factors that the scaler accepts and that float32 rounds to one: the scale stays 1.
+    only_check = {"init_scale": 1.0, "growth_factor": 1.0 + 1e-9, "backoff_factor": 1.0 - 1e-9}
+    return torch.amp.GradScaler(
+        device.type, enabled=device.type == "cuda", growth_interval=2**31 - 1, **only_check
+    )
 
 
 def choose_amp_dtype(amp: bool | str, device: torch.device) -> torch.dtype | None:

@@ -111,7 +111,7 @@ def test_a_full_run_leaves_what_it_promises(trained: Path, data: Path) -> None:
     config = json.loads((folder / "config.json").read_text())
     assert config["class"] == "Demo"
     assert config["num_epochs"] == 2
-    provenance = json.loads((folder / "run.json").read_text())
+    (provenance,) = json.loads((folder / "run.json").read_text())["starts"]
     assert {"command", "seed", "versions", "git_revision", "device"} <= set(provenance)
     assert (folder / "summary.png").read_bytes()[:4] == b"\x89PNG"
 
@@ -228,6 +228,37 @@ def test_skip_existing_and_changed_settings(trained: Path, data: Path) -> None:
     assert "fold0.pt exists, skipped" in done.stdout
     done = run(data, trained, "--resume", settings=("batch_size=8",), code=2)
     assert "differs from this run in batch_size" in done.stderr
+    # One fold of a changed experiment would stand beside the other's fold 1.
+    done = run(data, trained, "--limit_fold", "0", settings=("batch_size=8",), code=2)
+    assert "differs from this run in batch_size" in done.stderr
+
+
+def test_starting_anew_leaves_no_old_fold_to_take_up(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path)
+    old = (tmp_path / "demo" / "fold1_last.pt").read_bytes()
+    line = command(data, tmp_path, settings=("batch_size=8",))
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, cwd=ROOT)
+    deadline = time.monotonic() + 120
+    while (
+        not (tmp_path / "demo" / "fold0.pt").exists() or (tmp_path / "demo" / "fold1.pt").exists()
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    path = tmp_path / "demo" / "fold1_last.pt"
+    assert not path.exists() or path.read_bytes() != old
+
+
+def test_weights_that_have_seen_the_samples_are_refused(trained: Path, data: Path) -> None:
+    weights = trained / "demo"
+    for settings in (
+        ("name=flatter", f"weight_path={weights / 'fold0.pt'}"),
+        ("name=flatter", f"weight_path={weights}", "splitter_params.random_state=5"),
+    ):
+        done = run(data, trained, "--inference", settings=settings, code=2)
+        assert "would flatter" in done.stderr
+    assert not (trained / "flatter" / "outoffolds.npy").exists()
 
 
 def test_nspec16_dry_run_needs_no_data(tmp_path: Path) -> None:
@@ -255,6 +286,7 @@ def test_nspec16_dry_run_needs_no_data(tmp_path: Path) -> None:
         (["--config", "Demo", "--set", "model_params.width=3"], "did you mean 'widths'"),
         (["--config", "Demo", "--set", "train_path=no/train.csv"], "prep_data.py"),
         (["--config", "Demo", "--limit_fold", "9"], "has folds 0 to 4"),
+        (["--config", "Demo", "--limit_fold", "1", "--inference"], "leave --limit_fold out"),
         (["--config", "Demo", "--gpu", "x"], "expected device ids"),
         (["--config", "Demo", "--gpu", "99"], "there is no GPU 99"),
         (["--config", "Demo", "--set", "name=../up"], "expected a plain folder name"),
