@@ -130,7 +130,7 @@ class Experiment:
         """Add this start to run.json; the weights may come from any of those listed."""
         path = self.folder / "run.json"
         going_on = self.options.resume or self.options.skip_existing or self.options.inference
-        starts = read_json(path)["starts"] if going_on and path.exists() else []
+        starts = read_json(path).get("starts", []) if going_on and path.exists() else []
         write_json(path, {"starts": [*starts, provenance(self.config, self.device)]})
 
     def check_ids(self) -> None:
