@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from layers import GeMPool1d, GlobalPool1d, check_choice, make_activation, mix_input
+from layers import GeMPool1d, GlobalPool1d, check_choice, make_activation
+from models1d.classifier import WaveformClassifier
 from utils import UserError
 
 
@@ -73,7 +74,7 @@ class ResidualBlock1d(nn.Module):
         return self.activation(body + shortcut[..., : body.shape[-1]])
 
 
-class BranchedResNet1d(nn.Module):
+class BranchedResNet1d(WaveformClassifier):
     """A 1-D residual network on pre-whitened strain, branched by detector at its beginning.
 
     Each detector has a stem and its first stages to itself; the LIGO detectors, whose noise and
@@ -169,23 +170,6 @@ class BranchedResNet1d(nn.Module):
     def forward_head(self, x: Tensor) -> Tensor:
         """(B, C, T') -> (B, num_classes)."""
         return self.classifier(self.head_drop(self.pool(x)))
-
-    def forward(
-        self, x: Tensor, lam: Tensor | None = None, idx: Tensor | None = None
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """Return logits (B, num_classes) for strain (B, D, T); with `lam`, mixed, and `lam` too."""
-        logits = self.forward_head(self.forward_features(mix_input(x, lam, idx)))
-        return logits if lam is None else (logits, lam)
-
-    def get_classifier(self) -> nn.Module:
-        return self.classifier
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Put a new last layer of `num_classes` logits; 0 leaves the pooled features."""
-        self.num_classes = num_classes
-        self.classifier = (
-            nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        )
 
 
 def check_stages(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
-from layers import mix_input
+from models1d.classifier import WaveformClassifier
 from models1d.convolutions import SameConv1d, reinitialise
 
 
-class CNN1d(nn.Module):
+class CNN1d(WaveformClassifier):
     """Convolution, BN, SiLU for each width at the full rate; average over time, linear.
 
     Args:
@@ -38,24 +38,3 @@ class CNN1d(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, D, T) -> (B, C, T)."""
         return self.features(x)
-
-    def forward_head(self, x: Tensor) -> Tensor:
-        """(B, C, T) -> (B, num_classes)."""
-        return self.classifier(x.mean(-1))
-
-    def forward(
-        self, x: Tensor, lam: Tensor | None = None, idx: Tensor | None = None
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """Return logits (B, num_classes) for strain (B, D, T); with `lam`, mixed, and `lam` too."""
-        logits = self.forward_head(self.forward_features(mix_input(x, lam, idx)))
-        return logits if lam is None else (logits, lam)
-
-    def get_classifier(self) -> nn.Module:
-        return self.classifier
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Put a new last layer of `num_classes` logits; 0 leaves the pooled features."""
-        self.num_classes = num_classes
-        self.classifier = (
-            nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        )

@@ -5,7 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from layers import make_activation, mix_input
+from layers import make_activation
+from models1d.classifier import WaveformClassifier
 from models1d.convolutions import SameConv1d, reinitialise
 from utils import UserError
 
@@ -105,7 +106,7 @@ class ResNet1dBody(nn.Module):
         return self.blocks(self.stem(x))
 
 
-class ResNet1d(nn.Module):
+class ResNet1d(WaveformClassifier):
     """Stem, `n_block` pre-activation blocks, BN, activation, average over time, linear.
 
     The architecture follows Hong et al. 2019 (the 1-D ResNet for ECG), as the challenge's second
@@ -154,24 +155,3 @@ class ResNet1d(nn.Module):
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, D, T) -> (B, C, T')."""
         return self.activation(self.norm(self.body(x)))
-
-    def forward_head(self, x: Tensor) -> Tensor:
-        """(B, C, T') -> (B, n_classes)."""
-        return self.classifier(x.mean(-1))
-
-    def forward(
-        self, x: Tensor, lam: Tensor | None = None, idx: Tensor | None = None
-    ) -> Tensor | tuple[Tensor, Tensor]:
-        """Return logits (B, n_classes) for strain (B, D, T); with `lam`, mixed, and `lam` too."""
-        logits = self.forward_head(self.forward_features(mix_input(x, lam, idx)))
-        return logits if lam is None else (logits, lam)
-
-    def get_classifier(self) -> nn.Module:
-        return self.classifier
-
-    def reset_classifier(self, num_classes: int) -> None:
-        """Put a new last layer of `num_classes` logits; 0 leaves the pooled features."""
-        self.num_classes = num_classes
-        self.classifier = (
-            nn.Linear(self.num_features, num_classes) if num_classes else nn.Identity()
-        )
