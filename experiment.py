@@ -393,10 +393,13 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarra
 
     targets = train["target"].to_numpy()
     smallest = min(int((targets == value).sum()) for value in (0, 1))
+    if config.cv < 2:
+        raise UserError(f"cv = {config.cv}: expected 2 folds or more; --limit_fold 0 trains one")
     if smallest < config.cv:
+        fewer = f" or --set cv={smallest}" if smallest > 1 else ""
         raise UserError(
             f"{config.train_path} has only {smallest} samples of one class, too few for "
-            f"{config.cv} folds: add samples or --set cv={max(smallest, 2)}"
+            f"{config.cv} folds: add samples of it{fewer}"
         )
     splitter = getattr(sklearn.model_selection, config.splitter)
     splitter = splitter(n_splits=config.cv, **thaw(config.splitter_params))

@@ -293,6 +293,7 @@ def test_nspec16_dry_run_needs_no_data(tmp_path: Path) -> None:
         (["--config", "Demo", "--tta", "--set", "views=['sideways']"], "no view 'sideways'"),
         (["--config", "Demo", "--set", "amp=fp16"], "needs a GPU"),
         (["--config", "Demo", "--set", "cv=40"], "too few for 40 folds"),
+        (["--config", "Demo", "--set", "cv=1"], "expected 2 folds or more"),
         (["--config", "Demo", "--inference"], "train that fold first"),
     ],
 )
