@@ -5,11 +5,9 @@
     config.json, run.json       the resolved config; versions, revision, command, device
     fold<k>.pt, fold<k>_last.pt the best weights of a fold; all that resuming it needs
     history.csv, tensorboard/   learning curves
-    ids_train.npy, ids_test.npy the ids that the rows of the arrays belong to
-    outoffolds.npy              (n_train, 1) float32 logits, each from the fold that never saw it
-    predictions.npy             (folds, n_test, 1) float32 logits
-    outoffolds_tta.npy, predictions_tta.npy  the same, averaged over the test-time views
-    predictions.json            what the arrays were made from
+    outoffolds.npy, predictions.npy  logits; what they and the arrays beside them hold is said in
+                                predictions.py
+    predictions.json            what they were made from
     submission.csv, summary.png, summary.json
 """
 
@@ -28,6 +26,7 @@ import torch
 import distributed
 from checkpoints import adopt_weights, load_checkpoint, load_model
 from config_base import ConfigMeta, thaw
+from predictions import load_array, save_array
 from summary import write_history
 from trainer import Trainer, TrainerState
 from training_extras import OnField, WeightAverage, find_views
@@ -35,7 +34,6 @@ from transforms import Compose
 from utils import (
     LOGGER,
     UserError,
-    atomic_path,
     git_revision,
     read_json,
     seed_everything,
@@ -123,8 +121,7 @@ class Experiment:
                     (self.folder / f"fold{fold}{suffix}.pt").unlink(missing_ok=True)
         write_json(config_path, plain)
         self.write_provenance()
-        for split, frame in (("train", self.train), ("test", self.test)):
-            save_array(self.folder / f"ids_{split}.npy", frame["id"].to_numpy(dtype=str))
+        self.write_samples()
 
     def write_provenance(self) -> None:
         """Add this start to run.json; the weights may come from any of those listed."""
@@ -132,6 +129,20 @@ class Experiment:
         going_on = self.options.resume or self.options.skip_existing or self.options.inference
         starts = read_json(path).get("starts", []) if going_on and path.exists() else []
         write_json(path, {"starts": [*starts, provenance(self.config, self.device)]})
+
+    def write_samples(self) -> None:
+        """Write which samples the rows of all arrays belong to, and their folds."""
+        for split, frame in (("train", self.train), ("test", self.test)):
+            save_array(self.folder / f"ids_{split}.npy", frame["id"].to_numpy(dtype=str))
+        save_array(self.folder / "folds.npy", self.fold_of_row)
+
+    @property
+    def fold_of_row(self) -> np.ndarray:
+        """The fold (n_train,) that each training row is validated in."""
+        folds = np.empty(len(self.train), np.int64)
+        for fold, (_, rows) in enumerate(self.folds):
+            folds[rows] = fold
+        return folds
 
     def check_ids(self) -> None:
         """Refuse a folder whose networks were trained on other samples than these.
@@ -261,8 +272,7 @@ class Experiment:
         if not (self.folder / "config.json").exists():  # the weights are another experiment's
             write_json(self.folder / "config.json", to_plain(config))
             self.write_provenance()
-        for split, frame in (("train", self.train), ("test", self.test)):
-            save_array(self.folder / f"ids_{split}.npy", frame["id"].to_numpy(dtype=str))
+        self.write_samples()
         save_array(self.folder / f"outoffolds{suffix}.npy", out_of_fold)
         save_array(self.folder / f"predictions{suffix}.npy", predictions)
         write_json(self.folder / f"predictions{suffix}.json", stamp)
@@ -338,11 +348,11 @@ class Experiment:
         arrays = [self.folder / f"{kind}{suffix}.npy" for kind in ("outoffolds", "predictions")]
         path = self.folder / f"predictions{suffix}.json"
         ids = self.folder / "ids_test.npy"
+        arrays += [ids, self.folder / "folds.npy"]
         return (
             path.exists()
             and all(array.exists() for array in arrays)
             and read_json(path) == stamp
-            and ids.exists()
             and np.array_equal(load_array(ids), self.test["id"].to_numpy(str))
         )
 
@@ -387,7 +397,8 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarra
     """Return (training rows, validation rows) of each fold.
 
     Raises:
-        UserError: a class has fewer samples than there are folds.
+        UserError: a class has fewer samples than there are folds, or the folds do not share the
+            samples out.
     """
     import sklearn.model_selection
 
@@ -403,7 +414,14 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarra
         )
     splitter = getattr(sklearn.model_selection, config.splitter)
     splitter = splitter(n_splits=config.cv, **thaw(config.splitter_params))
-    return list(splitter.split(np.zeros(len(targets)), targets))
+    folds = list(splitter.split(np.zeros(len(targets)), targets))
+    validated = np.sort(np.concatenate([rows for _, rows in folds]))
+    if not np.array_equal(validated, np.arange(len(targets))):
+        raise UserError(
+            f"splitter = {config.splitter!r} does not validate every sample once, so that there "
+            f"are no out-of-fold predictions: use KFold or StratifiedKFold"
+        )
+    return folds
 
 
 def open_cache(path: str | None) -> Any:
@@ -446,22 +464,3 @@ def provenance(config: ConfigMeta, device: torch.device) -> dict[str, Any]:
         "device": f"{device} {name}".strip(), "processes": distributed.world_size(),
         "threads": torch.get_num_threads(), "git_revision": git_revision(), "versions": versions(),
     }  # fmt: skip
-
-
-def save_array(path: Path, array: np.ndarray) -> None:
-    with atomic_path(path) as temporary:
-        np.save(temporary, array, allow_pickle=False)
-
-
-def load_array(path: Path) -> np.ndarray:
-    """Read an array without running code.
-
-    Raises:
-        UserError: it is missing, damaged or holds objects.
-    """
-    try:
-        return np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist: run the experiment that writes it") from error
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path} is not a plain numpy array ({error}): make it again") from error

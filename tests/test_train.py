@@ -86,7 +86,8 @@ def test_a_full_run_leaves_what_it_promises(trained: Path, data: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     assert {
         "config.json", "run.json", "fold0.pt", "fold1.pt", "history.csv", "outoffolds.npy",
-        "predictions.npy", "ids_train.npy", "ids_test.npy", "submission.csv", "summary.png",
+        "predictions.npy", "ids_train.npy", "ids_test.npy", "folds.npy", "submission.csv",
+        "summary.png",
         "summary.json", "predictions.json", "tensorboard",
     } <= names  # fmt: skip
     out_of_fold, predictions = (

@@ -1,0 +1,167 @@
+"""The logits a run leaves, with the samples and folds they belong to: written, read, checked.
+
+In `results/<name>/` lie
+
+    ids_train.npy, ids_test.npy  (n,) and (m,) text, the samples of the rows below
+    folds.npy                    (n,) int64, the fold whose network never saw the row in training
+    outoffolds.npy               (n, 1) float32 logits, each from that fold's network
+    predictions.npy              (folds, m, 1) float32 logits of the test samples
+    outoffolds_tta.npy, predictions_tta.npy   the same, averaged over the test-time views
+
+so that whoever joins runs (pseudo-labels, stacking, the report) aligns them by id and never by
+position. A fold that has not been trained is NaN.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from utils import UserError, atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The logits of one run.
+
+    Attributes:
+        folder: where they lie; its name is the run's.
+        suffix: '' or '_tta'.
+        train_ids, test_ids: (n,) and (m,) text.
+        folds: (n,) the fold that a training row was validated in.
+        out_of_fold: (n,) float32 logits.
+        logits: (folds, m) float32 logits of the test samples.
+    """
+
+    folder: Path
+    suffix: str
+    train_ids: np.ndarray
+    test_ids: np.ndarray
+    folds: np.ndarray
+    out_of_fold: np.ndarray
+    logits: np.ndarray
+
+    @property
+    def name(self) -> str:
+        return self.folder.name
+
+    @property
+    def missing_folds(self) -> list[int]:
+        """Folds that have a NaN or infinite logit, as those have that were never trained."""
+        of_test = np.isfinite(self.logits).all(1)
+        bad = set(np.flatnonzero(~of_test).tolist())
+        bad |= set(self.folds[~np.isfinite(self.out_of_fold)].tolist())
+        return sorted(bad)
+
+    def check_complete(self, what_to_do: str) -> None:
+        """Raise a `UserError` that names the folds without predictions and `what_to_do`."""
+        if self.missing_folds:
+            named = ", ".join(map(str, self.missing_folds))
+            raise UserError(
+                f"{self.folder} has no finite logits of fold {named}: train and predict with all "
+                f"{len(self.logits)} folds first: {what_to_do}"
+            )
+
+
+def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predictions:
+    """Read a run's logits and see that they fit together.
+
+    Args:
+        suffix: '' or '_tta'.
+
+    Raises:
+        UserError: a file is missing, damaged or does not fit the others.
+    """
+    folder = Path(folder)
+    train_ids, test_ids = (load_array(folder / f"ids_{split}.npy") for split in ("train", "test"))
+    folds = load_array(folder / "folds.npy")
+    out_of_fold = load_array(folder / f"outoffolds{suffix}.npy")
+    logits = load_array(folder / f"predictions{suffix}.npy")
+    n, m = len(train_ids), len(test_ids)
+    for name, array, fits in (
+        (f"outoffolds{suffix}.npy", out_of_fold, out_of_fold.shape == (n, 1)),
+        (f"predictions{suffix}.npy", logits, logits.ndim == 3 and logits.shape[1:] == (m, 1)),
+        ("folds.npy", folds, folds.shape == (n,) and folds.dtype.kind == "i"),
+    ):
+        if not fits:
+            raise UserError(
+                f"{folder / name} has shape {array.shape} and type {array.dtype}, which does not "
+                f"fit the {n} training and {m} test ids beside it: predict again with --inference"
+            )
+    for name, array in (("outoffolds", out_of_fold), ("predictions", logits)):
+        if array.dtype.kind != "f":
+            raise UserError(f"{folder / name}{suffix}.npy holds {array.dtype}, expected logits")
+    if n and not 0 <= folds.min() <= folds.max() < len(logits):
+        raise UserError(
+            f"{folder / 'folds.npy'} counts to {folds.max()} and predictions{suffix}.npy has "
+            f"{len(logits)} folds: predict again with --inference"
+        )
+    return Predictions(
+        folder, suffix, train_ids, test_ids, folds,
+        out_of_fold[:, 0], logits[..., 0],  # (n, 1) -> (n,); (folds, m, 1) -> (folds, m)
+    )  # fmt: skip
+
+
+def has_predictions(folder: str | os.PathLike[str], suffix: str = "") -> bool:
+    """Whether a run has left both arrays."""
+    return all(
+        (Path(folder) / f"{kind}{suffix}.npy").is_file() for kind in ("outoffolds", "predictions")
+    )
+
+
+def align(ids: np.ndarray, wanted: np.ndarray, where: str) -> np.ndarray:
+    """Return the position (len(wanted),) in `ids` of every wanted id.
+
+    Raises:
+        UserError: one of them is not there.
+    """
+    order = np.argsort(ids)
+    place = np.searchsorted(ids, wanted, sorter=order)
+    found = order[np.minimum(place, len(ids) - 1)]
+    absent = ids[found] != wanted
+    if absent.any():
+        raise UserError(
+            f"{where} lacks {int(absent.sum())} of {len(wanted)} samples, the first "
+            f"{str(wanted[absent.argmax()])!r}: it was made of other data"
+        )
+    return found
+
+
+def align_table(table: pd.DataFrame, ids: np.ndarray, where: str) -> pd.DataFrame:
+    """Return the rows of a table (id, ...) in the order of `ids`.
+
+    Raises:
+        UserError: it lacks one.
+    """
+    place = align(table["id"].to_numpy(dtype=str), ids, where)
+    return table.iloc[place].reset_index(drop=True)
+
+
+# --- arrays in files -------------------------------------------------------------------------
+
+
+def save_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
+    """Write an array whole or not at all."""
+    with atomic_path(path) as temporary:
+        np.save(temporary, array, allow_pickle=False)
+
+
+def load_array(path: str | os.PathLike[str]) -> np.ndarray:
+    """Read an array without running code.
+
+    Raises:
+        UserError: it is missing, damaged or holds objects.
+    """
+    try:
+        return np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist: run the experiment that writes it") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path} is not a plain numpy array ({error}): make it again") from error
