@@ -110,6 +110,8 @@ class ConfigMeta(type):
                 known = bases[0].fields()
                 raise UserError(f"config {name}: no setting {key!r}{nearest(key, known)}")
             namespace[key] = freeze(value)
+        if bases and "published" in bases[0].fields():
+            namespace.setdefault("published", freeze({}))  # a parent's scores are not the child's
         cls = super().__new__(mcs, name, bases, namespace)
         if bases:
             cls.check()
@@ -224,7 +226,11 @@ def override(cls: ConfigMeta, settings: Sequence[str]) -> ConfigMeta:
             known = accepted_arguments(getattr(cls, first.removesuffix("_params")))
         expected = None if rest else cls.__mro__[-2].__annotations__[first]
         changed[first] = replace(current, rest, text.strip(), setting, known, expected)
-    return ConfigMeta(cls.__name__, (cls,), changed, register=False) if changed else cls
+    if not changed:
+        return cls
+    if "published" in cls.fields():
+        changed.setdefault("published", cls.published)
+    return ConfigMeta(cls.__name__, (cls,), changed, register=False)
 
 
 def replace(

@@ -8,15 +8,15 @@
     outoffolds.npy, predictions.npy  logits; what they and the arrays beside them hold is said in
                                 predictions.py
     predictions.json            what they were made from
+    pseudo_labels.json          figures of the labels that the test samples were given, if any
     submission.csv, summary.png, summary.json
 """
 
 from __future__ import annotations
 
-import platform
-import sys
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,21 +24,29 @@ import numpy as np
 import torch
 
 import distributed
+from building import (
+    build_model,
+    build_optimizer,
+    build_preparation,
+    open_cache,
+    provenance,
+    read_data,
+    split_folds,
+    weights_of_fold,
+)
 from checkpoints import adopt_weights, load_checkpoint, load_model
 from config_base import ConfigMeta, thaw
 from predictions import load_array, save_array
+from pseudo_labels import Labels, describe
 from summary import write_history
 from trainer import Trainer, TrainerState
-from training_extras import OnField, WeightAverage, find_views
-from transforms import Compose
+from training_extras import WeightAverage, find_views
 from utils import (
     LOGGER,
     UserError,
-    git_revision,
     read_json,
     seed_everything,
     to_plain,
-    versions,
     write_json,
 )  # fmt: skip
 
@@ -58,6 +66,7 @@ class Options:
     tta: bool = False
     dry_run: bool = False
     pretrained: bool = True
+    weights: str | None = None
     num_workers: int | None = None
     show_progress: bool | None = None
     checkpoint_every: float = 10.0
@@ -77,6 +86,7 @@ class Experiment:
         self.folder = Path(options.results) / config.name
         self.train, self.test = read_data(config)
         self.folds = split_folds(config, self.train)
+        self.labels = None if options.inference else self.read_labels()
         self.states: dict[int, TrainerState] = {}
 
     @property
@@ -112,6 +122,8 @@ class Experiment:
                     f"--skip_existing, or give it a folder of its own with --set name=…"
                 )
             self.check_ids()
+            if self.labels is not None:
+                self.check_labels()
         distributed.barrier()  # all have read what the first now changes
         if not distributed.is_main():
             return
@@ -122,6 +134,14 @@ class Experiment:
         write_json(config_path, plain)
         self.write_provenance()
         self.write_samples()
+        if self.labels is not None:
+            figures = describe(self.labels, len(self.test))
+            write_json(self.folder / "pseudo_labels.json", figures)
+            source = self.config.pseudo_labels.params["source"]
+            LOGGER.info(
+                f"{figures['samples']} of {figures['test_samples']} test samples join the training "
+                f"with {'invented labels' if self.options.dry_run else f'labels of {source}'}"
+            )
 
     def write_provenance(self) -> None:
         """Add this start to run.json; the weights may come from any of those listed."""
@@ -136,7 +156,7 @@ class Experiment:
             save_array(self.folder / f"ids_{split}.npy", frame["id"].to_numpy(dtype=str))
         save_array(self.folder / "folds.npy", self.fold_of_row)
 
-    @property
+    @cached_property
     def fold_of_row(self) -> np.ndarray:
         """The fold (n_train,) that each training row is validated in."""
         folds = np.empty(len(self.train), np.int64)
@@ -182,25 +202,64 @@ class Experiment:
             )
         train_rows, valid_rows = self.folds[fold]
         self.states[fold] = trainer.fit(
-            self.dataset(self.train, train_rows, "train"),
+            self.dataset(self.train, train_rows, "train", **self.labelled_test_samples(fold)),
             self.dataset(self.train, valid_rows, "train", is_test=True),
         )
         if trainer.board is not None:
             trainer.board.close()
 
     def dataset(
-        self, frame: pd.DataFrame, rows: np.ndarray, split: str, is_test: bool = False
-    ) -> Dataset:
+        self, frame: pd.DataFrame, rows: np.ndarray, split: str, is_test: bool = False,
+        **extra: Any,
+    ) -> Dataset:  # fmt: skip
         part = frame.iloc[rows]
         return self.config.dataset(
             paths=part["path"].tolist(), targets=part["target"].to_numpy(np.float32),
             ids=part["id"].tolist(), cache=open_cache(getattr(self.config, f"{split}_cache")),
-            is_test=is_test, **thaw(self.config.dataset_params),
+            is_test=is_test, **thaw(self.config.dataset_params), **extra,
         )  # fmt: skip
+
+    # --- pseudo-labels -----------------------------------------------------------------------
+
+    def read_labels(self) -> Labels | None:
+        """Return the labels of the test samples, where the config asks for some."""
+        if self.config.pseudo_labels is None:
+            return None
+        source = self.config.pseudo_labels.build()
+        if self.options.dry_run:
+            return source.invent(len(self.folds), len(self.test), self.config.seed)
+        return source.read(
+            self.options.results, self.train["id"].to_numpy(str), self.fold_of_row,
+            self.test["id"].to_numpy(str),
+        )  # fmt: skip
+
+    def labelled_test_samples(self, fold: int) -> dict[str, Any]:
+        """Return the dataset's arguments for the test samples with this fold's labels."""
+        if self.labels is None:
+            return {}
+        part = self.test.iloc[self.labels.rows]
+        return {
+            "pseudo_label": True, "test_paths": part["path"].tolist(),
+            "test_ids": part["id"].tolist(), "test_targets": self.labels.values[fold],
+            "test_cache": open_cache(self.config.test_cache),
+        }  # fmt: skip
+
+    def check_labels(self) -> None:
+        """Refuse to go on with other pseudo-labels than the folder's networks learnt from."""
+        path = self.folder / "pseudo_labels.json"
+        if path.exists() and read_json(path).get("digest") != self.labels.digest:
+            source = self.config.pseudo_labels.build()
+            raise UserError(
+                f"the predictions in {self.options.results / source.source} have changed since "
+                f"{self.folder} was begun: start all its folds anew without --resume and "
+                f"--skip_existing, or give it a folder of its own with --set name=…"
+            )
 
     def build_trainer(self, fold: int, training: bool, pretrained: bool = False) -> Trainer:
         config, options = self.config, self.options
-        model = build_model(config, pretrained and options.pretrained).to(self.device)
+        model = build_model(
+            config, pretrained and options.pretrained, options.weights if pretrained else None
+        ).to(self.device)
         if training and pretrained and config.weight_path is not None:
             adopt_weights(model, weights_of_fold(Path(config.weight_path), fold))
         optimizer = scheduler = ema = board = None
@@ -221,8 +280,7 @@ class Experiment:
             hook=config.hook.build(),
             callbacks=[part.build() for part in config.callbacks],
             transforms={
-                stage: OnField(build_transforms(config.transforms[stage]).to(self.device))
-                for stage in ("train", "test")
+                stage: build_preparation(config, stage, self.device) for stage in ("train", "test")
             },
             folder=self.folder, serial=f"fold{fold}", device=self.device,
             counters=(config.seed, fold), batch_size=config.batch_size,
@@ -367,100 +425,3 @@ class Experiment:
                 histories[fold] = content["state"]["history"]
         if histories and distributed.is_main():
             write_history(self.folder / "history.csv", histories)
-
-
-# --- parts -----------------------------------------------------------------------------------
-
-
-def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the train and test tables (id, target, path).
-
-    Raises:
-        UserError: a file is missing; the message says how to make it.
-    """
-    from datasets import load_index
-
-    frames = []
-    for path in (config.train_path, config.test_path):
-        if not Path(path).is_file():
-            raise UserError(
-                f"{path} does not exist: make it with prep_data.py (--root_dir for the Kaggle "
-                f"data, --simulate for simulated data), or name another with --set train_path=…"
-            )
-        frames.append(load_index(path))
-    if config.debug:
-        frames = [frame.head(n) for frame, n in zip(frames, (10_000, 1_000), strict=True)]
-    return frames[0], frames[1]
-
-
-def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return (training rows, validation rows) of each fold.
-
-    Raises:
-        UserError: a class has fewer samples than there are folds, or the folds do not share the
-            samples out.
-    """
-    import sklearn.model_selection
-
-    targets = train["target"].to_numpy()
-    smallest = min(int((targets == value).sum()) for value in (0, 1))
-    if config.cv < 2:
-        raise UserError(f"cv = {config.cv}: expected 2 folds or more; --limit_fold 0 trains one")
-    if smallest < config.cv:
-        fewer = f" or --set cv={smallest}" if smallest > 1 else ""
-        raise UserError(
-            f"{config.train_path} has only {smallest} samples of one class, too few for "
-            f"{config.cv} folds: add samples of it{fewer}"
-        )
-    splitter = getattr(sklearn.model_selection, config.splitter)
-    splitter = splitter(n_splits=config.cv, **thaw(config.splitter_params))
-    folds = list(splitter.split(np.zeros(len(targets)), targets))
-    validated = np.sort(np.concatenate([rows for _, rows in folds]))
-    if not np.array_equal(validated, np.arange(len(targets))):
-        raise UserError(
-            f"splitter = {config.splitter!r} does not validate every sample once, so that there "
-            f"are no out-of-fold predictions: use KFold or StratifiedKFold"
-        )
-    return folds
-
-
-def open_cache(path: str | None) -> Any:
-    if path is None:
-        return None
-    from strain_cache import StrainCache
-
-    return StrainCache(path)
-
-
-def build_model(config: ConfigMeta, pretrained: bool) -> torch.nn.Module:
-    params = thaw(config.model_params)
-    if "pretrained" in params:
-        params["pretrained"] = params["pretrained"] and pretrained
-    return config.model(**params)
-
-
-def build_transforms(parts: tuple | None) -> torch.nn.Module:
-    return Compose([part.build() for part in parts or ()])
-
-
-def build_optimizer(
-    config: ConfigMeta, model: torch.nn.Module, device: torch.device
-) -> torch.optim.Optimizer:
-    params = thaw(config.optimizer_params)
-    if device.type == "cuda" and config.optimizer in (torch.optim.Adam, torch.optim.AdamW):
-        params.setdefault("fused", True)  # one kernel for all parameters
-    return config.optimizer(model.parameters(), **params)
-
-
-def weights_of_fold(path: Path, fold: int) -> Path:
-    """A file serves all folds; of a folder, each fold takes its own."""
-    return path / f"fold{fold}.pt" if path.is_dir() else path
-
-
-def provenance(config: ConfigMeta, device: torch.device) -> dict[str, Any]:
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
-    return {
-        "command": sys.argv, "seed": config.seed, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "device": f"{device} {name}".strip(), "processes": distributed.world_size(),
-        "threads": torch.get_num_threads(), "git_revision": git_revision(), "versions": versions(),
-    }  # fmt: skip

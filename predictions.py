@@ -144,6 +144,13 @@ def align_table(table: pd.DataFrame, ids: np.ndarray, where: str) -> pd.DataFram
     return table.iloc[place].reset_index(drop=True)
 
 
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """Return 1 / (1 + exp(-x)), without overflow."""
+    from scipy.special import expit
+
+    return expit(logits)
+
+
 # --- arrays in files -------------------------------------------------------------------------
 
 

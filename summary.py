@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metrics import AUC, bootstrap_error
+from predictions import sigmoid
 from utils import UserError, atomic_path, format_seconds, write_json
 
 if TYPE_CHECKING:
@@ -17,12 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 SIGNAL, NOISE = "#b2432f", "#4a6fa5"  # one colour a class, in every panel
-
-
-def sigmoid(logits: np.ndarray) -> np.ndarray:
-    from scipy.special import expit
-
-    return expit(logits)
 
 
 def summarize(

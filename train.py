@@ -23,12 +23,21 @@ if TYPE_CHECKING:
     from experiment import Experiment
 
 
-def build_parser() -> argparse.ArgumentParser:
+def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
+    """Return the command line of `train.py`, or of `train_pseudo.py`."""
+    description = __doc__
+    if pseudo:
+        description = (
+            "Train one experiment with pseudo-labels over its folds and predict: "
+            "`python train_pseudo.py --config Pseudo07`, once its source has predictions."
+        )
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     what = parser.add_argument_group("what to run")
-    what.add_argument("--config", default="Baseline", help="class name of an experiment")
+    what.add_argument(
+        "--config", default="Pseudo07" if pseudo else "Baseline", help="class name of an experiment"
+    )
     what.add_argument("--list", action="store_true", help="print all experiments and exit")
     what.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
@@ -55,6 +64,10 @@ def build_parser() -> argparse.ArgumentParser:
     how.add_argument("--gpu", default="", help="device ids, one a process, e.g. 0,1")
     how.add_argument("--num_workers", type=int, help="reader processes; 0 on a CPU, 4 on a GPU")
     how.add_argument("--no_pretrained", action="store_true", help="start from random weights")
+    how.add_argument(
+        "--weights", metavar="FILE",
+        help="start the backbone from this state dict, .pt or .safetensors, instead of timm's",
+    )  # fmt: skip
     how.add_argument("--results", type=Path, default=Path("results"), help="folder of all results")
     how.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="sleep first")
     how.add_argument("--debug", action="store_true", help="say the memory used in every epoch")
@@ -65,8 +78,8 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(argv: list[str] | None = None) -> int:
-    args = build_parser().parse_args(argv)
+def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
+    args = build_parser(pseudo).parse_args(argv)
     import configs  # noqa: F401 - importing it registers the experiments
     from config_base import find_config, override
 
@@ -76,9 +89,24 @@ def main(argv: list[str] | None = None) -> int:
         print_table()
         return 0
     config = override(find_config(args.config), args.set)
+    check_script(config, pseudo)
     if args.wait > 0:
         time.sleep(args.wait)
     return run(config, args)
+
+
+def check_script(config: ConfigMeta, pseudo: bool) -> None:
+    """Each script runs its own kind, so that nobody trains on pseudo-labels unawares."""
+    if pseudo and config.pseudo_labels is None:
+        raise UserError(
+            f"{config.__name__} has no pseudo_labels: use `python train.py --config "
+            f"{config.__name__}`"
+        )
+    if not pseudo and config.pseudo_labels is not None:
+        raise UserError(
+            f"{config.__name__} learns from pseudo-labels: use `python train_pseudo.py --config "
+            f"{config.__name__}`"
+        )
 
 
 def run(config: ConfigMeta, args: argparse.Namespace) -> int:
@@ -91,7 +119,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     options = Options(
         results=args.results, resume=args.resume, skip_existing=args.skip_existing,
         inference=args.inference, tta=args.tta, dry_run=args.dry_run,
-        pretrained=not args.no_pretrained, num_workers=args.num_workers,
+        pretrained=not args.no_pretrained, weights=args.weights, num_workers=args.num_workers,
         show_progress=True if args.progress_bar else None, limit_fold=args.limit_fold,
         checkpoint_every=args.checkpoint_every, show_memory=args.debug,
     )  # fmt: skip

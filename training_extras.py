@@ -17,14 +17,44 @@ Batch = dict[str, Tensor]
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
-class OnField:
-    """Applies a transform to one field of a batch: a batch -> batch from a tensor -> tensor."""
+WAVEFORMS = ("waveform", "waveform2")
 
-    def __init__(self, transform: Callable[[Tensor], Tensor], field: str = "waveform") -> None:
-        self.transform, self.field = transform, field
+
+class OnWaveforms:
+    """Applies one transform to every waveform of a batch: a batch -> batch of a tensor -> tensor.
+
+    It must draw nothing at random, or two views of one strain would be changed differently.
+    """
+
+    def __init__(self, transform: Callable[[Tensor], Tensor]) -> None:
+        self.transform = transform
 
     def __call__(self, batch: Batch) -> Batch:
-        return {**batch, self.field: self.transform(batch[self.field])}
+        changed = {key: self.transform(batch[key]) for key in WAVEFORMS if key in batch}
+        return {**batch, **changed}
+
+
+class Preparation:
+    """Makes of a batch's strain what the network takes: one view of it, or two.
+
+    Args:
+        transform: strain (B, 3, T) to the field `waveform`.
+        second: the same strain to the field `waveform2`, for networks of two inputs; None for
+            none.
+    """
+
+    def __init__(
+        self, transform: Callable[[Tensor], Tensor],
+        second: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:  # fmt: skip
+        self.transform, self.second = transform, second
+
+    def __call__(self, batch: Batch) -> Batch:
+        strain = batch["waveform"]
+        batch = {**batch, "waveform": self.transform(strain)}
+        if self.second is not None:
+            batch["waveform2"] = self.second(strain)
+        return batch
 
 
 # --- hooks: how a batch becomes logits and a loss ---------------------------------------------
@@ -98,7 +128,7 @@ class MixupTrain(TrainHook):
         partner = self.partners(target)
         lam = draw_beta(self.alpha, len(target), target.device)
         if self.level == "waveform":
-            batch = {**batch, "waveform": mix_rows(batch["waveform"], lam, partner)}
+            batch = OnWaveforms(lambda x: mix_rows(x, lam, partner))(batch)
             logits = model(*self.inputs(batch))
         else:
             # A model may change λ (cutmix: the share of the area), so it returns the one it used.
@@ -234,12 +264,12 @@ def same(batch: Batch) -> Batch:
 
 def flip_sign(batch: Batch) -> Batch:
     """Turn the waveform over: a signal of the opposite sign is as likely."""
-    return OnField(torch.neg)(batch)
+    return OnWaveforms(torch.neg)(batch)
 
 
 def swap_ligo(batch: Batch) -> Batch:
     """Exchange H1 and L1, whose noise curves are the same."""
-    return OnField(lambda x: x[:, [1, 0, 2]])(batch)
+    return OnWaveforms(lambda x: x[:, [1, 0, 2]])(batch)
 
 
 def shift_time(samples: int) -> Callable[[Batch], Batch]:
@@ -253,7 +283,7 @@ def shift_time(samples: int) -> Callable[[Batch], Batch]:
             out[..., :samples] = x[..., -samples:]
         return out
 
-    return OnField(moved)
+    return OnWaveforms(moved)
 
 
 VIEWS: dict[str, Callable[[Batch], Batch]] = {

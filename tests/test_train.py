@@ -15,55 +15,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import ROOT
-
-# Demo's network on 60 samples: what these tests are about is the flow, not the score.
-SMALL = [
-    "num_epochs=2", "batch_size=16", "cv=2", "model_params.widths=(4,8)",
-    "model_params.depths=(1,1)", "model_params.kernel_sizes=(7,5)", "model_params.strides=(4,4)",
-    "train_cache=none", "test_cache=none",
-]  # fmt: skip
-
-
-def make_data(folder: Path, n_train: int = 60, n_test: int = 24, seed: int = 0) -> Path:
-    """Coloured-enough noise with an audible chirp in the positives, in prep_data's form."""
-    rng = np.random.default_rng(seed)
-    folder.mkdir(parents=True)
-    t = np.arange(4096) / 2048
-    chirp = np.sin(2 * np.pi * (40 * t + 30 * t**2)) * np.exp(-(((t - 1.6) / 0.1) ** 2))
-    for split, n in (("train", n_train), ("test", n_test)):
-        targets = rng.permutation(np.arange(n) % 2)
-        lines = ["id,target,path"]
-        for number, target in enumerate(targets):
-            strain = rng.normal(0, 1e-20, (3, 4096)) + 4e-20 * target * chirp
-            name = f"{split}{seed}x{number}"
-            np.save(folder / f"{name}.npy", strain)
-            lines.append(f"{name},{target if split == 'train' else 0.5},{name}.npy")
-        (folder / f"{split}.csv").write_text("\n".join(lines) + "\n")
-        if split == "test":
-            truth = [f"{split}{seed}x{i},{target}" for i, target in enumerate(targets)]
-            (folder / "test_labels.csv").write_text("\n".join(["id,target", *truth]) + "\n")
-    return folder
+from small_run import SMALL, command, make_data, run, same_arrays
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
     return make_data(tmp_path_factory.mktemp("data") / "input")
-
-
-def command(data: Path, results: Path, *extra: str, settings: tuple[str, ...] = ()) -> list[str]:
-    paths = [f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}"]
-    return [
-        sys.executable, str(ROOT / "train.py"), "--config", "Demo", "--results", str(results),
-        "--set", *SMALL, *paths, *settings, *extra,
-    ]  # fmt: skip
-
-
-def run(data: Path, results: Path, *extra: str, settings: tuple[str, ...] = (), code: int = 0):
-    line = command(data, results, *extra, settings=settings)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +29,6 @@ def trained(data: Path, tmp_path_factory) -> Path:
     done = run(data, results)
     (results / "stdout.txt").write_text(done.stdout)
     return results
-
-
-def same_arrays(first: Path, second: Path) -> bool:
-    return all(
-        np.array_equal(np.load(first / name), np.load(second / name))
-        for name in ("outoffolds.npy", "predictions.npy")
-    )
 
 
 def test_a_full_run_leaves_what_it_promises(trained: Path, data: Path) -> None:
@@ -135,9 +85,9 @@ def test_out_of_fold_rows_come_from_the_fold_that_never_saw_them(trained: Path, 
     from sklearn.model_selection import StratifiedKFold
 
     import configs
+    from building import build_model, build_transforms
     from checkpoints import load_model
     from config_base import override
-    from experiment import build_model, build_transforms
 
     config = override(configs.Demo, SMALL)
     train = pd.read_csv(data / "train.csv")

@@ -19,7 +19,7 @@ import distributed
 from loss_functions import BCEWithLogitsLoss
 from metrics import AUC
 from trainer import Trainer
-from training_extras import EarlyStopping, OnField, TrainHook
+from training_extras import EarlyStopping, Preparation, TrainHook
 
 
 class Toy(Dataset):
@@ -54,7 +54,7 @@ def make_trainer(folder: Path, jitter: bool = True, **options) -> Trainer:
     settings = {
         "optimizer": optimizer, "scheduler": scheduler, "criterion": BCEWithLogitsLoss(),
         "metric": AUC(), "hook": TrainHook(), "folder": folder, "serial": "fold0",
-        "transforms": {"train": OnField(Jitter() if jitter else nn.Identity()), "test": dict},
+        "transforms": {"train": Preparation(Jitter() if jitter else nn.Identity()), "test": dict},
         "callbacks": [EarlyStopping(5, maximize=True)], "device": torch.device("cpu"),
         "counters": (7, 0), "batch_size": 16, "num_epochs": 3, "show_progress": False,
     }  # fmt: skip

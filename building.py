@@ -1,0 +1,143 @@
+"""What a config names, made into objects: tables, folds, caches, networks, transforms."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+import distributed
+from config_base import ConfigMeta, accepted_arguments, thaw
+from training_extras import Preparation
+from transforms import Compose
+from utils import UserError, git_revision, versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the train and test tables (id, target, path).
+
+    Raises:
+        UserError: a file is missing; the message says how to make it.
+    """
+    from datasets import load_index
+
+    frames = []
+    for path in (config.train_path, config.test_path):
+        if not Path(path).is_file():
+            raise UserError(
+                f"{path} does not exist: make it with prep_data.py (--root_dir for the Kaggle "
+                f"data, --simulate for simulated data), or name another with --set train_path=…"
+            )
+        frames.append(load_index(path))
+    if config.debug:
+        frames = [frame.head(n) for frame, n in zip(frames, (10_000, 1_000), strict=True)]
+    return frames[0], frames[1]
+
+
+def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (training rows, validation rows) of each fold.
+
+    Raises:
+        UserError: a class has fewer samples than there are folds, or the folds do not share the
+            samples out.
+    """
+    import sklearn.model_selection
+
+    targets = train["target"].to_numpy()
+    smallest = min(int((targets == value).sum()) for value in (0, 1))
+    if config.cv < 2:
+        raise UserError(f"cv = {config.cv}: expected 2 folds or more; --limit_fold 0 trains one")
+    if smallest < config.cv:
+        fewer = f" or --set cv={smallest}" if smallest > 1 else ""
+        raise UserError(
+            f"{config.train_path} has only {smallest} samples of one class, too few for "
+            f"{config.cv} folds: add samples of it{fewer}"
+        )
+    splitter = getattr(sklearn.model_selection, config.splitter)
+    splitter = splitter(n_splits=config.cv, **thaw(config.splitter_params))
+    folds = list(splitter.split(np.zeros(len(targets)), targets))
+    validated = np.sort(np.concatenate([rows for _, rows in folds]))
+    if not np.array_equal(validated, np.arange(len(targets))):
+        raise UserError(
+            f"splitter = {config.splitter!r} does not validate every sample once, so that there "
+            f"are no out-of-fold predictions: use KFold or StratifiedKFold"
+        )
+    return folds
+
+
+def open_cache(path: str | None) -> Any:
+    if path is None:
+        return None
+    from strain_cache import StrainCache
+
+    return StrainCache(path)
+
+
+def build_model(
+    config: ConfigMeta, pretrained: bool = False, weights: str | None = None
+) -> torch.nn.Module:
+    """Return the network of a config.
+
+    Args:
+        pretrained: begin with the pretrained weights that the config asks for; without it, as
+            where a checkpoint follows, none are looked for.
+        weights: local file to begin with instead; its head is adapted.
+
+    Raises:
+        UserError: a file for a network without a backbone of timm.
+    """
+    params = thaw(config.model_params)
+    known = accepted_arguments(config.model) or set()
+    if weights is not None and "weights" not in known:
+        raise UserError(
+            f"--weights {weights}: {config.model.__name__} of {config.__name__} has no backbone "
+            f"of timm to load it into: begin with a checkpoint of a run by --set weight_path=FILE"
+        )
+    if "pretrained" in known:
+        params["pretrained"] = params.get("pretrained", False) and pretrained
+    if "weights" in known:
+        params["weights"] = weights or (params.get("weights") if pretrained else None)
+    return config.model(**params)
+
+
+def build_transforms(parts: tuple | None) -> torch.nn.Module:
+    return Compose([part.build() for part in parts or ()])
+
+
+def build_preparation(config: ConfigMeta, stage: str, device: torch.device) -> Preparation:
+    """Return what prepares the batches of a stage, 'train' or 'test', on the device."""
+    second = None
+    if config.transforms2 is not None:
+        second = build_transforms(config.transforms2[stage]).to(device)
+    return Preparation(build_transforms(config.transforms[stage]).to(device), second)
+
+
+def build_optimizer(
+    config: ConfigMeta, model: torch.nn.Module, device: torch.device
+) -> torch.optim.Optimizer:
+    params = thaw(config.optimizer_params)
+    if device.type == "cuda" and config.optimizer in (torch.optim.Adam, torch.optim.AdamW):
+        params.setdefault("fused", True)  # one kernel for all parameters
+    return config.optimizer(model.parameters(), **params)
+
+
+def weights_of_fold(path: Path, fold: int) -> Path:
+    """A file serves all folds; of a folder, each fold takes its own."""
+    return path / f"fold{fold}.pt" if path.is_dir() else path
+
+
+def provenance(config: ConfigMeta, device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "command": sys.argv, "seed": config.seed, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "device": f"{device} {name}".strip(), "processes": distributed.world_size(),
+        "threads": torch.get_num_threads(), "git_revision": git_revision(), "versions": versions(),
+    }  # fmt: skip

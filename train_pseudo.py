@@ -1,0 +1,15 @@
+"""Train one experiment with pseudo-labels: `python train_pseudo.py --config Pseudo07`.
+
+The same command line as `train.py`, for the configs that set `pseudo_labels`: the test samples join
+the training with the labels of another experiment, whose predictions must be there.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from train import main
+from utils import run_command
+
+if __name__ == "__main__":
+    run_command(partial(main, pseudo=True))
