@@ -531,7 +531,6 @@ class Demo(Config):
         "test": (WHITEN,),
     }
     model = BranchedResNet1d
-    num_epochs = 5
     optimizer = torch.optim.AdamW
     optimizer_params = {"lr": 2e-3, "weight_decay": 1e-2}
     clip_grad = None

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+
+# Threads that wait for one another at every small operation cost more than they bring, the more
+# so beside other jobs. Before torch is imported, and for the commands that tests start as well.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
 import pytest
