@@ -212,22 +212,6 @@ def test_weights_that_have_seen_the_samples_are_refused(trained: Path, data: Pat
     assert not (trained / "flatter" / "outoffolds.npy").exists()
 
 
-def test_nspec16_dry_run_needs_no_data(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "train.py"), "--config", "Nspec16", "--dry_run",
-         "--no_pretrained", "--results", str(tmp_path), "--set", "train_path=nowhere/train.csv"],
-        capture_output=True, text=True, cwd=ROOT,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    folder = tmp_path / "dry_run" / "nspec_16"
-    assert "invented noise" in done.stdout
-    assert (folder / "fold1.pt").exists()
-    predictions = np.load(folder / "predictions.npy")
-    assert predictions.shape == (5, 4, 1)
-    assert np.isfinite(predictions[:2]).all()
-    assert np.isnan(predictions[2:]).all()
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

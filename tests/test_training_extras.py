@@ -6,12 +6,13 @@ import types
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from training_extras import (
     EarlyStopping,
     MixupTrain,
     MixupTrain2,
+    Preparation,
     TrainHook,
     WeightAverage,
     draw_beta,
@@ -175,6 +176,37 @@ def test_views() -> None:
     assert torch.equal(early[..., :-5], x[..., 5:])
     assert not early[..., -5:].any()
     assert torch.equal(batch["waveform"], x)
+
+
+def test_a_second_view_of_the_same_strain() -> None:
+    batch = batch_of(4)
+    x = batch["waveform"]
+    two = Preparation(lambda strain: 2 * strain, lambda strain: strain - 1)(batch)
+    assert torch.equal(two["waveform"], 2 * x)
+    assert torch.equal(two["waveform2"], x - 1)  # of the strain, not of the first view
+    assert torch.equal(batch["waveform"], x)
+    assert "waveform2" not in Preparation(torch.neg)(batch)
+    first, second = TrainHook().inputs(two)
+    assert torch.equal(first, 2 * x)
+    assert torch.equal(second, x - 1)
+    # Test-time views and mixing change both alike.
+    (flip,) = find_views(["flip"])
+    assert torch.equal(flip(two)["waveform"], -2 * x)
+    assert torch.equal(flip(two)["waveform2"], 1 - x)
+
+
+def test_waveform_mixup_mixes_both_views_alike() -> None:
+    seen = {}
+
+    def model(first: Tensor, second: Tensor) -> Tensor:
+        seen["first"], seen["second"] = first, second
+        return first.mean((1, 2))[:, None].requires_grad_()
+
+    batch = batch_of(6)
+    batch["waveform2"] = 3 * batch["waveform"]
+    MixupTrain(level="waveform").forward_train(model, batch, BCE)
+    torch.testing.assert_close(seen["second"], 3 * seen["first"])
+    assert not torch.equal(seen["first"], batch["waveform"])
 
 
 @pytest.mark.parametrize("name", ["flipp", "shift8", "shift+", "shift+x"])
