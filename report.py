@@ -1,0 +1,55 @@
+"""Write one HTML page that shows every experiment in a results folder.
+
+The page needs no network and no other file. See docs/report.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from utils import UserError, atomic_path, run_command
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="report.py", description=__doc__)
+    parser.add_argument(
+        "--results", type=Path, default=Path("results"), metavar="DIR",
+        help="the folder that holds the experiments (results)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the page to write (index.html in that folder)"
+    )
+    parser.add_argument(
+        "--progress_bar", action="store_true", help="draw a bar even when nobody seems to watch"
+    )
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = build_parser().parse_args(argv)
+    out = args.out or args.results / "index.html"
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder: name a file, e.g. {out / 'index.html'}")
+    from report_data import read_runs
+    from report_page import page
+    from report_stack import read_stack
+
+    runs = read_runs(args.results, show=True if args.progress_bar else None)
+    text = page(runs, read_stack(args.results), args.results)
+    # A folder's name may hold bytes that are no UTF-8; Python carries them as lone surrogates.
+    content = text.encode("utf-8", "replace")
+    try:
+        with atomic_path(out) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error}): name another with --out") from error
+    noted = [run.name for run in runs if run.notes]
+    print(f"{out}: {len(runs)} experiments, {len(content) / 1e6:.1f} MB")
+    if noted:
+        print(f"with notes on what is missing: {', '.join(noted)}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
