@@ -9,12 +9,9 @@
 A setting that does not exist, or an argument its class does not take, is an error at once. What a
 class does not state stands in its parent, at last in `config_settings.py`.
 
-From Baseline to PseudoSeq07 these are the experiments of the second place of G2Net 2021, with these
-corrections throughout:
-
-* label smoothing ε makes t(1 - ε) + ε/2 of a target t; the reference left out the second half;
-* gradients are clipped after they are unscaled, at what the published limits amounted to;
-* pretrained weights are named with their tag, since the bare names of 2021 mean others today.
+From Baseline to PseudoSeq07 these are the experiments of the second place of G2Net 2021. Where one
+is corrected, a comment says so; gradients are clipped after they are unscaled in all of them (see
+`max_grad_norm`), and pretrained weights carry their tag, since bare names may come to mean others.
 """
 
 import torch
@@ -41,13 +38,14 @@ from transforms import FlipWave, GaussianNoiseSNR, SwapChannel, TimeShift, White
 WHITEN = Part(Whiten, band=(20, 500), decimate=2)
 FLIPPED = band_passed(16, 512, NOISE, FLIP)
 GATED = {"wave_block": "gated"}
+# True smoothing, t(1 - ε) + ε/2 of a target t: the published networks learnt from t(1 - ε).
 SMOOTHED = Part(BCEWithLogitsLoss, smoothing=0.025)
 
 
 class Baseline(Config):
     name = "baseline"
     model_params = {
-        "model_name": "tf_efficientnet_b7.ra_in1k",
+        "model_name": "tf_efficientnet_b7.ra_in1k",  # today the bare name means ns_jft_in1k
         "pretrained": True,
         "num_classes": 1,
         "spectrogram": CQT,
@@ -64,7 +62,8 @@ class Resized08aug4(Baseline):
     transforms = {"train": (Part(GaussianNoiseSNR, min_snr=15, max_snr=30, p=0.25),), "test": None}
     model_params = model_with(
         Baseline, {"fmin": 16, "hop_length": 8},
-        model_name="tf_efficientnet_b2.aa_in1k", resize_img=(256, 512), upsample="bicubic",
+        model_name="tf_efficientnet_b2.aa_in1k",  # today the bare name means ns_jft_in1k
+        resize_img=(256, 512), upsample="bicubic",
     )  # fmt: skip
 
 
@@ -185,6 +184,7 @@ class Nspec22arch7(Nspec22):
     name = "nspec_22_arch_7"
     transforms = FLIPPED
     optimizer_params = adam(2e-4)
+    # today the bare name means in21k_ft_in1k
     model_params = model_with(Nspec22, GATED, model_name="tf_efficientnetv2_m.in1k")
 
 
@@ -200,6 +200,7 @@ class Nspec22arch12(Nspec22):
     transforms = FLIPPED
     batch_size = 32
     optimizer_params = adam(2e-4)
+    # today the bare name means in21k_ft_in1k
     model_params = model_with(Nspec22, GATED, model_name="tf_efficientnetv2_l.in1k")
 
 
@@ -223,6 +224,7 @@ class Nspec23arch5(Nspec23):
     name = "nspec_23_arch_5"
     transforms = FLIPPED
     optimizer_params = adam(5e-4)
+    # today the bare name means in21k_ft_in1k
     model_params = model_with(
         Nspec23, {"kernel_sizes": (64, 16, 4)}, model_name="tf_efficientnetv2_m.in1k"
     )

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from utils import (
     UserError,
     configure_logging,
+    format_config,
     notify,
     run_command,
 )  # fmt: skip
@@ -39,6 +40,7 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         "--config", default="Pseudo07" if pseudo else "Baseline", help="class name of an experiment"
     )
     what.add_argument("--list", action="store_true", help="print all experiments and exit")
+    what.add_argument("--show", action="store_true", help="print the resolved config and exit")
     what.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help="change settings, e.g. --set num_epochs=3 model_params.model_name=resnet18",
@@ -89,6 +91,9 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
         print_table()
         return 0
     config = override(find_config(args.config), args.set)
+    if args.show:
+        print(format_config(config.to_plain()))
+        return 0
     check_script(config, pseudo)
     if args.wait > 0:
         time.sleep(args.wait)
@@ -199,6 +204,7 @@ def announce(experiment: Experiment, args: argparse.Namespace, device: torch.dev
         f"{len(experiment.folds)} folds, {len(experiment.train)} train and "
         f"{len(experiment.test)} test samples, on {where}"
     )
+    LOGGER.debug(f"the resolved config:\n{format_config(config.to_plain())}")
     if torch.cuda.device_count() > 1 and distributed.world_size() == 1 and "," not in args.gpu:
         LOGGER.info(
             f"one of {torch.cuda.device_count()} GPUs is used; for all of them: torchrun "

@@ -20,6 +20,11 @@ from typing import Any, NoReturn
 
 LOGGER = logging.getLogger("g2net")
 
+# Threads of a network meet thousands of times a second. Those that wait should sleep: spinning, as
+# is the rule otherwise, makes a step twenty times slower when another job has one of the cores.
+# Read once, when torch is imported, which is after this file.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 
 class UserError(Exception):
     """A mistake that the user can mend.
@@ -206,13 +211,14 @@ def progress(
 
 
 def configure_logging(file: str | os.PathLike[str] | None = None) -> logging.Logger:
-    """Send the log to stdout and, where named, to `file` as well."""
-    LOGGER.setLevel(logging.INFO)
+    """Send the log to stdout and, where named, to `file` as well, which also takes the details."""
+    LOGGER.setLevel(logging.DEBUG)
     LOGGER.propagate = False
     for handler in list(LOGGER.handlers):
         handler.close()
         LOGGER.removeHandler(handler)
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    handlers[0].setLevel(logging.INFO)
     if file is not None:
         Path(file).parent.mkdir(parents=True, exist_ok=True)
         handlers.append(logging.FileHandler(file, encoding="utf-8"))
@@ -268,3 +274,17 @@ def to_plain(value: Any) -> Any:
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     raise TypeError(f"{value!r} has no plain form")
+
+
+def format_config(plain: Mapping[str, Any], indent: str = "") -> str:
+    """Return a resolved configuration, in JSON's own types, as text: a setting a line."""
+    lines = []
+    for key, value in plain.items():
+        if isinstance(value, Mapping) and value:
+            lines += [f"{indent}{key}:", format_config(value, indent + "    ")]
+        elif isinstance(value, list) and value and all(isinstance(v, Mapping) for v in value):
+            parts = ["  ".join(f"{k}={v}" for k, v in part.items()) for part in value]
+            lines += [f"{indent}{key}:", *(f"{indent}    - {part}" for part in parts)]
+        else:
+            lines.append(f"{indent}{key} = {value}")
+    return "\n".join(lines)

@@ -11,7 +11,16 @@ import pytest
 import torch
 
 import utils
-from utils import UserError, atomic_path, counted_seed, format_seconds, nearest, seed_everything
+from utils import (
+    UserError,
+    atomic_path,
+    configure_logging,
+    counted_seed,
+    format_config,
+    format_seconds,
+    nearest,
+    seed_everything,
+)
 
 
 def test_atomic_path_keeps_the_old_content_on_failure(tmp_path) -> None:
@@ -108,3 +117,33 @@ def test_plain_values() -> None:
     }  # fmt: skip
     with pytest.raises(TypeError):
         utils.to_plain(object())
+
+
+def test_a_config_as_text() -> None:
+    plain = {
+        "name": "demo", "lr": None, "params": {"a": 1, "inner": {"b": [2, 3]}}, "empty": {},
+        "steps": [{"class": "Flip", "p": 0.5}, {"class": "Noise"}],
+    }  # fmt: skip
+    assert format_config(plain).splitlines() == [
+        "name = demo",
+        "lr = None",
+        "params:",
+        "    a = 1",
+        "    inner:",
+        "        b = [2, 3]",
+        "empty = {}",
+        "steps:",
+        "    - class=Flip  p=0.5",
+        "    - class=Noise",
+    ]
+
+
+def test_details_go_to_the_file_alone(tmp_path, capsys) -> None:
+    logger = configure_logging(tmp_path / "run.log")
+    logger.info("for all")
+    logger.debug("for the file")
+    configure_logging()
+    assert capsys.readouterr().out.splitlines()[0].endswith("for all")
+    text = (tmp_path / "run.log").read_text()
+    assert "for all" in text
+    assert "for the file" in text
