@@ -17,7 +17,7 @@ from metrics import AUC, check_scores, delong_error, efficiency_at_fpr
 from summary import roc
 from utils import UserError
 
-MOST_POINTS = 320  # of a ROC curve
+MOST_POINTS = 400  # of a ROC curve
 TOLERANCE = 5e-4  # of the unit square: half a pixel of a plot that is a thousand pixels wide
 LEVELS_PER_DECADE = 16  # of false-alarm probability, so that a logarithmic axis is served too
 BINS = 60

@@ -258,14 +258,15 @@ def read_variant(run: Run, folder: Path, suffix: str, tables: Tables) -> Variant
 def look_at(run: Run, predictions: Predictions, tables: Tables) -> None:
     """Note which folds are there and which samples they were trained on."""
     missing = predictions.missing_folds
-    run.done = [fold for fold in range(len(predictions.logits)) if fold not in missing]
+    if "plain" not in run.variants:  # which decides, where both sets of views are there
+        run.done = [fold for fold in range(len(predictions.logits)) if fold not in missing]
     run.n_train = len(predictions.train_ids)
     run.samples = tables.letter(predictions.train_ids)
     if missing:
         named = ", ".join(map(str, missing))
         run.note(
-            f"fold {named} has no finite logits, so the scores are of the other samples only: "
-            f"train all folds, then predict with --inference"
+            f"fold {named} has no finite logits in predictions{predictions.suffix}.npy, so the "
+            f"scores are of the other samples only: train all folds, then predict with --inference"
         )
 
 

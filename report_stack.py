@@ -33,8 +33,8 @@ class Method:
 
     Attributes:
         mean, std, error: AUC over the folds, its standard deviation over them, standard error.
-        interval: of the mean, or of the difference to another method, as `about` says.
-        about: what the interval is of; '' for the mean.
+        interval: of the mean.
+        against: differences to others, with their intervals, by the name of the other.
         folds: the AUC on each fold.
         weights: by model, of each fold or one for all.
     """
@@ -44,7 +44,7 @@ class Method:
     std: float | None = None
     error: float | None = None
     interval: tuple[float, float] | None = None
-    about: str = ""
+    against: dict[str, tuple[float, float, float]] = field(default_factory=dict)
     folds: tuple[float, ...] = ()
     weights: dict[str, list[float]] = field(default_factory=dict)
     test: float | None = None
@@ -91,20 +91,36 @@ def read_stack(results: Path) -> Stack:
 def interpret(stack: Stack, content: dict[str, Any]) -> None:
     models = first_list(content, ("models", "names", "columns", "experiments"))
     shared = content.get("weights")
+    best = content.get("best_model")
+    others = {"vs_best": best} if isinstance(best, str) else {}
     for name, record in records(content):
         weights = record.get("weights")
         if weights is None and isinstance(shared, Mapping):
             weights = shared.get(name)
         own = first_list(record, ("models", "names", "columns")) or models
-        stack.methods.append(method(name, record, weights, own))
+        stack.methods.append(method(name, record, dict(weights_of(weights, own)), others))
     chosen = content.get("chosen", content.get("method", content.get("choice")))
     if isinstance(chosen, Mapping):
         chosen = chosen.get("method", chosen.get("name"))
     stack.chosen = chosen if isinstance(chosen, str) else None
-    for key, value in content.items():
-        if isinstance(value, str | int | float) and key not in ("chosen", "method", "choice"):
-            stack.facts[key] = f"{value:.6g}" if isinstance(value, float) else str(value)
+    stack.facts = dict(facts(content))
     stack.raw = json.dumps(content, indent=1, ensure_ascii=False)[:40_000]
+
+
+def facts(content: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what else stack.json says in a word: texts, numbers, lists of them, why and how."""
+    for key, value in content.items():
+        if key in ("command", "versions", "method", "chosen"):
+            continue
+        if isinstance(value, Mapping) and key in ("choice", "skipped"):
+            for inner, said in facts(value):
+                yield f"{key}: {inner}", said
+        elif isinstance(value, list) and value and all(isinstance(v, str) for v in value):
+            yield key, ", ".join(value)
+        elif isinstance(value, list) and value and all(map(is_number, value)):
+            yield f"{key}, mean", f"{statistics.fmean(value):.6g}"
+        elif isinstance(value, str | int | float) and value != "":
+            yield key, f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def records(content: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -141,8 +157,10 @@ def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def method(name: str, record: dict[str, Any], weights: Any, models: list[str]) -> Method:
-    interval, about = interval_of(record)
+def method(
+    name: str, record: dict[str, Any], weights: dict[str, list[float]], others: Mapping[str, str]
+) -> Method:
+    """Read one method; `others` names the other of a comparison, e.g. {'vs_best': 'nspec_16'}."""
     folds = record.get("folds", record.get("fold_scores"))
     if isinstance(folds, Mapping):
         folds = list(folds.values())
@@ -154,29 +172,28 @@ def method(name: str, record: dict[str, Any], weights: Any, models: list[str]) -
         std = statistics.stdev(folds)
     test = record.get("test")
     test = first(test, MEAN) if isinstance(test, Mapping) else first(record, ("test_auc", "test"))
+    against = {}
+    for key, value in record.items():
+        if isinstance(value, Mapping) and is_number(value.get("difference")):
+            low, high = first(value, LOW), first(value, HIGH)
+            if low is not None and high is not None:
+                other = others.get(key, key.removeprefix("vs_").replace("_", " "))
+                against[other] = (float(value["difference"]), low, high)
     return Method(
-        name, mean, std, first(record, ERROR), interval, about, folds,
-        dict(weights_of(weights, models)), test,
-    )  # fmt: skip
+        name, mean, std, first(record, ERROR), interval_of(record), against, folds, weights, test
+    )
 
 
-def interval_of(record: Mapping[str, Any]) -> tuple[tuple[float, float] | None, str]:
-    """Return an interval and what it is of, '' where of the method's own mean."""
+def interval_of(record: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Return the interval of a method's own mean."""
     for key in INTERVAL:
         value = record.get(key)
         if isinstance(value, Mapping):
             value = [first(value, LOW), first(value, HIGH)]
         if isinstance(value, list) and len(value) == 2 and all(map(is_number, value)):
-            return (float(value[0]), float(value[1])), ""
+            return float(value[0]), float(value[1])
     low, high = first(record, LOW), first(record, HIGH)
-    if low is not None and high is not None:
-        return (low, high), "difference" if "difference" in record else ""
-    for key, value in record.items():  # a comparison: {"vs_best": {"difference", "low", "high"}}
-        if isinstance(value, Mapping) and "difference" in value:
-            low, high = first(value, LOW), first(value, HIGH)
-            if low is not None and high is not None:
-                return (low, high), f"difference, {key.replace('_', ' ')}"
-    return None, ""
+    return None if low is None or high is None else (low, high)
 
 
 def weights_of(value: Any, models: list[str]) -> Iterator[tuple[str, list[float]]]:

@@ -53,31 +53,32 @@ def methods_table(methods: Sequence[Method], chosen: str | None) -> str:
     values = [
         value
         for method in methods
-        for value in (*method.folds, *(interval_of_mean(method) or ()), method.mean)
+        for value in (*method.folds, *own_interval(method), method.mean)
         if value is not None
     ]
     low, high = axis(sorted(values))
     best = max((m.mean for m in methods if m.mean is not None), default=None)
+    others = list(dict.fromkeys(other for method in methods for other in method.against))
     with_test = any(method.test is not None for method in methods)
     rows = []
     for method in methods:
         mark = ' <small class="tag">chosen</small>' if method.name == chosen else ""
         mean = DASH if method.mean is None else score(method.mean, method.std)
         is_best = " best" if method.mean is not None and method.mean == best else ""
-        test = "" if not with_test else f'<td class="score">{number(method.test)}</td>'
-        rows.append(
-            f'<tr><th scope="row">{escape(method.name)}{mark}</th>'
-            f'<td class="score{is_best}">{mean}</td><td>{interval_text(method)}</td>{test}'
-            f"<td>{plot(method, low, high)}</td></tr>"
-        )
-    test_head = '<th scope="col">test AUC</th>' if with_test else ""
+        cells = [f'<td class="score{is_best}">{mean}</td>', f"<td>{interval_text(method)}</td>"]
+        cells += [f"<td>{against_text(method.against.get(other))}</td>" for other in others]
+        cells += [f'<td class="score">{number(method.test)}</td>'] if with_test else []
+        cells.append(f"<td>{plot(method, low, high)}</td>")
+        rows.append(f'<tr><th scope="row">{escape(method.name)}{mark}</th>{"".join(cells)}</tr>')
+    heads = ["method", "mean", "interval", *(f"against {other}" for other in others)]
+    heads += (["test"] if with_test else []) + ["folds"]
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in heads)
     return (
         '<div class="scroll" tabindex="0" role="region" aria-labelledby="methods-caption">'
-        '<table class="plain"><caption id="methods-caption">Methods of stacking, AUC: mean over '
-        "the folds ± standard deviation over them</caption>"
-        '<thead><tr><th scope="col">method</th><th scope="col">mean</th>'
-        f'<th scope="col">interval</th>{test_head}<th scope="col">folds and interval</th></tr>'
-        f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
+        '<table class="plain"><caption id="methods-caption">AUC of each method: mean over the '
+        "folds ± standard deviation over them, 1.96 standard errors of it either side unless "
+        "stack.json gives another interval; differences to others with their intervals</caption>"
+        f"<thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -85,17 +86,28 @@ def number(value: float | None) -> str:
     return DASH if value is None else f"<b>{value:.4f}</b>"
 
 
-def interval_of_mean(method: Method) -> tuple[float, float] | None:
-    return method.interval if not method.about else None
+def own_interval(method: Method) -> tuple[float, ...]:
+    """The interval of the mean; of a standard error the 95 % around it; else nothing."""
+    if method.interval is not None:
+        return method.interval
+    if method.error is None or method.mean is None:
+        return ()
+    return method.mean - 1.96 * method.error, method.mean + 1.96 * method.error
 
 
 def interval_text(method: Method) -> str:
-    if method.interval is None:
-        return DASH if method.error is None else f"<small>± {method.error:.4f} (s.e.)</small>"
-    signed = "+" if method.about else ""
-    low, high = (minus(f"{value:{signed}.4f}") for value in method.interval)
-    about = f"<small>{escape(method.about)}</small>" if method.about else ""
-    return f"{low} to {high}{about}"
+    interval = own_interval(method)
+    if not interval:
+        return DASH
+    return f"{interval[0]:.4f} to {interval[1]:.4f}"
+
+
+def against_text(against: tuple[float, float, float] | None) -> str:
+    """Write a difference and its interval; nothing where a method meets itself."""
+    if against is None or not any(against):
+        return DASH
+    difference, low, high = (minus(f"{value:+.5f}") for value in against)
+    return f"<b>{difference}</b><small>{low} to {high}</small>"
 
 
 def plot(method: Method, low: float, high: float) -> str:
@@ -104,7 +116,7 @@ def plot(method: Method, low: float, high: float) -> str:
     words = ", ".join(f"fold {fold} {value:.4f}" for fold, value in enumerate(method.folds))
     return strip(
         method.folds, method.mean, low, high, words or f"mean {method.mean:.4f}",
-        interval_of_mean(method),
+        own_interval(method) or None,
     )  # fmt: skip
 
 
@@ -120,7 +132,8 @@ def weights_table(methods: Sequence[Method]) -> str:
     rows = []
     for model in models:
         cells = "".join(
-            f"<td>{weight_cell(method, model, means[method.name])}</td>" for method in methods
+            f'<td class="score">{weight_cell(method, model, means[method.name])}</td>'
+            for method in methods
         )
         rows.append(f'<tr><th scope="row">{escape(model)}</th>{cells}</tr>')
     heads = "".join(f'<th scope="col">{escape(method.name)}</th>' for method in methods)
@@ -142,7 +155,8 @@ def weight_cell(method: Method, model: str, means: Mapping[str, float]) -> str:
     zero = 30 if min(means.values()) < 0 else 1
     length = round(abs(mean) / largest * (29 if zero == 30 else 58), 1)
     left = round(zero - length, 1) if mean < 0 else zero
-    spread = f"{min(weights):.3f} to {max(weights):.3f}" if len(weights) > 1 else ""
+    ends = f"{min(weights):.3f}", f"{max(weights):.3f}"
+    spread = f"{ends[0]} to {ends[1]}" if ends[0] != ends[1] else ""
     shown = minus(f"{mean:.3f}")
     return (
         f'<b>{shown}</b> <svg class="bar" viewBox="0 0 60 12" role="img"><title>'

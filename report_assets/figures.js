@@ -154,11 +154,12 @@ function drawCurves(figure, chosen, state) {
     .filter((c) => c.mean.x.length);
   const label = metricLabel(key, curves.map((c) => c.run));
   const falling = key.endsWith("loss");
+  const show = key === "learning_rate" ? short : (value) => minus(value.toFixed(4));
   legend(figure.querySelector(".legend"), ["folds", "epochs", falling ? "lowest mean" : "highest mean"],
     curves.map((c) => ({
       classes: c.classes, name: c.run.name, run: c.run.name,
       values: [[c.folds.length], [c.mean.x[c.mean.x.length - 1]],
-        [short((falling ? Math.min : Math.max)(...c.mean.y))]],
+        [show((falling ? Math.min : Math.max)(...c.mean.y))]],
     })), label);
   if (!curves.length) {
     nothing(canvas, chosen.length
@@ -177,6 +178,7 @@ function drawCurves(figure, chosen, state) {
     height: (width) => Math.min(470, Math.max(260, width * 0.74)), left: 62,
     x: { low: first === last ? first - 0.5 : first, high: first === last ? last + 0.5 : last, label: "epoch", ticks: whole.filter((t) => t <= last) },
     y: { low, high, label },
+    below: !falling,
     title: `Learning curves, ${label}`,
     describe: `Bold: mean over folds. Thin: each fold. Of ${curves.map((c) => c.run.name).join(", ")}. The arrow keys move the read-out.`,
   });
@@ -194,9 +196,10 @@ function drawCurves(figure, chosen, state) {
       const i = c.mean.x.indexOf(epoch);
       if (i < 0) continue;
       const all = c.mean.all[i];
-      const range = all.length > 1 ? ` (${short(Math.min(...all))} to ${short(Math.max(...all))})` : "";
-      rows.push({ classes: c.classes, name: c.run.name, value: short(c.mean.y[i]) + range, y: c.mean.y[i] });
+      const range = all.length > 1 ? ` (${show(Math.min(...all))} to ${show(Math.max(...all))})` : "";
+      rows.push({ classes: c.classes, name: c.run.name, value: show(c.mean.y[i]) + range, y: c.mean.y[i] });
     }
+    rows.sort((a, b) => (falling ? a.y - b.y : b.y - a.y));
     return { x: epoch, title: `epoch ${epoch}, ${label}`, rows };
   }, (from, sign) => Math.round(from) + sign);
 }
