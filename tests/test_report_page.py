@@ -21,7 +21,7 @@ from test_train import run as train
 from report_curves import MOST_POINTS
 from report_stack import read_stack
 
-HOSTILE = '</script><script>hacked=1</script><img src=x onerror="hacked=1">'
+HOSTILE = '</script ><script>hacked=1</script><img src=x onerror="hacked=1">'
 
 
 @pytest.fixture
