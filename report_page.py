@@ -160,7 +160,7 @@ def head(layout: Sequence[Column]) -> str:
         for column in layout
     )
     return (
-        f'<thead><tr class="groups"><td></td><td></td>{spans}</tr><tr>'
+        f'<thead><tr class="groups"><td class="pick"></td><td class="name"></td>{spans}</tr><tr>'
         '<th scope="col" class="pick"><span class="sr">Shown in the charts</span></th>'
         '<th scope="col" class="name text" data-key="name" aria-sort="none">'
         f'<button type="button">experiment</button></th>{titles}</tr></thead>'
