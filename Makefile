@@ -1,17 +1,21 @@
 # Two commands need nothing but python3 (3.11 to 3.13), make and a package index:
 #   make demo   simulate data, train a small detector over five folds, show how good it is
 #   make test   the linter and the tests
+# and the whole way, of several experiments, pseudo-labels and a stack:
+#   make pipeline-demo
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := sim,dev
+EXTRAS := sim,stack,pipeline,dev
 READY := $(VENV)/.installed
 
 TRAIN ?= 16000
 TEST ?= 4000
+PIPELINE_DATA := train_path=input/pipeline_demo/train.csv test_path=input/pipeline_demo/test.csv \
+	train_cache=input/pipeline_demo/train_cache.f32 test_cache=input/pipeline_demo/test_cache.f32
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint format clean
+.PHONY: help install demo pipeline-demo report test test-all lint format clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,11 +34,19 @@ demo: $(READY) ## simulate, train, predict and draw in minutes on two cores
 	$(BIN)/python prep_data.py --simulate $(TRAIN) --test $(TEST) --out input/demo --cache
 	$(BIN)/python train.py --config Demo --resume
 
+pipeline-demo: $(READY) ## two experiments, their pseudo-label reruns and the stack of the four
+	$(BIN)/python prep_data.py --simulate 6000 --test 1500 --out input/pipeline_demo --cache
+	$(BIN)/snakemake --config experiments=Demo,DemoSpec,PseudoDemo,PseudoDemoSpec \
+		results=results/pipeline_demo settings="cv=2 $(PIPELINE_DATA)"
+
+report: $(READY) ## results/index.html: every experiment on one page
+	$(BIN)/python report.py
+
 test: $(READY) lint ## lint and run the tests
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: $(READY) lint ## the same with the slow tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff check .

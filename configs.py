@@ -16,7 +16,7 @@ is corrected, a comment says so; gradients are clipped after they are unscaled i
 
 import torch
 
-from architectures import MultiInstanceSCNN
+from architectures import MultiInstanceSCNN, SpectroCNN
 from config_base import Part
 from config_settings import (
     FLIP,
@@ -538,6 +538,35 @@ class Demo(Config):
     clip_grad = None
 
 
+class DemoSpec(Demo):
+    """The same on a spectrogram: wavelets of the whitened strain and timm's smallest EfficientNet.
+
+    `make pipeline-demo` trains both, their pseudo-label reruns, and stacks the four.
+    """
+
+    name = "demo_spec"
+    model = SpectroCNN
+    model_params = {
+        "model_name": "test_efficientnet",
+        "spectrogram": ComplexMorletCWT,
+        "spec_params": {
+            "fs": 1024,  # the whitened strain has every second sample
+            "lower_freq": 20,
+            "upper_freq": 480,
+            "wavelet_width": 3,
+            "n_scales": 32,
+            "stride": 16,
+        },
+        "custom_classifier": "gem",
+    }
+    optimizer_params = {"lr": 4e-3, "weight_decay": 1e-2}
+
+
 class PseudoDemo(Demo):
     name = "pseudo_demo"
     pseudo_labels = labels_of(Demo)
+
+
+class PseudoDemoSpec(DemoSpec):
+    name = "pseudo_demo_spec"
+    pseudo_labels = labels_of(DemoSpec)

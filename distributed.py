@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import nn
+
+from utils import UserError
 
 
 def start() -> None:
@@ -36,6 +39,32 @@ def world_size() -> int:
 def is_main() -> bool:
     """Whether this process is the one that writes files and talks."""
     return rank() == 0
+
+
+def take_free_gpu() -> str:
+    """Return the id of a GPU that no other process of this user has taken in this way.
+
+    It is held until this process ends, however it ends, by a lock on a file named after the GPU.
+
+    Raises:
+        UserError: all are taken.
+    """
+    import fcntl
+
+    for index in range(torch.cuda.device_count()):
+        uuid = torch.cuda.get_device_properties(index).uuid
+        path = os.path.join(tempfile.gettempdir(), f"g2net-{os.getuid()}-gpu-{uuid}.lock")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        return str(index)  # the lock stays open, and so held
+    raise UserError(
+        f"--gpu free: other runs have taken all {torch.cuda.device_count()} GPUs: start fewer at "
+        f"once (in a pipeline, --resources gpu=N)"
+    )
 
 
 def barrier() -> None:

@@ -63,7 +63,10 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         help="minutes between saves within an epoch",
     )  # fmt: skip
     how = parser.add_argument_group("how")
-    how.add_argument("--gpu", default="", help="device ids, one a process, e.g. 0,1")
+    how.add_argument(
+        "--gpu", default="",
+        help="device ids, one a process, e.g. 0,1; or 'free': one that no other run has taken so",
+    )  # fmt: skip
     how.add_argument("--num_workers", type=int, help="reader processes; 0 on a CPU, 4 on a GPU")
     how.add_argument("--no_pretrained", action="store_true", help="start from random weights")
     how.add_argument(
@@ -236,6 +239,8 @@ def choose_device(gpu: str) -> torch.device:
     import distributed
 
     count = torch.cuda.device_count()
+    if gpu == "free":
+        gpu = distributed.take_free_gpu() if count else ""
     words = [word for word in gpu.replace(",", " ").split() if word]
     if not all(word.isdecimal() for word in words):
         raise UserError(f"--gpu {gpu!r}: expected device ids separated by commas, e.g. --gpu 0,1")

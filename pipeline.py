@@ -1,0 +1,142 @@
+"""Which runs a pipeline needs and in which order, straight from configs.py; for the Snakefile.
+
+experiments x folds -> their predictions -> pseudo-label experiments x folds -> their
+predictions -> stack, report
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import configs  # noqa: F401 - importing it registers the experiments
+from config_base import ConfigMeta, find_config, override
+from utils import UserError, num_cores
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a pipeline.
+
+    Attributes:
+        runs: every experiment by the name of its run, sources before those that need them.
+        members: the names of those that are stacked.
+        results: the folder of all results.
+        settings: `--set` of every run.
+        options: further arguments of every training.
+        python: the interpreter that runs them.
+    """
+
+    runs: dict[str, ConfigMeta]
+    members: tuple[str, ...]
+    results: str
+    settings: tuple[str, ...] = ()
+    options: str = ""
+    python: str = "python"
+
+    def folds(self, run: str) -> list[int]:
+        return list(range(self.runs[run].cv))
+
+    def source(self, run: str) -> str | None:
+        """The run whose predictions label the test samples of this one."""
+        labels = self.runs[run].pseudo_labels
+        return None if labels is None else labels.params["source"]
+
+    def wants_views(self, run: str) -> bool:
+        """Whether the stack takes its predictions with test-time views: as published, else yes."""
+        return run in self.members and self.runs[run].published.get("tta", True)
+
+    def command(self, run: str, *arguments: str) -> str:
+        """The command line of one run."""
+        script = "train.py" if self.source(run) is None else "train_pseudo.py"
+        config = self.runs[run].__name__
+        words = [self.python, script, "--config", config, "--results", self.results]
+        words += arguments
+        if self.settings:
+            words += ["--set", *self.settings]
+        return shlex.join(words)
+
+    def train(self, run: str, fold: int | str) -> str:
+        options = shlex.split(self.options)
+        return self.command(run, "--limit_fold", str(fold), "--resume", "--gpu", "free", *options)
+
+    def predict(self, run: str, views: bool = False) -> str:
+        extra = ["--tta"] if views else []
+        return self.command(run, "--inference", "--resume", "--gpu", "free", *extra)
+
+    def stack(self) -> str:
+        words = [self.python, "stacking.py", "--results", self.results, "--experiments"]
+        return shlex.join([*words, *self.members])
+
+    def report(self) -> str:
+        return shlex.join([self.python, "report.py", "--results", self.results])
+
+
+def make_plan(
+    experiments: str | Sequence[str] = (), results: str = "results", settings: str = "",
+    options: str = "", python: str = "python",
+) -> Plan:  # fmt: skip
+    """Return the runs that lead to a stack of some experiments.
+
+    Args:
+        experiments: class names, separated by commas in a string; none for the published stack.
+            Experiments whose predictions they need are added, and are not stacked.
+        results: the folder of all results.
+        settings: `key=value` words for `--set` of every run.
+        options: further arguments of every training, e.g. '--no_pretrained'.
+        python: the interpreter that runs them.
+
+    Raises:
+        UserError: an unknown experiment or setting; settings that rename the runs; a source that
+            is no experiment.
+    """
+    names = experiments.split(",") if isinstance(experiments, str) else list(experiments)
+    names = [name.strip() for name in names if name.strip()]
+    if not names:
+        finals = [config for config in ConfigMeta.registry.values() if config.published]
+        finals.sort(key=lambda config: config.published["column"])
+        names = [config.__name__ for config in finals]
+    words = tuple(shlex.split(settings))
+    if any(word.partition("=")[0].strip() == "name" for word in words):
+        raise UserError(
+            f"settings = {settings!r}: a pipeline finds its runs by their names; write a class "
+            f"instead of renaming one"
+        )
+    chosen = [find_config(name) for name in names]
+    if len(set(chosen)) < len(chosen):
+        raise UserError(f"experiments = {', '.join(names)}: one is named twice")
+    runs: dict[str, ConfigMeta] = {}
+    for config in chosen:
+        for needed in with_sources(config):
+            runs[needed.name] = override(needed, words)
+    members = tuple(config.name for config in chosen)
+    return Plan(runs, members, results, words, options, python)
+
+
+def share_of_cores() -> int:
+    """Return the cores that a job may use when every GPU of this machine has one."""
+    import torch
+
+    return max(num_cores() // max(torch.cuda.device_count(), 1), 1)
+
+
+def with_sources(config: ConfigMeta) -> list[ConfigMeta]:
+    """Return an experiment after all whose predictions it needs.
+
+    Raises:
+        UserError: a source is no experiment, or needs its own predictions.
+    """
+    chain = [config]
+    by_name = {other.name: other for other in ConfigMeta.registry.values()}
+    while chain[0].pseudo_labels is not None:
+        source = chain[0].pseudo_labels.params["source"]
+        if source not in by_name:
+            raise UserError(
+                f"config {chain[0].__name__}: its pseudo-labels come from {source!r}, and no "
+                f"experiment has that name"
+            )
+        if by_name[source] in chain:
+            raise UserError(f"config {config.__name__}: its pseudo-labels come from itself")
+        chain.insert(0, by_name[source])
+    return chain
