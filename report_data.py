@@ -30,7 +30,7 @@ from report_files import (
     text_of,
     whole,
 )
-from summary import fold_scores
+from summary import best_validation_scores
 from utils import UserError, progress
 
 SUFFIXES = {"": "plain", "_tta": "tta"}
@@ -224,7 +224,7 @@ def read_run(folder: Path, tables: Tables) -> Run:
                 f"no predictions yet, {trained}{of_all} folds have weights: train the others, then "
                 f"predict with --inference"
             )
-        best = {int(fold): score for fold, score in fold_scores(run.history).items()}
+        best = {int(fold): score for fold, score in best_validation_scores(run.history).items()}
         if best:
             run.variants["plain"] = Variant(best, validated=True)
     return run

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from metrics import AUC, bootstrap_error
-from predictions import sigmoid
+from predictions import load_array, sigmoid
 from utils import UserError, atomic_path, format_seconds, write_json
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def summarize(
     history = read_history(folder / "history.csv")
     seconds = sum(row.get("train_seconds", 0) + row.get("valid_seconds", 0) for row in history)
     result["training_seconds"] = round(seconds, 1)
-    result["fold_scores"] = fold_scores(history)
+    result["fold_scores"] = fold_scores(folder, truth, out_of_fold) if history else {}
 
     test_truth = None
     if done.any():
@@ -89,8 +89,8 @@ def read_history(path: Path) -> list[dict[str, float]]:
         return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
 
 
-def fold_scores(history: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Return each fold's best validation score."""
+def best_validation_scores(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return each fold's best validation score so far."""
     best: dict[str, float] = {}
     for row in history:
         fold = str(int(row["fold"]))
@@ -98,6 +98,17 @@ def fold_scores(history: Sequence[dict[str, float]]) -> dict[str, float]:
         if np.isfinite(score):
             best[fold] = max(best.get(fold, score), score)
     return best
+
+
+def fold_scores(folder: Path, truth: np.ndarray, out_of_fold: np.ndarray) -> dict[str, float]:
+    """Return the AUC of every fold that has logits, by its number as text."""
+    folds = load_array(folder / "folds.npy")
+    scores = {}
+    for fold in np.unique(folds):
+        rows = folds == fold
+        if np.isfinite(out_of_fold[rows]).all() and len(set(truth[rows])) == 2:
+            scores[str(fold)] = AUC()(truth[rows], out_of_fold[rows])
+    return scores
 
 
 def read_truth(path: Path, test: pd.DataFrame) -> np.ndarray | None:
