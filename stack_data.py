@@ -137,7 +137,13 @@ def find_runs(
                 )
     else:
         names = [name for name in there if name in columns]
-        names = names or [name for name in there if name != DRY_RUN]
+        others = [name for name in there if name not in columns and name != DRY_RUN]
+        if names and others:
+            LOGGER.info(
+                f"left out, as they are not of the published stack: {', '.join(others)} "
+                f"(--experiments names any runs)"
+            )
+        names = names or others
         if not names:
             raise UserError(
                 f"{results} holds no run with outoffolds.npy and predictions.npy: train an "

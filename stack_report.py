@@ -22,20 +22,25 @@ if TYPE_CHECKING:
     from stacking import Stack
 
 
-def what_is_stacked(data: StackData, finals: int, missing: Sequence[FinalExperiment]) -> str:
+def what_is_stacked(data: StackData, finals: Sequence[FinalExperiment]) -> str:
     """Say which runs are joined and which of the final experiments are not among them."""
-    named = ", ".join(
+    named = [
         name + (" (tta)" if suffix else "")
         for name, suffix in zip(data.names, data.suffixes, strict=True)
+    ]
+    missing = [f"{final.name} ({final.config})" for final in finals if final.name not in data.names]
+    said = (
+        f"{len(named)} models: {', '.join(named)}; {len(data.train_ids)} training and "
+        f"{len(data.test_ids)} test samples, {data.num_folds} folds."
     )
-    lines = f"{len(data.names)} models: {named}"
-    lines += f"; {len(data.train_ids)} training and {len(data.test_ids)} test samples, "
-    lines += f"{data.num_folds} folds"
-    if missing:
-        lines += f". Of the {finals} final experiments {len(missing)} are missing: " + ", ".join(
-            f"{final.name} ({final.config})" for final in missing
+    if len(missing) == len(finals):
+        said += f" None of the {len(finals)} final experiments is among them."
+    elif missing:
+        said += (
+            f" Of the {len(finals)} final experiments {len(missing)} are missing: "
+            f"{', '.join(missing)}."
         )
-    return lines
+    return said
 
 
 def table(stack: Stack) -> pd.DataFrame:
@@ -107,9 +112,9 @@ def plain(stack: Stack) -> dict[str, Any]:
             name: describe(stack, "method", candidate)
             for name, candidate in stack.methods.items()
         },
-        "skipped": dict(stack.skipped), "missing": [final.name for final in stack.missing],
-        "train_csv": str(stack.train_csv),
-        "test_csv": None if stack.test_csv is None else str(stack.test_csv),
+        "skipped": dict(stack.skipped), "missing": [final.name for final in stack.inputs.missing],
+        "train_csv": str(stack.inputs.train_csv),
+        "test_csv": None if stack.inputs.test_csv is None else str(stack.inputs.test_csv),
         "n_train": len(data.train_ids), "n_test": len(data.test_ids), "folds": data.num_folds,
         "resamples": stack.resamples, "seed": stack.seed, "seconds": round(stack.seconds, 1),
         "command": sys.argv, "revision": git_revision(), "versions": versions(),
@@ -213,8 +218,8 @@ def paragraph(stack: Stack, out: Path) -> str:
             f" Test AUC {stack.test_areas['method'][stack.method]:.5f} on {len(data.test_ids)} "
             f"samples whose truth is known, {best} {stack.test_areas['model'][best]:.5f}."
         )
-    if stack.missing:
-        said += f" {len(stack.missing)} of the final experiments are not in it."
+    if stack.inputs.missing:
+        said += f" {len(stack.inputs.missing)} of the final experiments are not in it."
     return (
         f"{said} It took {format_seconds(stack.seconds)}; submission.csv, stack.json, stack.csv "
         f"and stack_outoffolds.npy lie in {out}/."

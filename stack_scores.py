@@ -111,8 +111,9 @@ def bootstrap_areas(
 
     In a fold with few rows each resample is counted out. With many (`LINEAR_FROM` of a class) its
     area is that of the sample plus the change to first order in the counts, which is one matrix
-    product for all columns and resamples (`placements`). What is left out is of the order of
-    1 / sqrt(rows) of the change: below 1 % of a standard error there.
+    product for all columns and resamples (`placements`). What is left out has a spread of 1 % of
+    that of an area there, of 1 to 3 % of that of a difference, a third of it in folds of 112,000
+    rows, and adds in quadrature.
 
     Args:
         columns: names and (n,) scores, none of them NaN.
@@ -235,7 +236,9 @@ class MeanFoldAUC:
 
     Scores are put into bins between the smallest and the largest, and counted: that is several
     times faster than sorting them. Rows in one bin count as ties, one half each, so that a blend
-    gains nothing from them; with 16,384 bins the area is within 1e-6 of the exact one.
+    gains nothing from them. With 16,384 bins about one pair in 6,000 shares one; deciding those
+    by a coin costs 1e-7 of an area in folds of 112,000 rows and 3e-6 in folds of 3,000, a
+    thousandth of its standard error.
     """
 
     def __init__(

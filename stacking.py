@@ -65,33 +65,53 @@ QUICK = tuple(name for name in METHODS if name.startswith(("mean", "nonneg", "ri
 
 
 @dataclass(frozen=True)
+class Inputs:
+    """What is stacked and where it comes from.
+
+    Attributes:
+        data: the joined logits.
+        finals: the experiments of the published stack, whether they are there or not.
+        train_csv, test_csv: the tables of the samples; the latter None where it is not known.
+        order: (m,) the test samples as the submission lists them.
+        truth: (m,) targets of `data.test_ids` where they are known, as of simulated samples.
+    """
+
+    data: StackData
+    finals: Sequence[FinalExperiment]
+    train_csv: Path
+    test_csv: Path | None
+    order: np.ndarray
+    truth: np.ndarray | None
+
+    @property
+    def missing(self) -> list[FinalExperiment]:
+        return [final for final in self.finals if final.name not in self.data.names]
+
+
+@dataclass(frozen=True)
 class Stack:
     """A finished stack.
 
     Attributes:
-        features: the joined logits, `features.data`, as the methods see them.
+        features: the logits as the methods see them.
         fits: of each method that was tried, the simplest first.
         method: the chosen one.
         models, methods: the single models and the methods, scored out of fold on the same rows.
         choice: how the method was chosen; None where it was asked for.
-        missing: final experiments that are not part of it.
         skipped: methods that were not tried, and why.
-        train_csv, test_csv: the tables of the samples; the latter None where it is not known.
         test_areas: {'model': {...}, 'method': {...}}, test AUCs where the truth is known.
         resamples, seed: of the bootstrap; of the methods that draw.
         seconds: how long it all took.
     """
 
+    inputs: Inputs
     features: Features
     fits: Mapping[str, Fit]
     method: str
     models: Mapping[str, Candidate]
     methods: Mapping[str, Candidate]
     choice: Choice | None
-    missing: Sequence[FinalExperiment]
     skipped: Mapping[str, str]
-    train_csv: Path
-    test_csv: Path | None
     test_areas: Mapping[str, Mapping[str, float]]
     resamples: int
     seed: int
@@ -99,7 +119,7 @@ class Stack:
 
     @property
     def data(self) -> StackData:
-        return self.features.data
+        return self.inputs.data
 
     @property
     def fit(self) -> Fit:
@@ -120,36 +140,26 @@ class Stack:
 
 def build(
     results: Path, experiments: Sequence[str] = (), method: str = "auto",
-    train_csv: Path | None = None, tta: bool = True, resamples: int = 1000, seed: int = 0,
-    show: bool | None = None,
+    train_csv: Path | None = None, sample_submission: Path | None = None, tta: bool = True,
+    resamples: int = 1000, seed: int = 0, show: bool | None = None,
 ) -> Stack:  # fmt: skip
     """Read the runs, fit the methods, score and compare them, and choose one.
 
     Args:
-        results: the folder that holds the runs.
-        experiments: folders or config classes; none means those of the published stack or, where
-            there are none of these, all.
+        results, experiments, train_csv, sample_submission, tta: see `read_inputs`.
         method: one of METHODS, or 'auto': the simplest within one standard error of the best.
-        train_csv: the table (id, target); None means the one that the runs' config.json name.
-        tta: prefer the logits that are averaged over the test-time views.
         show: draw progress bars; None means where a person watches.
 
     Raises:
-        UserError: runs are missing, unfinished or do not belong together; a table does not fit;
-            the method is unknown or lacks its package.
+        UserError: as `read_inputs`, or the method is unknown or lacks its package.
     """
     started = time.monotonic()
     to_try, skipped = methods_to_try(method)
     if resamples < 2:
         raise UserError(f"--resamples {resamples}: a bootstrap needs at least 2")
-    finals = final_experiments()
-    folders = find_runs(Path(results), experiments, finals)
-    runs = read_runs(folders, tta)
-    train_csv = train_table(folders) if train_csv is None else Path(train_csv)
-    data = join(runs, read_targets(train_csv, runs[0].train_ids))
-    missing = [final for final in finals if final.name not in data.names]
-    LOGGER.info(stack_report.what_is_stacked(data, len(finals), missing))
-
+    inputs = read_inputs(Path(results), experiments, train_csv, sample_submission, tta)
+    data = inputs.data
+    LOGGER.info(stack_report.what_is_stacked(data, inputs.finals))
     features = Features(data)
     fits = fit_all(to_try, features, seed, show)
     models, methods = (
@@ -160,13 +170,44 @@ def build(
         )
     )
     choice = choose(methods) if method == "auto" else None
+    return Stack(
+        inputs, features, fits, method if choice is None else choice.method, models, methods,
+        choice, skipped, score_test(inputs, fits), resamples, seed, time.monotonic() - started,
+    )  # fmt: skip
+
+
+def read_inputs(
+    results: Path, experiments: Sequence[str] = (), train_csv: Path | None = None,
+    sample_submission: Path | None = None, tta: bool = True,
+) -> Inputs:  # fmt: skip
+    """Find, read and join the runs and the tables that belong to them.
+
+    Args:
+        results: the folder that holds the runs.
+        experiments: folders or config classes; none means those of the published stack or, where
+            there are none of these, all.
+        train_csv: the table (id, target); None means the one that the runs' config.json name.
+        sample_submission: Kaggle's file; None means the one beside the runs' test table, if any.
+        tta: prefer the logits that are averaged over the test-time views.
+
+    Raises:
+        UserError: runs are missing, unfinished or do not belong together; a table does not fit.
+    """
+    import pandas as pd
+
+    finals = final_experiments()
+    folders = find_runs(results, experiments, finals)
+    runs = read_runs(folders, tta)
+    train_csv = train_table(folders) if train_csv is None else Path(train_csv)
+    data = join(runs, read_targets(train_csv, runs[0].train_ids))
     tables = list(named_tables(folders, "test_path"))
     test_csv = tables[0] if len(tables) == 1 else None
-    return Stack(
-        features, fits, method if choice is None else choice.method, models, methods, choice,
-        missing, skipped, train_csv, test_csv, score_test(data, fits, test_csv), resamples, seed,
-        time.monotonic() - started,
-    )  # fmt: skip
+    order = submission_order(data.test_ids, sample_submission, test_csv)
+    truth = None
+    if test_csv is not None:
+        ids = pd.DataFrame({"id": data.test_ids})
+        truth = read_truth(test_csv.parent / "test_labels.csv", ids)
+    return Inputs(data, finals, train_csv, test_csv, order, truth)
 
 
 def methods_to_try(method: str) -> tuple[list[str], dict[str, str]]:
@@ -213,21 +254,14 @@ def fit_all(
     return fits
 
 
-def score_test(
-    data: StackData, fits: Mapping[str, Fit], test_csv: Path | None
-) -> dict[str, dict[str, float]]:
+def score_test(inputs: Inputs, fits: Mapping[str, Fit]) -> dict[str, dict[str, float]]:
     """Return the test AUCs {'model': {...}, 'method': {...}} of simulated data, {} without truth.
 
     A single model is the mean over the folds of its probabilities, as in its own submission.
     """
-    import pandas as pd
-
-    if test_csv is None:
-        return {}
-    truth = read_truth(test_csv.parent / "test_labels.csv", pd.DataFrame({"id": data.test_ids}))
+    data, truth, area = inputs.data, inputs.truth, AUC()
     if truth is None or len(set(truth)) < 2:
         return {}
-    area = AUC()
     return {
         "model": {
             name: area(truth, sigmoid(data.test[..., i].astype(np.float64)).mean(0))
@@ -273,29 +307,22 @@ def leave_one_out(
 # --- files -----------------------------------------------------------------------------------
 
 
-def submission(stack: Stack, sample: str | Path | None = None) -> pd.DataFrame:
-    """Return the table (id, target) of the chosen method, in the order of sample_submission.csv.
-
-    Args:
-        sample: that file; None looks for it beside the test table.
-
-    Raises:
-        UserError: the file is of other samples.
-    """
+def submission(stack: Stack) -> pd.DataFrame:
+    """Return the table (id, target) of the chosen method, in the order of sample_submission.csv."""
     import pandas as pd
 
-    ids = stack.data.test_ids
-    order = submission_order(ids, sample, stack.test_csv)
-    return pd.DataFrame({"id": order, "target": stack.fit.test[align(ids, order, "the test set")]})
+    order = stack.inputs.order
+    rows = align(stack.data.test_ids, order, "the test set")
+    return pd.DataFrame({"id": order, "target": stack.fit.test[rows]})
 
 
-def write(stack: Stack, out: Path, sample: str | Path | None = None) -> pd.DataFrame:
+def write(stack: Stack, out: Path) -> pd.DataFrame:
     """Write submission.csv and all that says what it is into `out`; return the submission.
 
     Raises:
-        UserError: sample_submission.csv is of other samples, or a target is not finite.
+        UserError: a target is not finite.
     """
-    table, out = submission(stack, sample), Path(out)
+    table, out = submission(stack), Path(out)
     write_submission(out / "submission.csv", table)
     save_array(out / "stack_ids.npy", stack.data.train_ids)
     save_array(out / "stack_outoffolds.npy", stack.fit.out_of_fold[:, None])  # (n,) -> (n, 1)
@@ -340,11 +367,11 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     configure_logging()
     stack = build(
-        args.results, args.experiments, args.method, args.train_csv, not args.no_tta,
-        args.resamples, args.seed, True if args.progress_bar else None,
+        args.results, args.experiments, args.method, args.train_csv, args.sample_submission,
+        not args.no_tta, args.resamples, args.seed, True if args.progress_bar else None,
     )  # fmt: skip
     out = args.results if args.out is None else args.out
-    write(stack, out, args.sample_submission)
+    write(stack, out)
     print(f"\n{stack_report.text(stack)}\n\n{stack_report.paragraph(stack, out)}")
     return 0
 
