@@ -1,0 +1,65 @@
+"""The notebook: committed without outputs, and running from top to bottom on what is there."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from stack_runs import make_stack, write_results
+
+import stacking
+
+PATH = ROOT / "submission.ipynb"
+
+
+def test_it_is_committed_without_outputs() -> None:
+    notebook = json.loads(PATH.read_text())
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert cell["outputs"] == []
+            assert cell["execution_count"] is None
+        assert cell["metadata"] == {}
+    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+
+
+def test_it_has_no_logic_of_its_own() -> None:
+    """What is worked out is worked out in modules, which have tests."""
+    cells = json.loads(PATH.read_text())["cells"]
+    code = "".join("".join(c["source"]) + "\n" for c in cells if c["cell_type"] == "code")
+    assert not re.search(r"^\s*(def|class|for|while|if|with|lambda)\b", code, re.MULTILINE)
+    assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {
+        "os", "pathlib", "stack_plots", "stack_report", "stacking",
+    }  # fmt: skip
+
+
+def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reason = "needs the extra 'notebook': pip install -e '.[notebook]'"
+    nbclient = pytest.importorskip("nbclient", reason=reason)
+    nbformat = pytest.importorskip("nbformat", reason=reason)
+    pytest.importorskip("ipykernel", reason=reason)
+    data, truth = make_stack(n=600, m=200)
+    results = write_results(tmp_path, data, truth)
+    expected = stacking.submission(stacking.build(results))
+    monkeypatch.setenv("G2NET_RESULTS", str(results))
+    notebook = nbformat.read(PATH, as_version=4)
+    nbformat.validate(notebook)
+    client = nbclient.NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    )
+    client.execute()
+
+    written = pd.read_csv(results / "submission.csv")
+    pd.testing.assert_frame_equal(written, expected, rtol=0, atol=0)
+    assert np.isfinite(written["target"]).all()
+    outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
+    text = "".join(out.get("text", "") for out in outputs)
+    assert "Of the 20 final experiments 17 are missing: pseudo_12 (Pseudo12)" in text
+    assert str(results) in text
+    pictures = [out for out in outputs if "image/png" in out.get("data", {})]
+    assert len(pictures) == 6
+    assert not [out for out in outputs if out.output_type == "stream" and out.name == "stderr"]
