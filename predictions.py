@@ -170,5 +170,6 @@ def load_array(path: str | os.PathLike[str]) -> np.ndarray:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: run the experiment that writes it") from error
-    except (ValueError, EOFError, OSError) as error:
-        raise UserError(f"{path} is not a plain numpy array ({error}): make it again") from error
+    # MemoryError: a damaged header may claim any size.
+    except (ValueError, EOFError, OSError, MemoryError) as error:
+        raise UserError(f"{path} is not a plain numpy array: make it again") from error
