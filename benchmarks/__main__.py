@@ -1,0 +1,66 @@
+"""Ask all questions, each in a process of its own: `python -m benchmarks`.
+
+The figures go into benchmarks/results/<device>.json and .md, those of each benchmark as soon as it
+is done. Names on the command line ask only these and leave the other figures as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from benchmarks import BENCHMARKS
+from benchmarks.command import add_arguments, check_arguments
+from benchmarks.machine import describe_device, find_device
+from benchmarks.results import FOLDER
+from utils import UserError, format_seconds, nearest, run_command
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def passed_on(args: argparse.Namespace, out: Path) -> list[str]:
+    """Return the arguments that every benchmark is given."""
+    given = ["--device", str(args.device), "--folder", str(args.folder), "--out", str(out)]
+    given += ["--quick"] if args.quick else []
+    for name in ("repeats", "threads"):
+        if getattr(args, name) is not None:
+            given += [f"--{name}", str(getattr(args, name))]
+    return given
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    for name in args.names:
+        if name not in BENCHMARKS:
+            raise UserError(f"there is no benchmark {name!r}{nearest(name, BENCHMARKS)}")
+    check_arguments(args)
+    args.device = find_device(args.device)
+    out = args.out or (Path(tempfile.mkdtemp(prefix="benchmarks_")) if args.quick else FOLDER)
+    failed = []
+    for name in args.names or BENCHMARKS:
+        started = time.monotonic()
+        print(f"--- {name}", flush=True)
+        line = [sys.executable, "-m", f"benchmarks.{name}", *passed_on(args, out.resolve())]
+        if subprocess.run(line, cwd=ROOT).returncode:
+            failed.append(name)
+        print(f"--- {name}: {format_seconds(time.monotonic() - started)}\n", flush=True)
+    path = out / f"{describe_device(args.device)['slug']}.md"
+    print(f"{len(args.names or BENCHMARKS) - len(failed)} benchmarks are recorded in {path}")
+    if failed:
+        raise UserError(f"{', '.join(failed)} failed, as said above: their old figures stay")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

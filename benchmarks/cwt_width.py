@@ -1,0 +1,86 @@
+"""How much faster is the Morlet front-end with a width that is learnt, forward and backward?
+
+Nspec16's front-end rebuilds its kernels from the width in every step and has a backward pass of its
+own. The other side rebuilds the same kernels, convolves with a stride and lets torch differentiate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks import command
+from benchmarks.command import Report, Settings
+from benchmarks.cwt import TOLERANCE, front_end_of, use_full_float32, waveforms
+from benchmarks.direct_cwt import DirectMorletCWT
+from benchmarks.measuring import Spread, check_agreement, interleave, paired_ratios
+from benchmarks.rows import Row
+from utils import run_command
+
+GRADIENT_TOLERANCE = 1e-3  # of the gradient, a sum over millions of float32 products
+TARGETS = {"cpu": 20.0, "cuda": 10.0}
+REASONS: dict[str, str] = {}  # by kind of device
+
+
+def forward_backward(module: nn.Module, x: Tensor, direction: Tensor) -> Callable[[], Tensor]:
+    """Return a function that does both passes and returns the gradient of the width.
+
+    Args:
+        x: (batch, 3, time).
+        direction: the gradient of the image, as a network would hand it back.
+    """
+
+    def step() -> Tensor:
+        module.wavelet_width.grad = None
+        module(x).backward(direction)
+        return module.wavelet_width.grad
+
+    return step
+
+
+def measure(settings: Settings) -> Report:
+    from configs import Nspec16
+
+    use_full_float32()
+    batch = settings.choose(cpu=Nspec16.batch_size, cuda=Nspec16.batch_size, quick=1)
+    front_end = front_end_of(Nspec16, settings.quick, trainable_width=True).to(settings.device)
+    direct = DirectMorletCWT(front_end).to(settings.device)
+    x = waveforms(settings, batch)
+    with torch.no_grad():
+        image = front_end(x)
+        difference = check_agreement("CWT of a trainable width", image, direct(x), TOLERANCE)
+    direction = torch.randn_like(image)
+    sides = {
+        "ours": forward_backward(front_end, x, direction),
+        "theirs": forward_backward(direct, x, direction),
+    }
+    gradient_difference = check_agreement(
+        "gradient of the width", sides["ours"](), sides["theirs"](), GRADIENT_TOLERANCE
+    )
+    rounds = settings.rounds(settings.choose(cpu=7, cuda=25, quick=2))
+    times = interleave(sides, settings.device, rounds, settings.least_seconds)
+    row = Row(
+        "cwt_width.nspec_16", "Morlet CWT of Nspec16, width learnt, forward and backward",
+        "strided conv1d, kernels rebuilt, torch's gradient",
+        paired_ratios(times["theirs"], times["ours"]), "×", True, TARGETS,
+        Spread.of(times["ours"]), Spread.of(times["theirs"]),
+        settings={
+            "batch": batch, "scales": len(front_end.scales), "threads": torch.get_num_threads()
+        },
+        reason=REASONS.get(settings.device.type),
+        extra={
+            "largest_difference": difference, "gradient_difference": gradient_difference,
+            "rounds": rounds,
+        },
+    )  # fmt: skip
+    return Report([row])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.run("cwt_width", __doc__, measure, argv)
+
+
+if __name__ == "__main__":
+    run_command(main)
