@@ -1,0 +1,60 @@
+"""Data sets to measure with: caches of random strain or of none, and the tables that list them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sample_files import SAMPLE_SHAPE
+from strain_cache import ROW_BYTES, encode_header, encode_ids, file_size, make_header
+
+STRAIN = 1e-20  # about that of the competition's samples
+CHUNK = 1024  # rows drawn at a time, 48 MiB
+
+
+def sample_ids(n: int, first: int = 0) -> list[str]:
+    """Return ids of ten hexadecimal digits, as the competition's, in no order."""
+    # An odd multiplier permutes the numbers below 2^40, so that no id comes twice.
+    return [f"{number * 0x9E3779B97F % 2**40:010x}" for number in range(first, first + n)]
+
+
+def write_random_cache(path: Path, ids: list[str], seed: int = 0) -> None:
+    """Write a cache of white noise of the strain's size."""
+    rng = np.random.default_rng(seed)
+    write_sparse_cache(path, ids)
+    offset = make_header(encode_ids(ids), "")["data_offset"]
+    with open(path, "r+b") as file:
+        for start in range(0, len(ids), CHUNK):
+            rows = min(CHUNK, len(ids) - start)
+            strain = rng.standard_normal((rows, *SAMPLE_SHAPE), np.float32) * np.float32(STRAIN)
+            file.seek(offset + start * ROW_BYTES)
+            file.write(strain.tobytes())
+
+
+def write_sparse_cache(path: Path, ids: list[str]) -> None:
+    """Write a cache with header and ids whose rows are a hole in the file: any size at no cost."""
+    names = encode_ids(ids)
+    header = make_header(names, "")
+    with open(path, "wb") as file:
+        file.write(encode_header(header) + names.tobytes())
+        file.truncate(file_size(header))
+
+
+def write_table(path: Path, ids: list[str], files: list[str]) -> None:
+    """Write a table (id, target, path) with targets 0 and 1 in turn."""
+    lines = [
+        f"{name},{i % 2},{file}" for i, (name, file) in enumerate(zip(ids, files, strict=True))
+    ]
+    path.write_text("\n".join(["id,target,path", *lines]) + "\n")
+
+
+def write_data_set(folder: Path, n_train: int, n_test: int, seed: int = 0) -> list[str]:
+    """Write tables and caches of random strain; return the settings that name them for a config."""
+    settings = []
+    for split, first, n in (("train", 0, n_train), ("test", n_train, n_test)):
+        ids = sample_ids(n, first)
+        write_random_cache(folder / f"{split}.f32", ids, seed + (split == "test"))
+        write_table(folder / f"{split}.csv", ids, [f"{name}.npy" for name in ids])
+        settings += [f"{split}_path={folder / split}.csv", f"{split}_cache={folder / split}.f32"]
+    return settings
