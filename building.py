@@ -73,12 +73,41 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarra
     return folds
 
 
-def open_cache(path: str | None) -> Any:
+def open_cache(config: ConfigMeta, split: str, device: torch.device | None = None) -> Any:
+    """Return the cache of a split, None where the config names none.
+
+    Args:
+        split: 'train' or 'test'.
+        device: hold it there; None leaves it on disk.
+
+    Raises:
+        UserError: it is missing or damaged, or there is none to hold on a device.
+    """
+    path = getattr(config, f"{split}_cache")
     if path is None:
+        if device is not None:
+            raise UserError(
+                f"--cache_device needs caches: make them with `python prep_data.py --cache` and "
+                f"name them with --set train_cache=… test_cache=…; {split}_cache is not set"
+            )
         return None
+    if device is not None:
+        from device_cache import device_cache
+
+        return device_cache(str(Path(path).absolute()), device)
     from strain_cache import StrainCache
 
     return StrainCache(path)
+
+
+def compile_network(model: torch.nn.Module) -> None:
+    """Compile the backbone of an image model, or the whole of a network on waveforms.
+
+    Front-ends are left out: torch's compiler does not take complex numbers. The names of the
+    weights stay as they are.
+    """
+    part = model.network if hasattr(model, "network") else model
+    part.compile()
 
 
 def build_model(

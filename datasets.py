@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from device_cache import DeviceCache
 from sample_files import SAMPLE_SHAPE, load_index, read_strain
 from strain_cache import StrainCache
 from utils import UserError, counted_seed, nearest
@@ -28,6 +29,7 @@ __all__ = ["CountedBatchSampler", "G2NetDataset", "IndexBatch", "collate", "load
 
 MIXUP_OPTIONS = ("random", "negative")
 Batch = dict[str, torch.Tensor]
+Strain = np.ndarray | torch.Tensor  # an array as it is read, a tensor where it lies on a device
 
 
 # --- which rows a step sees ------------------------------------------------------------------
@@ -175,7 +177,7 @@ class G2NetDataset(Dataset):
         targets: one number a sample, 0 to 1; None where unknown.
         ids: one id a sample; None takes the names of the files.
         norm_factor: three numbers that divide the channels H1, L1, V1 before anything else.
-        cache: the cache of `paths`.
+        cache: the cache of `paths`; with a `DeviceCache` the batches are made on its device.
         mixup: mix every sample with a partner: λx + (1-λ)x', λ ~ Beta(alpha, alpha).
         mixup_alpha: the parameter of that distribution.
         mixup_option: 'random' takes the partner from all samples, pseudo-labelled ones too;
@@ -202,7 +204,7 @@ class G2NetDataset(Dataset):
         *,
         ids: Sequence[str] | None = None,
         norm_factor: Sequence[float] | None = None,
-        cache: StrainCache | None = None,
+        cache: StrainCache | DeviceCache | None = None,
         mixup: bool = False,
         mixup_alpha: float = 0.4,
         mixup_option: str = "random",
@@ -213,7 +215,7 @@ class G2NetDataset(Dataset):
         test_targets: Sequence[float] | None = None,
         test_paths: Sequence[str | os.PathLike[str]] | None = None,
         test_ids: Sequence[str] | None = None,
-        test_cache: StrainCache | None = None,
+        test_cache: StrainCache | DeviceCache | None = None,
     ) -> None:
         self.caches = [cache for cache in (cache, test_cache) if cache is not None]
         self.pseudo_label = pseudo_label and not is_test
@@ -322,7 +324,7 @@ class G2NetDataset(Dataset):
         if self.mixup:
             waveform, target = self.mix(waveform, target, indices)
         batch = {
-            "waveform": torch.from_numpy(waveform),
+            "waveform": torch.as_tensor(waveform),
             # (B,) -> (B, 1)
             "target": torch.from_numpy(target.astype(np.float32)[:, None]),
             "index": torch.from_numpy(index),
@@ -331,24 +333,41 @@ class G2NetDataset(Dataset):
             batch["pseudo"] = torch.from_numpy(index >= self.n_real)
         return batch
 
-    def read(self, index: np.ndarray) -> np.ndarray:
+    @property
+    def on_device(self) -> bool:
+        """Whether batches are made on a device, so that no loader's workers are wanted."""
+        return any(isinstance(cache, DeviceCache) for cache in self.caches)
+
+    def read(self, index: np.ndarray) -> Strain:
         """Return the strain of some samples, (B, 3, 4096) float32, divided by `norm_factor`."""
         source, row = self.source[index], self.row[index]
         if len(index) and source[0] >= 0 and (source == source[0]).all():
             strain = self.caches[source[0]].read(row)  # the usual case, without a further copy
         else:
-            strain = np.empty((len(index), *SAMPLE_SHAPE), np.float32)
-            for number, cache in enumerate(self.caches):
-                strain[source == number] = cache.read(row[source == number])
-            for place in np.flatnonzero(source < 0):
-                strain[place] = read_strain(os.fsdecode(self.paths[index[place]]))
+            strain = self.read_mixed(index, source, row)
         if self.norm_factor is not None:
-            strain /= self.norm_factor
+            strain /= like(self.norm_factor, strain)
+        return strain
+
+    def read_mixed(self, index: np.ndarray, source: np.ndarray, row: np.ndarray) -> Strain:
+        """Return the strain of samples that lie in several caches or in files."""
+        shape = (len(index), *SAMPLE_SHAPE)
+        if self.on_device:
+            strain = torch.empty(shape, device=self.caches[0].device)
+        else:
+            strain = np.empty(shape, np.float32)
+        for number, cache in enumerate(self.caches):
+            places = np.flatnonzero(source == number)
+            if len(places):
+                strain[places] = cache.read(row[places])
+        for place in np.flatnonzero(source < 0):
+            one = read_strain(os.fsdecode(self.paths[index[place]]))
+            strain[place] = torch.from_numpy(one) if self.on_device else one
         return strain
 
     def mix(
-        self, waveform: np.ndarray, target: np.ndarray, indices: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray]:
+        self, waveform: Strain, target: np.ndarray, indices: Sequence[int]
+    ) -> tuple[Strain, np.ndarray]:
         """Mix a batch with partners and weights drawn from the seed of its `IndexBatch`."""
         if not isinstance(indices, IndexBatch):
             raise UserError(
@@ -358,7 +377,7 @@ class G2NetDataset(Dataset):
         partner, lam = self.draw(len(indices), indices.seed, indices.offset)
         other = self.read(partner)
         # (B,) -> (B, 1, 1)
-        weight = lam.astype(np.float32)[:, None, None]
+        weight = like(lam.astype(np.float32)[:, None, None], waveform)
         mixed = weight * waveform + (1 - weight) * other
         second = self.targets[partner]
         if self.lor_label:
@@ -380,6 +399,11 @@ class G2NetDataset(Dataset):
             return for_partner.integers(len(self), size=offset + size)[offset:], lam
         place = for_partner.integers(len(self.negatives), size=offset + size)[offset:]
         return self.negatives[place], np.maximum(lam, 1 - lam)
+
+
+def like(values: np.ndarray, strain: Strain) -> Strain:
+    """Return an array, or a tensor beside a tensor of strain."""
+    return values if isinstance(strain, np.ndarray) else torch.from_numpy(values).to(strain.device)
 
 
 def check_factors(factors: Sequence[float] | None) -> np.ndarray | None:

@@ -28,6 +28,7 @@ from building import (
     build_model,
     build_optimizer,
     build_preparation,
+    compile_network,
     open_cache,
     provenance,
     read_data,
@@ -68,6 +69,8 @@ class Options:
     pretrained: bool = True
     weights: str | None = None
     num_workers: int | None = None
+    cache_device: bool = False
+    compile: bool = False
     show_progress: bool | None = None
     checkpoint_every: float = 10.0
     show_memory: bool = False
@@ -215,9 +218,12 @@ class Experiment:
         part = frame.iloc[rows]
         return self.config.dataset(
             paths=part["path"].tolist(), targets=part["target"].to_numpy(np.float32),
-            ids=part["id"].tolist(), cache=open_cache(getattr(self.config, f"{split}_cache")),
+            ids=part["id"].tolist(), cache=self.cache(split),
             is_test=is_test, **thaw(self.config.dataset_params), **extra,
         )  # fmt: skip
+
+    def cache(self, split: str) -> Any:
+        return open_cache(self.config, split, self.device if self.options.cache_device else None)
 
     # --- pseudo-labels -----------------------------------------------------------------------
 
@@ -241,7 +247,7 @@ class Experiment:
         return {
             "pseudo_label": True, "test_paths": part["path"].tolist(),
             "test_ids": part["id"].tolist(), "test_targets": self.labels.values[fold],
-            "test_cache": open_cache(self.config.test_cache),
+            "test_cache": self.cache("test"),
         }  # fmt: skip
 
     def check_labels(self) -> None:
@@ -260,6 +266,8 @@ class Experiment:
         model = build_model(
             config, pretrained and options.pretrained, options.weights if pretrained else None
         ).to(self.device)
+        if options.compile:
+            compile_network(model)
         if training and pretrained and config.weight_path is not None:
             adopt_weights(model, weights_of_fold(Path(config.weight_path), fold))
         optimizer = scheduler = ema = board = None

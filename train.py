@@ -68,6 +68,14 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         help="device ids, one a process, e.g. 0,1; or 'free': one that no other run has taken so",
     )  # fmt: skip
     how.add_argument("--num_workers", type=int, help="reader processes; 0 on a CPU, 4 on a GPU")
+    how.add_argument(
+        "--cache_device", action="store_true",
+        help="hold the caches wholly on the device; needs train_cache and test_cache",
+    )  # fmt: skip
+    how.add_argument(
+        "--compile", action="store_true",
+        help="compile the backbone: minutes at the start, faster steps after",
+    )  # fmt: skip
     how.add_argument("--no_pretrained", action="store_true", help="start from random weights")
     how.add_argument(
         "--weights", metavar="FILE",
@@ -128,6 +136,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
         results=args.results, resume=args.resume, skip_existing=args.skip_existing,
         inference=args.inference, tta=args.tta, dry_run=args.dry_run,
         pretrained=not args.no_pretrained, weights=args.weights, num_workers=args.num_workers,
+        cache_device=args.cache_device, compile=args.compile,
         show_progress=True if args.progress_bar else None, limit_fold=args.limit_fold,
         checkpoint_every=args.checkpoint_every, show_memory=args.debug,
     )  # fmt: skip

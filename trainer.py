@@ -353,11 +353,13 @@ class Trainer:
             len(dataset), self.batch_size, shuffle, counters=self.counters,
             rank=distributed.rank(), world_size=distributed.world_size(),
         )  # fmt: skip
+        on_device = getattr(dataset, "on_device", False)
+        workers = 0 if on_device else self.num_workers
         return DataLoader(
-            dataset, batch_sampler=sampler, collate_fn=collate, num_workers=self.num_workers,
-            pin_memory=self.device.type == "cuda",
+            dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers,
+            pin_memory=self.device.type == "cuda" and not on_device,
             # They may stay: the sampler sends all that an epoch needs with the indices.
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=workers > 0,
         )  # fmt: skip
 
     def prepare(self, batch: Batch, stage: str) -> Batch:
