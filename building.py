@@ -36,7 +36,7 @@ def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
                 f"{path} does not exist: make it with prep_data.py (--root_dir for the Kaggle "
                 f"data, --simulate for simulated data), or name another with --set train_path=…"
             )
-        frames.append(load_index(path))
+        frames.append(load_index(path, config.data_root))
     if config.debug:
         frames = [frame.head(n) for frame, n in zip(frames, (10_000, 1_000), strict=True)]
     return frames[0], frames[1]

@@ -25,12 +25,12 @@ def save_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) ->
     buffer = io.BytesIO()
     torch.save(dict(content), buffer)
     try:
-        with atomic_path(path) as temporary:
+        with atomic_path(path, size=len(buffer.getbuffer())) as temporary:
             temporary.write_bytes(buffer.getbuffer())
     except OSError as error:
         raise UserError(
-            f"{path} could not be written ({error.strerror}): free {len(buffer.getbuffer()):,} "
-            f"bytes and start again with --resume; earlier checkpoints are untouched"
+            f"{path} could not be written ({error.strerror}): let this user write there and start "
+            f"again with --resume; earlier checkpoints are untouched"
         ) from error
 
 

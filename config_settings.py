@@ -33,6 +33,7 @@ class Config(metaclass=ConfigMeta):
     # --- data: tables (id, target, path) and, where they are made, caches, by prep_data.py ---
     train_path: str = "input/train.csv"
     test_path: str = "input/test.csv"
+    data_root: str | None = None  # allows paths in the tables that leave the tables' own folder
     train_cache: str | None = None
     test_cache: str | None = None
     dataset: type = G2NetDataset
@@ -72,6 +73,7 @@ class Config(metaclass=ConfigMeta):
     # clipped elements at 0.153.
     clip_grad: str | None = "value"
     max_grad_norm: float = 0.15
+    max_bad_losses: int = 10  # NaN or infinite losses in a row that end a run
     ema_decay: float | None = None  # average the weights and use the average
     hook: Part = Part(TrainHook)
     callbacks: tuple = (Part(EarlyStopping, patience=5, target="valid_metric", maximize=True),)

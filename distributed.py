@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -90,6 +91,24 @@ def wrap(model: nn.Module, device: torch.device) -> nn.Module:
     return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
 
+def any_of(wishes: Sequence[Any], device: torch.device) -> list[bool]:
+    """Return for each wish whether any process has it; all must ask at the same time."""
+    if not dist.is_initialized():
+        return [bool(wish) for wish in wishes]
+    flags = torch.tensor([float(bool(wish)) for wish in wishes], device=device)
+    dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+    return [flag > 0 for flag in flags.tolist()]
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """Return every process's value, in the order of the ranks."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
 def gather_rows(*columns: torch.Tensor) -> list[torch.Tensor]:
     """Concatenate every process's rows of each column, in the order of the ranks, on the CPU.
 
@@ -97,7 +116,5 @@ def gather_rows(*columns: torch.Tensor) -> list[torch.Tensor]:
     """
     columns = tuple(column.detach().cpu() for column in columns)
     if not dist.is_initialized():
-        return list(columns)
-    parts: list[Any] = [None] * world_size()
-    dist.all_gather_object(parts, columns)
-    return [torch.cat(rows) for rows in zip(*parts, strict=True)]
+        return list(columns)  # without a copy
+    return [torch.cat(rows) for rows in zip(*gather_objects(columns), strict=True)]

@@ -14,6 +14,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -37,6 +38,7 @@ from building import (
 )
 from checkpoints import adopt_weights, load_checkpoint, load_model
 from config_base import ConfigMeta, thaw
+from locks import run_lock
 from predictions import load_array, save_array
 from pseudo_labels import Labels, describe
 from summary import write_history
@@ -98,6 +100,12 @@ class Experiment:
         if self.options.limit_fold is not None:
             return [self.options.limit_fold]
         return list(range(len(self.folds)))[: 2 if self.options.dry_run else None]
+
+    def lock(self) -> contextlib.AbstractContextManager:
+        """Hold the folder, or with --limit_fold that fold of it, against other runs."""
+        if not distributed.is_main():
+            return contextlib.nullcontext()
+        return run_lock(self.folder, self.options.limit_fold)
 
     # --- training ----------------------------------------------------------------------------
 
@@ -295,11 +303,11 @@ class Experiment:
             num_epochs=config.num_epochs,
             num_workers=default_workers if options.num_workers is None else options.num_workers,
             amp=config.amp, clip_grad=config.clip_grad, max_grad_norm=config.max_grad_norm,
-            accumulate=config.accumulate, batch_scheduler=config.batch_scheduler,
-            scheduler_target=config.scheduler_target, ema=ema,
-            checkpoint_every=options.checkpoint_every, max_batches=2 if options.dry_run else None,
-            show_progress=options.show_progress, board=board,
-            show_memory=options.show_memory,
+            max_bad_losses=config.max_bad_losses, accumulate=config.accumulate,
+            batch_scheduler=config.batch_scheduler, scheduler_target=config.scheduler_target,
+            ema=ema, checkpoint_every=options.checkpoint_every,
+            max_batches=2 if options.dry_run else None, show_progress=options.show_progress,
+            board=board, show_memory=options.show_memory,
         )  # fmt: skip
 
     # --- inference ---------------------------------------------------------------------------

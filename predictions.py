@@ -14,6 +14,7 @@ position. A fold that has not been trained is NaN.
 
 from __future__ import annotations
 
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,9 +156,16 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def save_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
-    """Write an array whole or not at all."""
-    with atomic_path(path) as temporary:
-        np.save(temporary, array, allow_pickle=False)
+    """Write an array whole or not at all.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    # Through memory: numpy's own writer does not say that the disk is full.
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    with atomic_path(path, size=len(buffer.getbuffer())) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
 
 
 def load_array(path: str | os.PathLike[str]) -> np.ndarray:

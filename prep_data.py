@@ -99,7 +99,9 @@ def main(arguments: list[str] | None = None) -> int:
         write_index(root, export, split, table)
     if options.cache:
         for split in SPLITS:
-            cache_split(export, split, options.num_workers)
+            cache_split(root, export, split, options.num_workers)
+    if not os.path.realpath(root).startswith(os.path.realpath(export)):
+        print(f"the samples lie outside {export}: train with --set data_root={root}")
     return 0
 
 
@@ -213,13 +215,13 @@ def write_index(root: Path, export: Path, split: str, table: pd.DataFrame) -> No
 # --- cache -----------------------------------------------------------------------------------
 
 
-def cache_split(export: Path, split: str, processes: int) -> None:
+def cache_split(root: Path, export: Path, split: str, processes: int) -> None:
     """Write the cache of a split from its index."""
     from sample_files import load_index
     from strain_cache import write_cache
 
     started = time.monotonic()
-    index = load_index(export / f"{split}.csv")
+    index = load_index(export / f"{split}.csv", root)
     path = export / f"{split}_cache.f32"
     read = write_cache(path, index["id"].tolist(), index["path"].tolist(), processes)
     size = f"{len(index)} samples, {path.stat().st_size / 2**30:.2f} GiB"

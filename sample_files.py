@@ -121,9 +121,9 @@ def load_index(
     """Return an index written by `prep_data.py`: columns id, target and path, one row a sample.
 
     Args:
-        csv: `train.csv` or `test.csv`.
-        root: where relative paths begin; None takes the folder of the CSV. Where it is given, a
-            path that leaves it is refused, for an index that came from somewhere else.
+        csv: `train.csv` or `test.csv`; relative paths begin in its folder.
+        root: the folder that no path may leave, for a table may come from somewhere else; None
+            takes the folder of the CSV.
 
     Returns:
         The table with `path` made absolute. Files are not looked for: that they are there was
@@ -134,14 +134,19 @@ def load_index(
     """
     table = read_table(csv, ("id", "target", "path"))
     # The true folder: with a symbolic link on the way, '..' would lead astray.
-    base = os.path.realpath(Path(csv).parent if root is None else root)
-    inside = base.rstrip(os.sep) + os.sep
+    base = os.path.realpath(Path(csv).parent)
+    fence = base if root is None else os.path.realpath(root)
+    inside = fence.rstrip(os.sep) + os.sep
     paths = []
     for row, path in enumerate(table["path"].tolist(), 2):
         if not path:
             raise UserError(f"{csv}, row {row}: the path is empty: run prep_data.py again")
         paths.append(os.path.normpath(os.path.join(base, path)))
-        if root is not None and not paths[-1].startswith(inside):
-            raise UserError(f"{csv}, row {row}: the path {paths[-1]} lies outside {base}")
+        if not paths[-1].startswith(inside):
+            raise UserError(
+                f"{csv}, row {row}: the path {paths[-1]} leaves {fence}: if the samples do lie "
+                f"there, allow it with --set data_root={os.path.dirname(paths[-1])}, or a folder "
+                f"above"
+            )
     table["path"] = paths
     return table

@@ -127,6 +127,7 @@ def check_script(config: ConfigMeta, pseudo: bool) -> None:
 
 def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     import distributed
+    import interruption
     from dry_run import shrink
     from experiment import Experiment, Options
 
@@ -152,9 +153,11 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     logger = configure_logging(log_file)
     if not distributed.is_main():
         logger.setLevel("WARNING")
+    interruption.watch()
     try:
         announce(experiment, args, device)
-        conduct(experiment, args)
+        with experiment.lock():
+            conduct(experiment, args)
     except BaseException as error:
         if not args.silent and not args.dry_run and distributed.is_main():
             notify(f"{config.name} failed", f"{type(error).__name__}: {error}")

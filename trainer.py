@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,16 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 import distributed
+import interruption
 from checkpoints import load_checkpoint, save_checkpoint
 from datasets import CountedBatchSampler, collate
+from interruption import Interrupted
+from precision import choose_amp_dtype, clip_gradients, make_scaler
 from training_extras import same
 from utils import LOGGER, UserError, format_seconds, memory_use, progress, seed_everything
 
 Batch = dict[str, Tensor]
+ASK_EVERY = 10  # steps after which several processes agree on whether to save or to stop
 
 
 @dataclass
@@ -105,7 +109,13 @@ class Trainer:
     # --- the fit -----------------------------------------------------------------------------
 
     def fit(self, train_set: Dataset, valid_set: Dataset) -> TrainerState:
-        """Train until the last epoch or until a callback stops; leave the best weights on disk."""
+        """Train until the last epoch or until a callback stops; leave the best weights on disk.
+
+        Raises:
+            Interrupted: a signal asked to stop; the state is saved.
+            UserError: the loss stayed NaN or infinite.
+        """
+        self.train_set = train_set
         train_loader = self.make_loader(train_set, shuffle=True)
         valid_loader = self.make_loader(valid_set, shuffle=False)
         while not self.state.finished:
@@ -153,12 +163,24 @@ class Trainer:
                 bar.update()
                 if self.state.step % self.log_every == 0:
                     bar.set_postfix(loss=f"{self.epoch_losses[-1].item():.4f}", refresh=False)
-                due = time.monotonic() - saved > 60 * self.checkpoint_every
                 # Between two optimiser steps there are gradients, which are not saved.
-                if due and self.state.step % self.accumulate == 0:
-                    self.save_last()
-                    saved = time.monotonic()
+                if self.state.step % self.accumulate == 0 or self.state.step == total:
+                    due = time.monotonic() - saved > 60 * self.checkpoint_every
+                    due, stop = self.agree(due, interruption.requested())
+                    if due or stop:
+                        self.save_last()
+                        saved = time.monotonic()
+                    if stop:
+                        raise Interrupted(self.path("_last"))
         return waited
+
+    def agree(self, *wishes: bool) -> list[bool]:
+        """Return which wishes any process has; several processes ask one another now and then."""
+        if distributed.world_size() == 1:
+            return list(wishes)
+        if self.state.step % ASK_EVERY:
+            return [False] * len(wishes)
+        return distributed.any_of(wishes, self.device)
 
     def train_step(self, batch: Batch, share: float, last: bool) -> None:
         """Forward, backward and, every `accumulate` batches, unscale, check, clip and step."""
@@ -191,7 +213,8 @@ class Trainer:
         steps with bad gradients by itself.
         """
         if self.device.type == "cpu":
-            finite = bool(torch.isfinite(loss))
+            # Of all processes: one that left the step out alone would leave the others waiting.
+            finite = not distributed.any_of([not torch.isfinite(loss)], self.device)[0]
             self.state.bad_losses = 0 if finite else self.state.bad_losses + 1
         elif (self.state.step + 1) % self.log_every == 0:
             finite = True
@@ -202,12 +225,16 @@ class Trainer:
         else:
             return True
         if self.state.bad_losses >= self.max_bad_losses:
-            rows = batch["index"].tolist() if "index" in batch else []
+            rows = batch["index"].tolist()
+            ids = getattr(self.train_set, "ids", None)
+            names = ", ".join(str(row if ids is None else ids[row]) for row in rows)
+            kept = self.path("_last")
             raise UserError(
                 f"the loss of {self.serial} was NaN or infinite {self.state.bad_losses} times in a "
-                f"row, up to epoch {self.state.epoch + 1}, step {self.state.step + 1}, rows "
-                f"{rows[:8]} of the training set; the last good checkpoint is "
-                f"{self.path('_last')}: check these samples, or lower the learning rate"
+                f"row, up to epoch {self.state.epoch + 1}, step {self.state.step + 1}, with the "
+                f"samples {names}; the last good checkpoint is "
+                f"{kept if kept.exists() else 'none yet'}: check these samples, or lower the "
+                f"learning rate"
             )
         return finite
 
@@ -230,11 +257,14 @@ class Trainer:
             outputs, targets = (torch.cat(part) for part in zip(*self.epoch_outputs, strict=True))
             outputs, targets = distributed.gather_rows(outputs, targets)
             scores["train_metric"] = self.score(self.metric, targets, outputs)
-        self.epoch_losses, self.epoch_outputs = [], []
         return scores
 
     def validate(self, loader: DataLoader) -> dict[str, float]:
-        outputs, targets = self.forward_all(loader, desc="validation")
+        try:
+            outputs, targets = self.forward_all(loader, desc="validation")
+        except Interrupted:
+            self.save_last()  # the epoch's training is done, and is not done again
+            raise Interrupted(self.path("_last")) from None
         scores = {
             "valid_loss": self.criterion(outputs, targets).item(),
             "valid_metric": self.score(self.metric, targets, outputs),
@@ -255,6 +285,7 @@ class Trainer:
         """Record the scores, step the schedule, ask the callbacks, save, and say it in a line."""
         state = self.state
         state.epoch, state.step = state.epoch + 1, 0
+        self.epoch_losses, self.epoch_outputs = [], []
         scores = {
             "epoch": state.epoch, **scores, "learning_rate": self.optimizer.param_groups[0]["lr"],
         }  # fmt: skip
@@ -273,6 +304,8 @@ class Trainer:
             self.save_best()
         self.save_last()
         self.report(scores)
+        if self.agree(interruption.requested())[0] and not state.finished:
+            raise Interrupted(self.path("_last"))
 
     def report(self, scores: Mapping[str, float]) -> None:
         if not distributed.is_main():
@@ -320,7 +353,11 @@ class Trainer:
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Return logits and targets of a data set, in float32 on the CPU, in its own order.
 
-        With several processes each forwards its own rows and all get all of them.
+        With several processes each forwards its own rows and all get all of them; they cannot
+        stop in between.
+
+        Raises:
+            Interrupted: a signal asked to stop.
         """
         model = self.model if self.ema is None else self.ema.model
         model.eval()
@@ -330,6 +367,8 @@ class Trainer:
         for number, batch in enumerate(bar):
             if self.max_batches is not None and number >= self.max_batches:
                 break
+            if interruption.requested() and distributed.world_size() == 1:
+                raise Interrupted
             batch = self.prepare(batch, "test")
             logits = [
                 self.hook.forward_test(model, view(batch)).float() for view in views or [same]
@@ -387,10 +426,12 @@ class Trainer:
             )
 
     def save_last(self) -> None:
-        """Write all that the fit needs to go on as if it had never stopped."""
+        """Write all that the fit needs to go on as if it had never stopped; all call it at once."""
+        losses = torch.stack(self.epoch_losses).cpu() if self.epoch_losses else torch.empty(0)
+        outputs = [(a.cpu(), b.cpu()) for a, b in self.epoch_outputs]
+        of_ranks = distributed.gather_objects((losses, outputs))
         if not distributed.is_main():
             return
-        losses = torch.stack(self.epoch_losses).cpu() if self.epoch_losses else torch.empty(0)
         content = {
             "model": self.model.state_dict(),
             "ema": None if self.ema is None else self.ema.state_dict(),
@@ -399,9 +440,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "callbacks": [callback.state_dict() for callback in self.callbacks],
             "state": asdict(self.state),
-            "epoch_losses": losses,
-            "processes": distributed.world_size(),
-            "epoch_outputs": [(a.cpu(), b.cpu()) for a, b in self.epoch_outputs],
+            "of_ranks": of_ranks,  # (losses, [(outputs, targets)]) of the epoch so far
         }
         save_checkpoint(self.path("_last"), content)
 
@@ -409,10 +448,12 @@ class Trainer:
         """Take up `serial_last.pt` where there is one; return whether there was."""
         if not self.path("_last").exists():
             return False
-        content = load_checkpoint(self.path("_last"), keys=("model", "optimizer", "state"))
-        if content.get("processes", 1) != distributed.world_size():
+        content = load_checkpoint(
+            self.path("_last"), keys=("model", "optimizer", "state", "of_ranks")
+        )
+        if len(content["of_ranks"]) != distributed.world_size():
             raise UserError(
-                f"{self.path('_last')} was written by {content.get('processes', 1)} processes and "
+                f"{self.path('_last')} was written by {len(content['of_ranks'])} processes and "
                 f"this run has {distributed.world_size()}: go on with as many as before"
             )
         try:
@@ -431,60 +472,7 @@ class Trainer:
         for callback, state in zip(self.callbacks, content["callbacks"], strict=True):
             callback.load_state_dict(state)
         self.state = TrainerState(**content["state"])
-        self.epoch_losses = list(content["epoch_losses"].to(self.device))
-        self.epoch_outputs = [
-            (a.to(self.device), b.to(self.device)) for a, b in content["epoch_outputs"]
-        ]
+        losses, outputs = content["of_ranks"][distributed.rank()]
+        self.epoch_losses = list(losses.to(self.device))
+        self.epoch_outputs = [(a.to(self.device), b.to(self.device)) for a, b in outputs]
         return True
-
-
-def make_scaler(dtype: torch.dtype | None, device: torch.device) -> torch.amp.GradScaler:
-    """Return the scaler of fp16; on a GPU in other types one that only skips bad steps.
-
-    It looks for infinite and NaN gradients on the device, where the host need not wait for it.
-    """
-    if dtype == torch.float16:
-        return torch.amp.GradScaler(device.type)
-    # Factors that the scaler accepts and that float32 rounds to one: the scale stays 1.
-    only_check = {"init_scale": 1.0, "growth_factor": 1.0 + 1e-9, "backoff_factor": 1.0 - 1e-9}
-    return torch.amp.GradScaler(
-        device.type, enabled=device.type == "cuda", growth_interval=2**31 - 1, **only_check
-    )
-
-
-def choose_amp_dtype(amp: bool | str, device: torch.device) -> torch.dtype | None:
-    """Return the type to compute in, None for float32.
-
-    Raises:
-        UserError: an unknown name, or fp16 on a CPU.
-    """
-    if amp is False:
-        return None
-    if amp is True:
-        if device.type != "cuda":
-            return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if amp not in ("bf16", "fp16"):
-        raise UserError(f"amp = {amp!r}: expected True, False, 'bf16' or 'fp16'")
-    if amp == "fp16" and device.type == "cpu":
-        raise UserError("amp = 'fp16' needs a GPU: use 'bf16' or False on a CPU")
-    return torch.bfloat16 if amp == "bf16" else torch.float16
-
-
-def clip_gradients(parameters: Iterator[nn.Parameter], mode: str | None, limit: float) -> None:
-    """Clip unscaled gradients elementwise ('value'), by their 2-norm ('norm') or adaptively.
-
-    'agc' is adaptive gradient clipping (Brock et al. 2021, arXiv:2102.06171), timm's.
-    """
-    if mode is None:
-        return
-    if mode == "value":
-        nn.utils.clip_grad_value_(parameters, limit)
-    elif mode == "norm":
-        nn.utils.clip_grad_norm_(parameters, limit)
-    elif mode == "agc":
-        from timm.utils import adaptive_clip_grad
-
-        adaptive_clip_grad(parameters, limit, eps=1e-3)
-    else:
-        raise UserError(f"clip_grad = {mode!r}: expected None, 'value', 'norm' or 'agc'")

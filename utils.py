@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import errno
 import hashlib
 import importlib
 import json
@@ -17,6 +18,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
+
+from interruption import Interrupted
 
 LOGGER = logging.getLogger("g2net")
 
@@ -41,6 +44,9 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         code = 2
+    except Interrupted as stop:
+        print(stop, file=sys.stderr)
+        code = stop.exit_code
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
@@ -74,10 +80,16 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 @contextlib.contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it.
 
     Whatever happens inside, `path` holds either its old content or the whole new one.
+
+    Args:
+        size: the bytes to come, where they are known.
+
+    Raises:
+        UserError: the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -88,6 +100,14 @@ def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{path} could not be written ({error.strerror}): free "
+            f"{'some space' if size is None else f'{size:,} bytes'} on its disk and start again "
+            f"with --resume; what was there before is untouched"
+        ) from error
     finally:
         temporary.unlink(missing_ok=True)
 

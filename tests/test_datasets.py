@@ -423,7 +423,7 @@ def test_an_index_keeps_ids_as_text(tmp_path: Path) -> None:
         tmp_path / "a" / "train.csv",
         "id,target,path\n0000661522,0,train/0/0/0/0000661522.npy\n00001e4945,1,../x.npy\nNA,1,/z.npy\n",
     )
-    table = load_index(csv)
+    table = load_index(csv, "/")
     assert isinstance(table, pd.DataFrame)
     assert table["id"].tolist() == ["0000661522", "00001e4945", "NA"]
     assert table["target"].tolist() == [0, 1, 1]
@@ -436,20 +436,22 @@ def test_an_index_keeps_ids_as_text(tmp_path: Path) -> None:
 def test_an_index_through_a_link(tmp_path: Path) -> None:
     csv = write_csv(tmp_path / "deep" / "down" / "train.csv", "id,target,path\nabc,0,../x.npy\n")
     (tmp_path / "link").symlink_to(csv.parent)
-    path = load_index(tmp_path / "link" / "train.csv")["path"][0]
+    path = load_index(tmp_path / "link" / "train.csv", tmp_path)["path"][0]
     assert path == str(tmp_path.resolve() / "deep" / "x.npy")
 
 
 def test_paths_that_leave_the_root_are_refused(tmp_path: Path) -> None:
-    csv = write_csv(tmp_path / "train.csv", "id,target,path\nabc,0,a/b.npy\ndef,0,a/../../b.npy\n")
-    root = tmp_path / "data"
-    with pytest.raises(UserError, match=r"row 3.*outside"):
-        load_index(csv, root)
+    csv = write_csv(tmp_path / "in" / "train.csv", "id,target,path\nabc,0,a/b\ndef,0,a/../../b\n")
+    with pytest.raises(UserError, match=rf"row 3.*leaves {tmp_path}/in.*data_root={tmp_path},"):
+        load_index(csv)
+    assert load_index(csv, tmp_path)["path"].tolist()[1] == str(tmp_path / "b")
     write_csv(csv, "id,target,path\nabc,0,/etc/passwd\n")
-    with pytest.raises(UserError, match=r"row 2.*outside"):
-        load_index(csv, root)
+    with pytest.raises(UserError, match=r"row 2.*leaves"):
+        load_index(csv)
     write_csv(csv, "id,target,path\nabc,0,a/../b.npy\n")
-    assert load_index(csv, root)["path"].tolist() == [str(root.resolve() / "b.npy")]
+    assert load_index(csv)["path"].tolist() == [str(tmp_path / "in" / "b.npy")]
+    with pytest.raises(UserError, match="leaves"):
+        load_index(csv, tmp_path / "data")
 
 
 @pytest.mark.parametrize(

@@ -66,8 +66,9 @@ def test_index_and_cache_for_real(data: Path, tmp_path: Path) -> None:
     result = prep("--root_dir", data, "--export_dir", out, "--cache", "--check")
     assert result.returncode == 0, result.stderr
     assert "13 files read, all sound" in result.stdout
+    assert f"train with --set data_root={data}" in result.stdout
     for split, n in (("train", TRAIN), ("test", TEST)):
-        index = load_index(out / f"{split}.csv")
+        index = load_index(out / f"{split}.csv", data)
         raw = pd.read_csv(data / prep_data.SPLITS[split], dtype={"id": str})
         assert index["id"].tolist() == raw["id"].tolist()
         assert index["target"].tolist() == raw["target"].tolist()
@@ -91,7 +92,8 @@ def test_index_and_cache_for_real(data: Path, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     for folder in (data, out):
         folder.rename(tmp_path / "elsewhere" / folder.name)
-    index = load_index(tmp_path / "elsewhere" / "out" / "train.csv")
+    elsewhere = tmp_path / "elsewhere"
+    index = load_index(elsewhere / "out" / "train.csv", elsewhere)
     assert all(Path(path).is_file() for path in index["path"])
 
 
@@ -106,7 +108,7 @@ def test_an_export_folder_behind_a_link(data: Path, tmp_path: Path) -> None:
     (tmp_path / "a" / "deep").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "a" / "deep")
     assert prep_data.main(["--root_dir", str(data), "--export_dir", str(tmp_path / "link")]) == 0
-    index = load_index(tmp_path / "link" / "train.csv")
+    index = load_index(tmp_path / "link" / "train.csv", data)
     assert all(Path(path).is_file() for path in index["path"])
 
 
@@ -114,7 +116,7 @@ def test_real_samples(real_samples: Path, tmp_path: Path) -> None:
     arguments = ["--root_dir", str(real_samples), "--export_dir", str(tmp_path)]
     assert prep_data.main([*arguments, "--check", "--cache", "--num_workers", "1"]) == 0
     assert not (tmp_path / "check_report.csv").exists()
-    index = load_index(tmp_path / "train.csv")
+    index = load_index(tmp_path / "train.csv", real_samples)
     assert len(index) == 24
     assert set(index["target"]) == {0, 1}
     peak = np.abs(StrainCache(tmp_path / "train_cache.f32").read(range(24))).max()

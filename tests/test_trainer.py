@@ -13,7 +13,7 @@ from torch import nn
 from toy import Toy, make_trainer
 
 from checkpoints import load_checkpoint
-from trainer import choose_amp_dtype, clip_gradients
+from precision import choose_amp_dtype, clip_gradients
 from training_extras import TrainHook, WeightAverage, flip_sign, same
 from utils import UserError
 
@@ -86,7 +86,7 @@ def test_killed_and_resumed_equals_unbroken(tmp_path, steps: int, ema: bool) -> 
 def test_resume_without_a_checkpoint_or_with_a_foreign_one(tmp_path) -> None:
     trainer = make_trainer(tmp_path)
     assert not trainer.resume()
-    torch.save({"model": {"x": torch.zeros(1)}, "optimizer": {}, "state": {}},
+    torch.save({"model": {"x": torch.zeros(1)}, "optimizer": {}, "state": {}, "of_ranks": [()]},
                tmp_path / "fold0_last.pt")  # fmt: skip
     with pytest.raises(UserError, match="belongs to another network"):
         trainer.resume()

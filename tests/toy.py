@@ -5,6 +5,7 @@ Run under torchrun it is one of several processes: `torchrun --nproc_per_node 2 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -61,11 +62,28 @@ def make_trainer(folder: Path, jitter: bool = True, **options) -> Trainer:
     return Trainer(model, **(settings | options))
 
 
+class DyingHook(TrainHook):
+    """The second process dies, or has a bad loss, in the fifth step."""
+
+    def __init__(self, how: str) -> None:
+        self.how, self.steps = how, 0
+
+    def forward_train(self, model: nn.Module, batch: dict, criterion: nn.Module) -> tuple:
+        self.steps += 1
+        loss, logits, target = super().forward_train(model, batch, criterion)
+        if self.steps == 5 and distributed.rank() == 1:
+            if self.how == "die":
+                os._exit(7)
+            loss = loss * float("nan")
+        return loss, logits, target
+
+
 def main() -> None:
     folder, batch_size = Path(sys.argv[1]), int(sys.argv[2])
+    hook = DyingHook(sys.argv[3]) if len(sys.argv) > 3 else TrainHook()
     torch.set_num_threads(1)
     distributed.start()
-    trainer = make_trainer(folder, jitter=False, batch_size=batch_size)
+    trainer = make_trainer(folder, jitter=False, batch_size=batch_size, hook=hook)
     trainer.fit(Toy(203), Toy(51, seed=1))
     prediction = trainer.predict(Toy(31, seed=2))
     if distributed.is_main():

@@ -1,0 +1,53 @@
+"""Signals that ask a run to stop: it saves, says where, and leaves with 128 + the signal's number.
+
+SIGTERM, Ctrl-C (SIGINT) and SIGUSR1, with which SLURM announces that a job is about to end. A
+handler only takes note; the loop looks between two steps. A second Ctrl-C ends at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+noted: list[int] = []  # signals that have come, the first one first
+
+
+class Interrupted(Exception):
+    """A run that stopped because a signal asked for it.
+
+    Args:
+        saved: the checkpoint it goes on from, None where nothing had to be saved.
+    """
+
+    def __init__(self, saved: Path | None = None) -> None:
+        self.signal = signal.Signals(noted[0] if noted else signal.SIGTERM)
+        self.exit_code = 128 + self.signal
+        where = "nothing was under way that needs saving"
+        if saved is not None:
+            where = f"the state is saved in {saved}"
+        super().__init__(f"stopped by {self.signal.name}: {where}; go on with --resume")
+
+
+def watch() -> None:
+    """Take note of the signals from now on, in the main thread of this process."""
+    noted.clear()
+    owner = os.getpid()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != owner:  # a reader process, which its parent ends
+            return
+        if number == signal.SIGINT and number in noted:
+            os._exit(128 + number)
+        noted.append(number)
+
+    for number in SIGNALS:
+        signal.signal(number, note)
+
+
+def requested() -> bool:
+    """Whether a signal has come."""
+    return bool(noted)

@@ -1,0 +1,61 @@
+"""One run a folder: a lock that its process holds and that does not outlive it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+
+from utils import LOGGER, UserError
+
+
+@contextlib.contextmanager
+def hold(path: Path, shared: bool = False) -> Iterator[None]:
+    """Hold a lock on a file while the block runs; whatever ends the process frees it.
+
+    Args:
+        shared: let others that ask for a shared lock hold it as well.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            owner = os.pread(file, 200, 0).decode(errors="replace").strip() or "another process"
+            raise UserError(
+                f"{path.parent} is in use by another run ({owner}): wait for it, or give this one "
+                f"a folder of its own with --set name=…"
+            ) from error
+        except OSError as error:
+            if error.errno not in (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+            LOGGER.warning(f"{path.parent} lies on a file system without locks: run one at a time")
+        if not shared:
+            os.ftruncate(file, 0)
+            os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
+        yield
+    finally:
+        os.close(file)
+
+
+@contextlib.contextmanager
+def run_lock(folder: Path, fold: int | None = None) -> Iterator[None]:
+    """Hold a results folder for a run, or for one fold of it beside runs of its other folds.
+
+    Raises:
+        UserError: another run holds it.
+    """
+    with hold(folder / ".lock", shared=fold is not None):
+        if fold is None:
+            yield
+        else:
+            with hold(folder / f".fold{fold}.lock"):
+                yield

@@ -1,0 +1,62 @@
+"""Mixed precision and clipping: which type to compute in, how losses are scaled, gradients held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from utils import UserError
+
+
+def make_scaler(dtype: torch.dtype | None, device: torch.device) -> torch.amp.GradScaler:
+    """Return the scaler of fp16; on a GPU in other types one that only skips bad steps.
+
+    It looks for infinite and NaN gradients on the device, where the host need not wait for it.
+    """
+    if dtype == torch.float16:
+        return torch.amp.GradScaler(device.type)
+    # Factors that the scaler accepts and that float32 rounds to one: the scale stays 1.
+    only_check = {"init_scale": 1.0, "growth_factor": 1.0 + 1e-9, "backoff_factor": 1.0 - 1e-9}
+    return torch.amp.GradScaler(
+        device.type, enabled=device.type == "cuda", growth_interval=2**31 - 1, **only_check
+    )
+
+
+def choose_amp_dtype(amp: bool | str, device: torch.device) -> torch.dtype | None:
+    """Return the type to compute in, None for float32.
+
+    Raises:
+        UserError: an unknown name, or fp16 on a CPU.
+    """
+    if amp is False:
+        return None
+    if amp is True:
+        if device.type != "cuda":
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if amp not in ("bf16", "fp16"):
+        raise UserError(f"amp = {amp!r}: expected True, False, 'bf16' or 'fp16'")
+    if amp == "fp16" and device.type == "cpu":
+        raise UserError("amp = 'fp16' needs a GPU: use 'bf16' or False on a CPU")
+    return torch.bfloat16 if amp == "bf16" else torch.float16
+
+
+def clip_gradients(parameters: Iterator[nn.Parameter], mode: str | None, limit: float) -> None:
+    """Clip unscaled gradients elementwise ('value'), by their 2-norm ('norm') or adaptively.
+
+    'agc' is adaptive gradient clipping (Brock et al. 2021, arXiv:2102.06171), timm's.
+    """
+    if mode is None:
+        return
+    if mode == "value":
+        nn.utils.clip_grad_value_(parameters, limit)
+    elif mode == "norm":
+        nn.utils.clip_grad_norm_(parameters, limit)
+    elif mode == "agc":
+        from timm.utils import adaptive_clip_grad
+
+        adaptive_clip_grad(parameters, limit, eps=1e-3)
+    else:
+        raise UserError(f"clip_grad = {mode!r}: expected None, 'value', 'norm' or 'agc'")
