@@ -26,4 +26,7 @@ trainer's steps under a clock), `page` (the tables in docs/performance.md).
 import utils  # noqa: F401 - before torch: it decides how waiting threads wait
 
 # What `python -m benchmarks` runs, in this order; the rows of the table keep it.
-BENCHMARKS = ("cwt", "cwt_width")
+BENCHMARKS = (
+    "cwt", "cwt_width", "cqt", "preparation", "reading", "training_step", "tta", "startup",
+    "command_line", "profile_step",
+)  # fmt: skip

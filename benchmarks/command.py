@@ -103,7 +103,8 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 def run(
     name: str, description: str | None, measure: Callable[[Settings], Report],
-    argv: Sequence[str] | None = None,
+    argv: Sequence[str] | None = None, default_out: Path | None = None,
+    after: Callable[[Path], None] | None = None,
 ) -> int:  # fmt: skip
     """Run one benchmark from its command line: measure, print its table, record it.
 
@@ -112,6 +113,8 @@ def run(
         description: the module's docstring, as the help.
         measure: the benchmark.
         argv: the arguments; None takes those of the process.
+        default_out: the folder of the files where `--out` names none, but for `--quick`.
+        after: called with the JSON file once it is written.
     """
     parser = argparse.ArgumentParser(
         prog=f"python -m benchmarks.{name}", description=description,
@@ -135,8 +138,12 @@ def run(
     for title, detail in entry["details"].items():
         lines += ["", f"{title}:", "", *detail]
     print("\n".join(lines))
-    if args.out is not None:
-        print(f"\nrecorded in {record(args.out, device, name, entry)}")
+    out = args.out or (None if args.quick else default_out)
+    if out is not None:
+        path = record(out, device, name, entry)
+        print(f"\nrecorded in {path.with_suffix('.md')}")
+        if after is not None:
+            after(path)
     return 0
 
 

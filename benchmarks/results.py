@@ -31,7 +31,7 @@ def load_results(path: Path) -> Results:
 
 
 def record(folder: Path, device: torch.device, name: str, entry: Mapping[str, Any]) -> Path:
-    """Put one benchmark's entry into the device's files; return the Markdown file.
+    """Put one benchmark's entry into the device's files; return the JSON file.
 
     Entries of other benchmarks stay, with the conditions that they were measured under.
     """
@@ -41,15 +41,9 @@ def record(folder: Path, device: torch.device, name: str, entry: Mapping[str, An
     results["device"] = described
     results["benchmarks"][name] = dict(entry)
     write_json(path, results)
-    return write_markdown(path, results)
-
-
-def write_markdown(path: Path, results: Results) -> Path:
-    """Write the Markdown beside a JSON file of results; return where."""
-    markdown = path.with_suffix(".md")
-    with atomic_path(markdown) as temporary:
+    with atomic_path(path.with_suffix(".md")) as temporary:
         temporary.write_text("\n".join(as_markdown(results)) + "\n")
-    return markdown
+    return path
 
 
 # --- as Markdown -----------------------------------------------------------------------------
