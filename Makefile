@@ -15,7 +15,7 @@ PIPELINE_DATA := train_path=input/pipeline_demo/train.csv test_path=input/pipeli
 	train_cache=input/pipeline_demo/train_cache.f32 test_cache=input/pipeline_demo/test_cache.f32
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pipeline-demo report test test-all lint format clean
+.PHONY: help install demo pipeline-demo report test test-all chaos audit lint format clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -47,6 +47,13 @@ test: $(READY) lint ## lint and run the tests
 
 test-all: $(READY) lint ## the same with the slow tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+chaos: $(READY) ## kill 100 small runs at random moments; all must end as if they had not been
+	$(BIN)/python tests/chaos.py --kills 100
+
+audit: $(READY) ## look the installed packages up among known vulnerabilities
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check pip-audit
+	$(BIN)/python -m pip_audit --local --skip-editable
 
 lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff check .
