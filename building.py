@@ -37,6 +37,14 @@ def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
                 f"data, --simulate for simulated data), or name another with --set train_path=…"
             )
         frames.append(load_index(path, config.data_root))
+    targets = frames[0]["target"]
+    wrong = ~targets.isin([0, 1])
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise UserError(
+            f"{config.train_path}, row {row + 2}: the target of {frames[0]['id'][row]!r} is "
+            f"{targets[row]:g}, expected 0 or 1: restore the table, or correct the row"
+        )
     if config.debug:
         frames = [frame.head(n) for frame, n in zip(frames, (10_000, 1_000), strict=True)]
     return frames[0], frames[1]

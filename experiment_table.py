@@ -18,7 +18,16 @@ from typing import Any
 
 import configs  # noqa: F401 - importing it registers the experiments
 from config_base import ConfigMeta
-from utils import UserError, atomic_path, progress, read_json, run_command, to_plain, write_json
+from utils import (
+    CommandLine,
+    UserError,
+    atomic_path,
+    progress,
+    read_json,
+    run_command,
+    to_plain,
+    write_json,
+)  # fmt: skip
 
 SIZES = Path(__file__).with_name("experiment_sizes.json")
 README = Path(__file__).with_name("README.md")
@@ -158,9 +167,7 @@ def replace_table(text: str) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true", help="measure networks that are new")
     parser.add_argument("--fresh", action="store_true", help="with --measure: measure all anew")
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")

@@ -48,8 +48,6 @@ def clip_gradients(parameters: Iterator[nn.Parameter], mode: str | None, limit: 
 
     'agc' is adaptive gradient clipping (Brock et al. 2021, arXiv:2102.06171), timm's.
     """
-    if mode is None:
-        return
     if mode == "value":
         nn.utils.clip_grad_value_(parameters, limit)
     elif mode == "norm":
@@ -58,5 +56,9 @@ def clip_gradients(parameters: Iterator[nn.Parameter], mode: str | None, limit: 
         from timm.utils import adaptive_clip_grad
 
         adaptive_clip_grad(parameters, limit, eps=1e-3)
-    else:
+
+
+def check_clipping(mode: str | None) -> None:
+    """Raise a `UserError` for a way of clipping that there is not."""
+    if mode not in (None, "value", "norm", "agc"):
         raise UserError(f"clip_grad = {mode!r}: expected None, 'value', 'norm' or 'agc'")

@@ -21,7 +21,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils import UserError, atomic_path, format_seconds, num_cores, progress, run_command
+from utils import (
+    CommandLine,
+    UserError,
+    atomic_path,
+    format_seconds,
+    num_cores,
+    progress,
+    run_command,
+)  # fmt: skip
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,9 +56,7 @@ def device_name(text: str) -> str:
 
 
 def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--root_dir", type=Path, help="where the raw data are (default: input)")
     add("--export_dir", type=Path, help="where to write (default: input; with --simulate: --out)")

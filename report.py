@@ -8,11 +8,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from utils import UserError, atomic_path, run_command
+from utils import CommandLine, UserError, atomic_path, run_command
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="report.py", description=__doc__)
+    parser = CommandLine(prog="report.py", description=__doc__)
     parser.add_argument(
         "--results", type=Path, default=Path("results"), metavar="DIR",
         help="the folder that holds the experiments (results)",

@@ -45,6 +45,7 @@ from stackers import METHODS, Fit, cross_fit
 from summary import read_truth, sigmoid
 from utils import (
     LOGGER,
+    CommandLine,
     UserError,
     atomic_path,
     configure_logging,
@@ -336,9 +337,7 @@ def write(stack: Stack, out: Path) -> pd.DataFrame:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--results", type=Path, default=Path("results"), help="folder of the runs (results)")
     add(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils import (
+    CommandLine,
     UserError,
     configure_logging,
     format_config,
@@ -32,7 +35,7 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
             "Train one experiment with pseudo-labels over its folds and predict: "
             "`python train_pseudo.py --config Pseudo07`, once its source has predictions."
         )
-    parser = argparse.ArgumentParser(
+    parser = CommandLine(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     what = parser.add_argument_group("what to run")
@@ -156,7 +159,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     interruption.watch()
     try:
         announce(experiment, args, device)
-        with experiment.lock():
+        with experiment.lock(), names_batch_size(config, device):
             conduct(experiment, args)
     except BaseException as error:
         if not args.silent and not args.dry_run and distributed.is_main():
@@ -165,6 +168,22 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     finally:
         distributed.stop()
     return 0
+
+
+@contextlib.contextmanager
+def names_batch_size(config: ConfigMeta, device: torch.device) -> Iterator[None]:
+    """Say of a full GPU which batch size to try."""
+    import torch
+
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        half = max(config.batch_size // 2, 1)
+        raise UserError(
+            f"the memory of {device} does not hold batches of {config.batch_size} "
+            f"({str(error).splitlines()[0]}): try --set batch_size={half} "
+            f"accumulate={2 * config.accumulate}, which learns from as many samples a step"
+        ) from error
 
 
 def conduct(experiment: Experiment, args: argparse.Namespace) -> None:

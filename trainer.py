@@ -23,11 +23,20 @@ import interruption
 from checkpoints import load_checkpoint, save_checkpoint
 from datasets import CountedBatchSampler, collate
 from interruption import Interrupted
-from precision import choose_amp_dtype, clip_gradients, make_scaler
+from precision import check_clipping, choose_amp_dtype, clip_gradients, make_scaler
 from training_extras import same
-from utils import LOGGER, UserError, format_seconds, memory_use, progress, seed_everything
+from utils import (
+    LOGGER,
+    UserError,
+    format_seconds,
+    memory_use,
+    nearest,
+    progress,
+    seed_everything,
+)  # fmt: skip
 
 Batch = dict[str, Tensor]
+SCORES = ("train_loss", "train_metric", "valid_loss", "valid_metric")  # of every epoch
 ASK_EVERY = 10  # steps after which several processes agree on whether to save or to stop
 
 
@@ -97,6 +106,17 @@ class Trainer:
 
         if batch_scheduler and scheduler_target is not None:
             raise UserError("scheduler_target is known once an epoch: set batch_scheduler = False")
+        check_clipping(clip_grad)
+        for owner, target in (
+            ("scheduler_target", scheduler_target),
+            *((type(call).__name__, getattr(call, "target", None)) for call in callbacks),
+        ):
+            known = [*SCORES, *(f"valid_{monitor.name}" for monitor in monitors)]
+            if target is not None and target not in known:
+                raise UserError(
+                    f"{owner}: there is no score {target!r}{nearest(target, known)}; there are "
+                    f"{', '.join(known)}"
+                )
         self.amp_dtype = choose_amp_dtype(amp, device)
         self.scaler = make_scaler(self.amp_dtype, device)
         self.wrapped = distributed.wrap(model, device)

@@ -192,11 +192,6 @@ class EarlyStopping:
 
     def on_epoch_end(self, trainer: Any) -> None:
         state, scores = trainer.state, trainer.state.history[-1]
-        if self.target not in scores:
-            raise UserError(
-                f"EarlyStopping: there is no score {self.target!r}{nearest(self.target, scores)}; "
-                f"there are {', '.join(scores)}"
-            )
         score = scores[self.target]
         if not math.isnan(score) and (
             state.best_score is None

@@ -1,0 +1,243 @@
+"""Mistakes that people make: each gets one sentence on stderr, exit code 2, and leaves no ruins."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from small_run import SMALL, make_data, run
+
+import prep_data
+import report
+import stacking
+import train
+from checkpoints import save_checkpoint
+from strain_cache import write_cache
+from utils import run_command
+
+TRAIN = functools.partial(train.main)
+PSEUDO = functools.partial(train.main, pseudo=True)
+NET = "model_params.spec_params"
+
+
+class Trap:
+    """Runs code when it is unpickled."""
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self) -> tuple:
+        return Path.touch, (self.target,)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A folder with everything that can be wrong, beside what is right."""
+    place = tmp_path_factory.mktemp("place")
+    data = make_data(place / "input")
+    files = sorted(data.glob("train*.npy"), key=lambda path: int(path.stem.split("x")[1]))
+    text = (data / "train.csv").read_text()
+    ids = [path.stem for path in files]
+    write_cache(place / "good.f32", ids, list(map(str, files)))
+    write_cache(place / "few.f32", ids[:30], list(map(str, files[:30])))
+    (place / "cut.f32").write_bytes((place / "good.f32").read_bytes()[:-1000])
+    (place / "no.f32").write_text("no cache")
+
+    def table(name: str, change) -> None:
+        shutil.copytree(data, place / name)
+        (place / name / "train.csv").write_text(change(text))
+
+    first = f"{ids[0]},"
+    table("double", lambda t: t + t.splitlines()[1] + "\n")
+    table(
+        "half", lambda t: t.replace(f"{first}0", f"{first}0.5").replace(f"{first}1", f"{first}0.5")
+    )
+    table(
+        "word", lambda t: t.replace(f"{first}0", f"{first}yes").replace(f"{first}1", f"{first}yes")
+    )
+    table("outside", lambda t: t.replace(f"{ids[0]}.npy", "../../etc/passwd"))
+    table("nopath", lambda t: "\n".join(",".join(r.split(",")[:2]) for r in t.splitlines()))
+    table("empty", lambda t: t.splitlines()[0] + "\n")
+    table("one", lambda t: "".join(r for r in t.splitlines(True) if ",1," not in r))
+    for name in ("gone", "short", "nan"):
+        table(name, lambda t: t)
+    (place / "gone" / f"{ids[5]}.npy").unlink()
+    raw = files[5].read_bytes()
+    (place / "short" / files[5].name).write_bytes(raw[: len(raw) // 2])
+    bad = np.load(files[5])
+    bad[1, 7] = np.nan
+    np.save(place / "nan" / files[5].name, bad)
+
+    torch.save({"model": {"a": torch.zeros(1)}}, place / "foreign.pt")
+    torch.save({"model": Trap(place / "sprung")}, place / "trap.pt")
+    (place / "text.pt").write_text("no tensors")
+    return place
+
+
+@pytest.fixture(scope="module")
+def trained(place: Path) -> Path:
+    """Results of a finished small run."""
+    run(place / "input", place / "results")
+    return place / "results"
+
+
+def on(folder: str, *settings: str) -> list[str]:
+    """Arguments of a small Demo run on one of the folders of `place`."""
+    return ["--config", "Demo", "--set", *SMALL, f"train_path={folder}/train.csv",
+            f"test_path={folder}/test.csv", *settings]  # fmt: skip
+
+
+def image(config: str, *settings: str) -> list[str]:
+    """Arguments of a run of an image model."""
+    tables = [f"{split}_path=input/{split}.csv" for split in ("train", "test")]
+    return ["--config", config, "--no_pretrained", "--set", *tables, "cv=2", "train_cache=none",
+            "test_cache=none", *settings]  # fmt: skip
+
+
+CASES = {
+    # --- what to run ---
+    "unknown config": (TRAIN, ["--config", "Dem"], "did you mean 'Demo'"),
+    "unknown option": (TRAIN, ["--confg", "Demo"], "unrecognized arguments: --confg"),
+    "fold no number": (TRAIN, ["--limit_fold", "x"], "invalid int value: 'x'"),
+    "fold that is not": (TRAIN, [*on("input"), "--limit_fold", "9"], "has folds 0 to 1"),
+    "one fold of predictions": (
+        TRAIN, [*on("input"), "--limit_fold", "0", "--inference"], "leave --limit_fold out",
+    ),
+    "pseudo with train": (TRAIN, ["--config", "Pseudo07"], "use `python train_pseudo.py"),
+    "plain with pseudo": (PSEUDO, ["--config", "Demo"], "use `python train.py"),
+    "no pseudo source": (
+        PSEUDO, [*on("input"), "--config", "PseudoDemo"], "make them with `python train.py",
+    ),
+    # --- settings ---
+    "no value": (TRAIN, on("input", "num_epochs"), "expected key=value"),
+    "misspelt": (TRAIN, on("input", "num_epoch=2"), "did you mean 'num_epochs'"),
+    "wrong type": (TRAIN, on("input", "batch_size=big"), "expected int"),
+    "none": (TRAIN, on("input", "batch_size=none"), "expected int"),
+    "misspelt argument": (TRAIN, on("input", "model_params.depth=1"), "did you mean 'depths'"),
+    "argument of a part": (TRAIN, on("input", "transforms.train.0.bands=1"), "'band'"),
+    "position": (TRAIN, on("input", "transforms.train.9.p=1"), "is not a position"),
+    "a class": (TRAIN, on("input", "optimizer=SGD"), "chosen in configs.py"),
+    "deep": (TRAIN, on("input", "seed.x=1"), "nothing below"),
+    "name": (TRAIN, on("input", "name=../up"), "plain folder name"),
+    "batch size": (TRAIN, on("input", "batch_size=0"), "batch_size = 0"),
+    "view": (TRAIN, [*on("input", "views=['flop']"), "--tta"], "did you mean 'flip'"),
+    "no view": (TRAIN, [*on("input", "views=[]"), "--tta"], "views is empty"),
+    "amp": (TRAIN, on("input", "amp=fp16"), "needs a GPU"),
+    "amp name": (TRAIN, on("input", "amp=fp8"), "'bf16' or 'fp16'"),
+    "clipping": (TRAIN, on("input", "clip_grad=hard"), "'value', 'norm' or 'agc'"),
+    "stopping": (TRAIN, on("input", "callbacks.0.target=valid_auc"), "no score 'valid_auc'"),
+    "schedule": (
+        TRAIN, on("input", "batch_scheduler=true", "scheduler_target=valid_loss"),
+        "batch_scheduler = False",
+    ),
+    "schedule target": (TRAIN, on("input", "scheduler_target=loss"), "no score 'loss'"),
+    "folds": (TRAIN, on("input", "cv=40"), "too few for 40 folds"),
+    "one fold": (TRAIN, on("input", "cv=1"), "expected 2 folds or more"),
+    "gpu": (TRAIN, [*on("input"), "--gpu", "99"], "there is no GPU 99"),
+    "gpu name": (TRAIN, [*on("input"), "--gpu", "big"], "expected device ids"),
+    "average": (TRAIN, on("input", "ema_decay=2.0"), "between 0 and 1"),
+    # --- networks ---
+    "pooling": (TRAIN, image("Nspec16", "model_params.custom_classifier=gm"), "'gem'"),
+    "backbone": (TRAIN, image("Nspec16", "model_params.model_name=resnet1"), "no such model"),
+    "band": (TRAIN, image("Nspec16", f"{NET}.upper_freq=2000"), "half the sampling rate"),
+    "size": (TRAIN, image("Nspec16", "model_params.resize_img=(1,2,3)"), "rows and columns"),
+    "widths": (TRAIN, on("input", "model_params.widths=(4,8,16)"), "widths"),
+    # --- weights ---
+    "weights": (TRAIN, [*on("input"), "--weights", "none.pt"], "no backbone of timm"),
+    "weight path": (TRAIN, on("input", "weight_path=none.pt"), "does not exist"),
+    "foreign weights": (TRAIN, on("input", "weight_path=foreign.pt"), "no weight in foreign.pt"),
+    "hostile weights": (TRAIN, on("input", "weight_path=trap.pt"), "holds more than tensors"),
+    "no weights": (TRAIN, on("input", "weight_path=text.pt"), "text.pt"),
+    "no checkpoint": (TRAIN, [*on("input"), "--inference"], "train that fold first"),
+    # --- data ---
+    "no table": (TRAIN, on("nowhere"), "make it with prep_data.py"),
+    "no cache": (TRAIN, on("input", "train_cache=none.f32"), "none.f32"),
+    "no cache file": (TRAIN, on("input", "train_cache=no.f32"), "no.f32"),
+    "cut cache": (TRAIN, on("input", "train_cache=cut.f32"), "cut.f32"),
+    "cache of others": (TRAIN, on("input", "train_cache=few.f32"), "made of other data"),
+    "device cache": (TRAIN, [*on("input"), "--cache_device"], "needs caches"),
+    "id twice": (TRAIN, on("double"), "is there twice"),
+    "half a label": (TRAIN, on("half"), "is 0.5, expected 0 or 1"),
+    "word for a label": (TRAIN, on("word"), "'yes' is not a number"),
+    "path outside": (TRAIN, on("outside"), "data_root="),
+    "no paths": (TRAIN, on("nopath"), "no column 'path'"),
+    "no samples": (TRAIN, on("empty"), "lists no samples"),
+    "one class": (TRAIN, on("one"), "samples of one class"),
+    "missing sample": (TRAIN, on("gone"), "does not exist"),
+    "short sample": (TRAIN, on("short"), "cut short"),
+    "NaN in a sample": (TRAIN, on("nan"), "non-finite"),
+    # --- the other commands ---
+    "no labels": (prep_data.main, ["--root_dir", "nowhere"], "training_labels.csv"),
+    "simulate none": (prep_data.main, ["--simulate", "0"], "is not 1 or more"),
+    "device": (prep_data.main, ["--simulate", "4", "--device", "tpu"], "is not cpu, cuda"),
+    "nothing to stack": (stacking.main, ["--results", "nowhere"], "nowhere"),
+    "no such run": (
+        stacking.main, ["--results", "results", "--experiments", "nothing"], "nothing",
+    ),
+    "no such method": (stacking.main, ["--results", "results", "--method", "magic"], "magic"),
+    "nothing to report": (report.main, ["--results", "nowhere"], "nowhere"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_one_sentence(
+    case: str, place: Path, trained: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    main, arguments, message = CASES[case]
+    monkeypatch.chdir(place)
+    if main in (TRAIN, PSEUDO):
+        arguments = [*arguments, "--results", str(tmp_path / "out")]
+    with pytest.raises(SystemExit) as end:
+        run_command(functools.partial(main, arguments))
+    error = capsys.readouterr().err
+    assert end.value.code == 2, error
+    lines = [line for line in error.splitlines() if not line.startswith("\r")]
+    assert len(lines) == 1, error
+    assert lines[0].startswith("error: ")
+    assert message in lines[0]
+    assert not (place / "sprung").exists()
+    left = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    ruins = [name for name in left if name.endswith((".npy", ".csv")) and "ids_" not in name]
+    assert [name for name in ruins if name != "folds.npy"] == []
+    assert not [name for name in left if ".tmp" in name or name.endswith(".pt")]
+
+
+def test_damaged_checkpoints_of_a_run(trained: Path, place: Path, tmp_path: Path) -> None:
+    for name, content, message in (
+        ("fold1.pt", b"damaged", "or is damaged"),
+        ("fold1.pt", (place / "trap.pt").read_bytes(), "holds more than tensors"),
+        ("fold1.pt", (place / "foreign.pt").read_bytes(), "belongs to another network"),
+    ):
+        folder = tmp_path / message.replace(" ", "_")
+        shutil.copytree(trained, folder)
+        (folder / "demo" / name).write_bytes(content)
+        before = (folder / "demo" / "predictions.npy").read_bytes()
+        done = run(place / "input", folder, "--inference", code=2)
+        assert message in done.stderr
+        assert (folder / "demo" / "predictions.npy").read_bytes() == before
+        assert not (place / "sprung").exists()
+
+
+def test_a_full_gpu_says_which_batch_size_to_try(monkeypatch, place: Path, tmp_path: Path, capsys):
+    def full(*arguments, **options):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+
+    from training_extras import TrainHook
+
+    monkeypatch.setattr(TrainHook, "forward_train", full)
+    monkeypatch.chdir(place)
+    with pytest.raises(SystemExit) as end:
+        run_command(
+            functools.partial(TRAIN, [*on("input"), "--results", str(tmp_path), "--silent"])
+        )
+    assert end.value.code == 2
+    assert "try --set batch_size=8 accumulate=2" in capsys.readouterr().err
+
+
+def test_a_saved_checkpoint_holds_plain_things_only(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path / "a.pt", {"model": {"x": torch.ones(1)}})
+    assert torch.load(tmp_path / "a.pt", weights_only=True)["model"]["x"] == 1
