@@ -41,7 +41,7 @@ def runner(arguments: Sequence[str]) -> Callable[[], None]:
 
 
 def measure(settings: Settings) -> Report:
-    rounds = settings.rounds(11)
+    rounds = settings.repeats or settings.choose(cpu=11, cuda=11, quick=1)
     sides = {name: runner(arguments) for name, arguments in LINES.items()}
     # A process is no shorter for being started several times in a row.
     times = interleave(sides, settings.device, rounds, least_seconds=0, warm_up=1)

@@ -12,27 +12,38 @@ from utils import atomic_path
 LABELS = {
     "scales": "scales", "stride": "stride (samples)", "batch": "batch size", "workers": "readers",
 }  # fmt: skip
+# Of each picture: its title and its rows, a figure and what stands beside the axis.
+PICTURES = {
+    "cwt": (
+        "Wavelet front-end of Nspec16",
+        (("seconds", "time (s)"), ("megabytes", "memory on top (MB)")),
+    ),
+    "training": (
+        "Training, from the cache to the optimiser",
+        (("samples_per_second", "samples/s"), ("megabytes", "memory (MB)")),
+    ),
+}
 Points = Sequence[dict[str, Any]]
+
+
+def plot_paths(results: Results, folder: Path) -> list[Path]:
+    """Return where a device's pictures go."""
+    slug = results["device"]["slug"]
+    return [folder / f"performance-{what}-{slug}.png" for what in PICTURES]
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
     """Draw both pictures of a device's points; return their files."""
-    points = results["benchmarks"]["growth"]["points"]
-    name, slug = results["device"]["name"], results["device"]["slug"]
-    drawn = []
-    for what, rows in (
-        ("cwt", (("seconds", "time (s)"), ("peak_megabytes", "memory on top (MB)"))),
-        ("training", (("samples_per_second", "samples/s"), ("peak_megabytes", "memory (MB)"))),
-    ):
+    points = [
+        # readers are other processes, and their memory is as much in use
+        point | {"megabytes": point["peak_megabytes"] + point.get("readers_megabytes", 0)}
+        for point in results["benchmarks"]["growth"]["points"]
+    ]
+    paths = plot_paths(results, folder)
+    for path, (what, (title, rows)) in zip(paths, PICTURES.items(), strict=True):
         chosen = [point for point in points if point["what"] == what]
-        title = {
-            "cwt": "Wavelet front-end of Nspec16",
-            "training": "Training, from the cache to the optimiser",
-        }
-        path = folder / f"performance-{what}-{slug}.png"
-        draw_one(chosen, rows, f"{title[what]}, {name}", path)
-        drawn.append(path)
-    return drawn
+        draw_one(chosen, rows, f"{title}, {results['device']['name']}", path)
+    return paths
 
 
 def draw_one(points: Points, rows: Sequence[tuple[str, str]], title: str, path: Path) -> None:
@@ -77,7 +88,9 @@ def draw_curve(axis: Any, points: Points, setting: str, key: str, color: str, la
 
 
 def style_axis(axis: Any, points: Points, setting: str) -> None:
-    """Powers of two along the settings, powers of ten along what they cost."""
+    """Steps by factors: of two along the settings, of two or so along what they cost."""
+    from matplotlib.ticker import FuncFormatter, LogLocator
+
     ticks = sorted({point[setting] for point in points if point["varied"] == setting})
     if setting == "workers":
         axis.set_xscale("symlog", base=2, linthresh=1)
@@ -85,6 +98,8 @@ def style_axis(axis: Any, points: Points, setting: str) -> None:
         axis.set_xscale("log", base=2)
     axis.set_xticks(ticks, [str(tick) for tick in ticks])
     axis.set_yscale("log")
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.grid(alpha=0.3)
     axis.tick_params(labelsize=8)
     axis.minorticks_off()

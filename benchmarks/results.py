@@ -99,6 +99,19 @@ def table_lines(results: Results) -> list[str]:
     return lines
 
 
+def condition_line(results: Results) -> str:
+    """Return a sentence on when, with what and beside whom the figures were measured."""
+    entries = results["benchmarks"].values()
+    days = sorted({entry["date"][:10] for entry in entries})
+    torches = sorted({entry["versions"].get("torch", "unknown") for entry in entries})
+    threads = sorted({str(entry["threads"]) for entry in entries})
+    others = [entry["load"]["cores_used_by_others"] for entry in entries]
+    known = [value for value in others if value is not None]
+    beside = f", others used up to {max(known):.2f} cores meanwhile" if known else ""
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return f"{when}, torch {', '.join(torches)}, {', '.join(threads)} threads{beside}."
+
+
 def condition_lines(results: Results) -> list[str]:
     """Return a table of what each benchmark was run with, and beside what."""
     body = []

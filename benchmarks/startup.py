@@ -117,7 +117,7 @@ def compare(
 def measure(settings: Settings) -> Report:
     n = settings.choose(cpu=GIBIBYTES * 2**30 // ROW_BYTES, cuda=GIBIBYTES * 2**30 // ROW_BYTES,
                         quick=500)  # fmt: skip
-    rounds = settings.rounds(5) if not settings.quick else settings.repeats or 1
+    rounds = settings.repeats or settings.choose(cpu=5, cuda=5, quick=1)
     with tempfile.TemporaryDirectory(prefix="startup_", dir=settings.folder) as name:
         folder = Path(name)
         inputs = write_inputs(folder, n)

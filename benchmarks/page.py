@@ -1,0 +1,117 @@
+"""Put the recorded figures into docs/performance.md: `python -m benchmarks.page`.
+
+What stands between the marks of a section is made anew from benchmarks/results/*.json, and the
+plots from the same files; the text around it is left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from benchmarks.growth import draw_plots
+from benchmarks.plots import plot_paths
+from benchmarks.results import FOLDER, Results, condition_line, load_results, table_lines
+from utils import UserError, atomic_path, run_command
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
+
+
+def marks(section: str) -> tuple[str, str]:
+    """Return the lines that a section stands between."""
+    return f"<!-- {section}: python -m benchmarks.page -->", f"<!-- {section} end -->"
+
+
+def all_results(folder: Path) -> list[tuple[Path, Results]]:
+    """Return every device's results with their file, CPUs first."""
+    found = [(path, load_results(path)) for path in sorted(folder.glob("*.json"))]
+    return sorted(found, key=lambda each: each[1]["device"]["kind"] != "cpu")
+
+
+# --- the sections ----------------------------------------------------------------------------
+
+
+def results_section(path: Path, results: Results) -> list[str]:
+    """Return the table of a device and where all of its figures are."""
+    link = os.path.relpath(path.with_suffix(".md"), PAGE.parent)
+    return [
+        f"### {results['device']['name']}, {results['device']['cores']} cores", "",
+        f"{condition_line(results)} All figures: [{path.stem}]({link}).", "",
+        *table_lines(results), "",
+    ]  # fmt: skip
+
+
+def details_of(name: str) -> Callable[[Path, Results], list[str]]:
+    """Return what makes a section of one benchmark's own tables, below its device's name."""
+
+    def section(_: Path, results: Results) -> list[str]:
+        entry = results["benchmarks"].get(name)
+        if entry is None:
+            return []
+        lines = [f"### {results['device']['name']}, {results['device']['cores']} cores", ""]
+        for title, detail in entry["details"].items():
+            lines += [f"{title}:", "", *detail, ""]
+        return lines
+
+    return section
+
+
+def growth_section(path: Path, results: Results) -> list[str]:
+    """Return a device's plots, and its tables folded below them."""
+    lines = details_of("growth")(path, results)
+    if not lines:
+        return []
+    pictures = [
+        line
+        for picture in plot_paths(results, PAGE.parent)
+        for line in (f"![{picture.stem}]({picture.name})", "")
+    ]
+    folded = ["<details>", "<summary>The same as tables</summary>", "", *lines[2:], "</details>"]
+    return [*lines[:2], *pictures, *folded, ""]
+
+
+SECTIONS: dict[str, Callable[[Path, Results], list[str]]] = {
+    "results": results_section, "profile": details_of("profile_step"), "growth": growth_section,
+}  # fmt: skip
+
+
+def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
+    """Return the page with what stands between its marks made anew.
+
+    Raises:
+        UserError: marks are gone.
+    """
+    for name, section in SECTIONS.items():
+        begin, end = marks(name)
+        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+        if len(pattern.findall(text)) != 1:
+            raise UserError(f"{PAGE} lacks the lines {begin!r} and {end!r}: put them back")
+        lines = [line for path, results in every for line in section(path, results)]
+        content = "\n".join([begin, "", *(lines or [NOTHING, ""]), end])
+        text = pattern.sub(lambda _, content=content: content, text)
+    return text
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.page", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    parser.parse_args(argv)
+    every = all_results(FOLDER)
+    for path, results in every:
+        if "growth" in results["benchmarks"]:
+            draw_plots(path)
+    text = replace_sections(PAGE.read_text(), every)
+    with atomic_path(PAGE) as temporary:
+        temporary.write_text(text)
+    print(f"{PAGE} holds the figures of {len(every)} devices")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
