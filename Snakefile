@@ -13,23 +13,19 @@ import sys
 
 sys.path.insert(0, workflow.basedir)
 
-from pipeline import make_plan, share_of_cores
+from pipeline import read_config
 from utils import UserError
 
 try:
-    PLAN = make_plan(
-        config.get("experiments", ""), config.get("results", "results"),
-        config.get("settings", ""), config.get("options", ""),
-        config.get("python", sys.executable),
-    )
+    PLAN, THREADS, MARKS = read_config(config)
 except UserError as error:
     raise WorkflowError(str(error))
 
 RESULTS = PLAN.results
-THREADS = int(config.get("threads", share_of_cores()))
+
+
 # Where jobs share no folder but a volume, as on Kubernetes, results is a path on that volume and
 # only empty marks, one for each file, travel by way of Snakemake's storage.
-MARKS = config.get("marks")
 
 
 def needed(name):

@@ -34,7 +34,8 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
-        raise UserError(f"weights file {path!r} does not exist")
+        there = "is no file" if os.path.exists(path) else "does not exist"
+        raise UserError(f"weights file {path!r} {there}")
     try:
         if path.endswith(".safetensors"):
             from safetensors.torch import load_file

@@ -15,7 +15,7 @@ import distributed
 from config_base import ConfigMeta, accepted_arguments, thaw
 from training_extras import Preparation
 from transforms import Compose
-from utils import UserError, git_revision, versions
+from utils import UserError, git_revision, nearest, versions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,8 +69,17 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarra
             f"{config.train_path} has only {smallest} samples of one class, too few for "
             f"{config.cv} folds: add samples of it{fewer}"
         )
+    names = [name for name in dir(sklearn.model_selection) if name.endswith("Fold")]
+    if not hasattr(sklearn.model_selection, config.splitter):
+        raise UserError(
+            f"splitter = {config.splitter!r}: sklearn.model_selection has no such class"
+            f"{nearest(config.splitter, names)}"
+        )
     splitter = getattr(sklearn.model_selection, config.splitter)
-    splitter = splitter(n_splits=config.cv, **thaw(config.splitter_params))
+    try:
+        splitter = splitter(n_splits=config.cv, **thaw(config.splitter_params))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"splitter_params of {config.splitter}: {error}") from error
     folds = list(splitter.split(np.zeros(len(targets)), targets))
     validated = np.sort(np.concatenate([rows for _, rows in folds]))
     if not np.array_equal(validated, np.arange(len(targets))):
@@ -163,7 +172,10 @@ def build_optimizer(
     params = thaw(config.optimizer_params)
     if device.type == "cuda" and config.optimizer in (torch.optim.Adam, torch.optim.AdamW):
         params.setdefault("fused", True)  # one kernel for all parameters
-    return config.optimizer(model.parameters(), **params)
+    try:
+        return config.optimizer(model.parameters(), **params)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer_params of {config.optimizer.__name__}: {error}") from error
 
 
 def weights_of_fold(path: Path, fold: int) -> Path:

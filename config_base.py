@@ -197,6 +197,18 @@ def find_config(name: str) -> ConfigMeta:
     return ConfigMeta.registry[name]
 
 
+def config_named(name: str) -> ConfigMeta | None:
+    """Return the configuration whose run has that name, None where there is none."""
+    found = [config for config in ConfigMeta.registry.values() if config.name == name]
+    return found[0] if found else None
+
+
+def published_stack() -> list[ConfigMeta]:
+    """Return the experiments of the published stack, in the order of its columns."""
+    finals = [config for config in ConfigMeta.registry.values() if config.published]
+    return sorted(finals, key=lambda config: config.published["column"])
+
+
 # --- --set key=value -------------------------------------------------------------------------
 
 

@@ -23,7 +23,7 @@ def shrink(config: ConfigMeta, options: Options) -> tuple[ConfigMeta, Options]:
     results = options.results / "dry_run"
     changed = {"num_epochs": 1, "batch_size": BATCH_SIZE, "debug": False}
     if not (Path(config.train_path).is_file() and Path(config.test_path).is_file()):
-        folder = results / "input"
+        folder = results / "invented_noise"
         invent_noise(folder, config.seed)
         print(f"{config.train_path} is not there: the dry run reads invented noise in {folder}/")
         changed |= {

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import configs  # noqa: F401 - importing it registers the experiments
-from config_base import ConfigMeta
+from config_base import ConfigMeta, config_named
 from utils import (
     CommandLine,
     UserError,
@@ -121,8 +121,8 @@ def row(config: ConfigMeta, sizes: dict[str, dict[str, Any]]) -> tuple[str, ...]
 def source_class(config: ConfigMeta) -> str:
     """Return the class whose predictions label this one's test samples."""
     name = config.pseudo_labels.params["source"]
-    found = [other.__name__ for other in ConfigMeta.registry.values() if other.name == name]
-    return found[0] if found else name
+    source = config_named(name)
+    return name if source is None else source.__name__
 
 
 def print_table() -> None:
@@ -169,10 +169,10 @@ def replace_table(text: str) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true", help="measure networks that are new")
-    parser.add_argument("--fresh", action="store_true", help="with --measure: measure all anew")
+    parser.add_argument("--fresh", action="store_true", help="measure all networks anew")
     parser.add_argument("--readme", action="store_true", help="write the table into README.md")
     args = parser.parse_args(argv)
-    if args.measure:
+    if args.measure or args.fresh:
         sizes = measure_all(args.fresh)
         print(f"{len(sizes)} networks of {len(ConfigMeta.registry)} experiments are in {SIZES}")
     if args.readme:
@@ -180,7 +180,7 @@ def main(argv: list[str] | None = None) -> int:
         with atomic_path(README) as temporary:
             temporary.write_text(text)
         print(f"{README} holds the table of {len(ConfigMeta.registry)} experiments")
-    if not (args.measure or args.readme):
+    if not (args.measure or args.fresh or args.readme):
         print_table()
     return 0
 

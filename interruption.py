@@ -6,8 +6,10 @@ handler only takes note; the loop looks between two steps. A second Ctrl-C ends 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -32,8 +34,9 @@ class Interrupted(Exception):
         super().__init__(f"stopped by {self.signal.name}: {where}; go on with --resume")
 
 
-def watch() -> None:
-    """Take note of the signals from now on, in the main thread of this process."""
+@contextlib.contextmanager
+def watched() -> Iterator[None]:
+    """Take note of the signals while the block runs, in the main thread of this process."""
     noted.clear()
     owner = os.getpid()
 
@@ -44,8 +47,12 @@ def watch() -> None:
             os._exit(128 + number)
         noted.append(number)
 
-    for number in SIGNALS:
-        signal.signal(number, note)
+    before = {number: signal.signal(number, note) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def requested() -> bool:

@@ -14,11 +14,12 @@ from utils import LOGGER, UserError
 
 
 @contextlib.contextmanager
-def hold(path: Path, shared: bool = False) -> Iterator[None]:
+def hold(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None]:
     """Hold a lock on a file while the block runs; whatever ends the process frees it.
 
     Args:
         shared: let others that ask for a shared lock hold it as well.
+        wait: wait for another that holds it, for what takes moments only.
 
     Raises:
         UserError: another process holds it.
@@ -27,7 +28,8 @@ def hold(path: Path, shared: bool = False) -> Iterator[None]:
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+            fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             owner = os.pread(file, 200, 0).decode(errors="replace").strip() or "another process"
             raise UserError(
@@ -44,6 +46,23 @@ def hold(path: Path, shared: bool = False) -> Iterator[None]:
         yield
     finally:
         os.close(file)
+
+
+def is_held(path: Path) -> bool:
+    """Whether another process holds the lock of a file."""
+    try:
+        file = os.open(path, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # a file system without locks
+        return False
+    finally:
+        os.close(file)
+    return False
 
 
 @contextlib.contextmanager

@@ -7,12 +7,14 @@ predictions -> stack, report
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import configs  # noqa: F401 - importing it registers the experiments
-from config_base import ConfigMeta, find_config, override
-from utils import UserError, num_cores
+from config_base import ConfigMeta, config_named, find_config, override, published_stack
+from utils import UserError, nearest, num_cores
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,36 @@ class Plan:
         return shlex.join([self.python, "report.py", "--results", self.results])
 
 
+KEYS = ("experiments", "results", "settings", "options", "threads", "python", "marks")
+
+
+def read_config(config: Mapping[str, Any]) -> tuple[Plan, int, str | None]:
+    """Return the plan, the cores of a job and the folder of marks that `--config` asks for.
+
+    Raises:
+        UserError: an unknown key, threads that are no number, or as in `make_plan`.
+    """
+    for key in config:
+        if key not in KEYS:
+            raise UserError(
+                f"--config {key}=…: there is no such key{nearest(key, KEYS)}; there are "
+                f"{', '.join(KEYS)}"
+            )
+    experiments = config.get("experiments", "")
+    if "experiments" in config and not experiments:
+        raise UserError("--config experiments=: name one, or leave the key out for all")
+    threads = config.get("threads", share_of_cores())
+    if isinstance(threads, bool) or not str(threads).isdecimal() or int(threads) < 1:
+        raise UserError(f"--config threads={threads}: expected a number of cores")
+    names = experiments if isinstance(experiments, list | tuple) else str(experiments)
+    plan = make_plan(
+        names, str(config.get("results", "results")), str(config.get("settings", "")),
+        str(config.get("options", "")), str(config.get("python", sys.executable)),
+    )  # fmt: skip
+    marks = config.get("marks")
+    return plan, int(threads), None if marks is None else str(marks)
+
+
 def make_plan(
     experiments: str | Sequence[str] = (), results: str = "results", settings: str = "",
     options: str = "", python: str = "python",
@@ -94,9 +126,7 @@ def make_plan(
     names = experiments.split(",") if isinstance(experiments, str) else list(experiments)
     names = [name.strip() for name in names if name.strip()]
     if not names:
-        finals = [config for config in ConfigMeta.registry.values() if config.published]
-        finals.sort(key=lambda config: config.published["column"])
-        names = [config.__name__ for config in finals]
+        names = [config.__name__ for config in published_stack()]
     words = tuple(shlex.split(settings))
     if any(word.partition("=")[0].strip() == "name" for word in words):
         raise UserError(
@@ -128,15 +158,15 @@ def with_sources(config: ConfigMeta) -> list[ConfigMeta]:
         UserError: a source is no experiment, or needs its own predictions.
     """
     chain = [config]
-    by_name = {other.name: other for other in ConfigMeta.registry.values()}
     while chain[0].pseudo_labels is not None:
-        source = chain[0].pseudo_labels.params["source"]
-        if source not in by_name:
+        name = chain[0].pseudo_labels.params["source"]
+        source = config_named(name)
+        if source is None:
             raise UserError(
-                f"config {chain[0].__name__}: its pseudo-labels come from {source!r}, and no "
+                f"config {chain[0].__name__}: its pseudo-labels come from {name!r}, and no "
                 f"experiment has that name"
             )
-        if by_name[source] in chain:
+        if source in chain:
             raise UserError(f"config {config.__name__}: its pseudo-labels come from itself")
-        chain.insert(0, by_name[source])
+        chain.insert(0, source)
     return chain

@@ -6,7 +6,9 @@ In `results/<name>/` lie
     folds.npy                    (n,) int64, the fold whose network never saw the row in training
     outoffolds.npy               (n, 1) float32 logits, each from that fold's network
     predictions.npy              (folds, m, 1) float32 logits of the test samples
-    outoffolds_tta.npy, predictions_tta.npy   the same, averaged over the test-time views
+    predictions.json             what both were made from, the samples and folds among it
+    outoffolds_tta.npy, predictions_tta.npy, predictions_tta.json
+                                 the same, averaged over the test-time views
 
 so that whoever joins runs (pseudo-labels, stacking, the report) aligns them by id and never by
 position. A fold that has not been trained is NaN.
@@ -14,6 +16,7 @@ position. A fold that has not been trained is NaN.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils import UserError, atomic_path
+from utils import UserError, atomic_path, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +89,13 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
     out_of_fold = load_array(folder / f"outoffolds{suffix}.npy")
     logits = load_array(folder / f"predictions{suffix}.npy")
     n, m = len(train_ids), len(test_ids)
+    stamp = folder / f"predictions{suffix}.json"
+    digest = samples_digest(train_ids, test_ids, folds)
+    if stamp.exists() and read_json(stamp).get("samples") != digest:
+        raise UserError(
+            f"{folder / 'predictions'}{suffix}.npy was made of other samples or folds than those "
+            f"that lie beside it: predict again with --inference{' --tta' if suffix else ''}"
+        )
     for name, array, fits in (
         (f"outoffolds{suffix}.npy", out_of_fold, out_of_fold.shape == (n, 1)),
         (f"predictions{suffix}.npy", logits, logits.ndim == 3 and logits.shape[1:] == (m, 1)),
@@ -108,6 +118,15 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
         folder, suffix, train_ids, test_ids, folds,
         out_of_fold[:, 0], logits[..., 0],  # (n, 1) -> (n,); (folds, m, 1) -> (folds, m)
     )  # fmt: skip
+
+
+def samples_digest(train_ids: np.ndarray, test_ids: np.ndarray, folds: np.ndarray) -> str:
+    """Return a digest of the samples of a run, their order and their folds."""
+    content = hashlib.sha256()
+    for ids in (train_ids, test_ids):
+        content.update("\n".join(ids.tolist()).encode() + b"\0")
+    content.update(np.ascontiguousarray(folds, "<i8"))
+    return content.hexdigest()
 
 
 def has_predictions(folder: str | os.PathLike[str], suffix: str = "") -> bool:

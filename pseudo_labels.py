@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from config_base import config_named
 from predictions import Predictions, align, has_predictions, read_predictions, sigmoid
 from utils import UserError
-
-HARD_LABELS = (False, True, "mix")
 
 
 @dataclass(frozen=True)
@@ -63,18 +62,23 @@ class PseudoLabels:
         self, source: str, confident_samples: tuple[float, float] | None = None,
         hard_label: bool | str = False,
     ) -> None:  # fmt: skip
-        if hard_label not in HARD_LABELS:
+        if not (isinstance(hard_label, bool) or hard_label == "mix"):
             raise UserError(
                 f"pseudo_labels: hard_label = {hard_label!r}: expected False, True or 'mix'"
             )
         if confident_samples is not None:
-            values = tuple(confident_samples)
-            if len(values) != 2 or not 0 <= values[0] <= values[1] <= 1:
+            values = confident_samples
+            if (
+                not isinstance(values, list | tuple)
+                or len(values) != 2
+                or not all(isinstance(value, int | float) for value in values)
+                or not 0 <= values[0] <= values[1] <= 1
+            ):
                 raise UserError(
                     f"pseudo_labels: confident_samples = {confident_samples!r}: expected None or "
                     f"two fractions in order, e.g. (0.2, 0.9)"
                 )
-            confident_samples = values
+            confident_samples = tuple(values)
         if not source or Path(source).name != source:
             raise UserError(
                 f"pseudo_labels: source = {source!r}: expected the name of an experiment"
@@ -85,14 +89,12 @@ class PseudoLabels:
     # --- the source --------------------------------------------------------------------------
 
     def command(self) -> str:
-        """The command that makes the source's predictions."""
-        from config_base import ConfigMeta
-
-        for config in ConfigMeta.registry.values():
-            if config.name == self.source:
-                script = "train" if config.pseudo_labels is None else "train_pseudo"
-                return f"`python {script}.py --config {config.__name__}`"
-        return f"the experiment named {self.source!r}"
+        """The command that makes the source's predictions, keeping what is trained already."""
+        config = config_named(self.source)
+        if config is None:
+            return f"the experiment named {self.source!r}"
+        script = "train" if config.pseudo_labels is None else "train_pseudo"
+        return f"`python {script}.py --config {config.__name__} --resume`"
 
     def read(
         self, results: Path, train_ids: np.ndarray, folds: np.ndarray, test_ids: np.ndarray

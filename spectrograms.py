@@ -88,7 +88,8 @@ class ComplexMorletCWT(nn.Module):
 
     The result is the cross-correlation with these sampled, truncated kernels, zeros beyond both
     ends of the waveform, at every `stride`-th sample; it is computed in the frequency domain (see
-    `filterbank`) from the exact transforms of the kernels. What they do at the ends of the range is
+    `filterbank`) from the transforms of these very kernels, not from the closed form of the endless
+    wavelet, which the cut at exp(-4.5) is 1e-3 off. What they do at the ends of the range is
     therefore that of the direct convolution:
 
     * in the lowest octave the cut at exp(-4.5), 1.1 % of the envelope, leaves side lobes, so that a

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from stack_data import StackData
-from summary import sigmoid
+from predictions import sigmoid
+from stack_inputs import StackData
 from utils import num_cores
 
 SPACES = ("probability", "logit", "rank")

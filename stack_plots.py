@@ -187,6 +187,10 @@ def left_out(table: pd.DataFrame) -> Figure:
     """Draw what each model adds to the stack; the table is that of `stacking.leave_one_out`."""
     table = table.iloc[::-1]
     figure, (axis,) = new_figure(9, 1.2 + 0.28 * len(table))
+    if table.empty:
+        axis.axis("off")
+        axis.text(0.5, 0.5, "one model: nothing can be left out", ha="center", color="0.4")
+        return figure
     place = np.arange(len(table))
     # The percentiles of few resamples need not enclose the difference itself.
     reach = np.maximum([table["adds"] - table["low"], table["high"] - table["adds"]], 0)

@@ -17,7 +17,7 @@ from utils import format_seconds, git_revision, versions
 if TYPE_CHECKING:
     import pandas as pd
 
-    from stack_data import FinalExperiment, StackData
+    from stack_inputs import FinalExperiment, StackData
     from stack_scores import Candidate, Comparison
     from stacking import Stack
 

@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 
 from metrics import AUC
+from predictions import sigmoid
 from stack_features import Features
 from stack_scores import MeanFoldAUC
-from summary import sigmoid
 from utils import UserError, require
 
 OnFold = Callable[[int, float], None]

@@ -25,8 +25,9 @@ import numpy as np
 
 import stack_report
 from metrics import AUC
-from predictions import align, save_array
-from stack_data import (
+from predictions import align, save_array, sigmoid
+from stack_features import Features
+from stack_inputs import (
     FinalExperiment,
     StackData,
     final_experiments,
@@ -39,10 +40,9 @@ from stack_data import (
     train_table,
     write_submission,
 )
-from stack_features import Features
 from stack_scores import Candidate, Choice, assess, choose, fold_scores
 from stackers import METHODS, Fit, cross_fit
-from summary import read_truth, sigmoid
+from summary import read_truth
 from utils import (
     LOGGER,
     CommandLine,
@@ -283,14 +283,14 @@ def leave_one_out(
     Returns:
         A row a model, the most useful first: model, auc_without, adds, low, high (95 %).
 
-    Raises:
-        UserError: there is one model only.
+    A stack of one model has no row: nothing is left without it.
     """
     import pandas as pd
 
+    columns_of_table = ["model", "auc_without", "adds", "low", "high"]
     data = stack.data
     if len(data.names) < 2:
-        raise UserError(f"{data.names[0]} is the only model: there is no stack without it")
+        return pd.DataFrame(columns=columns_of_table)
     method = method or (stack.method if stack.method in QUICK else "ridge_rank")
     whole = stack.fits.get(method) or cross_fit(method, stack.features, stack.seed)
     columns = {"": whole.out_of_fold}
@@ -301,7 +301,7 @@ def leave_one_out(
     for name in data.names:
         adds = scored[""].against(scored[name])
         rows.append((name, scored[name].score.mean, adds.difference, adds.low, adds.high))
-    table = pd.DataFrame(rows, columns=["model", "auc_without", "adds", "low", "high"])
+    table = pd.DataFrame(rows, columns=columns_of_table)
     return table.sort_values("adds", ascending=False, ignore_index=True)
 
 
@@ -364,12 +364,16 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
+    out = args.results if args.out is None else args.out
+    if out.exists() and not out.is_dir():
+        raise UserError(f"--out {out}: expected a folder")
+    if args.seed < 0:
+        raise UserError(f"--seed {args.seed}: expected 0 or more")
     configure_logging()
     stack = build(
         args.results, args.experiments, args.method, args.train_csv, args.sample_submission,
         not args.no_tta, args.resamples, args.seed, True if args.progress_bar else None,
     )  # fmt: skip
-    out = args.results if args.out is None else args.out
     write(stack, out)
     print(f"\n{stack_report.text(stack)}\n\n{stack_report.paragraph(stack, out)}")
     return 0

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from interruption import Interrupted
 from utils import (
     CommandLine,
     UserError,
@@ -35,26 +36,25 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
             "Train one experiment with pseudo-labels over its folds and predict: "
             "`python train_pseudo.py --config Pseudo07`, once its source has predictions."
         )
-    parser = CommandLine(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = CommandLine(description=description)
     what = parser.add_argument_group("what to run")
     what.add_argument(
-        "--config", default="Pseudo07" if pseudo else "Baseline", help="class name of an experiment"
-    )
+        "--config", default="Pseudo07" if pseudo else "Baseline",
+        help="class name of an experiment (%(default)s)",
+    )  # fmt: skip
     what.add_argument("--list", action="store_true", help="print all experiments and exit")
     what.add_argument("--show", action="store_true", help="print the resolved config and exit")
     what.add_argument(
         "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
         help="change settings, e.g. --set num_epochs=3 model_params.model_name=resnet18",
     )  # fmt: skip
-    what.add_argument("--limit_fold", type=int, metavar="K", help="train fold K only")
+    what.add_argument("--limit_fold", type=int, metavar="K", help="train fold K only, from 0")
     what.add_argument("--inference", action="store_true", help="predict only, from checkpoints")
     what.add_argument("--tta", action="store_true", help="average predictions over the views")
     what.add_argument(
         "--dry_run", action="store_true",
-        help="two batches, one epoch, two folds, into results/dry_run; invents noise where the "
-        "data are missing",
+        help="two batches, one epoch, two folds, into dry_run/ below --results; invents noise "
+        "where the data are missing",
     )  # fmt: skip
     going_on = parser.add_argument_group("going on")
     going_on.add_argument("--resume", action="store_true", help="go on where a run stopped")
@@ -63,7 +63,7 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
     )
     going_on.add_argument(
         "--checkpoint_every", type=float, default=10, metavar="MINUTES",
-        help="minutes between saves within an epoch",
+        help="minutes between saves within an epoch (%(default)g)",
     )  # fmt: skip
     how = parser.add_argument_group("how")
     how.add_argument(
@@ -84,8 +84,12 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         "--weights", metavar="FILE",
         help="start the backbone from this state dict, .pt or .safetensors, instead of timm's",
     )  # fmt: skip
-    how.add_argument("--results", type=Path, default=Path("results"), help="folder of all results")
-    how.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="sleep first")
+    how.add_argument(
+        "--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)"
+    )
+    how.add_argument(
+        "--wait", type=float, default=0, metavar="SECONDS", help="sleep first (%(default)g)"
+    )
     how.add_argument("--debug", action="store_true", help="say the memory used in every epoch")
     how.add_argument("--silent", action="store_true", help="no log file and no notification")
     how.add_argument(
@@ -144,7 +148,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
         show_progress=True if args.progress_bar else None, limit_fold=args.limit_fold,
         checkpoint_every=args.checkpoint_every, show_memory=args.debug,
     )  # fmt: skip
-    check_fold(config, args)
+    check_arguments(config, args)
     log_file = None
     if not args.silent and not args.dry_run and distributed.is_main():
         fold = "" if args.limit_fold is None else f"_fold{args.limit_fold}"
@@ -152,18 +156,25 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
         log_file = args.results / config.name / f"{config.name}{fold}_{stamp}.log"
     if args.dry_run:
         config, options = shrink(config, options)
-    experiment = Experiment(config, options, device)
-    logger = configure_logging(log_file)
-    if not distributed.is_main():
-        logger.setLevel("WARNING")
-    interruption.watch()
+    tell = not args.silent and not args.dry_run and distributed.is_main()
     try:
-        announce(experiment, args, device)
-        with experiment.lock(), names_batch_size(config, device):
-            conduct(experiment, args)
+        experiment = Experiment(config, options, device)
+        logger = configure_logging(log_file)
+        if not distributed.is_main():
+            logger.setLevel("WARNING")
+        announce(experiment, args, device, tell)
+        with (
+            interruption.watched(),
+            experiment.lock(),
+            names_batch_size(config, device),
+        ):
+            text = conduct(experiment, args)
+        if tell:
+            notify(f"{config.name} is done", text)
     except BaseException as error:
-        if not args.silent and not args.dry_run and distributed.is_main():
-            notify(f"{config.name} failed", f"{type(error).__name__}: {error}")
+        if tell:
+            what = "was stopped" if isinstance(error, Interrupted) else "failed"
+            notify(f"{config.name} {what}", f"{type(error).__name__}: {error}")
         raise
     finally:
         distributed.stop()
@@ -186,43 +197,44 @@ def names_batch_size(config: ConfigMeta, device: torch.device) -> Iterator[None]
         ) from error
 
 
-def conduct(experiment: Experiment, args: argparse.Namespace) -> None:
-    """Train the folds that are asked for, then predict and sum up."""
+def conduct(experiment: Experiment, args: argparse.Namespace) -> str:
+    """Train the folds that are asked for, then predict and sum up; return what came of it."""
     import distributed
+    from inference import predict
     from summary import paragraph, summarize
 
-    config, folder = experiment.config, experiment.folder
+    config, folder = experiment.config, experiment.folder.path
     set_determinism(config.deterministic)
     if not args.inference:
-        experiment.claim_folder()
-        distributed.barrier()
-        for fold in experiment.fold_numbers:
-            experiment.fit_fold(fold)
-            distributed.barrier()
-        experiment.write_history()
+        experiment.fit()
         if args.limit_fold is not None:
             state = experiment.states.get(args.limit_fold)
             score = ""
             if state is not None and state.best_score is not None:
                 score = f", best validation score {state.best_score:.6f}"
+            text = (
+                f"Fold {args.limit_fold} of {config.name} is trained{score}; predict when all "
+                f"folds are, with --inference."
+            )
             if distributed.is_main():
-                print(f"Fold {args.limit_fold} of {config.name} is trained{score}; "
-                      f"predict when all folds are, with --inference.")  # fmt: skip
-            return
-    experiment.predict()
+                print(text)
+            return text
+    predict(experiment)
     if not distributed.is_main():
-        return
+        return ""
     suffix = "_tta" if args.tta else ""
     result = summarize(
         folder, suffix, experiment.train, experiment.test, config.train_path, config.test_path
     )
     text = paragraph(config.name, result, folder, suffix)
     print(f"\n{text}")
-    if not args.silent and not args.dry_run:
-        notify(f"{config.name} is done", text)
+    return text
 
 
-def announce(experiment: Experiment, args: argparse.Namespace, device: torch.device) -> None:
+def announce(
+    experiment: Experiment, args: argparse.Namespace, device: torch.device, tell: bool
+) -> None:
+    """Say what starts, in the log and, with `tell`, to those who are notified."""
     import torch
 
     import distributed
@@ -244,12 +256,14 @@ def announce(experiment: Experiment, args: argparse.Namespace, device: torch.dev
             f"one of {torch.cuda.device_count()} GPUs is used; for all of them: torchrun "
             f"--nproc_per_node {torch.cuda.device_count()} {' '.join(sys.argv)}"
         )
-    if not args.silent and not args.dry_run and distributed.is_main():
+    if tell:
         notify(f"{config.name} starts", f"{what} on {where}")
 
 
-def check_fold(config: ConfigMeta, args: argparse.Namespace) -> None:
+def check_arguments(config: ConfigMeta, args: argparse.Namespace) -> None:
     fold = args.limit_fold
+    if args.weights is not None and args.inference:
+        raise UserError("--weights begins a training, and --inference trains nothing: choose one")
     if fold is not None and args.inference:
         raise UserError(
             "--inference predicts with all folds at once: leave --limit_fold out, which would "

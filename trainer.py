@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,12 @@ from torch.utils.data import DataLoader, Dataset
 
 import distributed
 import interruption
-from checkpoints import load_checkpoint, save_checkpoint
+import trainer_state
+from checkpoints import save_checkpoint
 from datasets import CountedBatchSampler, collate
 from interruption import Interrupted
 from precision import check_clipping, choose_amp_dtype, clip_gradients, make_scaler
+from trainer_state import TrainerState
 from training_extras import same
 from utils import (
     LOGGER,
@@ -33,25 +35,12 @@ from utils import (
     nearest,
     progress,
     seed_everything,
+    write_json,
 )  # fmt: skip
 
 Batch = dict[str, Tensor]
 SCORES = ("train_loss", "train_metric", "valid_loss", "valid_metric")  # of every epoch
 ASK_EVERY = 10  # steps after which several processes agree on whether to save or to stop
-
-
-@dataclass
-class TrainerState:
-    """All that a resumed fit must know beside tensors; plain types only."""
-
-    epoch: int = 0  # epochs completed
-    step: int = 0  # batches done of the running epoch
-    best_epoch: int | None = None
-    best_score: float | None = None
-    bad_losses: int = 0  # non-finite losses in a row
-    finished: bool = False
-    seconds: float = 0.0
-    history: list[dict[str, float]] = field(default_factory=list)
 
 
 class Trainer:
@@ -106,6 +95,11 @@ class Trainer:
 
         if batch_scheduler and scheduler_target is not None:
             raise UserError("scheduler_target is known once an epoch: set batch_scheduler = False")
+        for name, value in (
+            ("batch_size", batch_size), ("num_epochs", num_epochs), ("accumulate", accumulate),
+        ):  # fmt: skip
+            if value < 1:
+                raise UserError(f"{name} = {value}: expected 1 or more")
         check_clipping(clip_grad)
         for owner, target in (
             ("scheduler_target", scheduler_target),
@@ -323,6 +317,8 @@ class Trainer:
         if self.is_best or state.best_epoch is None:
             self.save_best()
         self.save_last()
+        if distributed.is_main():
+            write_json(self.folder / f"{self.serial}.json", asdict(state))
         self.report(scores)
         if self.agree(interruption.requested())[0] and not state.finished:
             raise Interrupted(self.path("_last"))
@@ -447,52 +443,13 @@ class Trainer:
 
     def save_last(self) -> None:
         """Write all that the fit needs to go on as if it had never stopped; all call it at once."""
-        losses = torch.stack(self.epoch_losses).cpu() if self.epoch_losses else torch.empty(0)
-        outputs = [(a.cpu(), b.cpu()) for a, b in self.epoch_outputs]
-        of_ranks = distributed.gather_objects((losses, outputs))
-        if not distributed.is_main():
-            return
-        content = {
-            "model": self.model.state_dict(),
-            "ema": None if self.ema is None else self.ema.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": None if self.scheduler is None else self.scheduler.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "callbacks": [callback.state_dict() for callback in self.callbacks],
-            "state": asdict(self.state),
-            "of_ranks": of_ranks,  # (losses, [(outputs, targets)]) of the epoch so far
-        }
-        save_checkpoint(self.path("_last"), content)
+        content = trainer_state.pack(self)
+        if distributed.is_main():
+            save_checkpoint(self.path("_last"), content)
 
     def resume(self) -> bool:
         """Take up `serial_last.pt` where there is one; return whether there was."""
         if not self.path("_last").exists():
             return False
-        content = load_checkpoint(
-            self.path("_last"), keys=("model", "optimizer", "state", "of_ranks")
-        )
-        if len(content["of_ranks"]) != distributed.world_size():
-            raise UserError(
-                f"{self.path('_last')} was written by {len(content['of_ranks'])} processes and "
-                f"this run has {distributed.world_size()}: go on with as many as before"
-            )
-        try:
-            self.model.load_state_dict(content["model"])
-            self.optimizer.load_state_dict(content["optimizer"])
-        except (RuntimeError, ValueError) as error:
-            raise UserError(
-                f"{self.path('_last')} belongs to another network or optimiser "
-                f"({str(error).splitlines()[0]}): start anew without --resume"
-            ) from error
-        if self.ema is not None:
-            self.ema.load_state_dict(content["ema"])
-        if self.scheduler is not None:
-            self.scheduler.load_state_dict(content["scheduler"])
-        self.scaler.load_state_dict(content["scaler"])
-        for callback, state in zip(self.callbacks, content["callbacks"], strict=True):
-            callback.load_state_dict(state)
-        self.state = TrainerState(**content["state"])
-        losses, outputs = content["of_ranks"][distributed.rank()]
-        self.epoch_losses = list(losses.to(self.device))
-        self.epoch_outputs = [(a.to(self.device), b.to(self.device)) for a, b in outputs]
+        trainer_state.unpack(self, self.path("_last"))
         return True

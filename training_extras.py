@@ -68,6 +68,11 @@ class TrainHook:
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return loss, logits (B, 1), and the target to score them by (None: do not score)."""
         logits = model(*self.inputs(batch))
+        if not torch.is_tensor(logits):
+            raise UserError(
+                "the network returned more than logits: return_spec is for looking at images, not "
+                "for training"
+            )
         return criterion(logits.float(), batch["target"]), logits, batch["target"]
 
     def forward_test(self, model: nn.Module, batch: Batch) -> Tensor:
@@ -271,6 +276,10 @@ def shift_time(samples: int) -> Callable[[Batch], Batch]:
     """Return a view moved by `samples` (later if positive); the gap is filled with zeros."""
 
     def moved(x: Tensor) -> Tensor:
+        if abs(samples) >= x.shape[-1]:
+            raise UserError(
+                f"views: shift{samples:+d} moves a waveform of {x.shape[-1]} samples out of sight"
+            )
         out = torch.zeros_like(x)
         if samples >= 0:
             out[..., samples:] = x[..., : x.shape[-1] - samples]
@@ -298,6 +307,8 @@ def find_views(names: Sequence[str]) -> list[Callable[[Batch], Batch]]:
         raise UserError("views is empty: name at least 'identity'")
     views = []
     for name in names:
+        if not isinstance(name, str):
+            raise UserError(f"views: {name!r} is no name; there are {', '.join(VIEWS)}")
         if name in VIEWS:
             views.append(VIEWS[name])
         elif name.startswith("shift") and name[5:6] in ("+", "-") and name[6:].isdecimal():

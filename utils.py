@@ -13,6 +13,7 @@ import logging
 import os
 import platform
 import random
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -44,6 +45,10 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
         code = main()
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        code = 2
+    except (NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError) as error:
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"error: {what}: name another file or folder", file=sys.stderr)
         code = 2
     except Interrupted as stop:
         print(stop, file=sys.stderr)
@@ -102,7 +107,8 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last: numpy and matplotlib choose or append the format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    # Containers that share a folder may have the same process numbers.
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}.tmp{path.suffix}")
     try:
         yield temporary
         with open(temporary, "rb") as file:

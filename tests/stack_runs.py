@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from predictions import save_array
-from stack_data import StackData
+from stack_inputs import StackData
 
 NAMES = ("pseudo_14", "pseudo_16", "pseudo_07")  # in the published stack's order of columns
 

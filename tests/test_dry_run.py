@@ -46,7 +46,7 @@ def test_two_batches_one_epoch_two_folds(config: str, tmp_path: Path) -> None:
     done = dry_run(config, tmp_path, "--no_pretrained", "--tta")
     assert "invented noise" in done.stdout
     assert ("invented labels" in done.stdout) == config.startswith("Pseudo")
-    (folder,) = (path for path in (tmp_path / "dry_run").iterdir() if path.name != "input")
+    (folder,) = (path for path in (tmp_path / "dry_run").iterdir() if path.name != "invented_noise")
     for fold in range(2):
         state = load_checkpoint(folder / f"fold{fold}.pt", ("model", "state"))["state"]
         assert state["epoch"] == 1

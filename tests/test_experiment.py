@@ -14,6 +14,7 @@ import configs
 from building import split_folds
 from config_base import ConfigMeta, Part, override
 from experiment import Experiment, Options
+from inference import predict
 from transforms import FlipWave, Scale
 from utils import UserError
 
@@ -52,10 +53,8 @@ def test_transforms2_feed_a_network_of_two_inputs(data: Path, tmp_path: Path) ->
     }  # fmt: skip
     config = ConfigMeta("Two", (configs.Demo,), settings, register=False)
     run = experiment(config, data, tmp_path, tta=True)
-    run.claim_folder()
-    for fold in run.fold_numbers:
-        run.fit_fold(fold)
-    run.predict()
+    run.fit()
+    predict(run)
     assert np.isfinite(np.load(tmp_path / "two" / "outoffolds_tta.npy")).all()
 
 
@@ -63,7 +62,7 @@ def test_one_input_is_not_enough_for_it(data: Path, tmp_path: Path) -> None:
     settings = {"name": "one", "model": TwoViews, "model_params": {}}
     config = ConfigMeta("One", (configs.Demo,), settings, register=False)
     with pytest.raises(TypeError, match="second"):
-        experiment(config, data, tmp_path).fit_fold(0)
+        experiment(config, data, tmp_path).fit()
 
 
 def test_debug_keeps_the_first_rows_only(data: Path, tmp_path: Path, monkeypatch) -> None:
@@ -71,7 +70,7 @@ def test_debug_keeps_the_first_rows_only(data: Path, tmp_path: Path, monkeypatch
 
     table = datasets.load_index(data / "train.csv")
     many = table.loc[np.arange(12_000) % len(table)].reset_index(drop=True)
-    monkeypatch.setattr(datasets, "load_index", lambda path: many)
+    monkeypatch.setattr(datasets, "load_index", lambda path, root: many)
     config = override(configs.Demo, ["debug=true"])
     run = experiment(config, data, tmp_path)
     assert (len(run.train), len(run.test)) == (10_000, 1_000)
@@ -79,7 +78,7 @@ def test_debug_keeps_the_first_rows_only(data: Path, tmp_path: Path, monkeypatch
 
 def test_folds_are_written_as_they_are_split(data: Path, tmp_path: Path) -> None:
     run = experiment(override(configs.Demo, SMALL), data, tmp_path)
-    run.claim_folder()
+    run.begin(going_on=False)
     folds = np.load(tmp_path / "demo" / "folds.npy")
     for fold, (train, valid) in enumerate(run.folds):
         assert (folds[valid] == fold).all()

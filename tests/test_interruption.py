@@ -35,9 +35,11 @@ def unbroken(data: Path, tmp_path_factory) -> Path:
     return results
 
 
-def start(data: Path, results: Path, *extra: str) -> subprocess.Popen:
+def start(
+    data: Path, results: Path, *extra: str, settings: tuple[str, ...] = ()
+) -> subprocess.Popen:
     return subprocess.Popen(
-        command(data, results, *extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        command(data, results, *extra, settings=settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         cwd=ROOT,
     )  # fmt: skip
 
@@ -79,8 +81,8 @@ def test_a_signal_saves_and_the_run_goes_on(
 def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     code = (
         "import interruption, time, sys\n"
-        "interruption.watch(); print('ready', flush=True)\n"
-        "time.sleep(30); print(interruption.requested(), flush=True); time.sleep(30)\n"
+        "with interruption.watched():\n"
+        "    print('ready', flush=True); time.sleep(30); time.sleep(30)\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT
@@ -94,9 +96,8 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
 
 
 def test_signals_are_noted_in_order_and_not_in_readers() -> None:
-    before = {number: signal.getsignal(number) for number in interruption.SIGNALS}
-    try:
-        interruption.watch()
+    before = [signal.getsignal(number) for number in interruption.SIGNALS]
+    with interruption.watched():
         assert not interruption.requested()
         os.kill(os.getpid(), signal.SIGUSR1)
         os.kill(os.getpid(), signal.SIGTERM)
@@ -108,25 +109,23 @@ def test_signals_are_noted_in_order_and_not_in_readers() -> None:
             os.kill(os.getpid(), signal.SIGINT)
             os._exit(len(interruption.noted))
         assert os.waitpid(reader, 0)[1] == 0
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-        interruption.noted.clear()
+    assert [signal.getsignal(number) for number in interruption.SIGNALS] == before
+    interruption.noted.clear()
 
 
 # --- locks -----------------------------------------------------------------------------------
 
 
 def test_two_runs_into_one_folder(data: Path, tmp_path: Path) -> None:
-    first = start(data, tmp_path)
-    wait_for(first, "training, 2 of 2 folds")
+    first = start(data, tmp_path, settings=("num_epochs=400",))
+    wait_for(first, "fold0 epoch 1/400")
     done = run(data, tmp_path, code=2)
     assert f"in use by another run (process {first.pid} on " in done.stderr
     done = run(data, tmp_path, "--limit_fold", "0", code=2)
     assert "in use by another run" in done.stderr
     first.kill()  # a dead process keeps nothing
     first.communicate()
-    run(data, tmp_path, "--resume")
+    run(data, tmp_path)
 
 
 def test_folds_may_be_trained_side_by_side(data: Path, unbroken: Path, tmp_path: Path) -> None:
@@ -225,4 +224,5 @@ def test_a_bad_loss_on_one_process_is_left_out_by_both(tmp_path: Path) -> None:
     with np.load(tmp_path / "result.npz", allow_pickle=False) as content:
         assert np.isfinite(content["prediction"]).all()
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["fold0.pt", "fold0_last.pt", "result.npz"]  # of rank 0 alone
+    # of rank 0 alone
+    assert names == ["fold0.json", "fold0.pt", "fold0_last.pt", "result.npz"]

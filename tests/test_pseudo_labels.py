@@ -90,14 +90,14 @@ def test_the_digest_follows_the_labels(results: Path) -> None:
     assert read(results).digest != before
 
 
-COMMAND = "`python train.py --config Nspec16`"
+COMMAND = "`python train.py --config Nspec16 --resume`"
 
 
 def test_a_source_that_is_missing_names_the_command(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="has no predictions to take pseudo-labels from") as error:
         read(tmp_path)
     assert COMMAND in str(error.value)
-    with pytest.raises(UserError, match=r"python train_pseudo\.py --config Pseudo07"):
+    with pytest.raises(UserError, match=r"python train_pseudo\.py --config Pseudo07 --resume"):
         PseudoLabels("pseudo_07").read(tmp_path, TRAIN, np.arange(N) % FOLDS, TEST)
 
 
@@ -132,6 +132,10 @@ def test_other_samples_or_folds(results: Path, train, folds, test, message: str)
     ("options", "message"),
     [
         ({"hard_label": "soft"}, "expected False, True or 'mix'"),
+        ({"hard_label": 0}, "expected False, True or 'mix'"),
+        ({"hard_label": 1}, "expected False, True or 'mix'"),
+        ({"confident_samples": 0.2}, "two fractions in order"),
+        ({"confident_samples": "ab"}, "two fractions in order"),
         ({"confident_samples": (0.9, 0.1)}, "two fractions in order"),
         ({"confident_samples": (0.1,)}, "two fractions in order"),
         ({"confident_samples": (0.1, 1.2)}, "two fractions in order"),

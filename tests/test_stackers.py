@@ -14,8 +14,8 @@ from sklearn.metrics import roc_auc_score
 from stack_runs import make_stack
 
 import stackers
-from stack_data import StackData
 from stack_features import Features
+from stack_inputs import StackData
 from stackers import METHODS, cross_fit, fit_boosting, fit_cmaes, fit_logistic
 from utils import UserError
 

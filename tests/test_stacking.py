@@ -127,8 +127,9 @@ def test_one_run_and_no_tables_beside_it(tmp_path: Path) -> None:
     assert (alone.inputs.test_csv, alone.test_areas) == (None, {})
     table = stacking.write(alone, tmp_path / "out")
     assert table["id"].tolist() == data.test_ids.tolist()
-    with pytest.raises(UserError, match="is the only model"):
-        stacking.leave_one_out(alone)
+    left = stacking.leave_one_out(alone)
+    assert left.empty
+    assert stack_plots.left_out(left).axes
     for draw in (stack_plots.scores, stack_plots.correlations, stack_plots.weights):
         assert draw(alone).axes
 

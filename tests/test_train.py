@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 from small_run import SMALL, command, make_data, run, same_arrays
+
+from utils import UserError
 
 
 @pytest.fixture(scope="module")
@@ -254,3 +257,113 @@ def test_help_and_list() -> None:
         )
         assert done.returncode == 0
         assert text in done.stdout
+
+
+# --- what a folder may keep ------------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(trained: Path, tmp_path: Path) -> Path:
+    """The finished run, free to be spoilt."""
+    shutil.copytree(trained / "demo", tmp_path / "demo", ignore=shutil.ignore_patterns(".*lock"))
+    return tmp_path
+
+
+def files(folder: Path, pattern: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.glob(pattern)}
+
+
+@pytest.mark.parametrize(
+    "setting",
+    ["splitter_params.random_state=7", "transforms.test.0.band=(20,300)"],
+)
+def test_networks_are_scored_as_they_were_trained(data: Path, copy: Path, setting: str) -> None:
+    before = files(copy / "demo", "*.npy")
+    done = run(data, copy, "--inference", settings=(setting,), code=2)
+    assert f"trained with another {setting.split('.')[0]}" in done.stderr
+    assert files(copy / "demo", "*.npy") == before
+    run(data, copy, "--inference", settings=("views=['flip']", "num_epochs=9"))  # not decisive
+
+
+def test_bad_arguments_destroy_no_trained_fold(data: Path, copy: Path) -> None:
+    before = files(copy / "demo", "*.pt") | files(copy / "demo", "*.npy")
+    for arguments, settings in (
+        (("--weights", "none.pt"), ()),
+        ((), ("batch_size=0",)),
+        ((), ("optimizer_params.lr=-1.0",)),
+        ((), ("train_cache=none.f32",)),
+    ):
+        run(data, copy, *arguments, settings=settings, code=2)
+    assert files(copy / "demo", "*.pt") | files(copy / "demo", "*.npy") == before
+
+
+def test_starting_anew_forgets_the_old_predictions(data: Path, copy: Path) -> None:
+    run(data, copy, "--limit_fold", "0", settings=())  # the same config: fold 1 is kept
+    assert not files(copy / "demo", "predictions*")
+    assert not files(copy / "demo", "outoffolds*")
+    assert not (copy / "demo" / "submission.csv").exists()
+    assert (copy / "demo" / "fold1.pt").exists()
+    starts = json.loads((copy / "demo" / "run.json").read_text())["starts"]
+    assert len(starts) >= 2  # that of fold 1's weights is among them
+
+
+def test_predictions_of_other_test_samples_do_not_outlive_their_ids(
+    data: Path, copy: Path, tmp_path: Path
+) -> None:
+    run(data, copy, "--inference", "--tta")
+    turned = pd.read_csv(data / "test.csv").iloc[::-1]
+    turned.to_csv(data / "turned.csv", index=False)
+    run(data, copy, "--inference", settings=(f"test_path={data / 'turned.csv'}",))
+    assert not (copy / "demo" / "predictions_tta.npy").exists()
+    assert np.load(copy / "demo" / "ids_test.npy").tolist() == turned["id"].tolist()
+
+
+def test_a_missing_fold_is_nan_and_an_unfinished_one_is_said(data: Path, copy: Path) -> None:
+    (copy / "demo" / "fold0.pt").unlink()
+    state = copy / "demo" / "fold1.json"
+    state.write_text(json.dumps({**json.loads(state.read_text()), "finished": False}))
+    done = run(data, copy, "--inference")
+    assert "no weights of fold 0" in done.stdout
+    assert "fold 1 is not finished" in done.stdout
+    predictions = np.load(copy / "demo" / "predictions.npy")
+    assert np.isnan(predictions[0]).all()
+    assert np.isfinite(predictions[1]).all()
+    folds = np.load(copy / "demo" / "folds.npy")
+    out_of_fold = np.load(copy / "demo" / "outoffolds.npy")[:, 0]
+    assert (np.isnan(out_of_fold) == (folds == 0)).all()
+
+
+def test_folds_side_by_side_are_of_one_config(data: Path, tmp_path: Path) -> None:
+    line = command(data, tmp_path, "--limit_fold", "0", settings=("num_epochs=40",))
+    first = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    assert any("epoch 1/40" in text for text in first.stdout)
+    done = run(data, tmp_path, "--limit_fold", "1", code=2)
+    assert "differs from this run in num_epochs" in done.stderr
+    first.kill()
+    first.communicate()
+
+
+def test_a_setting_that_came_later_does_not_end_an_old_run(data: Path, copy: Path) -> None:
+    path = copy / "demo" / "config.json"
+    plain = json.loads(path.read_text())
+    del plain["max_bad_losses"]
+    path.write_text(json.dumps(plain))
+    run(data, copy, "--resume")
+    del plain["cv"]  # 2 here, and 5 by default
+    path.write_text(json.dumps(plain))
+    done = run(data, copy, "--resume", code=2)
+    assert "differs from this run in cv" in done.stderr
+
+
+def test_who_is_notified_of_what(data: Path, copy: Path, monkeypatch, tmp_path: Path) -> None:
+    import train
+
+    told = []
+    monkeypatch.setattr(train, "notify", lambda title, body: told.append(title))
+    arguments = command(data, copy, "--resume", "--limit_fold", "1")[2:]
+    train.main(arguments)
+    assert told == ["demo starts", "demo is done"]
+    told.clear()
+    with pytest.raises(UserError):
+        train.main([*arguments, "--set", "train_path=nowhere.csv"])
+    assert told == ["demo failed"]

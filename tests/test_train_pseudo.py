@@ -12,12 +12,10 @@ import torch
 from small_run import SMALL, make_data, run, same_arrays
 
 import configs
-import experiment
 from building import build_model, build_transforms
 from checkpoints import load_model
 from config_base import override
 from experiment import Experiment, Options
-from trainer import Trainer
 
 PSEUDO = {"config": "PseudoDemo", "script": "train_pseudo.py"}
 
@@ -47,30 +45,20 @@ def test_it_leaves_what_a_run_leaves(results: Path) -> None:
     assert config["pseudo_labels"]["source"] == "demo"
 
 
-def captured_sets(monkeypatch, config, results: Path, data: Path) -> list[tuple]:
+def captured_sets(config, results: Path, data: Path) -> list[tuple]:
     """Return the training and validation set that each fold's trainer is given."""
-    sets = []
-
-    def fit(self, train_set, valid_set):
-        sets.append((train_set, valid_set))
-        return self.state
-
-    monkeypatch.setattr(Trainer, "fit", fit)
     paths = [f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}"]
     run = Experiment(
         override(config, [*SMALL, *paths]), Options(results=results), torch.device("cpu")
     )
-    for fold in run.fold_numbers:
-        run.fit_fold(fold)
-    return sets
+    return [run.prepare_fold(fold)[1:] for fold in run.fold_numbers]
 
 
 def test_labels_of_a_fold_come_from_the_network_that_never_saw_its_validation_rows(
-    monkeypatch, results: Path, data: Path
+    results: Path, data: Path
 ) -> None:
-    monkeypatch.setattr(experiment.Experiment, "build_trainer", fake_trainer)
-    parent = captured_sets(monkeypatch, configs.Demo, results, data)
-    child = captured_sets(monkeypatch, configs.PseudoDemo, results, data)
+    parent = captured_sets(configs.Demo, results, data)
+    child = captured_sets(configs.PseudoDemo, results, data)
     config = override(configs.Demo, SMALL)
     transform = build_transforms(config.transforms["test"])
     test = pd.read_csv(data / "test.csv")
@@ -91,15 +79,6 @@ def test_labels_of_a_fold_come_from_the_network_that_never_saw_its_validation_ro
         assert set(learner.names[: learner.n_real]) == set(taught.names)
 
 
-class FakeTrainer(Trainer):
-    def __init__(self) -> None:
-        self.state, self.board = None, None
-
-
-def fake_trainer(self, fold: int, training: bool, pretrained: bool = False) -> Trainer:
-    return FakeTrainer()
-
-
 def test_each_script_runs_its_own_kind(data: Path, tmp_path: Path) -> None:
     done = run(data, tmp_path, config="PseudoDemo", code=2)
     assert "use `python train_pseudo.py --config PseudoDemo`" in done.stderr
@@ -110,7 +89,7 @@ def test_each_script_runs_its_own_kind(data: Path, tmp_path: Path) -> None:
 def test_a_missing_source_names_its_command(data: Path, tmp_path: Path) -> None:
     done = run(data, tmp_path, **PSEUDO, code=2)
     assert done.stderr.count("\n") == 1
-    assert "make them with `python train.py --config Demo`" in done.stderr
+    assert "make them with `python train.py --config Demo --resume`" in done.stderr
     assert not (tmp_path / "pseudo_demo").exists()
 
 

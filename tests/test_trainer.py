@@ -13,8 +13,8 @@ from torch import nn
 from toy import Toy, make_trainer
 
 from checkpoints import load_checkpoint
-from precision import choose_amp_dtype, clip_gradients
-from training_extras import TrainHook, WeightAverage, flip_sign, same
+from precision import check_clipping, choose_amp_dtype, clip_gradients
+from training_extras import EarlyStopping, TrainHook, WeightAverage, flip_sign, same
 from utils import UserError
 
 
@@ -92,6 +92,21 @@ def test_resume_without_a_checkpoint_or_with_a_foreign_one(tmp_path) -> None:
         trainer.resume()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"callbacks": [EarlyStopping(target="valid_metrik")]}, "did you mean 'valid_metric'"),
+        ({"scheduler_target": "loss"}, "scheduler_target: there is no score 'loss'"),
+        ({"batch_size": 0}, "batch_size = 0"),
+        ({"num_epochs": 0}, "num_epochs = 0"),
+        ({"accumulate": 0}, "accumulate = 0"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused_at_once(tmp_path, options, message) -> None:
+    with pytest.raises(UserError, match=message):
+        make_trainer(tmp_path, **options)
+
+
 def test_accumulation_equals_a_larger_batch(tmp_path) -> None:
     # Same rows in a step, mean of equal halves: equal up to the rounding of float32 sums.
     small = make_trainer(tmp_path / "a", jitter=False, batch_size=8, accumulate=2, num_epochs=1)
@@ -133,7 +148,7 @@ def test_clipping(rng) -> None:
     clip_gradients([free], None, 1e-9)
     assert free.grad.tolist() == pytest.approx([3.0, -0.1, 0.0, 4.0])
     with pytest.raises(UserError, match="clip_grad"):
-        clip_gradients([free], "valeu", 1.0)
+        check_clipping("valeu")
 
 
 class PoisonHook(TrainHook):

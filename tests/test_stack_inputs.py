@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +10,8 @@ import pandas as pd
 import pytest
 from stack_runs import NAMES, make_stack, write_results, write_run, write_table
 
-from predictions import load_array, save_array
-from stack_data import (
+from predictions import load_array, samples_digest, save_array
+from stack_inputs import (
     StackData,
     final_experiments,
     find_runs,
@@ -106,20 +105,18 @@ def test_views_are_preferred_where_they_are(results: Path, data: StackData) -> N
     np.testing.assert_array_equal(plain.out_of_fold, data.out_of_fold)
 
 
-def test_views_of_other_weights_are_said(
-    results: Path, data: StackData, caplog: pytest.LogCaptureFixture, monkeypatch
-) -> None:
-    monkeypatch.setattr(logging.getLogger("g2net"), "propagate", True)
+def test_views_of_other_weights_are_refused(results: Path, data: StackData) -> None:
     write_run(results / NAMES[1], data, 1, "_tta", shuffle=1)
-    for suffix, weights in (("", {"0": ["a", 1, 2]}), ("_tta", {"0": ["a", 1, 2]})):
-        stamp = json.dumps({"weights": weights})
-        (results / NAMES[1] / f"predictions{suffix}.json").write_text(stamp)
+    digest = samples_digest(*(load_array(results / NAMES[1] / f"{name}.npy")
+                              for name in ("ids_train", "ids_test", "folds")))  # fmt: skip
+    for suffix in ("", "_tta"):
+        stamp = {"weights": {"0": ["a", 1, 2]}, "samples": digest, "views": [suffix]}
+        (results / NAMES[1] / f"predictions{suffix}.json").write_text(json.dumps(stamp))
     read(results)
-    assert "other weights" not in caplog.text
-    stamp = json.dumps({"weights": {"0": ["a", 1, 3]}})
-    (results / NAMES[1] / "predictions.json").write_text(stamp)
-    read(results)
-    assert f"{NAMES[1]}: predictions_tta.npy was made from other weights" in caplog.text
+    stamp["weights"] = {"0": ["a", 1, 3]}
+    (results / NAMES[1] / "predictions.json").write_text(json.dumps(stamp))
+    with pytest.raises(UserError, match=r"predictions_tta\.npy was made from other weights"):
+        read(results)
 
 
 def change(folder: Path, name: str, edit) -> None:

@@ -46,19 +46,14 @@ class FinalExperiment:
 def final_experiments() -> list[FinalExperiment]:
     """Return the published stack's experiments in its order of columns, as configs.py has them."""
     import configs  # noqa: F401 - importing it registers the experiments
-    from config_base import ConfigMeta
+    from config_base import published_stack
 
-    found = []
-    for config in ConfigMeta.registry.values():
-        published = config.__dict__.get("published") or {}  # a parent's column is not the child's
-        if "column" in published:
-            found.append(
-                FinalExperiment(
-                    config.name, config.__name__, published["column"],
-                    bool(published.get("tta", False)),
-                )
-            )  # fmt: skip
-    return sorted(found, key=lambda final: final.column)
+    return [
+        FinalExperiment(
+            config.name, config.__name__, config.published["column"], config.published["tta"]
+        )
+        for config in published_stack()
+    ]
 
 
 @dataclass(frozen=True)
@@ -175,21 +170,21 @@ def read_runs(folders: Sequence[Path], tta: bool = True) -> list[Predictions]:
         suffix = "_tta" if tta and has_predictions(folder, "_tta") else ""
         run = read_predictions(folder, suffix)
         run.check_complete("its folds may still be training; or leave it out with --experiments")
-        if suffix and made_of_other_weights(folder):
-            LOGGER.warning(
-                f"{folder}: predictions_tta.npy was made from other weights than "
-                f"predictions.npy; predict again with --inference --tta, or stack with --no_tta"
+        if suffix and made_of_something_else(folder):
+            raise UserError(
+                f"{folder}: predictions_tta.npy was made from other weights or settings than "
+                f"predictions.npy: predict again with --inference --tta, or stack with --no_tta"
             )
         runs.append(run)
     return runs
 
 
-def made_of_other_weights(folder: Path) -> bool:
-    """Whether the views' logits were not made anew after the run was trained anew."""
+def made_of_something_else(folder: Path) -> bool:
+    """Whether the views' logits were made of other networks, settings or samples than the plain."""
     stamps = [folder / f"predictions{suffix}.json" for suffix in ("", "_tta")]
     if not all(stamp.exists() for stamp in stamps):
         return False
-    plain, tta = (read_json(stamp).get("weights") for stamp in stamps)
+    plain, tta = ({**read_json(stamp), "views": None} for stamp in stamps)
     return plain != tta
 
 
