@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from backbones import create_timm, size_params
-from image_network import ImageNetwork
+from image_network import ImageNetwork, check_patches
 from layers import check_choice, cutmix, mix_rows
 from utils import UserError
 
 Size = int | Sequence[int] | None
 FrontEnd = Callable[..., nn.Module]
 
+PROBE_SAMPLES = 4096  # two seconds, the length of the competition's samples
 UPSAMPLE = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
 PREPROCESS = ("none", "positional-add", "positional-cat")
 CLASSIFIERS = ("none", "avg", "max", "concat", "gem", "positional", "mixup")
@@ -86,18 +87,35 @@ class SpectrogramImage(nn.Module):
         self.size, self.upsample, self.channels = as_size(resize_img), upsample, channels
         self.norm = nn.BatchNorm2d(channels) if norm_spec else None
         self.mixup = mixup
+        self.made = self.try_out()
 
-    def forward(
-        self, strain: Tensor, lam: Tensor | None = None, idx: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return images (B, C, F, T) for strain (B, 3, T), and the λ that was used."""
-        image = self.spectrogram(strain)
+    @torch.no_grad()
+    def try_out(self) -> tuple[int, int]:
+        """Make one image of silence and return its size, rows and columns, before resizing.
+
+        Raises:
+            UserError: it has other channels than the backbone takes.
+        """
+        training = self.spectrogram.training
+        image = self.spectrogram.eval()(torch.zeros(1, 3, PROBE_SAMPLES))
+        self.spectrogram.train(training)
+        self.check_channels(image)
+        return tuple(image.shape[-2:])
+
+    def check_channels(self, image: Tensor) -> None:
         if image.shape[1] != self.channels:
             raise UserError(
                 f"{type(self.spectrogram).__name__} gives images of {image.shape[1]} channels and "
                 f"the backbone takes {self.channels}: set timm_params "
                 f"to {{'in_chans': {image.shape[1]}}}"
             )
+
+    def forward(
+        self, strain: Tensor, lam: Tensor | None = None, idx: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return images (B, C, F, T) for strain (B, 3, T), and the λ that was used."""
+        image = self.spectrogram(strain)
+        self.check_channels(image)
         if lam is not None and idx is not None:
             if self.mixup == "cutmix":
                 image, lam = cutmix(image, lam, idx)
@@ -282,6 +300,8 @@ class MultiInstanceSCNN(nn.Module):
             spectrogram, spec_params or {}, in_chans, augmentations, augmentations_test,
             resize_img, upsample, norm_spec, image_mixup,
         )  # fmt: skip
+        if n_patch > 1:
+            check_patches(self.image.size or self.image.made)
         self.return_spec = return_spec
         self.network = ImageNetwork(
             model_name, pretrained, weights, num_classes, timm_params, custom_preprocess,

@@ -396,6 +396,13 @@ def test_refused_when_built(options: dict, message: str) -> None:
         SpectroCNN(**{**SMALL, **options})
 
 
+def test_images_that_do_not_fit_are_refused_when_built() -> None:
+    with pytest.raises(UserError, match=r"set timm_params to \{'in_chans': 1\}"):
+        SpectroCNN("test_efficientnet", spectrogram=spectrograms.ResNetSpectrogram)
+    with pytest.raises(UserError, match="cannot be cut into squares"):
+        MultiInstanceSCNN("test_efficientnet", spectrogram=Frames, spec_params={"rows": 128})
+
+
 def test_multi_instance_refuses() -> None:
     with pytest.raises(UserError, match="as many columns as rows"):
         MultiInstanceSCNN(**{**SMALL, "resize_img": (96, 64)})

@@ -39,8 +39,8 @@ def start(
     data: Path, results: Path, *extra: str, settings: tuple[str, ...] = ()
 ) -> subprocess.Popen:
     return subprocess.Popen(
-        command(data, results, *extra, settings=settings), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=ROOT,
+        command(data, results, *extra, settings=settings), stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, cwd=ROOT,
     )  # fmt: skip
 
 
