@@ -18,7 +18,7 @@ from benchmarks import BENCHMARKS
 from benchmarks.command import add_arguments, check_arguments
 from benchmarks.machine import describe_device, find_device
 from benchmarks.results import FOLDER
-from utils import UserError, format_seconds, nearest, run_command
+from utils import CommandLine, UserError, format_seconds, nearest, run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -34,8 +34,8 @@ def passed_on(args: argparse.Namespace, out: Path) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks", description=__doc__,
+    parser = CommandLine(
+        prog="-m benchmarks", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")

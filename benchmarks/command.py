@@ -15,7 +15,7 @@ import torch
 from benchmarks.machine import Neighbours, conditions, describe_device, find_device, warn_if_busy
 from benchmarks.results import FOLDER, FORMAT, record, table_lines
 from benchmarks.rows import Row
-from utils import UserError
+from utils import CommandLine, UserError
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def run(
         default_out: the folder of the files where `--out` names none, but for `--quick`.
         after: called with the JSON file once it is written.
     """
-    parser = argparse.ArgumentParser(
-        prog=f"python -m benchmarks.{name}", description=description,
+    parser = CommandLine(
+        prog=f"-m benchmarks.{name}", description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     add_arguments(parser)

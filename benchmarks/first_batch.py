@@ -78,7 +78,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     memory = memory_of_all()
     print(json.dumps({"seconds": seconds, "memory": memory, "samples": len(other.dataset)}))
     del batches
-    trainer.board.close()
     return 0
 
 

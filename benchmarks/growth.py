@@ -7,6 +7,7 @@ benchmarks/results/<device>.json and .md, and the plots of them into docs/perfor
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -68,8 +69,8 @@ def points(settings: Settings) -> Iterator[Point]:
                 }  # fmt: skip
 
 
-def measure_point(settings: Settings, point: Point) -> Point:
-    """Return a point with its figures, from a process of its own."""
+def measure_point(settings: Settings, point: Point) -> Point | None:
+    """Return a point with its figures, from a process of its own; None if memory did not do."""
     line = [
         sys.executable, "-m", "benchmarks.growth_point", json.dumps(point), "--device",
         str(settings.device), "--folder", str(settings.folder), "--threads",
@@ -78,20 +79,24 @@ def measure_point(settings: Settings, point: Point) -> Point:
     line += ["--quick"] if settings.quick else []
     line += ["--repeats", str(settings.repeats)] if settings.repeats else []
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode == -signal.SIGKILL or "out of memory" in done.stderr.lower():
+        print(f"left out, as the memory is too small: {point}", file=sys.stderr)
+        return None
     if done.returncode:
         raise UserError(f"the point {point} failed: {done.stderr[-300:]}")
     return point | json.loads(done.stdout.splitlines()[-1])
 
 
 def measure(settings: Settings) -> Report:
-    known: dict[str, Point] = {}
+    known: dict[str, Point | None] = {}
     found = []
     every = list(points(settings))
     for point in progress(every, desc="growth", unit="point"):
         key = json.dumps({k: v for k, v in point.items() if k != "varied"}, sort_keys=True)
         if key not in known:
             known[key] = measure_point(settings, point)
-        found.append({**known[key], "varied": point["varied"]})
+        if known[key] is not None:
+            found.append({**known[key], "varied": point["varied"]})
     return Report(details=tables(found), data={"points": found})
 
 

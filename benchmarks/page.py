@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.growth import draw_plots
 from benchmarks.plots import plot_paths
 from benchmarks.results import FOLDER, Results, condition_line, load_results, table_lines
-from utils import UserError, atomic_path, run_command
+from utils import CommandLine, UserError, atomic_path, run_command
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
@@ -97,8 +97,8 @@ def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.page", description=__doc__,
+    parser = CommandLine(
+        prog="-m benchmarks.page", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     parser.parse_args(argv)

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks import command
@@ -79,7 +80,7 @@ class PhaseClock:
         self.marks[seam] = time.perf_counter()
 
     def end_step(self, _: int) -> None:
-        """Turn the marks of a step into seconds; a step that lacks some was not a whole one."""
+        """Turn the marks of a step into seconds; a step that was skipped lacks some of them."""
         between = {
             "transforms": ("batch", "transformed"),
             "front-end, forward": ("strain", "spectrogram"),
@@ -89,8 +90,10 @@ class PhaseClock:
             "clipping": ("gradients", "clipped"),
             "optimiser": ("clipped", "stepped"),
         }
-        for phase, (first, last) in between.items():
-            self.seconds[phase].append(self.marks[last] - self.marks[first])
+        if all(seam in self.marks for seams in between.values() for seam in seams):
+            for phase, (first, last) in between.items():
+                self.seconds[phase].append(self.marks[last] - self.marks[first])
+        self.marks.clear()
 
 
 @contextmanager
@@ -152,6 +155,8 @@ def operations(profiler: profile, on_gpu: bool) -> list[dict[str, Any]]:
     """Return the operations of a profile by their own time on the device, the largest first."""
     found = []
     for event in profiler.key_averages():
+        if event.device_type != DeviceType.CPU:
+            continue  # a kernel by its own name, whose time its operation has already
         # Older releases of torch call the GPU's time 'cuda' instead of 'device'.
         own = getattr(event, "self_device_time_total", None) if on_gpu else None
         seconds = (event.self_cpu_time_total if own is None else own) / 1e6

@@ -51,7 +51,7 @@ def measure(settings: Settings) -> Report:
     batch = settings.choose(cpu=16, cuda=Nspec16.batch_size, quick=2)
     n = settings.choose(cpu=2 * batch, cuda=64 * batch, quick=2 * batch)
     workers = settings.choose(cpu=0, cuda=4, quick=0)
-    rounds = settings.rounds(settings.choose(cpu=9, cuda=11, quick=2))
+    rounds = settings.rounds(settings.choose(cpu=15, cuda=11, quick=2))
     with tempfile.TemporaryDirectory(prefix="tta_", dir=settings.folder) as folder:
         sides = predictors(settings, Nspec16, Path(folder), batch, n, workers)
         times = interleave(sides, settings.device, rounds, settings.least_seconds, warm_up=1)
