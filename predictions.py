@@ -85,13 +85,20 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
     """
     folder = Path(folder)
     train_ids, test_ids = (load_array(folder / f"ids_{split}.npy") for split in ("train", "test"))
+    for split, ids in (("train", train_ids), ("test", test_ids)):
+        if ids.ndim != 1 or ids.dtype.kind != "U":
+            raise UserError(
+                f"{folder / f'ids_{split}.npy'} has shape {ids.shape} and type {ids.dtype}, "
+                f"expected a list of ids: predict again with --inference"
+            )
     folds = load_array(folder / "folds.npy")
     out_of_fold = load_array(folder / f"outoffolds{suffix}.npy")
     logits = load_array(folder / f"predictions{suffix}.npy")
     n, m = len(train_ids), len(test_ids)
     stamp = folder / f"predictions{suffix}.json"
-    digest = samples_digest(train_ids, test_ids, folds)
-    if stamp.exists() and read_json(stamp).get("samples") != digest:
+    if stamp.exists() and read_json(stamp).get("samples") != samples_digest(
+        train_ids, test_ids, folds
+    ):
         raise UserError(
             f"{folder / 'predictions'}{suffix}.npy was made of other samples or folds than those "
             f"that lie beside it: predict again with --inference{' --tta' if suffix else ''}"
@@ -197,6 +204,7 @@ def load_array(path: str | os.PathLike[str]) -> np.ndarray:
         return np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: run the experiment that writes it") from error
-    # MemoryError: a damaged header may claim any size.
-    except (ValueError, EOFError, OSError, MemoryError) as error:
+    except MemoryError as error:  # a damaged header may claim any size
+        raise UserError(f"{path} does not fit into memory: make it again") from error
+    except (ValueError, EOFError, OSError) as error:
         raise UserError(f"{path} is not a plain numpy array: make it again") from error

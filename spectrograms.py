@@ -22,7 +22,7 @@ from learned_spectrograms import (
     WaveNetSpectrogram,
 )
 from utils import UserError
-from wave_transform import check_waveforms
+from wave_transform import check_waveforms, of_none
 
 __all__ = [
     "CQT",
@@ -197,6 +197,8 @@ class ComplexMorletCWT(nn.Module):
         either end.
         """
         check_waveforms("ComplexMorletCWT", x)
+        if not len(x):
+            return of_none(self, x)
         frames = (x.shape[-1] - 1) // self.stride + 1
         crop = check_crop("ComplexMorletCWT", self.border_crop // self.stride, frames)
         with torch.autocast(x.device.type, enabled=False):
@@ -260,6 +262,8 @@ class RickerCWT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Transform (batch, detector, time) to (batch, detector, n_scales, frame)."""
         check_waveforms("RickerCWT", x)
+        if not len(x):
+            return of_none(self, x)
         length = x.shape[-1]
         frames = (length - 1) // self.stride + 1
         crop = check_crop("RickerCWT", self.border_crop // self.stride, frames)
@@ -335,6 +339,8 @@ class CQT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Transform (batch, detector, time) to (batch, detector, row, time // hop + 1)."""
         check_waveforms("CQT", x)
+        if not len(x):
+            return of_none(self, x)
         width = self.kernels.shape[1]
         if x.shape[-1] <= width // 2:
             raise UserError(

@@ -162,12 +162,12 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
         logger = configure_logging(log_file)
         if not distributed.is_main():
             logger.setLevel("WARNING")
-        announce(experiment, args, device, tell)
         with (
             interruption.watched(),
             experiment.lock(),
             names_batch_size(config, device),
         ):
+            announce(experiment, args, device, tell)
             text = conduct(experiment, args)
         if tell:
             notify(f"{config.name} is done", text)

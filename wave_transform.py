@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,11 @@ def check_waveforms(name: str, x: Tensor) -> None:
             f"{name} takes float waveforms (batch, detector, time) and was given "
             f"{x.dtype} of shape {tuple(x.shape)}"
         )
+
+
+def of_none(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return what a function makes of a batch without rows; some Fourier libraries refuse one."""
+    return function(x.new_zeros(1, *x.shape[1:]))[:0]
 
 
 def check_probability(name: str, p: float) -> float:
@@ -47,6 +52,8 @@ class WaveTransform(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_waveforms(type(self).__name__, x)
+        if not len(x):
+            return of_none(self.change, x)
         if self.always_apply:
             return self.change(x)
         shape = (x.shape[0], x.shape[1] if self.per_channel else 1, 1)

@@ -117,7 +117,7 @@ def test_signals_are_noted_in_order_and_not_in_readers() -> None:
 
 
 def test_two_runs_into_one_folder(data: Path, tmp_path: Path) -> None:
-    first = start(data, tmp_path, settings=("num_epochs=400",))
+    first = start(data, tmp_path, settings=("num_epochs=400", "callbacks.0.patience=400"))
     wait_for(first, "fold0 epoch 1/400")
     done = run(data, tmp_path, code=2)
     assert f"in use by another run (process {first.pid} on " in done.stderr
