@@ -96,9 +96,8 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
     logits = load_array(folder / f"predictions{suffix}.npy")
     n, m = len(train_ids), len(test_ids)
     stamp = folder / f"predictions{suffix}.json"
-    if stamp.exists() and read_json(stamp).get("samples") != samples_digest(
-        train_ids, test_ids, folds
-    ):
+    made_of = read_json(stamp).get("samples") if stamp.exists() else None
+    if made_of is not None and made_of != samples_digest(train_ids, test_ids, folds):
         raise UserError(
             f"{folder / 'predictions'}{suffix}.npy was made of other samples or folds than those "
             f"that lie beside it: predict again with --inference{' --tta' if suffix else ''}"

@@ -14,9 +14,10 @@ from predictions import (
     has_predictions,
     load_array,
     read_predictions,
+    samples_digest,
     save_array,
 )
-from utils import UserError
+from utils import UserError, write_json
 
 
 def write_run(folder: Path, n: int = 10, m: int = 6, folds: int = 2, suffix: str = "") -> Path:
@@ -104,3 +105,17 @@ def test_align() -> None:
             align(ids, np.array(["a", absent]), "it")
     table = pd.DataFrame({"id": ids, "target": [1.0, 0.0, 0.5]})
     assert align_table(table, np.array(["a", "d"]), "it")["target"].tolist() == [0.5, 0.0]
+
+
+def test_arrays_of_other_samples_than_those_beside_them(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "demo")
+    ids = [load_array(folder / f"ids_{split}.npy") for split in ("train", "test")]
+    folds = load_array(folder / "folds.npy")
+    write_json(folder / "predictions.json", {"samples": samples_digest(*ids, folds)})
+    read_predictions(folder)
+    save_array(folder / "ids_test.npy", ids[1][::-1])
+    with pytest.raises(UserError, match="made of other samples or folds"):
+        read_predictions(folder)
+    save_array(folder / "ids_test.npy", np.arange(6))
+    with pytest.raises(UserError, match="expected a list of ids"):
+        read_predictions(folder)
