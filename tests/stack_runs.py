@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
+from conftest import ROOT
 
 from predictions import save_array
 from stack_inputs import StackData
@@ -87,3 +90,21 @@ def write_results(root: Path, data: StackData, truth: np.ndarray | None = None) 
 def write_table(path: Path, ids: Sequence[str], targets: Sequence) -> None:
     rows = [f"{name},{target}" for name, target in zip(ids, targets, strict=True)]
     path.write_text("\n".join(["id,target", *rows]) + "\n")
+
+
+NOTEBOOK = ROOT / "submission.ipynb"
+
+
+def execute_notebook(results: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Run the notebook from top to bottom in a fresh kernel on some results; return it."""
+    reason = "needs what `make install` brings, or pip install nbclient nbformat ipykernel"
+    nbclient = pytest.importorskip("nbclient", reason=reason)
+    nbformat = pytest.importorskip("nbformat", reason=reason)
+    pytest.importorskip("ipykernel", reason=reason)
+    monkeypatch.setenv("G2NET_RESULTS", str(results))
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    nbformat.validate(notebook)
+    nbclient.NotebookClient(
+        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
+    ).execute()
+    return notebook

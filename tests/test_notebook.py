@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
-from stack_runs import make_stack, write_results
+from stack_runs import NOTEBOOK as PATH
+from stack_runs import execute_notebook, make_stack, write_results
 
 import stacking
-
-PATH = ROOT / "submission.ipynb"
 
 
 def test_it_is_committed_without_outputs() -> None:
@@ -38,21 +36,10 @@ def test_it_has_no_logic_of_its_own() -> None:
 
 
 def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    reason = "needs the extra 'notebook': pip install -e '.[notebook]'"
-    nbclient = pytest.importorskip("nbclient", reason=reason)
-    nbformat = pytest.importorskip("nbformat", reason=reason)
-    pytest.importorskip("ipykernel", reason=reason)
     data, truth = make_stack(n=600, m=200)
     results = write_results(tmp_path, data, truth)
     expected = stacking.submission(stacking.build(results))
-    monkeypatch.setenv("G2NET_RESULTS", str(results))
-    notebook = nbformat.read(PATH, as_version=4)
-    nbformat.validate(notebook)
-    client = nbclient.NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
-    )
-    client.execute()
-
+    notebook = execute_notebook(results, monkeypatch)
     written = pd.read_csv(results / "submission.csv")
     pd.testing.assert_frame_equal(written, expected, rtol=0, atol=0)
     assert np.isfinite(written["target"]).all()

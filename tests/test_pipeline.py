@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 from small_run import SMALL, make_data
+from stack_runs import execute_notebook
 
 import configs
 from config_base import ConfigMeta
@@ -143,7 +144,9 @@ def test_an_unknown_experiment_is_one_sentence() -> None:
 
 
 @needs_snakemake
-def test_a_killed_pipeline_goes_on_where_it_stood(tmp_path: Path) -> None:
+def test_a_killed_pipeline_goes_on_where_it_stood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     data = make_data(tmp_path / "input")
     settings = [*SMALL, f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}"]
     arguments = [
@@ -177,3 +180,6 @@ def test_a_killed_pipeline_goes_on_where_it_stood(tmp_path: Path) -> None:
     assert "pseudo_demo" in (tmp_path / "out" / "index.html").read_text()
     again = snakemake(*arguments)
     assert "Nothing to be done" in again
+    (tmp_path / "out" / "submission.csv").unlink()
+    execute_notebook(tmp_path / "out", monkeypatch)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "submission.csv"), submission)
