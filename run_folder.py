@@ -29,6 +29,11 @@ PREDICTED = (
     "outoffolds*.npy", "predictions*.npy", "predictions*.json", "submission.csv", "summary*.json",
     "summary.png",
 )  # fmt: skip
+# Where the samples lie and what is done with finished networks; which samples they are is checked
+# by their ids.
+FREE = (
+    "train_path", "test_path", "train_cache", "test_cache", "data_root", "views", "published",
+)  # fmt: skip
 ANEW = (
     "start all its folds anew without --resume and --skip_existing, or give it a folder of its own "
     "with --set name=…"
@@ -176,13 +181,15 @@ class RunFolder:
 def changed_settings(config: ConfigMeta, before: dict[str, Any]) -> list[str]:
     """Return the settings in which a config differs from an earlier one in JSON.
 
-    A setting that did not exist then has not changed where it stands at its default.
+    A setting that did not exist then has not changed where it stands at its default; those of
+    `FREE` may change.
     """
     plain = to_plain(config)
     root = config.__mro__[-2]
     return sorted(
         key
         for key in plain | before
-        if plain.get(key) != before.get(key)
+        if key not in FREE
+        and plain.get(key) != before.get(key)
         and not (key not in before and plain[key] == to_plain(getattr(root, key)))
     )

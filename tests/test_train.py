@@ -343,6 +343,12 @@ def test_folds_side_by_side_are_of_one_config(data: Path, tmp_path: Path) -> Non
     first.communicate()
 
 
+def test_data_may_move_between_a_run_and_its_resume(data: Path, copy: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "moved")
+    done = run(tmp_path / "moved", copy, "--resume", settings=("data_root=/",))
+    assert "fold 1: finished before" in done.stdout
+
+
 def test_a_setting_that_came_later_does_not_end_an_old_run(data: Path, copy: Path) -> None:
     path = copy / "demo" / "config.json"
     plain = json.loads(path.read_text())
