@@ -7,6 +7,7 @@ is done. Names on the command line ask only these and leave the other figures as
 from __future__ import annotations
 
 import argparse
+import signal
 import subprocess
 import sys
 import tempfile
@@ -52,8 +53,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         started = time.monotonic()
         print(f"--- {name}", flush=True)
         line = [sys.executable, "-m", f"benchmarks.{name}", *passed_on(args, out.resolve())]
-        if subprocess.run(line, cwd=ROOT).returncode:
+        code = subprocess.run(line, cwd=ROOT).returncode
+        if code:
             failed.append(name)
+        if code < 0:  # it could not say so itself
+            print(f"{name} was ended by {signal.Signals(-code).name}", file=sys.stderr)
         print(f"--- {name}: {format_seconds(time.monotonic() - started)}\n", flush=True)
     path = out / f"{describe_device(args.device)['slug']}.md"
     print(f"{len(args.names or BENCHMARKS) - len(failed)} benchmarks are recorded in {path}")
