@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +35,9 @@ __all__ = [
     "RickerCWT",
     "WaveNetSpectrogram",
 ]
+
+
+DIRECT_HOP = 16  # samples between frames from which a CQT is faster by convolution
 
 
 def wavelet_scales(fs: float, lower_freq: float, upper_freq: float, n_scales: int) -> list[float]:
@@ -280,7 +285,8 @@ class CQT(nn.Module):
     """Constant-Q transform with the kernels of nnAudio's `CQT1992v2`, as magnitudes.
 
     Equal to that layer (Hann window, kernels of unit L1 norm, reflected ends, magnitudes times the
-    square root of each kernel's length), computed in the frequency domain. Row 0 is the *lowest*
+    square root of each kernel's length), computed in the frequency domain or, at a large stride,
+    with kernels cut to their own lengths. Row 0 is the *lowest*
     frequency. `fmax`, where given, overrides `n_bins`: ceil(bins_per_octave log2(fmax / fmin)).
 
     Args:
@@ -323,18 +329,20 @@ class CQT(nn.Module):
         )  # (row, 1, kernel)
         self.kernels = kernels[:, 0] * layer.lenghts.double().sqrt()[:, None]  # (row, kernel)
         self.hop_length = hop_length
-        self.fixed: dict[tuple, tuple[Tensor, tuple[filterbank.Band, ...]]] = {}
+        self.fixed: dict[tuple, Any] = {}
 
-    def bank_and_plan(self, padded: int, x: Tensor) -> tuple[Tensor, tuple[filterbank.Band, ...]]:
-        size = filterbank.transform_length(padded, self.hop_length)
-        key = (size, x.device, x.dtype == torch.float64)
+    def prepared(self, key: tuple, make: Callable[[], Any]) -> Any:
+        """Return what `make` gives, made once for a key."""
         if key not in self.fixed:
             with torch.inference_mode(False), torch.no_grad():
-                # sum_k kernel[k] exp(+i w k), k = 0 .. kernel - 1
-                bank = torch.fft.ifft(self.kernels, size, norm="forward").to(x.device)
-                plan = filterbank.banded_plan(bank, self.hop_length)
-                self.fixed[key] = (bank if x.dtype == torch.float64 else bank.cfloat(), plan)
+                self.fixed[key] = make()
         return self.fixed[key]
+
+    def bank_and_plan(self, size: int, x: Tensor) -> tuple[Tensor, tuple[filterbank.Band, ...]]:
+        # sum_k kernel[k] exp(+i w k), k = 0 .. kernel - 1
+        bank = torch.fft.ifft(self.kernels, size, norm="forward").to(x.device)
+        plan = filterbank.banded_plan(bank, self.hop_length)
+        return bank if x.dtype == torch.float64 else bank.cfloat(), plan
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform (batch, detector, time) to (batch, detector, row, time // hop + 1)."""
@@ -348,7 +356,16 @@ class CQT(nn.Module):
                 f"must have more than {width // 2} to be reflected: raise fmin"
             )
         with torch.autocast(x.device.type, enabled=False):
+            x = x.to(torch.float64 if x.dtype == torch.float64 else torch.float32)
             padded = nn.functional.pad(x, (width // 2, width // 2), mode="reflect")
-            bank, plan = self.bank_and_plan(padded.shape[-1], x)
             frames = (padded.shape[-1] - width) // self.hop_length + 1
+            if self.hop_length >= DIRECT_HOP:
+                groups = self.prepared(
+                    (x.device, x.dtype), lambda: filterbank.kernels_by_length(self.kernels, x)
+                )
+                return filterbank.direct_magnitude(padded, groups, self.hop_length, frames)
+            size = filterbank.transform_length(padded.shape[-1], self.hop_length)
+            bank, plan = self.prepared(
+                (size, x.device, x.dtype), lambda: self.bank_and_plan(size, x)
+            )
             return filterbank.magnitude(padded, bank, plan, self.hop_length, frames)

@@ -17,6 +17,7 @@ from utils import (
     UserError,
     configure_logging,
     format_config,
+    keep_freed_memory,
     notify,
     run_command,
 )  # fmt: skip
@@ -295,6 +296,7 @@ def choose_device(gpu: str) -> torch.device:
         there = f"0 to {count - 1}" if count else "none"
         raise UserError(f"--gpu {gpu}: there is no GPU {missing[0]}; there are {there}")
     if not count:
+        keep_freed_memory()
         return torch.device("cpu")
     ids = ids or list(range(count))
     if distributed.local_rank() >= len(ids):

@@ -23,14 +23,6 @@ from spectrograms import CQT
 from utils import run_command
 
 TARGETS = {"cpu": 1.0, "cuda": 1.0}
-# By kind of device, from timing the parts and torch's profiler on two cores.
-REASONS = {
-    "cpu": "at a stride of 64 the folding is done by small complex matrix products, three quarters "
-    "of the time; four fifths of that is spent on copies that lay out their operands, made again "
-    "for every 32 rows. None of it gains from a second core while waiting threads sleep: with one "
-    "thread the front-end is 2.8 times as fast as nnAudio's layer, with two it is slower than "
-    "itself with one.",
-}
 
 
 class NNAudioCQT(nn.Module):
@@ -69,7 +61,6 @@ def measure(settings: Settings) -> Report:
         paired_ratios(times["theirs"], times["ours"]), "×", True, TARGETS,
         Spread.of(times["ours"]), Spread.of(times["theirs"]),
         settings={"batch": batch, "threads": torch.get_num_threads()},
-        reason=REASONS.get(settings.device.type),
         extra={"largest_difference": difference, "rounds": rounds},
     )  # fmt: skip
     return Report([row])

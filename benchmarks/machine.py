@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from utils import UserError, git_revision, num_cores, versions
+from utils import UserError, git_revision, keep_freed_memory, num_cores, versions
 
 BUSY = 0.1  # of the cores: taken by others meanwhile, so much disturbs the figures
 LOADED = 0.35  # load average a core before the start, from which others are likely to do so
@@ -35,6 +35,7 @@ def find_device(name: str | None) -> torch.device:
     if not match:
         raise UserError(f"--device {name!r}: expected cpu, cuda or cuda:N")
     if name == "cpu":
+        keep_freed_memory()  # as training does
         return torch.device("cpu")
     index = int(match[1] or 0)
     if index >= count:

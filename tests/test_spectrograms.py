@@ -296,6 +296,35 @@ def test_cqt_is_that_of_nnaudio(arguments, shape):
     torch.testing.assert_close(image, expected, rtol=1e-4, atol=1e-5 * expected.max().item())
 
 
+@pytest.mark.parametrize("hop", [8, 64], ids=["by frequency", "by time"])
+def test_cqt_has_the_gradient_of_nnaudio_and_of_silence(hop):
+    from nnAudio.features.cqt import CQT1992v2
+
+    arguments = {"sr": FS, "fmin": 64, "n_bins": 12, "hop_length": hop}
+    reference = CQT1992v2(**arguments, trainable=False, verbose=False).double()
+    x = torch.randn(2, 3, 1024, dtype=torch.float64, requires_grad=True)
+    image = CQT(**arguments)(x)
+    direction = torch.randn_like(image)
+    (gradient,) = torch.autograd.grad((image * direction).sum(), x)
+    expected = reference(x.reshape(6, 1024)).reshape(image.shape)  # (batch * detector, ...)
+    (by_reference,) = torch.autograd.grad((expected * direction).sum(), x)
+    # nnAudio's own kernels are of float32
+    torch.testing.assert_close(gradient, by_reference, rtol=1e-5, atol=1e-5)
+    silence = torch.zeros(1, 3, 1024, requires_grad=True)
+    CQT(**arguments)(silence).sum().backward()
+    assert torch.equal(silence.grad, torch.zeros_like(silence))
+
+
+@pytest.mark.parametrize("amplitude", [1e-20, 1e-24])
+@pytest.mark.parametrize("hop", [8, 64])
+def test_cqt_of_raw_strain_does_not_underflow(amplitude, hop):
+    x = torch.randn(1, 3, 2048)
+    front_end = CQT(FS, hop, 32, 1024)
+    torch.testing.assert_close(
+        front_end(x * amplitude) / amplitude, front_end(x), rtol=1e-4, atol=1e-5
+    )
+
+
 def test_cqt_says_nothing_and_carries_nothing(capsys, recwarn):
     front_end = CQT(FS, 64, 20, 1024)
     assert not front_end.state_dict()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -147,3 +149,33 @@ def test_details_go_to_the_file_alone(tmp_path, capsys) -> None:
     text = (tmp_path / "run.log").read_text()
     assert "for all" in text
     assert "for the file" in text
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the C library is not glibc")
+def test_freed_memory_is_kept() -> None:
+    code = """
+import resource
+import sys
+import utils
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+if sys.argv[1] == "keep":
+    utils.keep_freed_memory()
+bytes(2**26), bytes(2**26)  # the first is new memory, which needs no clearing
+before = faults()
+for _ in range(4):
+    bytes(2**26)
+print(faults() - before)
+"""
+    keep, give_back = (
+        int(
+            subprocess.run(
+                [sys.executable, "-c", code, how], check=True, capture_output=True, text=True,
+                cwd=Path(utils.__file__).parent,
+            ).stdout
+        )
+        for how in ("keep", "give back")
+    )  # fmt: skip
+    assert keep < 100 < give_back  # pages mapped anew, of 65,536 (fewer where they are large)
