@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from locks import held
 from utils import UserError
 
 
@@ -61,7 +62,8 @@ def take_free_gpu() -> str:
         except BlockingIOError:
             os.close(lock)
             continue
-        return str(index)  # the lock stays open, and so held
+        held.add(lock)  # it stays open, in this process alone
+        return str(index)
     raise UserError(
         f"--gpu free: other runs have taken all {torch.cuda.device_count()} GPUs: start fewer at "
         f"once (in a pipeline, --resources gpu=N)"

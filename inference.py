@@ -47,6 +47,7 @@ def predict(experiment: Experiment) -> None:
     out_of_fold, predictions = forward(experiment, sources, unseen)
     if not distributed.is_main():
         return
+    folder.remove_temporaries()
     if not (folder.path / "config.json").exists():  # the weights are another experiment's
         write_json(folder.path / "config.json", to_plain(experiment.config))
         folder.add_start(kept=False, device=experiment.device)

@@ -12,6 +12,22 @@ from pathlib import Path
 
 from utils import LOGGER, UserError
 
+held: set[int] = set()  # the open files whose locks this process keeps
+
+
+def let_go() -> None:
+    """Close a forked process's copies of them.
+
+    A lock lasts while any copy of its file is open, and a reader process may outlive a killed run
+    by seconds in which the run could not be started again.
+    """
+    for file in held:
+        os.close(file)
+    held.clear()
+
+
+os.register_at_fork(after_in_child=let_go)
+
 
 @contextlib.contextmanager
 def hold(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None]:
@@ -26,6 +42,7 @@ def hold(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None]
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    held.add(file)
     try:
         try:
             kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
@@ -45,7 +62,9 @@ def hold(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None]
             os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
         yield
     finally:
-        os.close(file)
+        if file in held:  # not in a forked process
+            held.remove(file)
+            os.close(file)
 
 
 def is_held(path: Path) -> bool:

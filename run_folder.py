@@ -11,6 +11,7 @@ and, from inference.py, the arrays that predictions.py describes and what is mad
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from config_base import ConfigMeta
 from locks import hold, is_held
 from predictions import load_array, samples_digest, save_array
 from summary import write_history
-from utils import UserError, read_json, to_plain, write_json
+from utils import TEMPORARY, UserError, read_json, to_plain, write_json
 
 PREDICTED = (
     "outoffolds*.npy", "predictions*.npy", "predictions*.json", "submission.csv", "summary*.json",
@@ -124,6 +125,7 @@ class RunFolder:
         """
         with hold(self.path / ".begin.lock", wait=True):
             self.check(mine, going_on, labels and labels["digest"])
+            self.remove_temporaries(mine[0] if len(mine) == 1 else None)
             kept = going_on or bool(self.others(mine))
             if not going_on:
                 self.forget_predictions()
@@ -158,6 +160,17 @@ class RunFolder:
         self.forget_predictions()
         for name, array in arrays.items():
             save_array(paths[name], array)
+
+    def remove_temporaries(self, fold: int | None = None) -> None:
+        """Remove what a killed run was writing, of those files that this run holds the lock of.
+
+        Args:
+            fold: the one that is held, beside runs of others; None where the folder is.
+        """
+        stem = ".+" if fold is None else rf"fold{fold}(_last)?"
+        for path in self.path.glob(".*.tmp*"):
+            if re.fullmatch(rf"\.{stem}{TEMPORARY}", path.name):
+                path.unlink(missing_ok=True)
 
     def forget_predictions(self) -> None:
         """Remove predictions, and what was made of them, that the networks no longer stand for."""

@@ -36,6 +36,8 @@ os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
+TEMPORARY = r"\.[0-9a-f]{12}\.tmp(\..+)?"  # how names end while `atomic_path` has a file written
+
 
 class UserError(Exception):
     """A mistake that the user can mend.

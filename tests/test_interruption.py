@@ -152,6 +152,27 @@ def test_locks(tmp_path: Path) -> None:
         pass
 
 
+def test_a_reader_that_outlives_a_killed_run_keeps_no_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys, time, pathlib, locks\n"
+        "with locks.run_lock(pathlib.Path(sys.argv[1]), 0):\n"
+        "    reader = os.fork()\n"
+        "    if not reader: print(os.getpid(), flush=True)\n"
+        "    time.sleep(60)\n"
+    )
+    line = [sys.executable, "-c", code, str(tmp_path)]
+    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+    reader = int(process.stdout.readline())
+    with pytest.raises(UserError, match="in use"), run_lock(tmp_path):
+        pass
+    process.kill()
+    process.wait()
+    os.kill(reader, 0)  # it is still there
+    with run_lock(tmp_path):
+        pass
+    os.kill(reader, signal.SIGKILL)
+
+
 def test_a_file_system_without_locks(tmp_path: Path, monkeypatch) -> None:
     import errno
     import fcntl
