@@ -21,6 +21,7 @@ import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -200,10 +201,13 @@ def load_array(path: str | os.PathLike[str]) -> np.ndarray:
         UserError: it is missing, damaged or holds objects.
     """
     try:
-        return np.load(path, allow_pickle=False)
+        # Not np.load, which takes zip files as well.
+        with open(path, "rb") as file:
+            return np.lib.format.read_array(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: run the experiment that writes it") from error
     except MemoryError as error:  # a damaged header may claim any size
         raise UserError(f"{path} does not fit into memory: make it again") from error
-    except (ValueError, EOFError, OSError) as error:
+    # What a damaged header raises depends on where it is damaged.
+    except (ValueError, EOFError, OSError, SyntaxError, TypeError, TokenError) as error:
         raise UserError(f"{path} is not a plain numpy array: make it again") from error
