@@ -1,0 +1,199 @@
+"""The samples that detectors are compared on: drawn once, kept beside the noise, never trained on.
+
+Noise and signals come from the project's own generators, the waveforms from a bank whose seed no
+training uses. Every second sample holds a signal. A smaller hold-out is the beginning of a larger
+one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from noise import DETECTORS, NUM_SAMPLES, NoiseGenerator, cache_folder
+from signals import Population, SignalGenerator
+from transforms import Whiten
+from utils import LOGGER, UserError, atomic_path, counted_seed, progress, read_json, write_json
+from waveforms import FORMAT as BANK_FORMAT
+from waveforms import BankSettings, WaveformBank
+
+FORMAT = 1  # raise it when the same settings would give other samples
+BATCH = 64  # samples drawn with one seed
+TRAINING_SEEDS = (0, 1)  # of the waveform banks that training draws from
+
+
+@dataclass(frozen=True)
+class HoldoutSettings:
+    """What a hold-out is made of.
+
+    Attributes:
+        samples: how many; every second holds a signal.
+        seed: of everything but the waveforms.
+        bank_size, bank_seed: of the waveform bank.
+        snr: bounds of the network SNR, whose density is proportional to its inverse square.
+    """
+
+    samples: int = 4000
+    seed: int = 0
+    bank_size: int = 2000
+    bank_seed: int = 100
+    snr: tuple[float, float] = Population.snr
+
+    def __post_init__(self) -> None:
+        if self.samples < 4:
+            raise UserError(
+                f"--samples {self.samples}: expected 4 or more, as errors need two of either class"
+            )
+        if self.seed < 0:
+            raise UserError(f"--seed {self.seed}: expected 0 or more")
+        if self.bank_seed in TRAINING_SEEDS:
+            raise UserError(
+                f"bank_seed = {self.bank_seed}: networks are trained on the waveforms of the seeds "
+                f"{' and '.join(map(str, TRAINING_SEEDS))}, so choose another"
+            )
+
+    def key(self) -> str:
+        """Return a short name that no other settings share."""
+        text = json.dumps({"format": [FORMAT, BANK_FORMAT], **asdict(self)}, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+@dataclass(frozen=True)
+class Holdout:
+    """Simulated samples and their truth.
+
+    Attributes:
+        strain: (samples, detector, 4096) float32, mapped from disk.
+        targets: (samples,) of 0 and 1.
+        snr: (samples,) optimal network SNR of the signals, 0 for noise.
+        known: (samples,) the matched filter of the signal that is there, or would have been, at
+            its true place and time: <h, x> / |h| with the inverse covariance of the noise as the
+            product. No search can reach it.
+        digest: of the strain; scores of other samples are told by it.
+    """
+
+    settings: HoldoutSettings
+    strain: np.ndarray
+    targets: np.ndarray
+    snr: np.ndarray
+    known: np.ndarray
+    digest: str
+
+    def __len__(self) -> int:
+        return len(self.targets)
+
+    def batch(self, start: int, stop: int, device: torch.device | str = "cpu") -> torch.Tensor:
+        """Return the strain of some rows, (rows, detector, 4096) float32."""
+        return torch.from_numpy(np.array(self.strain[start:stop])).to(device)
+
+
+def open_holdout(
+    settings: HoldoutSettings, cache_dir: Path | None = None, show_progress: bool | None = None
+) -> Holdout:
+    """Read the hold-out of these settings, drawing and keeping it where it is not yet there.
+
+    Args:
+        cache_dir: where it and its waveforms are kept; default `noise.cache_folder()`.
+        show_progress: whether to draw bars; default where a person watches.
+
+    Raises:
+        UserError: its waveforms are not on disk and LALSuite is not installed.
+    """
+    header = (cache_dir or cache_folder()) / f"holdout-{settings.key()}.json"
+    if header.exists():
+        try:
+            return load_holdout(header)
+        except UserError as error:
+            LOGGER.warning("%s; it is drawn anew", error)
+    draw_holdout(header, settings, cache_dir, show_progress)
+    return load_holdout(header)
+
+
+def load_holdout(header: Path) -> Holdout:
+    """Read the hold-out that a header names, and check it against that.
+
+    Raises:
+        UserError: the files are missing, damaged or of another format.
+    """
+    fields = read_json(header)
+    if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+        raise UserError(f"{header} is not a hold-out of format {FORMAT}: remove it")
+    array = header.with_suffix(".npy")
+    try:
+        strain = np.load(array, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"the samples {array} cannot be read ({error}): remove it") from error
+    settings = HoldoutSettings(**{**fields["settings"], "snr": tuple(fields["settings"]["snr"])})
+    expected = (settings.samples, len(DETECTORS), NUM_SAMPLES)
+    if strain.shape != expected or strain.dtype != np.float32:
+        raise UserError(
+            f"{array} holds {strain.dtype} {strain.shape} and its header says float32 {expected}: "
+            "remove it"
+        )
+    if digest_of(strain) != fields["digest"]:
+        raise UserError(f"{array} does not hold the samples that its header names: remove it")
+    columns = {name: np.array(fields[name]) for name in ("targets", "snr", "known")}
+    return Holdout(settings, strain, **columns, digest=fields["digest"])
+
+
+def digest_of(strain: np.ndarray) -> str:
+    return hashlib.blake2b(np.ascontiguousarray(strain).data, digest_size=16).hexdigest()
+
+
+def draw_holdout(
+    header: Path, settings: HoldoutSettings, cache_dir: Path | None, show_progress: bool | None
+) -> None:
+    """Draw a hold-out into the array file beside `header`, then write the header.
+
+    On the CPU whatever the device of the scores, so that the samples are the same everywhere.
+    """
+    bank_settings = BankSettings(size=settings.bank_size, seed=settings.bank_seed)
+    bank = WaveformBank.build(bank_settings, cache_dir, show_progress=show_progress)
+    signals = SignalGenerator(bank, population=Population(snr=settings.snr))
+    noise, whiten = NoiseGenerator(), Whiten()
+    size = settings.samples
+    targets = np.arange(size) % 2
+    snr, known = np.empty(size), np.empty(size)
+    with atomic_path(header.with_suffix(".npy")) as temporary:
+        shape = (size, len(DETECTORS), NUM_SAMPLES)
+        strain = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
+        with progress(total=size, desc="hold-out", unit="sample", show=show_progress) as bar:
+            for number, start in enumerate(range(0, size, BATCH)):
+                stop = min(start + BATCH, size)
+                generator = torch.Generator()
+                generator.manual_seed(counted_seed(settings.seed, "holdout", number))
+                drawn = draw_batch(signals, noise, whiten, generator)
+                part = slice(0, stop - start)  # the last batch is drawn whole as well
+                strain[start:stop], snr[start:stop], known[start:stop] = (x[part] for x in drawn)
+                bar.update(stop - start)
+        strain.flush()
+        digest = digest_of(strain)
+    # Last: where there is a header, the samples are whole.
+    write_json(header, {
+        "format": FORMAT, "settings": asdict(settings), "shape": shape, "unit": "strain",
+        "digest": digest, "targets": targets.tolist(), "snr": (snr * targets).tolist(),
+        "known": known.tolist(),
+    })  # fmt: skip
+
+
+def draw_batch(
+    signals: SignalGenerator, noise: NoiseGenerator, whiten: Whiten, generator: torch.Generator
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw `BATCH` samples, of which every second holds its signal.
+
+    Returns:
+        Strain (BATCH, detector, 4096) float32; the network SNR of all signals (BATCH,), also of
+        those that are left out; and what `Holdout.known` says (BATCH,).
+    """
+    signal, parameters = signals.sample(BATCH, generator)
+    strain = noise.sample(BATCH, generator)
+    strain[1::2] += signal[1::2]
+    template, data = whiten(signal).double(), whiten(strain).double()
+    product = (template * data).sum((1, 2))  # over detectors and time
+    known = product / template.square().sum((1, 2)).sqrt()
+    return strain.numpy(), parameters["network_snr"].double().numpy(), known.numpy()

@@ -1,0 +1,113 @@
+"""Trained networks as detectors: the mean logit of a run's folds, on samples none has seen."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.detection_holdout import Holdout
+from building import build_model, build_preparation
+from checkpoints import load_model
+from config_base import ConfigMeta
+from run_folder import changed_settings
+from training_extras import find_views
+from utils import UserError, progress, read_json, to_plain
+
+# What decides the logits that weights give.
+DECISIVE = ("model", "model_params", "transforms", "transforms2", "hook")
+
+
+@dataclass(frozen=True)
+class NetworkScorer:
+    """The folds of one run.
+
+    Attributes:
+        config: names the network and what prepares its input.
+        folder: where fold<k>.pt lie.
+        views: names of the test-time views that are averaged over.
+    """
+
+    config: ConfigMeta
+    folder: Path
+    views: tuple[str, ...] = ("identity",)
+
+    @property
+    def key(self) -> str:
+        return f"network {self.name}"
+
+    @property
+    def name(self) -> str:
+        return self.config.name + ("" if self.views == ("identity",) else ", with views")
+
+    @property
+    def names(self) -> tuple[str]:
+        return (self.name,)
+
+    def weights(self) -> list[Path]:
+        """Return the checkpoints of all folds that there are.
+
+        Raises:
+            UserError: there is none, or they were trained with another network or preparation.
+        """
+        found = {
+            int(match[1]): path
+            for path in self.folder.glob("fold*.pt")
+            if (match := re.fullmatch(r"fold(\d+)\.pt", path.name))
+        }
+        if not found:
+            raise UserError(
+                f"{self.folder} holds no fold<k>.pt to score {self.config.__name__} with: train it "
+                f"first, or name the folder of the runs with --results"
+            )
+        path = self.folder / "config.json"
+        changed = changed_settings(self.config, read_json(path)) if path.exists() else []
+        changed = [key for key in changed if key in DECISIVE]
+        if changed:
+            raise UserError(
+                f"the networks in {self.folder} were trained with another {', '.join(changed)}: "
+                f"score them as they were trained, with --set"
+            )
+        return [found[fold] for fold in sorted(found)]
+
+    def settings(self) -> dict[str, Any]:
+        config = {key: to_plain(getattr(self.config, key)) for key in DECISIVE}
+        digests = {path.name: file_digest(path) for path in self.weights()}
+        return {"format": 1, "config": config, "views": list(self.views), "weights": digests}
+
+    def rows(self, holdout: Holdout) -> int:
+        return len(holdout)
+
+    @torch.inference_mode()
+    def compute(
+        self, holdout: Holdout, device: torch.device, show_progress: bool | None = None
+    ) -> np.ndarray:
+        """Return the logits (1, samples), averaged over folds and views."""
+        preparation = build_preparation(self.config, "test", device)
+        hook, views = self.config.hook.build(), find_views(self.views)
+        weights, size = self.weights(), self.config.batch_size
+        logits = np.zeros((len(weights), len(holdout)))
+        bar = progress(
+            total=logits.size, desc=self.config.name, unit="sample", show=show_progress
+        )  # fmt: skip
+        with bar:
+            for fold, path in enumerate(weights):
+                model = build_model(self.config).to(device).eval()
+                load_model(model, path)
+                for start in range(0, len(holdout), size):
+                    stop = min(start + size, len(holdout))
+                    batch = preparation({"waveform": holdout.batch(start, stop, device)})
+                    each = [hook.forward_test(model, view(batch)).float() for view in views]
+                    logits[fold, start:stop] = torch.stack(each).mean(0)[:, 0].cpu().numpy()
+                    bar.update(stop - start)
+        return logits.mean(0, keepdims=True)
+
+
+def file_digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
