@@ -1,0 +1,174 @@
+"""The command line of the search, on invented strain with a loud chirp in it."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+from real_strain import START, chirp, coloured_noise, write_strain
+from small_run import SMALL
+from torch import nn
+
+import detect
+from building import build_model
+from checkpoints import save_checkpoint
+from config_base import ConfigMeta, find_config, override
+from configs import Demo
+from utils import run_command
+
+h5py = pytest.importorskip("h5py")
+
+MERGER = 17.0  # s after START
+
+
+class Excess(nn.Module):
+    """A network that needs no training: loud where H1 and L1 both are, where mergers lie."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.unused = nn.Parameter(torch.zeros(1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        end = x.shape[-1]
+        merger = x[:, :2, int(0.75 * end) : int(0.9 * end)]
+        return merger.square().mean(-1).log().sum(1, keepdim=True)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """Strain of H1 and L1 with one loud event in both, and a run to search with."""
+    place = tmp_path_factory.mktemp("place")
+    signal = chirp(32, MERGER, amplitude=3e-22)
+    for number, name in enumerate(("H1", "L1")):
+        strain = coloured_noise(name, 32, seed=number) + (-1) ** number * signal
+        write_strain(place / f"{name}.hdf5", name, strain, compression="gzip")
+    write_strain(place / "later.hdf5", "L1", np.ones(32 * 4096), start=START + 1000)
+    write_strain(place / "slow.hdf5", "H1", np.ones(32 * 1024), rate=1024)
+    (place / "text.hdf5").write_text("no strain")
+    with h5py.File(place / "link.hdf5", "w") as file:
+        file["strain/Strain"] = h5py.ExternalLink("H1.hdf5", "/strain/Strain")
+    with h5py.File(place / "pickle.hdf5", "w") as file:
+        file["strain/Strain"] = np.void(b"cos\nsystem\n(S'touch sprung'\ntR.")
+    save_checkpoint(place / "results" / "demo" / "fold0.pt", {"model": Excess().state_dict()})
+    small = override(find_config("Demo"), SMALL)
+    weights = {"model": build_model(small).state_dict()}
+    save_checkpoint(place / "small" / "demo" / "fold0.pt", weights)
+    return place
+
+
+@pytest.fixture
+def excess(monkeypatch):
+    """Let `--config Demo` mean that network, on Demo's own whitening."""
+    config = ConfigMeta("Demo", (Demo,), {"model": Excess, "published": {}}, register=False)
+    monkeypatch.setitem(ConfigMeta.registry, "Demo", config)
+
+
+def both(place: Path) -> list[str]:
+    return ["--strain", *(f"{name}={place / name}.hdf5" for name in ("H1", "L1"))]
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_finds_the_event(place, tmp_path, excess, capsys):
+    arguments = ["--config", "Demo", "--results", str(place / "results"), "--out", str(tmp_path)]
+    assert detect.main([*arguments, *both(place), "--exclude", "1", "--slides", "5"]) == 0
+    said = capsys.readouterr().out
+    assert "no strain of V1: its channel is filled with noise of its design curve" in said
+    assert "windows skipped: they lie within a second of a gap or of an end" in said
+    assert "none was as loud: at most" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "candidates.csv", "detection.json", "detection.png", "scores.csv",
+    ]  # fmt: skip
+    scores = rows(tmp_path / "scores.csv")
+    facts = json.loads((tmp_path / "detection.json").read_text())
+    assert len(scores) == facts["scored"] == facts["windows"] - 22  # 1.06 s at either end
+    assert facts["detectors"] == ["H1", "L1"]
+    first, second, *_ = rows(tmp_path / "candidates.csv")
+    assert float(first["gps"]) == pytest.approx(START + MERGER, abs=0.2)
+    # a coherent signal stands out of noise whose scores scatter by a few tenths
+    assert float(first["score"]) > float(second["score"]) + 1
+    assert first["slid_as_loud"] == "0"
+    expected = 3600 / facts["slid_live_seconds"]
+    assert float(first["false_alarms_per_hour"]) == pytest.approx(expected, rel=1e-3)
+    assert float(second["false_alarms_per_hour"]) > expected
+    assert max(scores, key=lambda row: float(row["score"]))["gps"][:14] == first["gps"][:14]
+
+
+def test_the_command_itself(place, tmp_path):
+    """As a person runs it, with one detector alone and a network as train.py leaves it."""
+    line = [
+        sys.executable, str(ROOT / "detect.py"), "--config", "Demo", "--set", *SMALL,
+        "--results", str(place / "small"), "--strain", f"H1={place / 'H1.hdf5'}", "--step", "1",
+        "--out", str(tmp_path / "new" / "folder"), "--maps", "1",
+    ]  # fmt: skip
+    done = subprocess.run(line, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "no strain of L1, V1" in done.stdout
+    assert "one detector cannot be slid" in done.stdout
+    table = rows(tmp_path / "new" / "folder" / "candidates.csv")
+    assert table[0]["false_alarms_per_hour"] == ""
+
+
+def test_help_is_quick():
+    started = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "detect.py"), "--help"], capture_output=True, text=True
+    )
+    assert "--strain" in done.stdout
+    assert time.monotonic() - started < 2  # importing torch alone takes longer
+    code = (
+        "import sys, detect; detect.parse_arguments(['--config', 'x']); print(sorted(sys.modules))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert "'torch'" not in loaded.stdout
+    assert "'h5py'" not in loaded.stdout
+
+
+MISTAKES = {
+    "no strain": ([], "give either --strain"),
+    "strain and event": (["--strain", "H1=H1.hdf5", "--event", "GW150914"], "give either --strain"),
+    "no such file": (["--strain", "H1=nowhere.hdf5"], "there is no file nowhere.hdf5"),
+    "a folder": (["--strain", "H1=results"], "there is no file results"),
+    "no detector": (["--strain", "H1.hdf5"], "expected DETECTOR=FILE"),
+    "unknown detector": (["--strain", "K1=H1.hdf5"], "there is no detector 'K1'"),
+    "wrong detector": (["--strain", "L1=H1.hdf5"], "holds strain of H1"),
+    "no HDF5": (["--strain", "H1=text.hdf5"], "neither HDF5 nor GWF"),
+    "too slow": (["--strain", "H1=slow.hdf5"], "sampled at 1024 Hz"),
+    "no overlap": (["--strain", "H1=H1.hdf5", "L1=later.hdf5"], "overlaps for 0 s"),
+    "twice the same": (["--strain", "H1=H1.hdf5", "H1=H1.hdf5"], "overlap"),
+    "link": (["--strain", "H1=link.hdf5"], "is a link that may lead out of the file"),
+    "pickle": (["--strain", "H1=pickle.hdf5"], "not floating-point numbers, and is not read"),
+    "step": (["--strain", "H1=H1.hdf5", "--step", "0"], "--step 0 must be positive"),
+    "no number": (["--strain", "H1=H1.hdf5", "--step", "x"], "invalid float value"),
+    "option": (["--strain", "H1=H1.hdf5", "--strian"], "unrecognized arguments"),
+    "no weights": (["--strain", "H1=H1.hdf5", "--results", "nowhere"], "has no weights"),
+    "other weights": (["--strain", "H1=H1.hdf5", "--results", "small"], "another network"),
+    "no config": (["--strain", "H1=H1.hdf5", "--config", "Dmo"], "did you mean 'Demo'"),
+    "out is a file": (["--strain", "H1=H1.hdf5", "--out", "text.hdf5"], "name another file"),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_mistakes(place, monkeypatch, excess, capsys, case):
+    arguments, said = MISTAKES[case]
+    monkeypatch.chdir(place)
+    before = sorted(path for path in place.rglob("*"))
+    with pytest.raises(SystemExit) as stop:
+        run_command(lambda: detect.main(["--config", "Demo", "--results", "results", *arguments]))
+    error = capsys.readouterr().err
+    assert stop.value.code == 2, error
+    assert error.startswith("error: ")
+    assert said in error
+    assert error.count("\n") == 1
+    assert sorted(path for path in place.rglob("*")) == before
