@@ -17,6 +17,9 @@ in one series of processes: A B A B ... A machine that slows down slows down bot
 | `profile_step` | where the time of one training step goes |
 | `growth` | how cost grows with scales, stride, batch size, workers; draws docs/performance-* |
 
+Not of cost but of worth: `detection` measures detectors beside the best that there can be, on one
+simulated hold-out (`detection_*`).
+
 Beside them: `measuring` (clocks and spreads), `machine` (what the figures were measured on and
 who else was using it), `rows` (a figure, its target, its place in the table), `results` (the
 files), `command` (the command line they share), `random_data` (caches and tables), `stepping` (the

@@ -4,8 +4,8 @@ On one simulated hold-out that nothing was trained on: AUC, efficiency at false-
 of 0.1, 0.01 and 0.001, and both by SNR, of
 
 - the true waveform at its true place and time, which no search can know;
-- the near-optimal statistic, the likelihood ratio averaged over all that is not known, and the
-  maximum of its coherent matched filter;
+- the near-optimal statistic, the likelihood ratio averaged over all that is not known, with few
+  and with more templates, and the maximum of its coherent matched filter;
 - a bank of matched filters, incoherent between detectors: maximum and log-mean-exp;
 - any trained run: `--config Demo` takes the fold<k>.pt in results/demo.
 
@@ -42,6 +42,8 @@ from benchmarks.machine import find_device
 from benchmarks.results import FOLDER
 from utils import CommandLine, UserError, configure_logging, git_revision, run_command, to_plain
 
+# Of the near-optimal statistic: as many as the ceilings that it is compared with had, and more.
+TEMPLATES = (60, 180)
 RECORD_SAMPLES = 4000  # what figures of the record are made from, at least
 
 
@@ -76,15 +78,17 @@ def make_parser() -> CommandLine:
         "0 leaves it out (default: all)",
     )  # fmt: skip
     parser.add_argument(
-        "--cells", type=int, default=optimal.cells, metavar="N",
-        help="pairs of template and time of a sample that it sums over, those with the largest "
-        f"SNR (default: {optimal.cells} of 22,140)",
+        "--templates", type=int, nargs="+", default=TEMPLATES, metavar="N",
+        help="of the near-optimal statistic, each number for itself (default: 60 180)",
     )  # fmt: skip
     parser.add_argument(
-        "--templates", type=int, nargs=2, metavar=("N", "M"),
-        default=(MatchedFilter.templates, optimal.templates),
-        help="of the matched filters and of the near-optimal statistic (default: "
-        f"{MatchedFilter.templates} {optimal.templates})",
+        "--share", type=float, default=optimal.share, metavar="X",
+        help="of a sample's pairs of template and time, those with the largest SNR, that it sums "
+        f"over (default: {optimal.share})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--bank", type=int, default=MatchedFilter.templates, metavar="N",
+        help=f"templates of the matched filters (default: {MatchedFilter.templates})",
     )  # fmt: skip
     parser.add_argument(
         "--draws", type=int, default=optimal.draws, metavar="N",
@@ -110,7 +114,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         UserError: a number out of range, or too few samples for the record.
     """
     numbers = {
-        "cells": args.cells, "draws": args.draws, "threads": args.threads,
+        "bank": args.bank, "draws": args.draws, "threads": args.threads,
         "templates": min(args.templates),
     }  # fmt: skip
     for name, value in numbers.items():
@@ -132,10 +136,10 @@ def find_scorers(args: argparse.Namespace) -> list[Scorer]:
     Raises:
         UserError: an unknown config, or one without weights.
     """
-    found: list[Scorer] = [KnownSignal(), MatchedFilter(args.templates[0])]
+    found: list[Scorer] = [KnownSignal(), MatchedFilter(args.bank)]
     if args.near_optimal != 0:
         samples = args.samples if args.near_optimal is None else args.near_optimal
-        found.append(NearOptimal(samples, args.templates[1], args.draws, args.cells))
+        found += [NearOptimal(samples, n, args.draws, args.share) for n in args.templates]
     if args.config:
         import configs  # noqa: F401 - importing it registers the experiments
         from benchmarks.detection_networks import NetworkScorer

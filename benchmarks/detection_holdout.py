@@ -11,6 +11,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 import torch
@@ -125,20 +126,31 @@ def load_holdout(header: Path) -> Holdout:
         raise UserError(f"{header} is not a hold-out of format {FORMAT}: remove it")
     array = header.with_suffix(".npy")
     try:
-        strain = np.load(array, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        bounds = tuple(fields["settings"]["snr"])
+        settings = HoldoutSettings(**{**fields["settings"], "snr": bounds})
+        columns = {name: np.array(fields[name], float) for name in ("targets", "snr", "known")}
+        digest = fields["digest"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{header} lacks a part of its hold-out ({error}): remove it") from error
+    try:
+        # Not np.load, which takes zip files as well.
+        strain = np.lib.format.open_memmap(array, mode="r")
+    # What a damaged header raises depends on where it is damaged.
+    except (ValueError, EOFError, OSError, SyntaxError, TypeError, TokenError) as error:
         raise UserError(f"the samples {array} cannot be read ({error}): remove it") from error
-    settings = HoldoutSettings(**{**fields["settings"], "snr": tuple(fields["settings"]["snr"])})
     expected = (settings.samples, len(DETECTORS), NUM_SAMPLES)
     if strain.shape != expected or strain.dtype != np.float32:
         raise UserError(
             f"{array} holds {strain.dtype} {strain.shape} and its header says float32 {expected}: "
             "remove it"
         )
-    if digest_of(strain) != fields["digest"]:
+    if any(values.shape != expected[:1] for values in columns.values()):
+        raise UserError(
+            f"{header} does not hold the truth of {settings.samples} samples: remove it"
+        )
+    if digest_of(strain) != digest:
         raise UserError(f"{array} does not hold the samples that its header names: remove it")
-    columns = {name: np.array(fields[name]) for name in ("targets", "snr", "known")}
-    return Holdout(settings, strain, **columns, digest=fields["digest"])
+    return Holdout(settings, strain, **columns, digest=digest)
 
 
 def digest_of(strain: np.ndarray) -> str:

@@ -236,17 +236,17 @@ class CoherentSearch:
         bank: its templates, filtered at every second sample.
         orientations: the draws.
         bounds: of the SNR prior.
-        cells: template and time pairs of a sample that are summed over, those with the largest
-            incoherent SNR, which the coherent one cannot exceed.
+        share: of a sample's pairs of template and time, those summed over: the ones with the
+            largest incoherent SNR, which the coherent one cannot exceed.
     """
 
     AT_ONCE = 512  # cells: their coherent SNRs fit a core's cache
 
     def __init__(
         self, bank: TemplateBank, orientations: Orientations, bounds: tuple[float, float],
-        cells: int,
+        share: float,
     ) -> None:  # fmt: skip
-        self.bank, self.cells = bank, cells
+        self.bank, self.share = bank, share
         self.draws = len(orientations.delay)
         self.table = likelihood_table(bounds).to(bank.device)
         middle = bank.norms.shape[-1] // 2
@@ -284,10 +284,9 @@ class CoherentSearch:
     def choose(self, power: torch.Tensor) -> torch.Tensor:
         """Return which cells of (rows, template, time) are summed over."""
         flat = power.flatten(1)
-        if self.cells >= flat.shape[1]:
-            return torch.ones_like(power, dtype=torch.bool)
+        count = max(math.ceil(self.share * flat.shape[1]), 1)
         # no more than a few cells have the same SNR as the last
-        least = flat.kthvalue(flat.shape[1] - self.cells + 1, dim=1).values
+        least = flat.kthvalue(flat.shape[1] - count + 1, dim=1).values
         return power >= least[:, None, None]
 
     def sum_over_draws(
@@ -316,28 +315,36 @@ class NearOptimal:
 
     Attributes:
         samples: how many of the hold-out's samples, from the first.
-        templates, draws: how many; as many as the ceilings that are quoted were made with.
-        cells: see `CoherentSearch`. Of 60 templates and 369 times there are 22,140.
+        templates, draws: how many.
+        share: see `CoherentSearch`.
         snr: bounds of the prior.
     """
 
     samples: int = 4000
     templates: int = 60
     draws: int = 1500
-    cells: int = 4000
+    share: float = 0.2
     snr: tuple[float, float] = Population.snr
-    key = "near_optimal"
-    names = ("near-optimal, marginalised", "coherent matched filter, maximum")
     WHITENED, ROWS = 256, 32  # samples at a time
 
     def __post_init__(self) -> None:
         if self.samples < 4:
             raise UserError(f"--near_optimal {self.samples}: expected 0 for none, or 4 or more")
+        if not 0 < self.share <= 1:
+            raise UserError(f"--share {self.share:g}: expected above 0, and 1 for all")
+
+    @property
+    def key(self) -> str:
+        return f"near-optimal, {self.templates} templates"
+
+    @property
+    def names(self) -> tuple[str, str]:
+        return self.key, f"coherent maximum, {self.templates} templates"
 
     def settings(self) -> dict[str, Any]:
         return {
             "format": 1, "samples": self.samples, "templates": self.templates,
-            "draws": self.draws, "cells": self.cells, "snr": list(self.snr), "seed": BANK_SEED,
+            "draws": self.draws, "share": self.share, "snr": list(self.snr), "seed": BANK_SEED,
         }  # fmt: skip
 
     def rows(self, holdout: Holdout) -> int:
@@ -349,7 +356,7 @@ class NearOptimal:
     ) -> np.ndarray:
         """Return the scores (2, rows) in the order of `names`: a logarithm and an SNR."""
         bank = TemplateBank(self.templates, STEP, device)
-        search = CoherentSearch(bank, draw_orientations(self.draws), self.snr, self.cells)
+        search = CoherentSearch(bank, draw_orientations(self.draws), self.snr, self.share)
         count = self.rows(holdout)
         parts = []
         with progress(total=count, desc="near-optimal", unit="sample", show=show_progress) as bar:

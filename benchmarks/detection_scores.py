@@ -21,6 +21,7 @@ import torch
 from benchmarks.detection_holdout import Holdout
 from metrics import AUC, delong_error, efficiency_at_fpr
 from noise import cache_folder
+from predictions import load_array
 from utils import LOGGER, UserError, atomic_path, read_json, write_json
 
 FALSE_ALARMS = (0.1, 0.01, 0.001)
@@ -128,10 +129,7 @@ def load_scores(header: Path, settings: dict[str, Any], shape: tuple[int, int]) 
         UserError: the files are damaged or hold something else.
     """
     fields, array = read_json(header), header.with_suffix(".npy")
-    try:
-        values = np.load(array, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"the scores {array} cannot be read ({error}): remove them") from error
+    values = load_array(array)
     fits = isinstance(fields, dict) and fields.get("settings") == settings
     if not fits or values.shape != shape or values.dtype != np.float64:
         raise UserError(f"{array} does not hold the scores that its name says: remove it")

@@ -214,7 +214,7 @@ class MatchedFilter:
     """
 
     templates: int = 180
-    key = "matched_filter"
+    key = "matched filter"
     names = ("matched filter, maximum", "matched filter, log-mean-exp")
     WHITENED = 256  # samples at a time, by a matrix of 64 MiB
     ROWS, BLOCK = 4, 20  # samples and templates at a time, of which a core's cache holds a part

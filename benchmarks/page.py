@@ -27,8 +27,9 @@ def marks(section: str) -> tuple[str, str]:
 
 
 def all_results(folder: Path) -> list[tuple[Path, Results]]:
-    """Return every device's results with their file, CPUs first."""
-    found = [(path, load_results(path)) for path in sorted(folder.glob("*.json"))]
+    """Return every device's results with their file, CPUs first; `detection` has its own page."""
+    paths = [path for path in sorted(folder.glob("*.json")) if path.name != "detection.json"]
+    found = [(path, load_results(path)) for path in paths]
     return sorted(found, key=lambda each: each[1]["device"]["kind"] != "cpu")
 
 

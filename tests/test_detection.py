@@ -130,9 +130,13 @@ def test_a_damaged_holdout_is_drawn_anew(holdout, cache, tmp_path, caplog) -> No
     array.write_bytes(array.read_bytes()[:1000])
     with pytest.raises(UserError, match="cannot be read"):
         load_holdout(header)
-    header.write_text('{"format": 0}')
-    with pytest.raises(UserError, match="is not a hold-out of format 1"):
-        load_holdout(header)
+    for text, message in (
+        ('{"format": 1}', "lacks a part of its hold-out"),
+        ('{"format": 0}', "is not a hold-out of format 1"),
+    ):
+        header.write_text(text)
+        with pytest.raises(UserError, match=message):
+            load_holdout(header)
 
 
 # --- the matched filter ----------------------------------------------------------------------
@@ -366,7 +370,7 @@ def plain_likelihood(series: np.ndarray, bank: TemplateBank, draws) -> tuple[flo
 def test_likelihood_is_that_of_plain_loops(coarse, holdout) -> None:
     draws = draw_orientations(3)
     spectra = coarse.spectra_of(holdout.batch(0, 2))
-    search = CoherentSearch(coarse, draws, (3.7, 27.0), cells=10**6)
+    search = CoherentSearch(coarse, draws, (3.7, 27.0), share=1)
     found = search.score(spectra).numpy()
     series = coarse.snr_series(spectra, slice(None)).to(torch.complex128).numpy()
     for row in range(2):
@@ -378,8 +382,8 @@ def test_likelihood_is_that_of_plain_loops(coarse, holdout) -> None:
 def test_the_cells_left_out_do_not_matter(coarse, holdout) -> None:
     spectra = coarse.spectra_of(holdout.batch(0, 8))
     draws = draw_orientations(100)
-    every = CoherentSearch(coarse, draws, (3.7, 27.0), cells=10**6).score(spectra).numpy()
-    search = CoherentSearch(coarse, draws, (3.7, 27.0), cells=200)
+    every = CoherentSearch(coarse, draws, (3.7, 27.0), share=1).score(spectra).numpy()
+    search = CoherentSearch(coarse, draws, (3.7, 27.0), share=0.25)
     some = search.score(spectra).numpy()
     assert (some[0] <= every[0] + 1e-6).all()
     assert (every[0] - some[0]).max() < 0.6
@@ -389,7 +393,7 @@ def test_the_cells_left_out_do_not_matter(coarse, holdout) -> None:
     # the coherent SNR cannot exceed the incoherent one, up to interpolation
     assert (every[1] <= 1.02 * power.flatten(1).amax(1).sqrt().numpy() + 0.1).all()
     chosen = search.choose(power)
-    assert (chosen.flatten(1).sum(1) == 200).all()
+    assert (chosen.flatten(1).sum(1) == math.ceil(chosen[0].numel() / 4)).all()
 
 
 # --- what scores are worth -------------------------------------------------------------------
@@ -463,7 +467,7 @@ def test_damaged_scores_are_computed_anew(holdout, tmp_path) -> None:
     scores_of(scorer, holdout, CPU, tmp_path)
     (header,) = tmp_path.glob("scores-*.json")
     header.with_suffix(".npy").write_bytes(b"nothing")
-    with pytest.raises(UserError, match="cannot be read"):
+    with pytest.raises(UserError, match="is not a plain numpy array"):
         load_scores(header, read_json(header)["settings"], (1, 24))
     np.testing.assert_array_equal(scores_of(scorer, holdout, CPU, tmp_path).values, 0)
     assert scorer.calls == 2
@@ -541,8 +545,8 @@ def own_cache(cache, monkeypatch) -> Path:
     return cache
 
 
-QUICK = ["--samples", "24", "--templates", "2", "2", "--draws", "20", "--cells", "50",
-         "--device", "cpu"]  # fmt: skip
+QUICK = ["--samples", "24", "--bank", "2", "--templates", "2", "3", "--draws", "20", "--share",
+         "0.1", "--device", "cpu"]  # fmt: skip
 
 
 def test_the_command_writes_table_plots_and_json(own_cache, runs, tmp_path, capsys) -> None:
@@ -555,9 +559,9 @@ def test_the_command_writes_table_plots_and_json(own_cache, runs, tmp_path, caps
         assert path.stat().st_mtime_ns == when
     results = detection_report.load_detection(out / "detection.json")
     assert set(results["detectors"]) == {
-        "known waveform and time", "near-optimal, marginalised", "demo",
-        "coherent matched filter, maximum", "matched filter, maximum",
-        "matched filter, log-mean-exp",
+        "known waveform and time", "near-optimal, 2 templates", "near-optimal, 3 templates",
+        "coherent maximum, 2 templates", "coherent maximum, 3 templates",
+        "matched filter, maximum", "matched filter, log-mean-exp", "demo",
     }  # fmt: skip
     for entry in results["detectors"].values():
         assert 0 <= entry["auc"] <= 1
@@ -597,7 +601,8 @@ def test_figures_of_other_samples_are_not_mixed(tmp_path) -> None:
         (["--samples", "3"], "--samples 3: expected 4 or more"),
         (["--samples", "24", "--seed", "-1"], "--seed -1: expected 0 or more"),
         (["--near_optimal", "2"], "--near_optimal 2: expected 0 for none"),
-        (["--cells", "0"], "--cells 0: expected 1 or more"),
+        (["--bank", "0"], "--bank 0: expected 1 or more"),
+        (["--share", "0"], "--share 0: expected above 0"),
         (["--templates", "0", "5"], "--templates 0: expected 1 or more"),
         (["--samples", "24", "--out", str(ROOT / "benchmarks" / "results")], "are too few to"),
         (["--samples", "24", "--config", "Demoo"], "there is no config 'Demoo'"),
@@ -614,6 +619,13 @@ def test_bad_arguments_are_one_sentence(arguments, message, capsys) -> None:
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_numbers_have_the_digits_that_their_errors_need() -> None:
+    text = detection_report.with_error
+    assert text(0.85512, 0.0061) == "0.855 ± 0.006"
+    assert text(0.99943, 0.0001) == "0.9994 ± 0.0001"
+    assert text(1.0, 0.0) == "1.0000"
 
 
 # --- the record ------------------------------------------------------------------------------
