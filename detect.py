@@ -68,7 +68,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add = how.add_argument
     add("--step", type=float, default=0.1, help="s between windows (%(default)g)")
     add("--stretch", type=float, default=512, help="s of strain with one PSD (%(default)g)")
-    add("--cluster", type=float, default=0.5, help="s that a candidate has to itself (%(default)g)")
+    add("--cluster", type=float, default=2, help="s that a candidate has to itself (%(default)g)")
     add("--slides", type=int, default=20, help="time slides of each stretch (%(default)d; 0: none)")
     add("--shift", type=float, default=1, help="s of the first slide (%(default)g)")
     add(

@@ -51,7 +51,7 @@ class Options:
     stretch: float = 512.0
     slides: int = 20
     shift: float = 1.0
-    cluster: float = 0.5
+    cluster: float = WINDOW  # windows that overlap show the same
     top: int = 20
     exclude: int = 0
     maps: int = 3

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,14 +21,20 @@ from building import build_model
 from checkpoints import load_model
 from config_base import ConfigMeta, Part, thaw
 from noise import DETECTORS, NUM_SAMPLES, STRAIN_UNIT
-from run_folder import changed_settings
 from strain_conditioning import colouring
 from training_extras import Preparation, find_views
 from transforms import Compose, DropChannel, Normalize, Scale, Whiten
-from utils import UserError, read_json
+from utils import UserError, read_json, to_plain
 
-# What decides how a network answers to strain.
-DECISIVE = ("dataset_params", "model", "model_params", "transforms", "transforms2")
+
+def decisive(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a config, in JSON's own types, decides how a network answers to strain."""
+    return {
+        "model": plain["model"], "model_params": plain["model_params"],
+        "dataset_params.norm_factor": plain["dataset_params"].get("norm_factor"),
+        "transforms.test": plain["transforms"]["test"],
+        "transforms2.test": (plain["transforms2"] or {}).get("test"),
+    }  # fmt: skip
 
 
 def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
@@ -44,7 +51,15 @@ def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
         )
     settings = folder / "config.json"
     if settings.exists():
-        changed = [k for k in changed_settings(config, read_json(settings)) if k in DECISIVE]
+        now = decisive(to_plain(config))
+        try:
+            before = decisive(read_json(settings))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(
+                f"{settings} is not what a run writes of its settings ({error!r}): restore it, or "
+                f"remove it to go without this check"
+            ) from error
+        changed = [key for key in now if now[key] != before[key]]
         if changed:
             raise UserError(
                 f"the networks in {folder} were trained with another {', '.join(changed)}: give "

@@ -111,7 +111,7 @@ def test_candidates_are_apart_and_sorted():
     found, _, scores = run({"H1": held("H1", 100), "L1": held("L1", 100)})
     candidates = found.outcome.candidates
     times = np.sort([candidate.time for candidate in candidates])
-    assert np.diff(times).min() > 0.5
+    assert np.diff(times).min() > 2
     assert [c.score for c in candidates] == sorted((c.score for c in candidates), reverse=True)
     assert candidates[0].score == pytest.approx(scores.max())
     assert len(candidates) <= QUICK.top < found.outcome.clusters

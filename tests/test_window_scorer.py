@@ -102,6 +102,12 @@ def test_weights_that_are_not_there_or_of_other_settings(tmp_path, config):
         find_weights(tmp_path / "nowhere", config)
     save(config, tmp_path, 0)
     write_json(tmp_path / "config.json", to_plain(config))
-    find_weights(tmp_path, override(config, ["cv=3", "train_path=elsewhere.csv"]))
+    same = ["cv=3", "train_path=elsewhere.csv", "transforms.train.2.p=0.1"]
+    find_weights(tmp_path, override(config, same))
+    with pytest.raises(UserError, match=r"another transforms\.test"):
+        find_weights(tmp_path, override(config, ["transforms.test.0.order=4"]))
     with pytest.raises(UserError, match="another model_params"):
         find_weights(tmp_path, override(config, ["model_params.widths=(4,16)"]))
+    write_json(tmp_path / "config.json", {"model": "BranchedResNet1d"})
+    with pytest.raises(UserError, match="not what a run writes"):
+        find_weights(tmp_path, config)
