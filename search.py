@@ -158,8 +158,8 @@ class Search:
 
     Args:
         recordings: one a detector; at least one.
-        scorer: has `adapt(whitening)`, and called with windows (batch, 3, 4096) in 1e-21 returns
-            scores (batch,).
+        scorer: has `adapt(whitening)` and `release()`, and called with windows (batch, 3, 4096) in
+            1e-21 returns scores (batch,).
         options: how.
 
     Raises:
@@ -208,6 +208,8 @@ class Search:
         """Return a stretch, conditioned, and how to whiten it; None where it has too few data."""
         if self.held is not None:
             return self.held
+        self.scorer.release()  # before the new matrices are made
+        self.adapted = -1
         at = self.window_start(np.arange(*self.bounds[index]))
         begin, samples = int(at[0]), int(at[-1] - at[0]) + NUM_SAMPLES
         start = self.start + begin / SAMPLE_RATE

@@ -137,13 +137,17 @@ class WindowScorer:
 
     def adapt(self, whitening: Mapping[str, np.ndarray]) -> None:
         """Prepare for windows of a stretch, whose strain these matrices whiten."""
-        config, self.preparation = self.config, None  # the old matrices go before the new come
+        config = self.config
         factor = config.dataset_params.get("norm_factor")
         second = None
         if config.transforms2 is not None:
             second = adapt(config.transforms2["test"], whitening, factor).to(self.device)
         first = adapt(config.transforms["test"], whitening, factor).to(self.device)
         self.preparation = Preparation(first, second)
+
+    def release(self) -> None:
+        """Forget the matrices of the last stretch."""
+        self.preparation = None
 
     @torch.inference_mode()
     def __call__(self, windows: np.ndarray) -> np.ndarray:

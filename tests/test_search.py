@@ -28,6 +28,9 @@ class Excess:
     def adapt(self, whitening: dict) -> None:
         self.adapted += 1
 
+    def release(self) -> None:
+        pass
+
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         assert np.isfinite(windows).all()
         merger = windows[..., 3000:3800].astype(np.float64)
