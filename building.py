@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import distributed
-from config_base import ConfigMeta, accepted_arguments, thaw
+from config_base import ConfigMeta, Part, accepted_arguments, build, thaw
 from training_extras import Preparation
 from transforms import Compose
 from utils import UserError, git_revision, nearest, versions
@@ -78,9 +78,9 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarra
     splitter = getattr(sklearn.model_selection, config.splitter)
     try:
         splitter = splitter(n_splits=config.cv, **thaw(config.splitter_params))
+        folds = list(splitter.split(np.zeros(len(targets)), targets))
     except (TypeError, ValueError) as error:
         raise UserError(f"splitter_params of {config.splitter}: {error}") from error
-    folds = list(splitter.split(np.zeros(len(targets)), targets))
     validated = np.sort(np.concatenate([rows for _, rows in folds]))
     if not np.array_equal(validated, np.arange(len(targets))):
         raise UserError(
@@ -117,6 +117,21 @@ def open_cache(config: ConfigMeta, split: str, device: torch.device | None = Non
     return StrainCache(path)
 
 
+def check_caches(
+    config: ConfigMeta, train: pd.DataFrame, test: pd.DataFrame, device: torch.device | None = None
+) -> None:
+    """See that the caches hold the samples; those of the test are needed only after the training.
+
+    Raises:
+        UserError: one is missing, damaged or of other data; or there is none to hold on a device.
+    """
+    for split, table in (("train", train), ("test", test)):
+        if getattr(config, f"{split}_cache") is None:
+            open_cache(config, split, device)
+        else:
+            open_cache(config, split).rows_of(table["id"].to_numpy(str))
+
+
 def compile_network(model: torch.nn.Module) -> None:
     """Compile the backbone of an image model, or the whole of a network on waveforms.
 
@@ -151,7 +166,20 @@ def build_model(
         params["pretrained"] = params.get("pretrained", False) and pretrained
     if "weights" in known:
         params["weights"] = weights or (params.get("weights") if pretrained else None)
-    return config.model(**params)
+    return build(config.model, params)
+
+
+def build_parts(config: ConfigMeta, key: str) -> list[Any]:
+    """Return the objects of a setting that is a tuple of parts.
+
+    Raises:
+        UserError: something else is in it.
+    """
+    parts = getattr(config, key)
+    wrong = [part for part in parts if not isinstance(part, Part)]
+    if wrong:
+        raise UserError(f"{key} holds {wrong[0]!r}: expected parts, which are named in configs.py")
+    return [part.build() for part in parts]
 
 
 def build_transforms(parts: tuple | None) -> torch.nn.Module:
@@ -160,6 +188,10 @@ def build_transforms(parts: tuple | None) -> torch.nn.Module:
 
 def build_preparation(config: ConfigMeta, stage: str, device: torch.device) -> Preparation:
     """Return what prepares the batches of a stage, 'train' or 'test', on the device."""
+    for key in ("transforms", "transforms2"):
+        stages = getattr(config, key)
+        if stages is not None and stage not in stages:
+            raise UserError(f"{key} has no {stage!r}: say what is done in 'train' and in 'test'")
     second = None
     if config.transforms2 is not None:
         second = build_transforms(config.transforms2[stage]).to(device)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -44,14 +45,16 @@ def load_checkpoint(path: str | os.PathLike[str], keys: tuple[str, ...] = ("mode
     if not path.is_file():
         raise UserError(f"the checkpoint {path} does not exist: train that fold first")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of formats that are refused below, in one sentence
+            warnings.simplefilter("ignore")
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"the checkpoint {path} holds more than tensors and plain values, or is damaged, and "
             f"is not loaded: use a file written by this toolkit"
         ) from error
     # What a damaged file raises depends on where it is damaged.
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError) as error:
+    except Exception as error:
         raise UserError(
             f"the checkpoint {path} is damaged ({first_line(error)}): remove it and "
             f"train that fold again"

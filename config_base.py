@@ -26,7 +26,7 @@ class Part:
     and two experiments never share a module.
 
     Raises:
-        UserError: an argument that the class does not take.
+        UserError: an argument that the class does not take; or, when it is built, does not stand.
     """
 
     __slots__ = ("cls", "params")
@@ -38,7 +38,7 @@ class Part:
 
     def build(self, **extra: Any) -> Any:
         """Return a new object; `extra` adds arguments known only at run time."""
-        return self.cls(**thaw(self.params), **extra)
+        return build(self.cls, thaw(self.params) | extra)
 
     def to_plain(self) -> dict[str, Any]:
         return {"class": self.cls.__name__, **to_plain(self.params)}
@@ -51,6 +51,20 @@ class Part:
 
     def __hash__(self) -> int:
         return hash((self.cls, repr(self.params)))
+
+
+def build(cls: type, params: Mapping[str, Any], *given: Any) -> Any:
+    """Return a new object of what a configuration says, behind what is `given` at run time.
+
+    Raises:
+        UserError: the class cannot do with these arguments.
+    """
+    try:
+        return cls(*given, **params)
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{cls.__name__} cannot be made as the config says ({error}): change its arguments"
+        ) from error
 
 
 def freeze(value: Any) -> Any:
@@ -272,16 +286,30 @@ def replace(
     raise UserError(f"--set {setting!r}: there is nothing below {key!r} to set")
 
 
+def is_plain(value: Any) -> bool:
+    """Whether a literal is made of what JSON can hold as well."""
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(map(is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def parse_value(text: str, current: Any, setting: str, expected: Any) -> Any:
     """Read a literal and check it against the annotated type, or the type of the old value."""
     words = {"true": True, "false": False, "none": None, "null": None}
     try:
         value = words[text.lower()] if text.lower() in words else ast.literal_eval(text)
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         value = text
     wants_text = isinstance(current, str) or expected is str
     if wants_text and not isinstance(value, str) and value is not None:
         value = text  # name=2021 is a name
+    if not is_plain(value):  # sets, bytes and such could not be written to config.json
+        raise UserError(
+            f"--set {setting!r}: expected numbers, text, True, False, None, or lists and dicts of "
+            f"these"
+        )
     if expected is None and current is not None:
         expected = tuple if isinstance(current, tuple) else type(current)
     if isinstance(value, list):

@@ -18,7 +18,9 @@ import distributed
 from building import (
     build_model,
     build_optimizer,
+    build_parts,
     build_preparation,
+    check_caches,
     compile_network,
     open_cache,
     read_data,
@@ -26,7 +28,7 @@ from building import (
     weights_of_fold,
 )
 from checkpoints import adopt_weights, load_checkpoint
-from config_base import ConfigMeta, thaw
+from config_base import ConfigMeta, build, thaw
 from locks import run_lock
 from pseudo_labels import Labels, describe
 from run_folder import RunFolder
@@ -69,7 +71,8 @@ class Experiment:
 
     def __init__(self, config: ConfigMeta, options: Options, device: torch.device) -> None:
         self.config, self.options, self.device = config, options, device
-        if Path(config.name).name != config.name or config.name.startswith("."):
+        plain = Path(config.name).name == config.name and "\0" not in config.name
+        if not plain or not config.name or config.name.startswith("."):
             raise UserError(f"name = {config.name!r}: expected a plain folder name")
         self.view_names = tuple(config.views) if options.tta else ("identity",)
         find_views(self.view_names)  # a misspelt one is said before the training, not after it
@@ -107,6 +110,9 @@ class Experiment:
         """
         options = self.options
         going_on = options.resume or options.skip_existing
+        check_caches(
+            self.config, self.train, self.test, self.device if options.cache_device else None
+        )
         self.folder.check(self.fold_numbers, going_on, self.labels and self.labels.digest)
         begun = False
         for fold in self.fold_numbers:
@@ -225,15 +231,15 @@ class Experiment:
         if training:
             optimizer = build_optimizer(config, model, self.device)
             if config.scheduler is not None:
-                scheduler = config.scheduler(optimizer, **thaw(config.scheduler_params))
-            ema = WeightAverage(model, config.ema_decay) if config.ema_decay else None
+                scheduler = build(config.scheduler, thaw(config.scheduler_params), optimizer)
+            ema = None if config.ema_decay is None else WeightAverage(model, config.ema_decay)
         default_workers = 0 if self.device.type == "cpu" else 4
         return Trainer(
             model, optimizer=optimizer, scheduler=scheduler,
             criterion=config.criterion.build(), metric=config.eval_metric.build(),
-            monitors=[part.build() for part in config.monitor_metrics],
+            monitors=build_parts(config, "monitor_metrics"),
             hook=config.hook.build(),
-            callbacks=[part.build() for part in config.callbacks],
+            callbacks=build_parts(config, "callbacks"),
             transforms={
                 stage: build_preparation(config, stage, self.device) for stage in ("train", "test")
             },

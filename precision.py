@@ -58,7 +58,17 @@ def clip_gradients(parameters: Iterator[nn.Parameter], mode: str | None, limit: 
         adaptive_clip_grad(parameters, limit, eps=1e-3)
 
 
-def check_clipping(mode: str | None) -> None:
+def check_clipping(mode: str | None, limit: float = 1.0) -> None:
     """Raise a `UserError` for a way of clipping that there is not."""
     if mode not in (None, "value", "norm", "agc"):
         raise UserError(f"clip_grad = {mode!r}: expected None, 'value', 'norm' or 'agc'")
+    if mode is not None and not limit > 0:
+        raise UserError(f"max_grad_norm = {limit}: expected a number above 0")
+
+
+def are_finite(parameters: Iterator[nn.Parameter]) -> bool:
+    """Whether no gradient is NaN or infinite."""
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    # The largest absolute value of each; unlike a sum of squares it cannot overflow by itself.
+    largest = torch._foreach_norm(gradients, float("inf"))
+    return bool(torch.isfinite(torch.stack(largest)).all()) if largest else True

@@ -151,8 +151,8 @@ def align(ids: np.ndarray, wanted: np.ndarray, where: str) -> np.ndarray:
     """
     order = np.argsort(ids)
     place = np.searchsorted(ids, wanted, sorter=order)
-    found = order[np.minimum(place, len(ids) - 1)]
-    absent = ids[found] != wanted
+    found = order[np.minimum(place, len(ids) - 1)] if len(ids) else place
+    absent = ids[found] != wanted if len(ids) else np.ones(len(wanted), bool)
     if absent.any():
         raise UserError(
             f"{where} lacks {int(absent.sum())} of {len(wanted)} samples, the first "

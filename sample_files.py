@@ -87,6 +87,8 @@ def read_table(csv: str | os.PathLike[str], columns: Sequence[str]) -> pd.DataFr
         raise UserError(f"{csv} does not exist: make it with `python prep_data.py`") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise UserError(f"{csv} cannot be read as a CSV ({error}): restore it") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas would shift the columns
+        raise UserError(f"{csv}, row 2 has more fields than there are columns: restore it")
     for column in columns:
         if column not in table.columns:
             found = ", ".join(table.columns)

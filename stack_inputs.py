@@ -323,6 +323,8 @@ def read_table(path: Path, what_to_do: str, targets: bool = True) -> pd.DataFram
         table = pd.read_csv(path, dtype={"id": str})
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
         raise UserError(f"{path} is not a CSV table ({error}): {what_to_do}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas would shift the columns
+        raise UserError(f"{path}, row 2 has more fields than there are columns: {what_to_do}")
     for column in columns:
         if column not in table:
             raise UserError(f"{path} has no column {column!r}, only {list(table)}: {what_to_do}")

@@ -11,6 +11,7 @@ import numpy as np
 
 from metrics import AUC, bootstrap_error
 from predictions import load_array, sigmoid
+from sample_files import read_table
 from utils import UserError, atomic_path, format_seconds, write_json
 
 if TYPE_CHECKING:
@@ -113,11 +114,9 @@ def fold_scores(folder: Path, truth: np.ndarray, out_of_fold: np.ndarray) -> dic
 
 def read_truth(path: Path, test: pd.DataFrame) -> np.ndarray | None:
     """Return the true targets of simulated test samples, None where there is no such file."""
-    import pandas as pd
-
     if not path.exists():
         return None
-    labels = pd.read_csv(path, dtype={"id": str}).set_index("id")["target"]
+    labels = read_table(path, ("id", "target")).set_index("id")["target"]
     missing = [sample for sample in test["id"] if sample not in labels.index]
     if missing:
         raise UserError(f"{path} has no row for {missing[0]!r}: it belongs to other test samples")
@@ -130,10 +129,11 @@ def read_snr(path: Path, train: pd.DataFrame) -> np.ndarray | None:
 
     if not path.exists():
         return None
-    table = pd.read_csv(path, dtype={"id": str}).set_index("id")
+    table = read_table(path, ("id",)).set_index("id")
     if "network_snr" not in table or not set(train["id"]) & set(table.index):
         return None
-    return table["network_snr"].reindex(train["id"]).to_numpy(float)
+    snr = pd.to_numeric(table["network_snr"], errors="coerce")
+    return snr.reindex(train["id"]).to_numpy(float)
 
 
 def paragraph(name: str, result: dict[str, Any], folder: Path, suffix: str) -> str:

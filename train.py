@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,19 @@ if TYPE_CHECKING:
 
     from config_base import ConfigMeta
     from experiment import Experiment
+
+
+def not_negative(kind: type) -> Callable[[str], float]:
+    """A command-line number of that type that is at least 0."""
+
+    def read(text: str) -> float:
+        value = kind(text)
+        if not value >= 0:  # NaN is not
+            raise argparse.ArgumentTypeError(f"{text} is not 0 or more")
+        return value
+
+    read.__name__ = kind.__name__  # argparse names it in its complaints
+    return read
 
 
 def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
@@ -63,7 +76,7 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         "--skip_existing", action="store_true", help="skip folds that have a checkpoint"
     )
     going_on.add_argument(
-        "--checkpoint_every", type=float, default=10, metavar="MINUTES",
+        "--checkpoint_every", type=not_negative(float), default=10, metavar="MINUTES",
         help="minutes between saves within an epoch (%(default)g)",
     )  # fmt: skip
     how = parser.add_argument_group("how")
@@ -71,7 +84,10 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         "--gpu", default="",
         help="device ids, one a process, e.g. 0,1; or 'free': one that no other run has taken so",
     )  # fmt: skip
-    how.add_argument("--num_workers", type=int, help="reader processes; 0 on a CPU, 4 on a GPU")
+    how.add_argument(
+        "--num_workers", type=not_negative(int),
+        help="reader processes; 0 on a CPU, 4 on a GPU",
+    )  # fmt: skip
     how.add_argument(
         "--cache_device", action="store_true",
         help="hold the caches wholly on the device; needs train_cache and test_cache",
@@ -89,8 +105,9 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         "--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)"
     )
     how.add_argument(
-        "--wait", type=float, default=0, metavar="SECONDS", help="sleep first (%(default)g)"
-    )
+        "--wait", type=not_negative(float), default=0, metavar="SECONDS",
+        help="sleep first (%(default)g)",
+    )  # fmt: skip
     how.add_argument("--debug", action="store_true", help="say the memory used in every epoch")
     how.add_argument("--silent", action="store_true", help="no log file and no notification")
     how.add_argument(

@@ -24,7 +24,7 @@ import trainer_state
 from checkpoints import save_checkpoint
 from datasets import CountedBatchSampler, collate
 from interruption import Interrupted
-from precision import check_clipping, choose_amp_dtype, clip_gradients, make_scaler
+from precision import are_finite, check_clipping, choose_amp_dtype, clip_gradients, make_scaler
 from trainer_state import TrainerState
 from training_extras import same
 from utils import (
@@ -62,7 +62,7 @@ class Trainer:
             or 'bf16' / 'fp16' by name.
         clip_grad, max_grad_norm: None, 'value', 'norm' or 'agc', on unscaled gradients.
         accumulate: batches per optimiser step.
-        max_bad_losses: so many non-finite losses in a row end the fit.
+        max_bad_losses: so many non-finite losses, or gradients, in a row end the fit.
         checkpoint_every: minutes between saves within an epoch.
         max_batches: end every epoch after so many batches (for dry runs).
     """
@@ -97,10 +97,11 @@ class Trainer:
             raise UserError("scheduler_target is known once an epoch: set batch_scheduler = False")
         for name, value in (
             ("batch_size", batch_size), ("num_epochs", num_epochs), ("accumulate", accumulate),
+            ("max_bad_losses", max_bad_losses),
         ):  # fmt: skip
             if value < 1:
                 raise UserError(f"{name} = {value}: expected 1 or more")
-        check_clipping(clip_grad)
+        check_clipping(clip_grad, max_grad_norm)
         for owner, target in (
             ("scheduler_target", scheduler_target),
             *((type(call).__name__, getattr(call, "target", None)) for call in callbacks),
@@ -117,6 +118,7 @@ class Trainer:
         self.state = TrainerState()
         self.is_best = False  # set by callbacks at the end of an epoch
         self.stop_reason: str | None = None
+        self.bad_gradients = 0  # in a row
         self.epoch_losses: list[Tensor] = []
         self.epoch_outputs: list[tuple[Tensor, Tensor]] = []
 
@@ -204,12 +206,15 @@ class Trainer:
         self.epoch_losses.append(loss.detach().float())
         if target is not None:
             self.epoch_outputs.append((output.detach().float(), target.detach()))
-        if not self.loss_is_finite(loss, batch):
+        if not self.loss_is_finite(loss, batch, last):
             self.optimizer.zero_grad(set_to_none=True)
             return
         self.scaler.scale(loss / self.accumulate).backward()
         if (self.state.step + 1) % self.accumulate == 0 or last:
             self.scaler.unscale_(self.optimizer)
+            if not self.gradients_are_finite(batch):
+                self.optimizer.zero_grad(set_to_none=True)
+                return
             clip_gradients(self.model.parameters(), self.clip_grad, self.max_grad_norm)
             self.scaler.step(self.optimizer)
             self.scaler.update()
@@ -219,38 +224,53 @@ class Trainer:
             if self.batch_scheduler:
                 self.step_scheduler()
 
-    def loss_is_finite(self, loss: Tensor, batch: Batch) -> bool:
+    def loss_is_finite(self, loss: Tensor, batch: Batch, last: bool) -> bool:
         """Whether to use this loss. Several bad ones in a row end the fit.
 
         On a CPU every loss is looked at. On a GPU that would make the host wait for the device in
-        each step, so the losses are looked at every `log_every` steps; the scaler leaves out
-        steps with bad gradients by itself.
+        each step, so the losses are looked at every `log_every` steps and in the last one; the
+        scaler leaves out steps with bad gradients by itself.
         """
+        finite, state = True, self.state
         if self.device.type == "cpu":
             # Of all processes: one that left the step out alone would leave the others waiting.
             finite = not distributed.any_of([not torch.isfinite(loss)], self.device)[0]
-            self.state.bad_losses = 0 if finite else self.state.bad_losses + 1
-        elif (self.state.step + 1) % self.log_every == 0:
-            finite = True
-            recent = torch.isfinite(torch.stack(self.epoch_losses[-self.log_every :])).tolist()
-            self.state.bad_losses = next(
-                (n for n, ok in enumerate(recent[::-1]) if ok), len(recent)
-            )
-        else:
-            return True
-        if self.state.bad_losses >= self.max_bad_losses:
-            rows = batch["index"].tolist()
-            ids = getattr(self.train_set, "ids", None)
-            names = ", ".join(str(row if ids is None else ids[row]) for row in rows)
-            kept = self.path("_last")
-            raise UserError(
-                f"the loss of {self.serial} was NaN or infinite {self.state.bad_losses} times in a "
-                f"row, up to epoch {self.state.epoch + 1}, step {self.state.step + 1}, with the "
-                f"samples {names}; the last good checkpoint is "
-                f"{kept if kept.exists() else 'none yet'}: check these samples, or lower the "
-                f"learning rate"
-            )
+            state.bad_losses = 0 if finite else state.bad_losses + 1
+        elif (state.step + 1) % self.log_every == 0 or last:
+            recent = torch.stack(self.epoch_losses[-(state.step % self.log_every + 1) :])
+            good = torch.isfinite(recent).nonzero().flatten().tolist()
+            before = 0 if good else state.bad_losses
+            state.bad_losses = before + len(recent) - (good[-1] + 1 if good else 0)
+        self.end_after_bad("loss", state.bad_losses, batch)
         return finite
+
+    def gradients_are_finite(self, batch: Batch) -> bool:
+        """Whether to make this step. On a GPU the scaler knows, on the device alone.
+
+        Also a finite loss may have no gradient: the root of nothing, say.
+        """
+        if self.device.type != "cpu":
+            return True
+        # The processes have averaged theirs, so that they are the same.
+        finite = are_finite(self.model.parameters())
+        self.bad_gradients = 0 if finite else self.bad_gradients + 1
+        self.end_after_bad("gradient", self.bad_gradients, batch)
+        return finite
+
+    def end_after_bad(self, what: str, times: int, batch: Batch) -> None:
+        """End the fit where a loss or a gradient was bad too often in a row."""
+        if times < self.max_bad_losses:
+            return
+        rows = batch["index"].tolist()
+        ids = getattr(self.train_set, "ids", None)
+        names = ", ".join(str(row if ids is None else ids[row]) for row in rows)
+        kept = self.path("_last")
+        raise UserError(
+            f"the {what} of {self.serial} was NaN or infinite {times} times in a row, up to epoch "
+            f"{self.state.epoch + 1}, step {self.state.step + 1}, with the samples {names}; the "
+            f"last good checkpoint is {kept if kept.exists() else 'none yet'}: check these "
+            f"samples, or lower the learning rate"
+        )
 
     def step_scheduler(self) -> None:
         if self.scheduler is None:

@@ -38,6 +38,12 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 TEMPORARY = r"\.[0-9a-f]{12}\.tmp(\..+)?"  # how names end while `atomic_path` has a file written
 
+# Errors that a file or folder is to blame for, and not the program.
+OF_A_PATH = {
+    errno.ENOENT, errno.EACCES, errno.EPERM, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EROFS,
+    errno.ENAMETOOLONG, errno.ELOOP, errno.ENOSPC, errno.EDQUOT,
+}  # fmt: skip
+
 
 class UserError(Exception):
     """A mistake that the user can mend.
@@ -54,10 +60,6 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         code = 2
-    except (NotADirectoryError, IsADirectoryError, FileExistsError, PermissionError) as error:
-        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"error: {what}: name another file or folder", file=sys.stderr)
-        code = 2
     except Interrupted as stop:
         print(stop, file=sys.stderr)
         code = stop.exit_code
@@ -67,6 +69,12 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:  # `train.py --list | head`: the reader has gone, which is no error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except OSError as error:
+        if error.errno not in OF_A_PATH:
+            raise
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        print(f"error: {what}: name another file or folder", file=sys.stderr)
+        code = 2
     sys.exit(code or 0)
 
 

@@ -33,28 +33,41 @@ SMALL = {"cv": 2, "num_epochs": 2, "batch_size": 16, "train_cache": None, "test_
 
 
 def define_cases() -> dict[str, Any]:
-    """Define the experiments: wavelets, waveform, mixup in loader and hook, pseudo-labels."""
+    """Define the experiments: wavelets, waveform, mixup in loader and hook, pseudo-labels.
+
+    Among them they have all that a run must remember: the moments of AdamW, schedules by epoch, by
+    step and by score, averaged weights, a count of epochs without progress that does end a fold,
+    half-done accumulations, readers of their own, and soft labels.
+    """
+    from torch.optim.lr_scheduler import ReduceLROnPlateau
+
     import configs
     from config_base import ConfigMeta, Part
     from config_settings import labels_of
     from training_extras import EarlyStopping, MixupTrain
 
-    network = {"widths": (4, 8), "depths": (1, 1), "kernel_sizes": (7, 5), "strides": (4, 4)}
+    network = {
+        "widths": (4, 8), "depths": (1, 1), "kernel_sizes": (7, 5), "strides": (4, 4),
+        "dropout": 0.1, "drop_path": 0.1,
+    }  # fmt: skip
     waveform = {**SMALL, "model_params": network, "ema_decay": 0.9}
     wavelets = configs.DemoSpec.model_params["spec_params"] | {
         "n_scales": 16, "trainable_width": True
     }  # fmt: skip
+    images = {
+        **SMALL, "model_params": configs.DemoSpec.model_params | {"spec_params": wavelets},
+        "clip_grad": "norm", "max_grad_norm": 1.0, "scheduler": ReduceLROnPlateau,
+        "scheduler_params": {"patience": 0, "threshold": 1.0}, "scheduler_target": "valid_loss",
+    }  # fmt: skip
     mixup = {
-        **SMALL, "model_params": network, "hook": Part(MixupTrain, level="waveform"),
-        "dataset_params": {"mixup": True}, "batch_scheduler": True, "accumulate": 2,
-        "callbacks": (Part(EarlyStopping, patience=1, target="valid_loss"),),
+        **SMALL, "num_epochs": 4, "model_params": network, "ema_decay": 0.9, "accumulate": 2,
+        "hook": Part(MixupTrain, level="waveform"), "dataset_params": {"mixup": True},
+        # The AUC is to sink here, which it does not for long.
+        "batch_scheduler": True, "callbacks": (Part(EarlyStopping, patience=2),),
     }  # fmt: skip
     cases = {
         "Waveform": (configs.Demo, waveform),
-        "Wavelets": (
-            configs.DemoSpec,
-            {**SMALL, "model_params": configs.DemoSpec.model_params | {"spec_params": wavelets}},
-        ),
+        "Wavelets": (configs.DemoSpec, images),
         "Mixup": (configs.Demo, mixup),
     }
     for name, (parent, settings) in cases.items():
@@ -76,10 +89,15 @@ def train(arguments: list[str]) -> int:
 
 
 def command(case: str, data: Path, results: Path, every: str, *extra: str) -> list[str]:
+    return [sys.executable, __file__, "train", *arguments(case, data, results, every, *extra)]
+
+
+def arguments(case: str, data: Path, results: Path, every: str, *extra: str) -> list[str]:
+    """What `train.py` is given for a case."""
     return [
-        sys.executable, __file__, "train", "--config", case, "--results", str(results),
-        "--checkpoint_every", every, *extra, "--set", f"train_path={data / 'train.csv'}",
-        f"test_path={data / 'test.csv'}",
+        "--config", case, "--results", str(results), "--checkpoint_every", every,
+        "--num_workers", "1" if case == "Mixup" else "0", *extra,
+        "--set", f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}",
     ]  # fmt: skip
 
 
@@ -106,7 +124,19 @@ def differences(first: Path, second: Path) -> Iterator[str]:
     import torch
 
     from checkpoints import load_checkpoint
+    from utils import read_json
 
+    names = [
+        sorted(path.name for path in folder.iterdir() if not path.name.endswith(("lock", ".log")))
+        for folder in (first, second)
+    ]
+    if names[0] != names[1]:
+        yield f"files: {' '.join(set(names[0]) ^ set(names[1]))}"
+        return
+    if (first / "submission.csv").read_bytes() != (second / "submission.csv").read_bytes():
+        yield "submission.csv"
+    results = [read_json(folder / "summary.json") for folder in (first, second)]
+    yield from nested(*results, "summary.json", torch)
     for name in ("outoffolds.npy", "predictions.npy", "folds.npy", "ids_train.npy"):
         one, two = (np.load(folder / name, allow_pickle=False) for folder in (first, second))
         if not np.array_equal(one, two):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,10 @@ def place(tmp_path_factory) -> Path:
     table("nopath", lambda t: "\n".join(",".join(r.split(",")[:2]) for r in t.splitlines()))
     table("empty", lambda t: t.splitlines()[0] + "\n")
     table("one", lambda t: "".join(r for r in t.splitlines(True) if ",1," not in r))
-    for name in ("gone", "short", "nan"):
+    table("two", lambda t: t.replace(f"{first}0", f"{first}2").replace(f"{first}1", f"{first}2"))
+    table("noid", lambda t: t.replace(first, ","))
+    table("shifted", lambda t: "\n".join([t.splitlines()[0], *(r + "," for r in t.split()[1:])]))
+    for name in ("gone", "short", "nan", "shape", "type"):
         table(name, lambda t: t)
     (place / "gone" / f"{ids[5]}.npy").unlink()
     raw = files[5].read_bytes()
@@ -71,6 +75,9 @@ def place(tmp_path_factory) -> Path:
     bad = np.load(files[5])
     bad[1, 7] = np.nan
     np.save(place / "nan" / files[5].name, bad)
+    np.save(place / "shape" / files[5].name, bad[:2])
+    np.save(place / "type" / files[5].name, np.ones((3, 4096), np.int16))
+    (place / "mine").write_text("a file where a folder is to be")
 
     torch.save({"model": {"a": torch.zeros(1)}}, place / "foreign.pt")
     torch.save({"model": Trap(place / "sprung")}, place / "trap.pt")
@@ -140,12 +147,35 @@ CASES = {
     "gpu": (TRAIN, [*on("input"), "--gpu", "99"], "there is no GPU 99"),
     "gpu name": (TRAIN, [*on("input"), "--gpu", "big"], "expected device ids"),
     "average": (TRAIN, on("input", "ema_decay=2.0"), "between 0 and 1"),
+    "no average": (TRAIN, on("input", "ema_decay=0.0"), "between 0 and 1"),
+    "no name": (TRAIN, on("input", "name="), "plain folder name"),
+    "odd name": (TRAIN, on("input", "name=a\0b"), "plain folder name"),
+    "not plain": (TRAIN, on("input", "model_params.dropout={1, 2}"), "expected numbers, text"),
+    "unhashable": (TRAIN, on("input", "model_params.dropout={[]: 1}"), "cannot be made"),
+    "no transforms": (TRAIN, on("input", "transforms={}"), "transforms has no 'train'"),
+    "callbacks": (TRAIN, on("input", "callbacks=(1,)"), "callbacks holds 1"),
+    "monitors": (TRAIN, on("input", "monitor_metrics=(1,)"), "monitor_metrics holds 1"),
+    "band of one": (TRAIN, on("input", "transforms.train.0.band=(1,)"), "Whiten cannot be made"),
+    "restarts": (TRAIN, on("input", "scheduler_params.T_0=0"), "CosineAnnealingWarmRestarts"),
+    "rate": (TRAIN, on("input", "optimizer_params.lr=-1.0"), "optimizer_params of AdamW"),
+    "splitter": (TRAIN, on("input", "splitter=KFolds"), "did you mean 'KFold'"),
+    "groups": (TRAIN, on("input", "splitter=GroupKFold"), "splitter_params of GroupKFold"),
+    "bad losses": (TRAIN, on("input", "max_bad_losses=0"), "expected 1 or more"),
+    "limit": (TRAIN, on("input", "clip_grad=norm", "max_grad_norm=-1.0"), "a number above 0"),
+    "readers": (TRAIN, [*on("input"), "--num_workers", "-1"], "-1 is not 0 or more"),
+    "saves": (TRAIN, [*on("input"), "--checkpoint_every", "nan"], "nan is not 0 or more"),
+    "weights of none": (
+        TRAIN, [*on("input"), "--weights", "foreign.pt", "--inference"], "choose one",
+    ),
     # --- networks ---
     "pooling": (TRAIN, image("Nspec16", "model_params.custom_classifier=gm"), "'gem'"),
     "backbone": (TRAIN, image("Nspec16", "model_params.model_name=resnet1"), "no such model"),
     "band": (TRAIN, image("Nspec16", f"{NET}.upper_freq=2000"), "half the sampling rate"),
     "size": (TRAIN, image("Nspec16", "model_params.resize_img=(1,2,3)"), "rows and columns"),
     "widths": (TRAIN, on("input", "model_params.widths=(4,8,16)"), "widths"),
+    "dropout": (TRAIN, on("input", "model_params.dropout=2.0"), "BranchedResNet1d cannot be made"),
+    "scales": (TRAIN, image("Nspec16", f"{NET}.n_scales=1"), "at least two"),
+    "preprocess": (TRAIN, image("Nspec16", "model_params.custom_preprocess=x"), "'positional-add'"),
     # --- weights ---
     "weights": (TRAIN, [*on("input"), "--weights", "none.pt"], "no backbone of timm"),
     "weight path": (TRAIN, on("input", "weight_path=none.pt"), "does not exist"),
@@ -165,11 +195,24 @@ CASES = {
     "word for a label": (TRAIN, on("word"), "'yes' is not a number"),
     "path outside": (TRAIN, on("outside"), "data_root="),
     "no paths": (TRAIN, on("nopath"), "no column 'path'"),
+    "another label": (TRAIN, on("two"), "is 2, expected 0 or 1"),
+    "no id": (TRAIN, on("noid"), "the id '' is not plain"),
+    "shifted columns": (TRAIN, on("shifted"), "more fields than there are columns"),
     "no samples": (TRAIN, on("empty"), "lists no samples"),
     "one class": (TRAIN, on("one"), "samples of one class"),
     "missing sample": (TRAIN, on("gone"), "does not exist"),
     "short sample": (TRAIN, on("short"), "cut short"),
     "NaN in a sample": (TRAIN, on("nan"), "non-finite"),
+    "sample of another shape": (TRAIN, on("shape"), "wrong shape (2, 4096)"),
+    "sample of another type": (TRAIN, on("type"), "wrong dtype int16"),
+    "cache of the other split": (TRAIN, on("input", "test_cache=good.f32"), "made of other data"),
+    "test cache missing": (TRAIN, on("input", "test_cache=none.f32"), "none.f32"),
+    "one cache on the device": (
+        TRAIN, [*on("input", "train_cache=good.f32"), "--cache_device"], "test_cache is not set",
+    ),
+    # --- where to write ---
+    "results in a file": (TRAIN, [*on("input"), "--results", "mine"], "another file or folder"),
+    "results nowhere": (TRAIN, [*on("input"), "--results", "/proc/x"], "another file or folder"),
     # --- the other commands ---
     "no labels": (prep_data.main, ["--root_dir", "nowhere"], "training_labels.csv"),
     "simulate none": (prep_data.main, ["--simulate", "0"], "is not 1 or more"),
@@ -190,7 +233,7 @@ def test_one_sentence(
     main, arguments, message = CASES[case]
     monkeypatch.chdir(place)
     if main in (TRAIN, PSEUDO):
-        arguments = [*arguments, "--results", str(tmp_path / "out")]
+        arguments = ["--results", str(tmp_path / "out"), *arguments]
     with pytest.raises(SystemExit) as end:
         run_command(functools.partial(main, arguments))
     error = capsys.readouterr().err
@@ -204,6 +247,44 @@ def test_one_sentence(
     ruins = [name for name in left if name.endswith((".npy", ".csv")) and "ids_" not in name]
     assert [name for name in ruins if name != "folds.npy"] == []
     assert not [name for name in left if ".tmp" in name or name.endswith(".pt")]
+
+
+EXTRAS = {
+    "lalsimulation": (prep_data.main, ["--simulate", "4", "--out", "new"], "sim"),
+    "cmaes": (stacking.main, ["--results", "results", "--method", "cmaes"], "stack"),
+    "apprise": (TRAIN, on("input"), "notify"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("package", EXTRAS)
+def test_a_missing_extra_is_named(
+    package: str, place: Path, trained: Path, tmp_path: Path, monkeypatch, capsys
+) -> None:
+    main, arguments, extra = EXTRAS[package]
+    monkeypatch.chdir(place)
+    monkeypatch.setenv("G2NET_CACHE", str(tmp_path))  # where no waveforms lie yet
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    if main is TRAIN:
+        monkeypatch.setenv("G2NET_NOTIFY", "json://localhost")
+        arguments = ["--results", str(tmp_path / "out"), *arguments]
+    with pytest.raises(SystemExit) as end:
+        run_command(functools.partial(main, arguments))
+    assert end.value.code == 2
+    assert f"pip install -e '.[{extra}]'" in capsys.readouterr().err
+    assert not list(tmp_path.rglob("*.pt"))
+
+
+def test_truth_that_cannot_be_read_is_named_and_costs_no_prediction(
+    trained: Path, place: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained, tmp_path / "results")
+    shutil.copytree(place / "input", tmp_path / "input")
+    (tmp_path / "input" / "test_labels.csv").write_text("id,label\na,1\n")
+    done = run(tmp_path / "input", tmp_path / "results", "--inference", code=2)
+    assert "test_labels.csv has no column 'target'" in done.stderr
+    arrays = [np.load(results / "demo" / "predictions.npy") for results in
+              (trained, tmp_path / "results")]  # fmt: skip
+    assert np.array_equal(*arrays)
 
 
 def test_damaged_checkpoints_of_a_run(trained: Path, place: Path, tmp_path: Path) -> None:

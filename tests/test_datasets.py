@@ -468,6 +468,7 @@ def test_paths_that_leave_the_root_are_refused(tmp_path: Path) -> None:
         ("id,target,path\nabc,,x\n", "row 2.*not a number"),
         ("id,target,path\nabc,0,\n", "row 2.*path is empty"),
         ('id,target,path\n"abc,0,x\n', "cannot be read as a CSV"),
+        ("id,target,path\nabc,0,x,\n", "row 2 has more fields"),
     ],
 )
 def test_bad_tables_are_refused_by_row(tmp_path: Path, text: str, message: str) -> None:

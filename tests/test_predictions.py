@@ -103,6 +103,9 @@ def test_align() -> None:
     for absent in ("c", "z", "0"):
         with pytest.raises(UserError, match=f"it lacks 1 of 2 samples, the first '{absent}'"):
             align(ids, np.array(["a", absent]), "it")
+    with pytest.raises(UserError, match="it lacks 1 of 1 samples, the first 'a'"):
+        align(ids[:0], ids[2:], "it")
+    assert len(align(ids[:0], ids[:0], "it")) == 0
     table = pd.DataFrame({"id": ids, "target": [1.0, 0.0, 0.5]})
     assert align_table(table, np.array(["a", "d"]), "it")["target"].tolist() == [0.5, 0.0]
 

@@ -100,6 +100,8 @@ def test_resume_without_a_checkpoint_or_with_a_foreign_one(tmp_path) -> None:
         ({"batch_size": 0}, "batch_size = 0"),
         ({"num_epochs": 0}, "num_epochs = 0"),
         ({"accumulate": 0}, "accumulate = 0"),
+        ({"max_bad_losses": 0}, "max_bad_losses = 0"),
+        ({"clip_grad": "norm", "max_grad_norm": -1.0}, "max_grad_norm = -1.0"),
     ],
 )
 def test_settings_that_make_no_sense_are_refused_at_once(tmp_path, options, message) -> None:
@@ -178,6 +180,63 @@ def test_bad_losses_in_a_row_end_the_fit(tmp_path) -> None:
     assert "epoch 2, step 11" in message  # 13 steps an epoch: steps 20 to 23 from 0
     assert "fold0_last.pt" in message
     assert all(torch.isfinite(value).all() for value in weights(trainer).values())
+
+
+class Root(torch.autograd.Function):
+    """What it is given; its gradient is NaN, as that of a root of nothing times nothing."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return gradient * torch.nan
+
+
+class RootHook(PoisonHook):
+    """Leaves the loss of chosen steps as it is and makes its gradient NaN."""
+
+    def forward_train(self, model, batch, criterion):
+        self.count += 1
+        loss, logits, target = TrainHook.forward_train(self, model, batch, criterion)
+        return (Root.apply(loss) if self.count in self.bad else loss), logits, target
+
+
+def test_bad_gradients_of_good_losses_are_skipped_and_end_the_fit(tmp_path) -> None:
+    data = Toy(200), Toy(64, seed=1)
+    trainer = make_trainer(tmp_path, hook=RootHook({2, 4, 5}), max_bad_losses=3)
+    assert max(row["valid_metric"] for row in trainer.fit(*data).history) > 0.9
+    trainer = make_trainer(
+        tmp_path, hook=RootHook(set(range(9, 99))), max_bad_losses=3, accumulate=2
+    )
+    with pytest.raises(UserError, match=r"the gradient of fold0 .* 3 times in a row, .* step 13,"):
+        trainer.fit(*data)
+    assert all(torch.isfinite(value).all() for value in weights(trainer).values())
+
+
+def test_losses_on_a_gpu_are_looked_at_now_and_then(tmp_path) -> None:
+    trainer = make_trainer(tmp_path, max_bad_losses=7, log_every=5)
+    trainer.device, trainer.train_set = torch.device("cuda"), Toy(8)  # nothing is computed there
+    good, bad, batch = torch.tensor(1.0), torch.tensor(torch.nan), {"index": torch.tensor([3])}
+    counts = []
+    for step, loss in enumerate([good, bad, good, good, bad, bad, bad, bad]):
+        trainer.state.step = step
+        trainer.epoch_losses.append(loss)
+        last = step == 7
+        assert trainer.loss_is_finite(loss, batch, last)  # the scaler decides of the step
+        counts.append(trainer.state.bad_losses)
+    assert counts == [0, 0, 0, 0, 1, 1, 1, 4]  # looked at after 5 steps, and in the last one
+    # An epoch shorter than the interval is looked at too, and a bad row goes on into it.
+    trainer.state.epoch, trainer.epoch_losses = 1, []
+    for step in range(2):
+        trainer.state.step = step
+        trainer.epoch_losses.append(bad)
+        trainer.loss_is_finite(bad, batch, last=step == 1)
+    assert trainer.state.bad_losses == 6
+    trainer.state.step, trainer.epoch_losses = 0, [bad]
+    with pytest.raises(UserError, match="the loss of fold0 was NaN or infinite 7 times"):
+        trainer.loss_is_finite(bad, batch, last=True)
 
 
 def test_prediction_keeps_the_order_and_averages_views(tmp_path) -> None:
