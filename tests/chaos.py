@@ -48,7 +48,7 @@ def define_cases() -> dict[str, Any]:
 
     network = {
         "widths": (4, 8), "depths": (1, 1), "kernel_sizes": (7, 5), "strides": (4, 4),
-        "dropout": 0.1, "drop_path": 0.1,
+        "dropout": 0.1,
     }  # fmt: skip
     waveform = {**SMALL, "model_params": network, "ema_decay": 0.9}
     wavelets = configs.DemoSpec.model_params["spec_params"] | {
