@@ -130,7 +130,8 @@ class RunFolder:
             if not going_on:
                 self.forget_predictions()
                 for fold in mine:  # else a later --resume would take the old ones up
-                    for name in (f"fold{fold}.pt", f"fold{fold}_last.pt", f"fold{fold}.json"):
+                    # First what says that it is finished: without its weights that would be wrong.
+                    for name in (f"fold{fold}_last.pt", f"fold{fold}.pt", f"fold{fold}.json"):
                         (self.path / name).unlink(missing_ok=True)
             write_json(self.path / "config.json", to_plain(self.config))
             self.add_start(kept, device)

@@ -1,15 +1,33 @@
-"""Runs killed at random moments end as if they had not been; `make chaos` kills a hundred."""
+"""Killed runs end as if they had not been; `make chaos` kills a hundred, and at every write."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import chaos
+import kill_points
 import torch
 
 
 def test_ten_kills(tmp_path: Path) -> None:
     assert chaos.chaos(kills=10, jobs=1, seed=1, work=tmp_path) == []
+
+
+# While a checkpoint of an epoch's middle is written, and one of the best weights; between two
+# folds; in the predictions; after them; and where a run is begun anew over an old one.
+MOMENTS = [
+    "half of fold0_last.pt 2", "before fold0.pt 2", "before fold1_last.pt 1",
+    "half of predictions.npy 1", "before summary.json 1", "removing fold0.pt 1",
+]  # fmt: skip
+
+
+def test_kills_at_the_worst_moments() -> None:
+    line = [sys.executable, str(Path(kill_points.__file__)), "--case", "Waveform", "--only"]
+    done = subprocess.run([*line, *MOMENTS], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.endswith("Waveform: 6 of 6 moments identical\n")
 
 
 def test_a_difference_would_be_seen() -> None:
