@@ -14,6 +14,7 @@ from toy import Toy, make_trainer
 
 from checkpoints import load_checkpoint
 from precision import check_clipping, choose_amp_dtype, clip_gradients
+from train import build_parser
 from training_extras import EarlyStopping, TrainHook, WeightAverage, flip_sign, same
 from utils import UserError
 
@@ -81,6 +82,28 @@ def test_killed_and_resumed_equals_unbroken(tmp_path, steps: int, ema: bool) -> 
     for name in ("fold0.pt", "fold0_last.pt"):
         one, two = (load_checkpoint(tmp_path / run / name)["model"] for run in ("whole", "broken"))
         assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_the_state_is_saved_by_the_clock_and_after_each_epoch(tmp_path, monkeypatch) -> None:
+    assert build_parser().parse_args([]).checkpoint_every == 10
+    saved, minutes = [], iter(range(0, 10_000, 60))
+    trainer = make_trainer(tmp_path, checkpoint_every=10, num_epochs=2)
+    step, save = trainer.train_step, trainer.save_last
+    now = [0.0]
+
+    def slow_step(*args, **kwargs):
+        now[0] = next(minutes)
+        step(*args, **kwargs)
+
+    def noted_save():
+        saved.append((trainer.state.epoch, trainer.state.step))
+        save()
+
+    monkeypatch.setattr(trainer, "train_step", slow_step)
+    monkeypatch.setattr(trainer, "save_last", noted_save)
+    monkeypatch.setattr("trainer.time.monotonic", lambda: now[0])
+    trainer.fit(Toy(400), Toy(64, seed=1))  # 25 steps of a minute
+    assert saved == [(0, 12), (0, 23), (1, 0), (1, 11), (1, 22), (2, 0)]
 
 
 def test_resume_without_a_checkpoint_or_with_a_foreign_one(tmp_path) -> None:
