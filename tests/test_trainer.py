@@ -84,6 +84,26 @@ def test_killed_and_resumed_equals_unbroken(tmp_path, steps: int, ema: bool) -> 
         assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+def test_the_scale_of_a_scaler_is_resumed(tmp_path) -> None:
+    def fresh(folder: Path):
+        trainer = make_trainer(folder, checkpoint_every=0)
+        # As on a GPU in fp16: it doubles after every fourth good step.
+        trainer.scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, growth_interval=4)
+        return trainer
+
+    whole, broken, again = (fresh(tmp_path / name) for name in ("whole", "broken", "broken"))
+    whole.fit(Toy(200), Toy(64, seed=1))
+    killed_after(broken, 18)
+    with pytest.raises(Killed):
+        broken.fit(Toy(200), Toy(64, seed=1))
+    assert again.resume()
+    assert again.scaler.state_dict()["scale"] == 1024 * 2**4
+    assert again.scaler.state_dict()["_growth_tracker"] == 2  # on its way to the next doubling
+    again.fit(Toy(200), Toy(64, seed=1))
+    assert again.scaler.state_dict() == whole.scaler.state_dict()
+    assert_same_weights(whole, again)
+
+
 def test_the_state_is_saved_by_the_clock_and_after_each_epoch(tmp_path, monkeypatch) -> None:
     assert build_parser().parse_args([]).checkpoint_every == 10
     saved, minutes = [], iter(range(0, 10_000, 60))
