@@ -37,6 +37,8 @@ IMPORTED = (
     "experiment", "train", "scipy.special", "sklearn.model_selection", "matplotlib.pyplot",
     "torch.utils.tensorboard",
 )  # fmt: skip
+# What changes a folder, as Python's audit hooks call it and as moments are named after it.
+EVENTS = {"os.rename": "before", "os.remove": "removing"}
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,7 @@ class Moment:
     half: bool = False
 
     def __str__(self) -> str:
-        what = "half of" if self.half else {"os.rename": "before", "os.remove": "removing"}
-        what = what if isinstance(what, str) else what[self.event]
+        what = "half of" if self.half else EVENTS[self.event]
         return f"{what} {self.name} {self.occurrence}"
 
 
@@ -63,7 +64,7 @@ class Watch:
         sys.addaudithook(self.look)
 
     def look(self, event: str, arguments: tuple) -> None:
-        if event not in ("os.rename", "os.remove"):
+        if event not in EVENTS:
             return
         path = os.fspath(arguments[1 if event == "os.rename" else 0])
         name = os.path.basename(path)

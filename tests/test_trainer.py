@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,9 @@ import torch
 from torch import nn
 from toy import Toy, make_trainer
 
+import interruption
 from checkpoints import load_checkpoint
+from interruption import Interrupted
 from precision import check_clipping, choose_amp_dtype, clip_gradients
 from train import build_parser
 from training_extras import EarlyStopping, TrainHook, WeightAverage, flip_sign, same
@@ -82,6 +85,29 @@ def test_killed_and_resumed_equals_unbroken(tmp_path, steps: int, ema: bool) -> 
     for name in ("fold0.pt", "fold0_last.pt"):
         one, two = (load_checkpoint(tmp_path / run / name)["model"] for run in ("whole", "broken"))
         assert all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_a_signal_in_validation_and_in_a_prediction(tmp_path, monkeypatch) -> None:
+    data = Toy(200), Toy(64, seed=1)
+    whole, broken, again = (make_trainer(tmp_path / name) for name in ("whole", "broken", "broken"))
+    whole.fit(*data)
+    monkeypatch.setattr(interruption, "noted", [])
+    forward = broken.forward_all
+
+    def signalled(*args, **kwargs):
+        interruption.noted.append(signal.SIGTERM)
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(broken, "forward_all", signalled)
+    with pytest.raises(Interrupted, match=r"stopped by SIGTERM: the state is saved in .*_last\.pt"):
+        broken.fit(*data)
+    with pytest.raises(Interrupted, match="nothing was under way"):
+        broken.predict(data[1])
+    interruption.noted.clear()
+    assert again.resume()
+    assert (again.state.epoch, again.state.step) == (0, 13)  # the training of an epoch is done
+    again.fit(*data)
+    assert_same_weights(whole, again)
 
 
 def test_the_scale_of_a_scaler_is_resumed(tmp_path) -> None:
