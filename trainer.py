@@ -332,13 +332,13 @@ class Trainer:
         if state.epoch >= self.num_epochs or self.stop_reason:
             state.finished = True
         state.seconds += time.monotonic() - started
-        # The best weights are written first: killed in between, the resumed run repeats the epoch
-        # and writes the same again.
+        # What says that the epoch is done is written last: killed before, the resumed run repeats
+        # it and writes the same again.
         if self.is_best or state.best_epoch is None:
             self.save_best()
-        self.save_last()
         if distributed.is_main():
             write_json(self.folder / f"{self.serial}.json", asdict(state))
+        self.save_last()
         self.report(scores)
         if self.agree(interruption.requested())[0] and not state.finished:
             raise Interrupted(self.path("_last"))

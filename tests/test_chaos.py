@@ -15,10 +15,10 @@ def test_ten_kills(tmp_path: Path) -> None:
     assert chaos.chaos(kills=10, jobs=1, seed=1, work=tmp_path) == []
 
 
-# While a checkpoint of an epoch's middle is written, and one of the best weights; between two
+# While a checkpoint of an epoch's middle is written, and what says how far a fold is; between two
 # folds; in the predictions; after them; and where a run is begun anew over an old one.
 MOMENTS = [
-    "half of fold0_last.pt 2", "before fold0.pt 2", "before fold1_last.pt 1",
+    "half of fold0_last.pt 2", "before fold0.json 2", "before fold1_last.pt 1",
     "half of predictions.npy 1", "before summary.json 1", "removing fold0.pt 1",
 ]  # fmt: skip
 
