@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -196,12 +196,14 @@ def trial(
     return f"trial {number}, {case}, killed after {after}: {', '.join(found[:5])}"
 
 
-def chaos(kills: int, jobs: int, seed: int, work: Path) -> list[str]:
-    """Return what was different, a line for each run that was."""
+def chaos(
+    kills: int, jobs: int, seed: int, work: Path, cases: Sequence[str] | None = None
+) -> list[str]:
+    """Kill runs of these cases, or of all; return a line for each that was different."""
     from small_run import make_data
 
     data, alone = make_data(work / "input"), work / "alone"
-    cases = list(define_cases())
+    cases = list(define_cases()) if cases is None else cases
     lasts = {}
     for case in progress(cases, desc="runs left alone", unit="run"):
         started = time.monotonic()
