@@ -48,8 +48,9 @@ rule all:
 
 
 def training_input(wildcards):
-    source = PLAN.source(wildcards.run)
-    return [] if source is None else needed(f"{source}/predictions.npy")
+    source, start = PLAN.source(wildcards.run), PLAN.start(wildcards.run)
+    inputs = [] if source is None else [needed(f"{source}/predictions.npy")]
+    return inputs if start is None else [*inputs, needed(f"{start}/fold{wildcards.fold}.done")]
 
 
 def trained_folds(wildcards):

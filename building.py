@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import distributed
-from config_base import ConfigMeta, Part, accepted_arguments, build, thaw
+from config_base import ConfigMeta, Part, accepted_arguments, build, config_named, thaw
 from training_extras import Preparation
 from transforms import Compose
 from utils import UserError, git_revision, nearest, versions
@@ -210,8 +210,16 @@ def build_optimizer(
         raise UserError(f"optimizer_params of {config.optimizer.__name__}: {error}") from error
 
 
-def weights_of_fold(path: Path, fold: int) -> Path:
-    """A file serves all folds; of a folder, each fold takes its own."""
+def weights_of_fold(config: ConfigMeta, results: Path, fold: int) -> Path:
+    """Return the file that `weight_path` means for a fold.
+
+    A file serves all folds; of a folder, each fold takes its own; and the name of an experiment
+    stands for the folder of its run in `results`.
+    """
+    path = Path(config.weight_path)
+    if not path.exists() and config_named(config.weight_path) is not None:
+        path = results / config.weight_path
+        return path / f"fold{fold}.pt"
     return path / f"fold{fold}.pt" if path.is_dir() else path
 
 

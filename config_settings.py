@@ -50,7 +50,8 @@ class Config(metaclass=ConfigMeta):
     # --- network ---
     model: type = SpectroCNN
     model_params: Mapping = {}
-    weight_path: str | None = None  # start from this file, or from the fold<k>.pt of this folder
+    # start from this file, from the fold<k>.pt of this folder, or of the run of that name
+    weight_path: str | None = None
 
     # --- labels of the test samples from another experiment's predictions ---
     pseudo_labels: Part | None = None

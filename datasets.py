@@ -43,15 +43,21 @@ class IndexBatch(list):
         offset: how many rows of the step's global batch come before these; whatever is drawn
             with `seed` is drawn for the whole global batch, so that the ranks together draw what
             one process would have drawn.
+        counters: what the seed is counted from, (seed, fold, epoch, step).
+        progress: how many epochs lie behind this batch, a fraction.
     """
 
-    def __init__(self, indices: Iterable[int], seed: int, offset: int = 0) -> None:
+    def __init__(
+        self, indices: Iterable[int], seed: int, offset: int = 0,
+        counters: tuple[int | str, ...] = (), progress: float = 0.0,
+    ) -> None:  # fmt: skip
         super().__init__(indices)
         self.seed = seed
         self.offset = offset
+        self.counters, self.progress = counters, progress
 
     def __reduce__(self) -> tuple:
-        return IndexBatch, (list(self), self.seed, self.offset)
+        return IndexBatch, (list(self), self.seed, self.offset, self.counters, self.progress)
 
 
 class CountedBatchSampler(Sampler[IndexBatch]):
@@ -146,8 +152,11 @@ class CountedBatchSampler(Sampler[IndexBatch]):
             else:
                 start = first = shard + step * self.batch_size
                 last = min(first + self.batch_size, end)
-            seed = counted_seed(*self.counters, self.epoch, step, "batch")
-            yield IndexBatch(order[first:last].tolist(), seed, first - start)
+            counters = (*self.counters, self.epoch, step)
+            yield IndexBatch(
+                order[first:last].tolist(), counted_seed(*counters, "batch"), first - start,
+                counters, self.epoch + step / self.num_batches,
+            )  # fmt: skip
 
 
 # --- the strain of a batch -------------------------------------------------------------------
@@ -336,6 +345,10 @@ class G2NetDataset(Dataset):
     @property
     def on_device(self) -> bool:
         """Whether batches are made on a device, so that no loader's workers are wanted."""
+        return self.cached_on_device
+
+    @property
+    def cached_on_device(self) -> bool:
         return any(isinstance(cache, DeviceCache) for cache in self.caches)
 
     def read(self, index: np.ndarray) -> Strain:
@@ -352,7 +365,7 @@ class G2NetDataset(Dataset):
     def read_mixed(self, index: np.ndarray, source: np.ndarray, row: np.ndarray) -> Strain:
         """Return the strain of samples that lie in several caches or in files."""
         shape = (len(index), *SAMPLE_SHAPE)
-        if self.on_device:
+        if self.cached_on_device:
             strain = torch.empty(shape, device=self.caches[0].device)
         else:
             strain = np.empty(shape, np.float32)
@@ -362,7 +375,7 @@ class G2NetDataset(Dataset):
                 strain[places] = cache.read(row[places])
         for place in np.flatnonzero(source < 0):
             one = read_strain(os.fsdecode(self.paths[index[place]]))
-            strain[place] = torch.from_numpy(one) if self.on_device else one
+            strain[place] = torch.from_numpy(one) if self.cached_on_device else one
         return strain
 
     def mix(

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from config_base import ConfigMeta
+from config_base import ConfigMeta, accepted_arguments, config_named
 from utils import atomic_path, counted_seed
 
 if TYPE_CHECKING:
     from experiment import Options
 
 BATCH_SIZE = 2  # a batch of 64 large images does not fit a laptop
+FEW_SIGNALS = {"bank_size": 32, "pool": 8}  # not 8,000 waveforms for two batches
 NUM_TRAIN, NUM_TEST = 20, 4  # two batches of training and of validation in each of five folds
 
 
@@ -30,6 +31,13 @@ def shrink(config: ConfigMeta, options: Options) -> tuple[ConfigMeta, Options]:
             "train_path": str(folder / "train.csv"), "test_path": str(folder / "test.csv"),
             "train_cache": None, "test_cache": None,
         }  # fmt: skip
+    if "bank_size" in (accepted_arguments(config.dataset) or ()):
+        changed["dataset_params"] = {**config.dataset_params, **FEW_SIGNALS}
+    if config.weight_path is not None and config_named(config.weight_path) is not None:
+        before = options.results / config.weight_path
+        changed["weight_path"] = str(before) if before.is_dir() else None
+        if not before.is_dir():
+            print(f"{before} is not there: the dry run begins with random weights")
     small = ConfigMeta(config.__name__, (config,), changed, register=False)
     return small, dataclasses.replace(options, results=results)
 

@@ -28,7 +28,7 @@ from building import (
     weights_of_fold,
 )
 from checkpoints import adopt_weights, load_checkpoint
-from config_base import ConfigMeta, build, thaw
+from config_base import ConfigMeta, accepted_arguments, build, thaw
 from locks import run_lock
 from pseudo_labels import Labels, describe
 from run_folder import RunFolder
@@ -185,6 +185,8 @@ class Experiment:
         **extra: Any,
     ) -> Dataset:  # fmt: skip
         part = frame.iloc[rows]
+        if "device" in (accepted_arguments(self.config.dataset) or ()):
+            extra["device"] = self.device  # it draws its samples there
         return self.config.dataset(
             paths=part["path"].tolist(), targets=part["target"].to_numpy(np.float32),
             ids=part["id"].tolist(), cache=self.cache(split),
@@ -226,7 +228,7 @@ class Experiment:
         if options.compile:
             compile_network(model)
         if training and pretrained and config.weight_path is not None:
-            adopt_weights(model, weights_of_fold(Path(config.weight_path), fold))
+            adopt_weights(model, weights_of_fold(config, Path(options.results), fold))
         optimizer = scheduler = ema = None
         if training:
             optimizer = build_optimizer(config, model, self.device)

@@ -131,7 +131,9 @@ class Whiten(WaveTransform):
     A `band` adds a zero-phase Butterworth band-pass after the whitening and `decimate` keeps every
     n-th sample of that, both folded into the same matrix: decimate=2 with band=(20, 400) costs no
     more than whitening alone and returns (batch, detector, time / 2). The variance then is the
-    share of the band in sr / 2.
+    share of the band in sr / 2. Decimation without a band keeps what lies
+    between 12 Hz and sr / (2 decimate), in which noise stays exactly white, with unit variance in
+    each frequency (see `filters.folded`).
 
     Args:
         detectors: names of the design curves, one a channel.
@@ -142,7 +144,7 @@ class Whiten(WaveTransform):
         unit: strain that is scaled to one before the product, so that float32 does not underflow.
         band: (lower, upper) in Hz, or None for none.
         order: order of the band-pass.
-        decimate: keep every n-th sample; needs a band that ends below sr / (2 decimate).
+        decimate: keep every n-th sample; a band must end at or below sr / (2 decimate).
 
     Raises:
         UserError: both PSDs and matrices are given, the band is none, decimation would alias, or
@@ -160,7 +162,7 @@ class Whiten(WaveTransform):
             raise UserError("Whiten: give psds or matrices, not both")
         if band is not None:
             filters.check_band("Whiten", *band, sr)
-        if decimate < 1 or (decimate > 1 and (band is None or band[1] > sr / 2 / decimate)):
+        if decimate < 1 or (decimate > 1 and band is not None and band[1] > sr / 2 / decimate):
             raise UserError(
                 f"Whiten: decimate = {decimate} needs a band that ends at or below "
                 f"{sr / 2 / max(decimate, 1):g} Hz, or the rest folds over the signal"
@@ -203,6 +205,38 @@ class Whiten(WaveTransform):
 
     def extra_repr(self) -> str:
         return f"{self.detectors}, band={self.band}, decimate={self.decimate}"
+
+
+class SpectralDropout(WaveTransform):
+    """Remove a band of frequencies, drawn for each row (and the same in all its detectors).
+
+    What SpecAugment does to a spectrogram (Park et al. 2019, arXiv:1904.08779), done to the
+    waveform; a network then cannot rely on one part of the chirp. The band's width and place are
+    uniform; it is cut off sharply in the discrete Fourier transform.
+
+    Args:
+        max_width: of the band, as a share of all frequencies.
+    """
+
+    def __init__(self, max_width: float = 0.1, always_apply: bool = False, p: float = 0.5) -> None:
+        super().__init__(always_apply, p)
+        if not 0 < max_width < 1:
+            raise UserError(f"SpectralDropout: max_width = {max_width}: expected 0 to 1")
+        self.max_width = max_width
+
+    def change(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, enabled=False):
+            spectrum = torch.fft.rfft(x.float())  # (batch, detector, frequency)
+            size = spectrum.shape[-1]
+            draws = torch.rand(2, len(x), 1, 1, device=x.device)
+            width = draws[0] * self.max_width * size
+            first = draws[1] * (size - width)
+            at = torch.arange(size, device=x.device) + 0.5
+            keep = (at < first) | (at >= first + width)  # (batch, 1, frequency)
+            return torch.fft.irfft(spectrum * keep, x.shape[-1]).to(x.dtype)
+
+    def extra_repr(self) -> str:
+        return f"max_width={self.max_width}, {super().extra_repr()}"
 
 
 class WhitenTorch(WaveTransform):

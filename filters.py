@@ -22,6 +22,7 @@ from torch import Tensor
 from utils import UserError
 
 ROWS_IN_CACHE = 48  # of 4,096 samples; their spectra together fit a cache of some MiB
+LOWEST = 12.0  # Hz, kept by a whitening that decimates: detector noise begins at 10 Hz
 RANK_TOLERANCE = 1e-9  # of the filter's peak gain of one; float32 resolves 6e-8
 
 
@@ -344,8 +345,43 @@ def design_whitening(
 def folded(
     matrix: np.ndarray, sr: float, band: tuple[float, float] | None, order: int, decimate: int
 ) -> np.ndarray:
-    """Return the matrix followed by a zero-phase band-pass, and every `decimate`-th row of that."""
+    """Return the matrix followed by a zero-phase band-pass, and every `decimate`-th row of that.
+
+    Without a band, decimation takes the output's orthonormal cosine transform (DCT-II), keeps what
+    lies between `LOWEST` and sr / (2 decimate), and transforms back at the shorter length. That map
+    keeps lengths of what it keeps, so that white noise comes out white but for the lowest
+    frequencies, where the detectors' curves end and no exact whitening exists; see `without_low`.
+    """
     if band is not None:
         columns = np.ascontiguousarray(matrix.T, dtype=np.float64)  # (in, out): filter the outputs
         matrix = zero_phase_filter(columns, *band, sr, order).T
+    elif decimate > 1:
+        from scipy.fft import dct, idct
+
+        spectrum = dct(np.asarray(matrix, np.float64), axis=0, norm="ortho")  # (frequency, in)
+        spectrum[: num_low(len(matrix), sr)] = 0
+        return idct(spectrum[: len(matrix) // decimate], axis=0, norm="ortho")
     return matrix[::decimate]
+
+
+def num_low(length: int, sr: float) -> int:
+    """Return how many rows of the cosine transform of `length` samples lie below `LOWEST`."""
+    return math.ceil(2 * length * LOWEST / sr)
+
+
+@functools.lru_cache(maxsize=8)
+def low_rows(length: int, sr: float, device: torch.device) -> Tensor:
+    """Return the orthonormal cosines below `LOWEST`, (length, rows) float32."""
+    from scipy.fft import idct
+
+    units = np.eye(num_low(length, sr), length)
+    rows = idct(units, axis=1, norm="ortho")
+    with torch.inference_mode(False):
+        return torch.tensor(rows.T, dtype=torch.float32, device=device)
+
+
+def without_low(x: Tensor, sr: float) -> Tensor:
+    """Take from (..., time) what `Whiten(decimate=...)` leaves out at low frequencies."""
+    cosines = low_rows(x.shape[-1], sr, x.device)
+    with full_precision(x.device.type):
+        return x - (x @ cosines) @ cosines.T

@@ -92,17 +92,15 @@ def forward(
 
 
 def find_sources(experiment: Experiment) -> dict[int, Path]:
-    """Return the weights of every fold that has some: its own, or those of `weight_path`.
+    """Return the weights of every fold that has some: the run's own, else those of `weight_path`.
 
     Raises:
         UserError: none has.
     """
-    paths = {}
-    for fold in experiment.fold_numbers:
-        own = experiment.folder.path / f"fold{fold}.pt"
-        borrowed = experiment.config.weight_path
-        borrow = borrowed is not None and not own.exists()
-        paths[fold] = weights_of_fold(Path(borrowed), fold) if borrow else own
+    config, results = experiment.config, Path(experiment.options.results)
+    paths = {fold: experiment.folder.path / f"fold{fold}.pt" for fold in experiment.fold_numbers}
+    if config.weight_path is not None and not any(path.exists() for path in paths.values()):
+        paths = {fold: weights_of_fold(config, results, fold) for fold in paths}
     there = {fold: path for fold, path in paths.items() if path.is_file()}
     if not there:
         load_checkpoint(next(iter(paths.values())))  # says what is missing and what to do
@@ -146,11 +144,6 @@ def check_sources(experiment: Experiment, sources: dict[int, Path]) -> bool:
                 f"folder of its own with --set name=… weight_path={own}"
             )
         return False
-    if own in folders:
-        raise UserError(
-            f"{own} has checkpoints of some folds only: train the others, or use all of "
-            f"weight_path under another --set name=…"
-        )
     (folder,) = folders
     path = folder / "ids_train.npy"
     if not path.exists():

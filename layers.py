@@ -148,6 +148,62 @@ class GlobalPool1d(nn.Module):
         return f"kind={self.kind!r}"
 
 
+class Cbam1d(nn.Module):
+    """Convolutional block attention for a series: gates its channels, then its times.
+
+    Reference: Woo et al. 2018, arXiv:1807.06521, equations 1 to 3, in one dimension.
+
+    Args:
+        channels: C.
+        reduction: by how much the shared hidden layer of the channel gate is narrower.
+        kernel_size: odd size of the convolution of the time gate.
+    """
+
+    def __init__(self, channels: int, reduction: int = 8, kernel_size: int = 7) -> None:
+        super().__init__()
+        hidden = max(channels // reduction, 4)
+        self.channel = nn.Sequential(
+            nn.Conv1d(channels, hidden, 1), nn.ReLU(), nn.Conv1d(hidden, channels, 1)
+        )
+        self.time = nn.Conv1d(2, 1, kernel_size, padding="same")
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T) -> (B, C, T)."""
+        pooled = self.channel(x.mean(-1, keepdim=True)) + self.channel(x.amax(-1, keepdim=True))
+        x = x * pooled.sigmoid()  # (B, C, 1)
+        both = torch.stack([x.mean(1), x.amax(1)], dim=1)  # 2 × (B, T) -> (B, 2, T)
+        return x * self.time(both).sigmoid()
+
+
+class DropPath(nn.Module):
+    """Drop a block's output for some rows in training: stochastic depth.
+
+    Reference: Huang et al. 2016, arXiv:1603.09382. What is kept is scaled up, as in dropout.
+
+    Args:
+        p: probability that a row is dropped.
+
+    Raises:
+        UserError: not a probability below one.
+    """
+
+    def __init__(self, p: float = 0.0) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise UserError(f"drop_path = {p}: expected a probability from 0 to below 1")
+        self.p = p
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, ...) -> (B, ...)."""
+        if not self.training or self.p == 0:
+            return x
+        keep = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.p
+        return x * keep / (1 - self.p)
+
+    def extra_repr(self) -> str:
+        return f"p={self.p}"
+
+
 # --- parts of image networks -----------------------------------------------------------------
 
 

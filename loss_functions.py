@@ -8,6 +8,8 @@ from torch.nn import functional as F
 
 from utils import UserError
 
+MOST_RANKED = 4096  # rows that are compared pair by pair
+
 
 def smooth_targets(targets: Tensor, smoothing: float) -> Tensor:
     """Return t·(1 − ε) + ε/2, so that 1 becomes 1 − ε/2 and 0 becomes ε/2.
@@ -65,6 +67,52 @@ class BCEWithLogitsLoss(nn.Module):
 
     def extra_repr(self) -> str:
         return f"smoothing={self.smoothing}"
+
+
+class RankLoss(nn.Module):
+    """A smooth surrogate of 1 - AUC beside the binary cross-entropy.
+
+    (1 - rank) · cross-entropy + rank · the mean over pairs of softplus(-(s_i - s_j) / scale), where
+    i is a positive and j a negative of the batch; a pair counts with t_i (1 - t_j), so that soft
+    targets take part. For hard targets the pairs' part is the logistic surrogate of Gao and Zhou
+    2015 (IJCAI, 939), consistent with AUC. Some cross-entropy gives the logits the zero point that
+    ranks alone do not have.
+
+    Args:
+        rank: weight of the pairs, from 0 to 1.
+        scale: of the differences of logits; the smaller, the nearer to counting.
+
+    Raises:
+        UserError: a scale that is not positive or a weight outside [0, 1].
+    """
+
+    def __init__(self, rank: float = 0.9, scale: float = 1.0) -> None:
+        super().__init__()
+        if not scale > 0:
+            raise UserError(f"RankLoss: scale = {scale!r}: expected a positive number")
+        if not 0 <= rank <= 1:
+            raise UserError(f"RankLoss: rank = {rank!r}: expected a weight from 0 to 1")
+        self.rank, self.scale = float(rank), float(scale)
+
+    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """Return a scalar for logits (B, 1) or (B,) and as many targets.
+
+        Of more than `MOST_RANKED` rows, as in validation, evenly spaced ones stand for all.
+        """
+        cross_entropy = elementwise_bce(logits, targets, 0.0).mean()
+        if self.rank == 0:
+            return cross_entropy
+        step = -(-logits.numel() // MOST_RANKED)
+        scores = logits.float().flatten()[::step]  # (B,)
+        labels = targets.float().flatten()[::step]
+        weight = labels[:, None] * (1 - labels)  # (B, B): positive i, negative j
+        wrong = F.softplus((scores - scores[:, None]) / self.scale)
+        # A batch of one class has no pairs, and then only the cross-entropy.
+        pairs = (weight * wrong).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+        return (1 - self.rank) * cross_entropy + self.rank * pairs
+
+    def extra_repr(self) -> str:
+        return f"rank={self.rank}, scale={self.scale}"
 
 
 class FocalLoss(nn.Module):

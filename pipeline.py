@@ -45,6 +45,11 @@ class Plan:
         labels = self.runs[run].pseudo_labels
         return None if labels is None else labels.params["source"]
 
+    def start(self, run: str) -> str | None:
+        """The run from whose weights this one begins."""
+        config = start_of(self.runs[run])
+        return None if config is None else config.name
+
     def wants_views(self, run: str) -> bool:
         """Whether the stack takes its predictions with test-time views: as published, else yes."""
         return run in self.members and self.runs[run].published.get("tta", True)
@@ -113,7 +118,7 @@ def make_plan(
 
     Args:
         experiments: class names, separated by commas in a string; none for the published stack.
-            Experiments whose predictions they need are added, and are not stacked.
+            Experiments whose predictions or weights they need are added, and are not stacked.
         results: the folder of all results.
         settings: `key=value` words for `--set` of every run.
         options: further arguments of every training, e.g. '--no_pretrained'.
@@ -151,22 +156,33 @@ def share_of_cores() -> int:
     return max(num_cores() // max(torch.cuda.device_count(), 1), 1)
 
 
-def with_sources(config: ConfigMeta) -> list[ConfigMeta]:
-    """Return an experiment after all whose predictions it needs.
+def start_of(config: ConfigMeta) -> ConfigMeta | None:
+    """Return the experiment from whose weights one begins, where `weight_path` is its name."""
+    return None if config.weight_path is None else config_named(config.weight_path)
+
+
+def with_sources(config: ConfigMeta, behind: tuple[ConfigMeta, ...] = ()) -> list[ConfigMeta]:
+    """Return an experiment after all whose predictions or weights it needs.
+
+    Args:
+        behind: those that need it.
 
     Raises:
         UserError: a source is no experiment, or needs its own predictions.
     """
-    chain = [config]
-    while chain[0].pseudo_labels is not None:
-        name = chain[0].pseudo_labels.params["source"]
-        source = config_named(name)
-        if source is None:
+    if config in behind:
+        raise UserError(
+            f"config {config.__name__}: its pseudo-labels or its first weights come from itself"
+        )
+    sources = [start_of(config)]
+    if config.pseudo_labels is not None:
+        name = config.pseudo_labels.params["source"]
+        sources.append(config_named(name))
+        if sources[-1] is None:
             raise UserError(
-                f"config {chain[0].__name__}: its pseudo-labels come from {name!r}, and no "
+                f"config {config.__name__}: its pseudo-labels come from {name!r}, and no "
                 f"experiment has that name"
             )
-        if source in chain:
-            raise UserError(f"config {config.__name__}: its pseudo-labels come from itself")
-        chain.insert(0, source)
-    return chain
+    behind = (*behind, config)
+    needed = [part for source in sources if source for part in with_sources(source, behind)]
+    return [*dict.fromkeys(needed), config]

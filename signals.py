@@ -100,6 +100,14 @@ class SignalGenerator:
         draws = torch.rand(shape, generator=generator, device=self.device)
         return low + (high - low) * draws
 
+    def draw_snr(
+        self, count: int, bounds: tuple[float, float], generator: torch.Generator | None
+    ) -> torch.Tensor:
+        """Draw network SNRs (count,), their density proportional to the inverse square."""
+        low, high = bounds
+        # The inverse of the cumulative law: 1 / snr is uniform.
+        return 1 / self.uniform((count,), 1 / high, 1 / low, generator)
+
     def draw_orientations(
         self, count: int, generator: torch.Generator | None = None
     ) -> dict[str, torch.Tensor]:
@@ -175,6 +183,26 @@ class SignalGenerator:
         first, second = correlation.square().sum(-1).unbind(2)  # each (rows, detector)
         return (first - second).sqrt()
 
+    def draw(
+        self, count: int, generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """Draw signals at the distance of the bank.
+
+        Args:
+            count: how many.
+            generator: on the generator's own device; default torch's own.
+
+        Returns:
+            Strain (count, detector, 4096) float32 in units of 1e-21, its optimal SNR (count,
+            detector), and "waveform", "longitude", "dec", "psi", "phase" and "merger_time", each
+            (count,), as `project` takes them.
+        """
+        drawn = self.draw_orientations(count, generator)
+        drawn["phase"] = self.uniform((count,), 0, math.tau, generator)
+        drawn["merger_time"] = self.uniform((count,), *self.population.merger, generator)
+        strain = self.project(**drawn)
+        return strain, self.optimal_snr(strain), drawn
+
     def sample(
         self, count: int, generator: torch.Generator | None = None
     ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
@@ -190,14 +218,9 @@ class SignalGenerator:
             "merger_time" (s after the window begins, at the geocentre), "luminosity_distance"
             (Mpc), "snr_H1", "snr_L1", "snr_V1" and "network_snr".
         """
-        drawn = self.draw_orientations(count, generator)
-        phase = self.uniform((count,), 0, math.tau, generator)
-        merger_time = self.uniform((count,), *self.population.merger, generator)
-        strain = self.project(**drawn, phase=phase, merger_time=merger_time)
-        snr = self.optimal_snr(strain)  # (count, detector)
-        # The inverse of the cumulative law: 1 / snr is uniform.
-        low, high = self.population.snr
-        network_snr = 1 / self.uniform((count,), 1 / high, 1 / low, generator)
+        strain, snr, drawn = self.draw(count, generator)
+        merger_time = drawn["merger_time"]
+        network_snr = self.draw_snr(count, self.population.snr, generator)
         scale = network_snr / snr.norm(dim=1)
         strain = strain * (scale[:, None, None] * STRAIN_UNIT)
         binary = self.binaries[drawn["waveform"]]  # (count, 9)
@@ -205,7 +228,7 @@ class SignalGenerator:
         parameters = {name: binary[:, i] for i, name in enumerate(PARAMETERS)}
         parameters |= {
             "waveform": drawn["waveform"] + self.members[0],
-            "phase": phase,
+            "phase": drawn["phase"],
             "ra": (drawn["longitude"] + sidereal) % math.tau,
             "dec": drawn["dec"],
             "psi": drawn["psi"],

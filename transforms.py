@@ -28,7 +28,14 @@ from amplitude_transforms import (
     VolumeControl,
 )
 from denoising import DWTDenoise, PitchShift
-from filter_transforms import BandPass, BandPass2, BandPassTorch, Whiten, WhitenTorch
+from filter_transforms import (
+    BandPass,
+    BandPass2,
+    BandPassTorch,
+    SpectralDropout,
+    Whiten,
+    WhitenTorch,
+)
 from time_transforms import (
     AlignPhase,
     DropChannel,
@@ -63,6 +70,7 @@ __all__ = [
     "PinkNoiseSNR",
     "PitchShift",
     "Scale",
+    "SpectralDropout",
     "SwapChannel",
     "TimeShift",
     "ToTensor",

@@ -56,6 +56,8 @@ class WaveTransform(nn.Module):
             return of_none(self.change, x)
         if self.always_apply:
             return self.change(x)
+        if self.p == 0:  # switched off
+            return x
         shape = (x.shape[0], x.shape[1] if self.per_channel else 1, 1)
         chosen = torch.rand(shape, device=x.device) < self.p
         return torch.where(chosen, self.change(x), x)

@@ -5,13 +5,14 @@ waveforms when it is called with `lam` and `idx`, and has `forward_features`, `f
 `get_classifier` and `reset_classifier`.
 """
 
-from models1d.branched_resnet1d import BranchedResNet1d
+from models1d.branched_resnet1d import BRANCHED_SIZES, BranchedResNet1d
 from models1d.cnn1d import CNN1d
 from models1d.densenet1d import DenseNet1d, densenet121_1d, densenet169_1d, densenet201_1d
 from models1d.resnet1d import ResNet1d
 from models1d.wavenet1d import WaveNet1d
 
 __all__ = [
+    "BRANCHED_SIZES",
     "BranchedResNet1d",
     "CNN1d",
     "DenseNet1d",

@@ -7,9 +7,26 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from layers import GeMPool1d, GlobalPool1d, check_choice, make_activation
+from layers import Cbam1d, DropPath, GeMPool1d, GlobalPool1d, check_choice, make_activation
 from models1d.classifier import WaveformClassifier
 from utils import UserError
+
+# Arguments of `BranchedResNet1d` for strain whitened to 1,024 Hz, by name of the size.
+BRANCHED_SIZES = {
+    "small": {
+        "widths": (16, 48, 64, 96), "strides": (4, 2, 2, 2), "first_kernel_size": 31,
+        "first_stride": 4,
+    },
+    "base": {
+        "widths": (32, 96, 128, 192), "depths": (1, 2, 2, 2), "strides": (2, 2, 2, 2),
+        "first_kernel_size": 63, "first_stride": 4, "second_concat": True,
+    },
+    "large": {
+        "widths": (48, 128, 256, 384), "depths": (2, 2, 3, 2), "kernel_sizes": (15, 9, 7, 5),
+        "strides": (2, 2, 2, 2), "first_kernel_size": 63, "first_stride": 2,
+        "second_concat": True, "drop_path": 0.1,
+    },
+}  # fmt: skip
 
 
 class DownConv1d(nn.Sequential):
@@ -50,8 +67,10 @@ class ResidualBlock1d(nn.Module):
     def __init__(
         self, in_channels: int, out_channels: int, kernel_size: int, stride: int,
         activation: str | type[nn.Module], downsampling: str, dropout: float,
+        attention: str | None = None, drop_path: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
+        check_choice("BranchedResNet1d", "attention", attention, (None, "cbam"))
         self.body = nn.Sequential(
             DownConv1d(in_channels, out_channels, kernel_size, stride, downsampling),
             make_activation(activation),
@@ -59,6 +78,10 @@ class ResidualBlock1d(nn.Module):
             nn.Conv1d(out_channels, out_channels, kernel_size, padding="same", bias=False),
             nn.BatchNorm1d(out_channels),
         )
+        if attention == "cbam":
+            self.body.append(Cbam1d(out_channels))
+        if drop_path:
+            self.body.append(DropPath(drop_path))
         shortcut: list[nn.Module] = []
         if stride > 1:
             shortcut.append(nn.AvgPool1d(stride, ceil_mode=True, count_include_pad=False))
@@ -82,6 +105,8 @@ class BranchedResNet1d(WaveformClassifier):
     one call). The branches are then concatenated by channel and go on as one network. The idea,
     with long first kernels, is that of the third-placed team of the G2Net challenge (one such
     network: CV 0.8819, private leaderboard 0.8820); this implementation and its sizes are ours.
+    With `second_concat` the branches go on for one more stage beside the joint network, at its
+    stride, and are concatenated to it a second time.
 
     Args:
         in_channels: detectors; the first two are the LIGO ones.
@@ -93,10 +118,14 @@ class BranchedResNet1d(WaveformClassifier):
         first_kernel_size: of the stem's convolution on the strain.
         first_stride: by how much the stem divides the length.
         branch_stages: how many stages come before the detectors meet.
+        second_concat: whether the branches go on and join a second time.
         share_ligo: whether the first two detectors share a branch's weights.
         activation: name in `layers.ACTIVATIONS` or a module class.
         downsampling: 'stride', or a pooling 'avg', 'max', 'gem' after a full-rate convolution.
         pooling: over time at the end: 'avg', 'max', 'concat' (both) or 'gem'.
+        attention: 'cbam' puts that gate at the end of each block.
+        drop_path: probability of leaving out the last block in training; it rises linearly with
+            depth, from zero in the first.
         dropout: inside the blocks.
         head_dropout: before the linear layer.
 
@@ -111,19 +140,28 @@ class BranchedResNet1d(WaveformClassifier):
         first_kernel_size: int = 63, first_stride: int = 8, branch_stages: int = 1,
         share_ligo: bool = True, activation: str | type[nn.Module] = "silu",
         downsampling: str = "stride", pooling: str = "concat", dropout: float = 0.0,
-        head_dropout: float = 0.0,
+        head_dropout: float = 0.0, second_concat: bool = False, attention: str | None = None,
+        drop_path: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__()
         check_stages(widths, depths, kernel_sizes, strides, branch_stages, in_channels)
+        if second_concat and not 0 < branch_stages < len(widths):
+            raise UserError(
+                f"BranchedResNet1d: second_concat needs a branch stage and a joint one, and "
+                f"branch_stages = {branch_stages} of {len(widths)}"
+            )
+        last = max(sum(depths) - 1, 1)
         self.in_channels = in_channels
         self.share_ligo = share_ligo and in_channels > 1
 
-        def stage(i: int, channels: int) -> nn.Sequential:
+        def stage(i: int, channels: int, out: int | None = None) -> nn.Sequential:
+            width = out or widths[i]
             return nn.Sequential(
                 *(
                     ResidualBlock1d(
-                        channels if j == 0 else widths[i], widths[i], kernel_sizes[i],
-                        strides[i] if j == 0 else 1, activation, downsampling, dropout,
+                        channels if j == 0 else width, width, kernel_sizes[i],
+                        strides[i] if j == 0 else 1, activation, downsampling, dropout, attention,
+                        drop_path * (sum(depths[:i]) + j) / last,
                     )
                     for j in range(depths[i])
                 )
@@ -139,8 +177,14 @@ class BranchedResNet1d(WaveformClassifier):
 
         branches = in_channels - 1 if self.share_ligo else in_channels
         self.branches = nn.ModuleList(branch() for _ in range(branches))
-        merged = in_channels * widths[max(branch_stages - 1, 0)]
+        own = widths[max(branch_stages - 1, 0)]
+        merged = in_channels * own
         inputs = [merged, *widths[branch_stages:]]
+        self.late_branches = nn.ModuleList(
+            stage(branch_stages, own, own) for _ in range(branches if second_concat else 0)
+        )
+        if second_concat:
+            inputs[1] += merged
         self.stages = nn.Sequential(
             *(stage(branch_stages + i, inputs[i]) for i in range(len(widths) - branch_stages))
         )
@@ -149,23 +193,28 @@ class BranchedResNet1d(WaveformClassifier):
         self.head_drop = nn.Dropout(head_dropout)
         self.reset_classifier(num_classes)
 
-    def forward_branches(self, x: Tensor) -> Tensor:
-        """(B, D, T) -> (B, D·C, T'), the detectors' channels one after the other."""
-        batch = x.shape[0]
+    def forward_branches(self, x: Tensor, branches: nn.ModuleList | None = None) -> Tensor:
+        """(B, D·C, T) -> (B, D·C', T'), the detectors' channels one after the other."""
+        branches = self.branches if branches is None else branches
+        batch, channels = len(x), x.shape[1] // self.in_channels
+        # One detector in each; with shared weights, two in the first.
+        shares = [2] if self.share_ligo else []
+        shares += [1] * (self.in_channels - sum(shares))
+        parts = x.split([share * channels for share in shares], dim=1)
         outputs = []
-        alone = 0
-        if self.share_ligo:
-            # (B, 2, T) -> (2B, 1, T) -> (2B, C, T') -> (B, 2C, T')
-            pair = self.branches[0](x[:, :2].reshape(2 * batch, 1, -1))
-            outputs.append(pair.reshape(batch, -1, pair.shape[-1]))
-            alone = 2
-        own = self.branches[1:] if self.share_ligo else self.branches
-        outputs += [branch(x[:, alone + i, None]) for i, branch in enumerate(own)]
+        for share, part, branch in zip(shares, parts, branches, strict=True):
+            # (B, 2C, T) -> (2B, C, T) -> (2B, C', T') -> (B, 2C', T')
+            y = branch(part.reshape(share * batch, channels, -1))
+            outputs.append(y.reshape(batch, -1, y.shape[-1]))
         return torch.cat(outputs, dim=1)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, D, T) -> (B, C, T')."""
-        return self.stages(self.forward_branches(x))
+        x = self.forward_branches(x)
+        if not self.late_branches:
+            return self.stages(x)
+        late = self.forward_branches(x, self.late_branches)
+        return self.stages[1:](torch.cat([self.stages[0](x), late], dim=1))
 
     def forward_head(self, x: Tensor) -> Tensor:
         """(B, C, T') -> (B, num_classes)."""

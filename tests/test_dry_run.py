@@ -25,6 +25,9 @@ FAMILIES = [
     "Seq09",  # DenseNet1d
     "Seq12",  # WaveNet1d
     "PseudoSeq03",  # with pseudo-labels
+    "Wave01",  # on injections that are drawn
+    "Wave03",  # from the weights of another, ranks
+    "Spec02",  # a front-end learnt on whitened strain
 ]
 
 
@@ -56,6 +59,37 @@ def test_two_batches_one_epoch_two_folds(config: str, tmp_path: Path) -> None:
     assert predictions.shape == (5, 4, 1)
     assert np.isfinite(predictions[:2]).all()
     assert np.isnan(predictions[2:]).all()
+
+
+def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
+    """`weight_path` names an experiment, whose run lies in the same results folder."""
+    settings = ("num_epochs=1", "batch_size=2", "cv=2", "ema_decay=none")
+    done = dry_run("Wave02", tmp_path, "--no_pretrained")
+    assert "begins with random weights" in done.stdout
+    noise = tmp_path / "dry_run" / "invented_noise"
+    data = (f"train_path={noise / 'train.csv'}", f"test_path={noise / 'test.csv'}")
+    slow = ("optimizer_params.lr=1e-12", "optimizer_params.weight_decay=0.0")
+    few = ("dataset_params.bank_size=32", "dataset_params.pool=8",
+           "dataset_params.samples_per_epoch=4")  # fmt: skip
+
+    def train(config: str, *more: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), "--config", config, "--results",
+             str(tmp_path), "--limit_fold", "0", "--set", *settings, *data, *more],
+            capture_output=True, text=True, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr
+
+    assert "wave_01/fold0.pt does not exist" in train("Wave02", code=2)
+    train("Wave01", *few)
+    train("Wave02", *slow)
+    first, second = (
+        load_checkpoint(tmp_path / name / "fold0.pt", ("model",))["model"]
+        for name in ("wave_01", "wave_02")
+    )
+    weight = "classifier.weight"
+    assert torch.allclose(first[weight], second[weight], rtol=0, atol=1e-9)
 
 
 def test_weights_that_cannot_be_had_name_the_ways_out(tmp_path: Path) -> None:

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from layers import (
     AttentionGate,
+    Cbam1d,
+    DropPath,
     GeM,
     GeMPool1d,
     GlobalPool1d,
@@ -223,3 +225,38 @@ def test_make_activation() -> None:
     assert isinstance(make_activation(nn.Tanh), nn.Tanh)
     with pytest.raises(UserError, match="did you mean 'relu'"):
         make_activation("relu6")
+
+
+def test_cbam_by_formula(rng: np.random.Generator) -> None:
+    gate = Cbam1d(8, reduction=2, kernel_size=3).double()
+    x = rng.normal(size=(2, 8, 20))
+    first, second = gate.channel[0], gate.channel[2]
+
+    def shared(pooled: np.ndarray) -> np.ndarray:  # (2, 8)
+        hidden = pooled @ first.weight[..., 0].detach().numpy().T + first.bias.detach().numpy()
+        return np.maximum(hidden, 0) @ second.weight[..., 0].detach().numpy().T + (
+            second.bias.detach().numpy()
+        )
+
+    def sigmoid(v: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-v))
+
+    gated = x * sigmoid(shared(x.mean(-1)) + shared(x.max(-1)))[..., None]
+    padded = np.pad(np.stack([gated.mean(1), gated.max(1)], 1), ((0, 0), (0, 0), (1, 1)))
+    taps = gate.time.weight[0].detach().numpy()  # (2, 3)
+    score = sum(padded[:, :, k : k + 20].transpose(0, 2, 1) @ taps[:, k] for k in range(3))
+    expected = gated * sigmoid(score + gate.time.bias.item())[:, None]
+    np.testing.assert_allclose(gate(torch.tensor(x)).detach().numpy(), expected, rtol=1e-12)
+
+
+def test_drop_path_drops_rows_and_keeps_the_mean() -> None:
+    x = torch.ones(4000, 2, 3)
+    layer = DropPath(0.25)
+    y = layer(x)
+    dropped = (y == 0).all((1, 2))
+    assert torch.equal(dropped, (y == 0).any(2).any(1))  # whole rows
+    assert dropped.float().mean().item() == pytest.approx(0.25, abs=0.035)  # 5 sigma
+    torch.testing.assert_close(y[~dropped], x[~dropped] / 0.75)
+    assert torch.equal(layer.eval()(x), x)
+    with pytest.raises(UserError, match="drop_path"):
+        DropPath(1.0)

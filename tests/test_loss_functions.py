@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from loss_functions import BCEWithLogitsLoss, FocalLoss
+import loss_functions
+from loss_functions import BCEWithLogitsLoss, FocalLoss, RankLoss
 from utils import UserError
 
 
@@ -82,3 +83,58 @@ def test_refusals() -> None:
         BCEWithLogitsLoss(1.5)
     with pytest.raises(UserError, match="gamma"):
         FocalLoss(gamma=-1)
+
+
+# --- ranks ---
+
+
+@pytest.mark.parametrize("scale", [0.5, 2.0])
+def test_rank_loss_is_the_mean_over_pairs(batch, scale) -> None:
+    logits, targets = batch
+    positive, negative = logits[targets == 1], logits[targets == 0]
+    pairs = np.log1p(np.exp(-(positive[:, None] - negative) / scale))
+    expected = 0.7 * pairs.mean() + 0.3 * plain_bce(logits, targets).mean()
+    loss = RankLoss(0.7, scale)(torch.tensor(logits), torch.tensor(targets))
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_rank_loss_tends_to_one_minus_auc(batch) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    logits, targets = batch
+    scale = 1e-3  # softplus(x / scale) scale -> max(x, 0)
+    loss = RankLoss(1.0, scale)(torch.tensor(logits), torch.tensor(targets))
+    positive, negative = logits[targets == 1], logits[targets == 0]
+    gaps = np.maximum(negative - positive[:, None], 0)
+    assert loss.item() * scale == pytest.approx(gaps.mean(), rel=1e-2)
+    assert (gaps > 0).mean() == pytest.approx(1 - roc_auc_score(targets, logits))
+
+
+def test_rank_loss_of_one_class_is_the_cross_entropy_alone() -> None:
+    logits = torch.randn(8, 1, requires_grad=True)
+    loss = RankLoss(0.5)(logits, torch.ones(8, 1))
+    expected = 0.5 * BCEWithLogitsLoss()(logits, torch.ones(8, 1))
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert logits.grad.isfinite().all()
+
+
+def test_rank_loss_of_many_rows_takes_some(monkeypatch) -> None:
+    monkeypatch.setattr(loss_functions, "MOST_RANKED", 50)
+    logits, targets = torch.randn(120, 1), (torch.rand(120, 1) < 0.5).float()
+    loss = RankLoss(1.0)
+    torch.testing.assert_close(loss(logits, targets), loss(logits[::3], targets[::3]))
+
+
+def test_rank_loss_refuses() -> None:
+    with pytest.raises(UserError, match="scale"):
+        RankLoss(scale=0.0)
+    with pytest.raises(UserError, match="rank"):
+        RankLoss(rank=1.5)
+    with pytest.raises(UserError, match="one target for each"):
+        RankLoss()(torch.zeros(3, 1), torch.zeros(2, 1))
+
+
+def test_rank_loss_without_ranks_is_the_cross_entropy(batch) -> None:
+    logits, targets = (torch.tensor(x) for x in batch)
+    assert RankLoss(0.0)(logits, targets) == BCEWithLogitsLoss()(logits, targets)

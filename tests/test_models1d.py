@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from models1d import (
+    BRANCHED_SIZES,
     BranchedResNet1d,
     CNN1d,
     DenseNet1d,
@@ -130,8 +131,52 @@ def test_branches_see_one_detector_each() -> None:
 
 
 @pytest.mark.parametrize(
+    "arguments",
+    [
+        {"second_concat": True},
+        {"second_concat": True, "share_ligo": False, "branch_stages": 2},
+        {"attention": "cbam"},
+        {"drop_path": 0.3},
+        {"pooling": "gem", "downsampling": "avg"},
+    ],
+    ids=str,
+)
+def test_branched_refinements(arguments: dict) -> None:
+    model = BranchedResNet1d(**SMALL, **arguments)
+    x = torch.randn(4, 3, 777)
+    assert model(x).shape == (4, 1)
+    check_gradients(model, x)
+
+
+def test_the_second_concatenation_sees_one_detector_a_branch() -> None:
+    plain = BranchedResNet1d(**SMALL)
+    model = BranchedResNet1d(**SMALL, second_concat=True).eval()
+    own, width = SMALL["widths"][0], SMALL["widths"][1]
+    block = model.stages[1][0].body[0][0]  # the first convolution behind the concatenation
+    assert block.in_channels == width + 3 * own
+    assert count(model) > count(plain)
+    x = torch.randn(1, 3 * own, 64)
+    changed = x.clone()
+    changed[:, own : 2 * own] += 1
+    before, after = (model.forward_branches(y, model.late_branches) for y in (x, changed))
+    same = [torch.equal(a, b) for a, b in zip(before.chunk(3, 1), after.chunk(3, 1), strict=True)]
+    assert same == [True, False, True]
+
+
+@pytest.mark.parametrize("size", BRANCHED_SIZES)
+def test_branched_sizes(size: str) -> None:
+    model = BranchedResNet1d(**BRANCHED_SIZES[size])
+    least, most = {"small": (1e5, 3e5), "base": (5e5, 2e6), "large": (2e6, 1e7)}[size]
+    assert least < count(model) < most
+    check_gradients(model, torch.randn(2, 3, 2048))
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ({"second_concat": True, "branch_stages": 0}, "second_concat"),
+        ({"attention": "cbm"}, "did you mean 'cbam'"),
+        ({"drop_path": 1.0}, "drop_path"),
         ({"widths": (8, 16)}, "as many numbers as stages"),
         ({"branch_stages": 4}, "branch_stages"),
         ({"kernel_sizes": (8, 5, 3)}, "odd"),

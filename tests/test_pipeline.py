@@ -99,6 +99,14 @@ def test_sources_that_are_no_experiments(monkeypatch) -> None:
         with_sources(circle)
 
 
+def test_weights_of_another_run_come_first() -> None:
+    assert [c.name for c in with_sources(configs.Wave03)] == ["wave_01", "wave_02", "wave_03"]
+    plan = make_plan("Wave02,Wave03")
+    assert list(plan.runs) == ["wave_01", "wave_02", "wave_03"]
+    assert plan.members == ("wave_02", "wave_03")
+    assert [plan.start(run) for run in plan.runs] == [None, "wave_01", "wave_02"]
+
+
 def labels(config: ConfigMeta):
     return configs.labels_of(config)
 

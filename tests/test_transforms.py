@@ -45,6 +45,7 @@ EVERY = {
     "WhitenTorch": lambda **k: T.WhitenTorch(None, **k),
     "DWTDenoise": T.DWTDenoise,
     "PitchShift": lambda **k: T.PitchShift(2, **k),
+    "SpectralDropout": T.SpectralDropout,
     "DropChannel": lambda **k: T.DropChannel((0, 2), random=1, **k),
     "SwapChannel": T.SwapChannel,
     "GetDiff": T.GetDiff,
@@ -473,9 +474,46 @@ def test_whitening_folds_band_and_decimation(decimate):
     np.testing.assert_allclose(y.numpy(), expected, atol=1e-4)
 
 
+@pytest.mark.parametrize("decimate", [2, 4])
+def test_whitening_decimates_without_a_band_and_noise_stays_white(decimate):
+    from scipy.fft import dct, idct
+
+    length = 512
+    whiten = T.Whiten(decimate=decimate)
+    x = coloured_noise(8, length)
+    white = T.Whiten()(x).double().numpy()
+    kept = dct(white, norm="ortho")[..., : length // decimate]
+    kept[..., :6] = 0  # below 12 Hz, in steps of 2 Hz
+    np.testing.assert_allclose(whiten(x).numpy(), idct(kept, norm="ortho"), atol=1e-4)
+    # noise of covariance C has D D^T after D C^(-1/2), that of white noise without low frequencies
+    projection = filters.folded(np.eye(length), FS, None, 8, decimate)
+    remaining = filters.without_low(torch.eye(length // decimate), FS / decimate).numpy()
+    np.testing.assert_allclose(projection @ projection.T, remaining, rtol=0, atol=1e-6)
+    assert np.trace(remaining) == pytest.approx(length // decimate - 6)
+    tone = np.sin(2 * np.pi * 0.4 * FS / 2 / decimate * np.arange(length) / FS)
+    low = projection @ tone  # what lies below the new Nyquist frequency passes, edges apart
+    assert np.square(low).sum() == pytest.approx(np.square(tone).sum(), rel=0.01)
+
+
+def test_spectral_dropout_removes_one_band_of_all_detectors():
+    x = torch.randn(64, 3, 512)
+    y = T.SpectralDropout(max_width=0.2, always_apply=True)(x)
+    before, after = torch.fft.rfft(x), torch.fft.rfft(y)
+    gone = after.abs() < 1e-4 * before.abs().amax()  # (row, detector, frequency)
+    assert torch.equal(gone[:, 0], gone[:, 1])
+    edges = (gone[:, 0, 1:] != gone[:, 0, :-1]).sum(1)  # one band has two, or one at an end
+    assert edges.max() == 2
+    width = gone[:, 0].float().mean(1)
+    assert 0.15 < width.max() <= 0.21
+    torch.testing.assert_close(after[~gone], before[~gone], rtol=1e-4, atol=1e-4)
+    for width in (0, 1):
+        with pytest.raises(UserError, match="max_width"):
+            T.SpectralDropout(max_width=width)
+
+
 def test_whitening_refuses_what_does_not_fit():
     with pytest.raises(UserError, match="folds over"):
-        T.Whiten(decimate=2)
+        T.Whiten(decimate=0)
     with pytest.raises(UserError, match="folds over"):
         T.Whiten(band=(20, 600), decimate=2)
     with pytest.raises(UserError, match="always_apply"):

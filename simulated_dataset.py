@@ -1,0 +1,215 @@
+"""Endless injections: training samples drawn on the device as they are needed, none seen twice."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import filters
+from config_base import Part
+from datasets import Batch, G2NetDataset, IndexBatch
+from noise import STRAIN_UNIT, NoiseGenerator
+from signals import Population, SignalGenerator
+from utils import UserError, counted_seed, nearest
+from waveforms import BankSettings, WaveformBank
+
+NOISES = ("gaussian", "real")
+SIGNALS_AT_A_TIME = {"cpu": 32, "cuda": 1024}  # drawn together
+
+
+@functools.lru_cache(maxsize=2)
+def shared_signals(
+    bank: BankSettings, population: Population, device: torch.device
+) -> SignalGenerator:
+    """Return the signals of a bank on a device, made once in a process: all folds use the same."""
+    return SignalGenerator(WaveformBank.build(bank), device, population)
+
+
+class SimulatedDataset(G2NetDataset):
+    """Trains on simulated samples, validates and predicts on those of the files.
+
+    In training every batch is drawn on the device: binaries of a waveform bank with fresh sky
+    position, orientation, phase and arrival time, scaled to a fresh SNR, in fresh noise; one half
+    of a batch, its first rows, holds a signal. With `is_test` it is a `G2NetDataset`.
+
+    Draws are counted from (seed, fold, epoch, step), so that a resumed fit sees what it would have
+    seen. Several processes draw other samples than one does.
+
+    With `whiten`, training samples come whitened already: signals are whitened as they are drawn,
+    and Gaussian noise is drawn white, which costs next to nothing. Leave it out of
+    `transforms["train"]` then, and begin `transforms["test"]` with it.
+
+    Args:
+        paths, targets, ids, cache, is_test, norm_factor: as in `G2NetDataset`.
+        device: where to draw.
+        samples_per_epoch: what is called an epoch.
+        snr: bounds of the network SNR, whose density is proportional to its inverse square.
+        curriculum: (lower bound to begin with, epochs): the lower bound of the SNR falls from
+            there, geometrically, to that of `snr`.
+        noise: 'gaussian', of the design curves; or 'real', the samples of target 0 among those
+            that the fold trains on.
+        whiten: a `Whiten` of the design curves that decimates without a band.
+        reuse: how often a signal is used, each time with another SNR and other noise. One is the
+            exact distribution; more is cheaper on a CPU.
+        pool: how many signals are drawn at a time.
+        bank_size: how many binaries there are.
+        bank_seed: of the binaries; simulated data sets on disk use 0.
+
+    Raises:
+        UserError: an argument out of its range, no sample of target 0 for real noise, or a
+            whitening whose noise is not white.
+    """
+
+    def __init__(
+        self, paths: Sequence[Any] | None, targets: Sequence[float] | None = None, *,
+        ids: Sequence[str] | None = None, cache: Any = None, is_test: bool = False,
+        norm_factor: Sequence[float] | None = None, device: torch.device | str = "cpu",
+        samples_per_epoch: int = 65_536, snr: Sequence[float] = Population.snr,
+        curriculum: Sequence[float] | None = None, noise: str = "gaussian",
+        whiten: Part | None = None, reuse: int = 1, pool: int = 1024, bank_size: int = 8000,
+        bank_seed: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__(
+            paths, targets, ids=ids, cache=cache, is_test=is_test, norm_factor=norm_factor
+        )
+        self.is_test, self.device = is_test, torch.device(device)
+        for name, value in (
+            ("samples_per_epoch", samples_per_epoch), ("reuse", reuse), ("pool", pool),
+        ):  # fmt: skip
+            if value < 1:
+                raise UserError(f"SimulatedDataset: {name} = {value}: expected 1 or more")
+        if len(snr) != 2 or not 0 < snr[0] < snr[1]:
+            raise UserError(f"SimulatedDataset: snr = {snr}: expected two rising positive numbers")
+        if curriculum is not None and (
+            len(curriculum) != 2 or not snr[0] <= curriculum[0] < snr[1] or curriculum[1] <= 0
+        ):
+            raise UserError(
+                f"SimulatedDataset: curriculum = {curriculum}: expected a lower bound within "
+                f"snr = {tuple(snr)} to begin with, and a number of epochs"
+            )
+        if noise not in NOISES:
+            raise UserError(
+                f"SimulatedDataset: noise = {noise!r}{nearest(str(noise), NOISES)}: expected one "
+                f"of {', '.join(NOISES)}"
+            )
+        self.samples_per_epoch = samples_per_epoch
+        self.snr, self.curriculum, self.noise = tuple(snr), curriculum, noise
+        self.reuse, self.pool_size = reuse, pool
+        self.drawn: tuple[tuple, Tensor] | None = None  # the last pool and what it was drawn for
+        self.whiten = None if whiten is None else whiten.build()
+        if self.whiten is not None and (
+            self.whiten.band is not None or self.whiten.psds or self.whiten.decimate == 1
+        ):
+            raise UserError(
+                "SimulatedDataset: whiten needs a Whiten of the design curves that decimates "
+                "without a band, after which noise is white"
+            )
+        if is_test:
+            return
+        if noise == "real":
+            self.negatives = np.flatnonzero(self.targets == 0)
+            if targets is None or len(self.negatives) == 0:
+                raise UserError("SimulatedDataset: noise = 'real' needs samples of target 0")
+        self.signals = shared_signals(
+            BankSettings(size=bank_size, seed=bank_seed), Population(snr=self.snr), self.device
+        )
+        self.noise_generator = NoiseGenerator(self.device)
+
+    def __len__(self) -> int:
+        return super().__len__() if self.is_test else self.samples_per_epoch
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The id of every sample, an array of str; simulated ones are numbered."""
+        if self.is_test:
+            return super().ids
+        return np.char.add("simulated ", np.arange(len(self)).astype(str))
+
+    @property
+    def on_device(self) -> bool:
+        """Whether batches are made on a device, so that no loader's workers are wanted."""
+        return super().on_device if self.is_test else True
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch:
+        """Return a batch: drawn in training, whatever the indices; else read."""
+        if self.is_test:
+            return super().__getitems__(indices)
+        if not isinstance(indices, IndexBatch) or not indices.counters:
+            raise UserError(
+                "a SimulatedDataset draws from the counters of an IndexBatch: read it through a "
+                "CountedBatchSampler"
+            )
+        generator = self.generator(*indices.counters, indices.offset)
+        size = len(indices)
+        # of an odd number of rows, the one in the middle is as often the one as the other
+        count = (size + indices.seed % 2) // 2
+        waveform = self.draw_noise(size, generator)
+        if count:
+            bounds = (self.lowest_snr(indices.progress), self.snr[1])
+            snr = self.signals.draw_snr(count, bounds, generator)
+            waveform[:count] += self.signals_of_step(indices, count) * snr[:, None, None]
+        target = torch.zeros(size, 1, device=self.device)
+        target[:count] = 1
+        return {"waveform": waveform, "target": target, "index": torch.tensor(indices)}
+
+    def generator(self, *counters: int | str) -> torch.Generator:
+        generator = torch.Generator(self.device)
+        generator.manual_seed(counted_seed(*counters, "simulated"))
+        return generator
+
+    def lowest_snr(self, progress: float) -> float:
+        """Return the lower bound of the SNR after so many epochs."""
+        low = self.snr[0]
+        if self.curriculum is None:
+            return low
+        start, epochs = self.curriculum
+        return start * (low / start) ** min(progress / epochs, 1.0)
+
+    def draw_noise(self, size: int, generator: torch.Generator) -> Tensor:
+        """Return noise (size, detector, time), whitened where samples are."""
+        if self.noise == "real":
+            chosen = torch.randint(
+                len(self.negatives), (size,), generator=generator, device=self.device
+            )
+            strain = torch.as_tensor(self.read(self.negatives[chosen.cpu().numpy()]))
+            return self.prepared(strain.to(self.device))
+        if self.whiten is None:
+            return self.noise_generator.sample(size, generator)
+        shape = (size, len(self.whiten.detectors), self.noise_generator.n // self.whiten.decimate)
+        noise = torch.randn(shape, generator=generator, device=self.device)
+        return filters.without_low(noise, self.whiten.sr / self.whiten.decimate)
+
+    def prepared(self, strain: Tensor) -> Tensor:
+        return strain if self.whiten is None else self.whiten(strain)
+
+    def signals_of_step(self, indices: IndexBatch, count: int) -> Tensor:
+        """Return signals of network SNR one, (count, detector, time), of this step's pool.
+
+        Steps share a pool until each of its signals was used `reuse` times.
+        """
+        *before, step = indices.counters
+        size = max(self.pool_size, count)
+        steps = max(size * self.reuse // count, 1)  # that share a pool
+        key = (*before, step // steps, indices.offset, size)
+        if self.drawn is None or self.drawn[0] != key:
+            self.drawn = None  # its memory serves the next
+            self.drawn = (key, self.draw_pool(size, self.generator("signals", *key)))
+        pool = self.drawn[1]
+        first = step % steps * count
+        return pool[torch.arange(first, first + count, device=self.device) % size]
+
+    @torch.no_grad()
+    def draw_pool(self, size: int, generator: torch.Generator) -> Tensor:
+        """Return (size, detector, time) signals of network SNR one, whitened where samples are."""
+        each = SIGNALS_AT_A_TIME.get(self.device.type, SIGNALS_AT_A_TIME["cuda"])
+        parts = []
+        for start in range(0, size, each):
+            strain, snr, _ = self.signals.draw(min(each, size - start), generator)
+            scale = STRAIN_UNIT / snr.norm(dim=1)
+            parts.append(self.prepared(strain * scale[:, None, None]))
+        return torch.cat(parts)
