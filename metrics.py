@@ -94,11 +94,12 @@ class AUC:
         return float((rank_sum - signals * (signals + 1) / 2) / (signals * (labels.size - signals)))
 
 
-def delong_error(targets: Any, scores: Any) -> float:
-    """Return the standard error of the AUC in closed form.
+def placements(targets: Any, scores: Any) -> tuple[Float64, Float64]:
+    """Return the share of noise below each signal, and of signals above each noise sample.
 
-    Reference: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44, 837, by the mid-ranks of
-    Sun and Xu 2014, IEEE Signal Processing Letters 21, 1389. Cost O(n log n).
+    The mean of either is the AUC. Reference: DeLong, DeLong and Clarke-Pearson 1988, Biometrics 44,
+    837, by the mid-ranks of Sun and Xu 2014, IEEE Signal Processing Letters 21, 1389. Cost
+    O(n log n).
 
     Raises:
         UserError: as in `check_scores`, or fewer than two samples of a class.
@@ -110,11 +111,29 @@ def delong_error(targets: Any, scores: Any) -> float:
             f"{signals} signals and {noise} noise samples: the error of an AUC needs two of each"
         )
     ranks = midranks(scores)
-    # Share of noise below each signal, and share of signals above each noise sample.
     of_signal = (ranks[labels] - midranks(scores[labels])) / noise
     of_noise = 1.0 - (ranks[~labels] - midranks(scores[~labels])) / signals
-    variance = of_signal.var(ddof=1) / signals + of_noise.var(ddof=1) / noise
-    return float(np.sqrt(variance))
+    return of_signal, of_noise
+
+
+def delong_error(targets: Any, scores: Any) -> float:
+    """Return the standard error of the AUC in closed form, from the spread of the `placements`."""
+    return mean_error(*placements(targets, scores))
+
+
+def paired_delong_error(targets: Any, first: Any, second: Any) -> float:
+    """Return the standard error of the difference of two AUCs on the same samples.
+
+    What both scores find easy or hard alike does not count. DeLong et al. 1988, equation 7.
+    """
+    pairs = zip(placements(targets, first), placements(targets, second), strict=True)
+    return mean_error(*(one - other for one, other in pairs))
+
+
+def mean_error(of_signal: Float64, of_noise: Float64) -> float:
+    return float(
+        np.sqrt(of_signal.var(ddof=1) / of_signal.size + of_noise.var(ddof=1) / of_noise.size)
+    )
 
 
 def bootstrap_error(targets: Any, scores: Any, n: int = 200, seed: int = 0) -> float:
