@@ -19,6 +19,12 @@ from utils import CommandLine, UserError, atomic_path, run_command
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
+ELSEWHERE = ("detection.json", "ablation.json")  # in docs/detection.md
+NO_GPU = [
+    "### A CUDA GPU", "",
+    "Not measured: none was at hand. `python -m benchmarks` on a machine that has one fills this in.",
+    "",
+]  # fmt: skip
 
 
 def marks(section: str) -> tuple[str, str]:
@@ -27,8 +33,8 @@ def marks(section: str) -> tuple[str, str]:
 
 
 def all_results(folder: Path) -> list[tuple[Path, Results]]:
-    """Return every device's results with their file, CPUs first; `detection` has its own page."""
-    paths = [path for path in sorted(folder.glob("*.json")) if path.name != "detection.json"]
+    """Return every device's results with their file, CPUs first."""
+    paths = [path for path in sorted(folder.glob("*.json")) if path.name not in ELSEWHERE]
     found = [(path, load_results(path)) for path in paths]
     return sorted(found, key=lambda each: each[1]["device"]["kind"] != "cpu")
 
@@ -92,6 +98,9 @@ def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
         if len(pattern.findall(text)) != 1:
             raise UserError(f"{PAGE} lacks the lines {begin!r} and {end!r}: put them back")
         lines = [line for path, results in every for line in section(path, results)]
+        kinds = {results["device"]["kind"] for _, results in every}
+        if name == "results" and kinds == {"cpu"}:
+            lines += NO_GPU
         content = "\n".join([begin, "", *(lines or [NOTHING, ""]), end])
         text = pattern.sub(lambda _, content=content: content, text)
     return text

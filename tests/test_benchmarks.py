@@ -421,6 +421,7 @@ def test_the_page_holds_what_was_recorded(tmp_path: Path) -> None:
     text = page.replace_sections(page.PAGE.read_text(), page.all_results(tmp_path))
     assert "| ours | theirs | 4.00" in text
     assert path.stem in text
+    assert "Not measured: none was at hand" in text  # of a GPU
     empty = page.replace_sections(text, [])
     assert "| ours | theirs | 4.00" not in empty
     assert empty.count(page.NOTHING) == 3
