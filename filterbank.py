@@ -299,9 +299,9 @@ def direct_magnitude(x: Tensor, groups: tuple[Kernels, ...], stride: int, frames
     Returns:
         (..., filter, frames) in the precision of x.
     """
-    rows = x.reshape(-1, 1, x.shape[-1])  # (rows, 1, length)
-    peak = rows.detach().abs().amax(dim=2, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
-    rows = rows / peak  # lest squares of raw strain underflow
+    rows = x.reshape(-1, x.shape[-1])  # (rows, length)
+    peak = unit_peak(rows.detach())[:, None]  # (rows, 1, 1)
+    rows = rows[:, None] / peak  # (rows, 1, length); lest squares of raw strain underflow
     tiles = []
     with full_precision(x.device.type):
         for _, first, weights in groups:

@@ -245,9 +245,10 @@ class Trainer:
         return finite
 
     def gradients_are_finite(self, batch: Batch) -> bool:
-        """Whether to make this step. On a GPU the scaler knows, on the device alone.
+        """Whether to make this step: also a finite loss may have no gradient, the root of nothing.
 
-        Also a finite loss may have no gradient: the root of nothing, say.
+        On a GPU it is not asked, as the host would wait for the device in each step; in fp16 the
+        scaler leaves such steps out.
         """
         if self.device.type != "cpu":
             return True

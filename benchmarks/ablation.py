@@ -14,7 +14,6 @@ import argparse
 import hashlib
 import json
 import math
-import re
 import sys
 import tempfile
 import time
@@ -30,6 +29,7 @@ import configs  # noqa: F401 - importing it registers the experiments
 from benchmarks.detection_holdout import Holdout, HoldoutSettings, open_holdout
 from benchmarks.detection_report import with_error
 from benchmarks.machine import describe_device, find_device
+from benchmarks.results import replace_between
 from benchmarks.rows import markdown_table
 from benchmarks.stepping import random_experiment
 from config_base import ConfigMeta, find_config, override
@@ -197,13 +197,10 @@ def update_page(results: dict[str, Any], page: Path = PAGE) -> None:
     Raises:
         UserError: marks are gone.
     """
-    text = page.read_text()
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    if len(pattern.findall(text)) != 1:
-        raise UserError(f"{page} lacks the lines {BEGIN!r} and {END!r}: put them back")
-    inside = "\n".join([BEGIN, "", *as_markdown(results), "", END])
+    lines = [*as_markdown(results), ""]
+    text = replace_between(page.read_text(), BEGIN, END, lines, page)
     with atomic_path(page) as temporary:
-        temporary.write_text(pattern.sub(lambda _: inside, text))
+        temporary.write_text(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 import os
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.detection_scores import FALSE_ALARMS
-from benchmarks.results import FOLDER
+from benchmarks.results import FOLDER, replace_between
 from benchmarks.rows import markdown_table
 from utils import UserError, atomic_path, format_seconds, read_json, write_json
 
@@ -234,10 +233,10 @@ def section(results: Results) -> list[str]:
     """Return what stands between the marks of the page."""
     link = os.path.relpath(FOLDER / "detection.md", PAGE.parent)
     return [
-        BEGIN, "", *as_markdown(results), "",
+        *as_markdown(results), "",
         "![Efficiency against SNR](detection-efficiency.png)", "",
         "![ROC curves](detection-roc.png)", "",
-        f"All figures, finer grades and ROC curves: [detection.json]({link[:-2]}json).", "", END,
+        f"All figures, finer grades and ROC curves: [detection.json]({link[:-2]}json).", "",
     ]  # fmt: skip
 
 
@@ -247,10 +246,7 @@ def replace_section(text: str, results: Results) -> str:
     Raises:
         UserError: marks are gone.
     """
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    if len(pattern.findall(text)) != 1:
-        raise UserError(f"{PAGE} lacks the lines {BEGIN!r} and {END!r}: put them back")
-    return pattern.sub(lambda _: "\n".join(section(results)), text)
+    return replace_between(text, BEGIN, END, section(results), PAGE)
 
 
 def update_page(path: Path = FOLDER / "detection.json") -> Sequence[Path]:

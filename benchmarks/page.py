@@ -8,14 +8,20 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks.growth import draw_plots
 from benchmarks.plots import plot_paths
-from benchmarks.results import FOLDER, Results, condition_line, load_results, table_lines
-from utils import CommandLine, UserError, atomic_path, run_command
+from benchmarks.results import (
+    FOLDER,
+    Results,
+    condition_line,
+    load_results,
+    replace_between,
+    table_lines,
+)
+from utils import CommandLine, atomic_path, run_command
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
@@ -94,15 +100,11 @@ def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
     """
     for name, section in SECTIONS.items():
         begin, end = marks(name)
-        pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-        if len(pattern.findall(text)) != 1:
-            raise UserError(f"{PAGE} lacks the lines {begin!r} and {end!r}: put them back")
         lines = [line for path, results in every for line in section(path, results)]
         kinds = {results["device"]["kind"] for _, results in every}
         if name == "results" and kinds == {"cpu"}:
             lines += NO_GPU
-        content = "\n".join([begin, "", *(lines or [NOTHING, ""]), end])
-        text = pattern.sub(lambda _, content=content: content, text)
+        text = replace_between(text, begin, end, lines or [NOTHING, ""], PAGE)
     return text
 
 

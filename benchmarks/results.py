@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,22 @@ def record(folder: Path, device: torch.device, name: str, entry: Mapping[str, An
     with atomic_path(path.with_suffix(".md")) as temporary:
         temporary.write_text("\n".join(as_markdown(results)) + "\n")
     return path
+
+
+def replace_between(text: str, begin: str, end: str, lines: Sequence[str], page: Path) -> str:
+    """Return a page's text with what stands between two marks made anew.
+
+    Args:
+        page: what the text was read from, for the error.
+
+    Raises:
+        UserError: marks are gone.
+    """
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if len(pattern.findall(text)) != 1:
+        raise UserError(f"{page} lacks the lines {begin!r} and {end!r}: put them back")
+    content = "\n".join([begin, "", *lines, end])
+    return pattern.sub(lambda _: content, text)
 
 
 # --- as Markdown -----------------------------------------------------------------------------
