@@ -32,7 +32,14 @@ from config_settings import (
 )
 from datasets import G2NetDataset
 from loss_functions import BCEWithLogitsLoss, RankLoss
-from models1d import BRANCHED_SIZES, BranchedResNet1d, DenseNet1d, ResNet1d, WaveNet1d
+from models1d import (
+    BRANCHED_SIZES,
+    BranchedResNet1d,
+    DenseNet1d,
+    MatchedFilter1d,
+    ResNet1d,
+    WaveNet1d,
+)
 from simulated_dataset import SimulatedDataset
 from spectrograms import CQT, CNNSpectrogram, ComplexMorletCWT, WaveNetSpectrogram
 from transforms import (
@@ -646,6 +653,17 @@ class Wave04(Wave01):
 class Wave05(Wave01):
     name = "wave_05"
     model_params = BRANCHED_SIZES["large"]
+
+
+class Wave06(Wave01):
+    """A bank of matched filters as a network: only how their powers are weighed is learnt."""
+
+    name = "wave_06"
+    model = MatchedFilter1d
+    model_params = {"pretrained": True}
+    num_epochs = 2
+    optimizer_params = {"lr": 1e-2, "weight_decay": 0.0}
+    scheduler_params = cosine(2)
 
 
 class Spec01(Wave01):

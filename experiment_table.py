@@ -113,9 +113,16 @@ def row(config: ConfigMeta, sizes: dict[str, dict[str, Any]]) -> tuple[str, ...]
     return (
         config.__name__, config.name, SHORT.get(front_end, front_end), backbone,
         "x".join(map(str, image)) if image else "-",
-        f"{size['parameters'] / 1e6:.1f} M" if "parameters" in size else "-", source,
+        count_text(size.get("parameters")), source,
         *("-" if score is None else f"{score:.4f}" for score in scores),
     )  # fmt: skip
+
+
+def count_text(count: int | None) -> str:
+    """Return e.g. '5.3 M', or the number itself where that would say nothing."""
+    if count is None:
+        return "-"
+    return f"{count / 1e6:.1f} M" if count >= 50_000 else f"{count:,}"
 
 
 def source_class(config: ConfigMeta) -> str:

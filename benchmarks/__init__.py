@@ -9,6 +9,7 @@ in one series of processes: A B A B ... A machine that slows down slows down bot
 | `cwt_width` | the same with a trainable width, forward and backward |
 | `cqt` | the constant-Q front-end against nnAudio's layer |
 | `preparation` | a batch's waveform transforms against scipy and numpy, a sample at a time |
+| `simulating` | endless injections against samples from files |
 | `reading` | shuffled batches from the cache against single files |
 | `training_step` | whole steps of the trainer against the bare network and optimiser |
 | `tta` | inference with test-time views against without |
@@ -30,6 +31,6 @@ import utils  # noqa: F401 - before torch: it decides how waiting threads wait
 
 # What `python -m benchmarks` runs, in this order; the rows of the table keep it.
 BENCHMARKS = (
-    "cwt", "cwt_width", "cqt", "preparation", "reading", "training_step", "tta", "startup",
-    "command_line", "profile_step",
+    "cwt", "cwt_width", "cqt", "preparation", "simulating", "reading", "training_step", "tta",
+    "startup", "command_line", "profile_step",
 )  # fmt: skip

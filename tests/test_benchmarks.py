@@ -27,6 +27,7 @@ from benchmarks import (
     preparation,
     profile_step,
     reading,
+    simulating,
     startup,
     training_step,
     tta,
@@ -51,13 +52,14 @@ CPU = torch.device("cpu")
 MODULES = {
     "cwt": cwt, "cwt_width": cwt_width, "cqt": cqt, "preparation": preparation,
     "reading": reading, "training_step": training_step, "tta": tta, "startup": startup,
-    "command_line": command_line, "profile_step": profile_step,
+    "command_line": command_line, "profile_step": profile_step, "simulating": simulating,
 }  # fmt: skip
 KEYS = {
     "cwt": ["cwt.nspec_16", "cwt.multi_instance_04"],
     "cwt_width": ["cwt_width.nspec_16"],
     "cqt": ["cqt.baseline"],
     "preparation": ["preparation.nspec_16"],
+    "simulating": ["simulating.files", "simulating.published", "simulating.rate"],
     "reading": ["reading.warm", "reading.cold"],
     "training_step": [
         "training_step.nspec_16", "training_step.seq_03_aug_3", "training_step.seq_12_arch_4",

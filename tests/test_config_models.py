@@ -51,7 +51,9 @@ QUICK = (
 )  # fmt: skip
 
 # The networks of the project's own experiments, on whitened strain of 1,024 Hz.
-OURS = ("Demo", "DemoSpec", "Wave01", "Wave04", "Wave05", "Spec01", "Spec02")
+OURS = (
+    "Demo", "DemoSpec", "Wave01", "Wave04", "Wave05", "Wave06", "Spec01", "Spec02",
+)  # fmt: skip
 
 
 def test_every_experiment_is_among_them() -> None:

@@ -1,0 +1,148 @@
+"""How fast are endless injections, and how much faster than samples from files?
+
+Ours are batches of Wave01's `SimulatedDataset`: fresh signals in fresh noise, whitened. The files'
+pipeline reads samples of the competition's format in a new order, as `G2NetDataset` does where
+there is no cache, and whitens them, as Wave02. A second row has the published solution's pipeline
+on the other side: np.load, scipy's `filtfilt` and numpy, a sample at a time. On a CPU all have one
+core. A timing of ours is of whole pools of signals, so that drawing them is in it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks import command
+from benchmarks.command import Report, Settings
+from benchmarks.measuring import Spread, interleave, paired_ratios
+from benchmarks.preparation import SampleAtATime
+from benchmarks.random_data import sample_ids
+from benchmarks.reading import load_files, write_files
+from benchmarks.rows import Row
+from config_base import ConfigMeta, thaw
+from datasets import CountedBatchSampler, G2NetDataset
+from simulated_dataset import SimulatedDataset
+from transforms import Compose, Whiten
+from utils import run_command
+
+RATE = "simulating.rate"
+TARGETS = {"simulating.files": {"cpu": 20.0}, RATE: {"cuda": 20_000.0}}
+REASONS = {
+    ("simulating.files", "cpu"): (
+        "a core spends most of its time on random numbers, 6,144 normal ones a sample: even "
+        "signals that cost nothing would not reach it"
+    ),
+}  # fmt: skip
+
+
+def open_simulated(config: ConfigMeta, settings: Settings) -> SimulatedDataset:
+    few = {"bank_size": 16, "pool": 16} if settings.quick else {}
+    params = thaw(config.dataset_params) | few
+    # The tables' own samples are of no concern: real noise would be drawn from them.
+    return SimulatedDataset(["none.npy"] * 2, [0, 1], device=settings.device, **params)
+
+
+def batches_of(dataset: SimulatedDataset, batch: int) -> Iterator[Any]:
+    """Return endless batches, epoch after epoch."""
+    sampler = CountedBatchSampler(len(dataset), batch, shuffle=True)
+    epoch = 0
+    while True:
+        sampler.set_epoch(epoch)
+        for indices in sampler:
+            yield dataset.__getitems__(indices)["waveform"]
+        epoch += 1
+
+
+def whitening_of(config: ConfigMeta, device: torch.device) -> Compose:
+    """Return the whitening at the beginning of a config's training transforms."""
+    built = [config.transforms["train"][0].build()]
+    if not isinstance(built[0], Whiten):
+        raise TypeError(f"{config.__name__} does not begin with Whiten")
+    return Compose(built).to(device)
+
+
+def file_batches(paths: Sequence[Path], batch: int) -> Iterator[np.ndarray]:
+    """Return endless batches of shuffled rows."""
+    rng = np.random.default_rng(2)
+    while True:
+        # (n,) -> (batches, batch)
+        yield from rng.permutation(len(paths)).reshape(-1, batch)
+
+
+@torch.no_grad()
+def measure(settings: Settings) -> Report:
+    threads = torch.get_num_threads()
+    if not settings.on_gpu:
+        torch.set_num_threads(1)  # the target is that of a core
+    try:
+        with tempfile.TemporaryDirectory(prefix="simulating_", dir=settings.folder) as name:
+            return Report(compare(settings, Path(name)))
+    finally:
+        torch.set_num_threads(threads)
+
+
+def compare(settings: Settings, folder: Path) -> list[Row]:
+    from configs import Nspec16, Wave01, Wave02
+
+    batch = settings.choose(cpu=Wave01.batch_size, cuda=1024, quick=4)
+    dataset = open_simulated(Wave01, settings)
+    # A batch takes half as many signals as it has rows.
+    steps = max(2 * dataset.pool_size * dataset.reuse // batch, 1)
+    paths = write_files(folder, sample_ids(batch * 4))
+    files, whiten = G2NetDataset(paths), whitening_of(Wave02, settings.device)
+    reference = SampleAtATime(Nspec16, np.random.default_rng(1))
+    few = settings.choose(cpu=16, cuda=16, quick=1)
+    simulated, rows = batches_of(dataset, batch), file_batches(paths, batch)
+
+    def ours() -> None:
+        for _ in range(steps):
+            next(simulated)
+
+    def from_files() -> None:
+        whiten(torch.as_tensor(files.__getitems__(next(rows))["waveform"]).to(settings.device))
+
+    def published() -> None:
+        reference(load_files([paths[row] for row in next(rows)[:few]]))
+
+    sides: dict[str, tuple[Callable[[], None], int]] = {
+        "ours": (ours, steps * batch), "files": (from_files, batch), "published": (published, few),
+    }  # fmt: skip
+    rounds = settings.rounds(9)
+    times = interleave(
+        {name: call for name, (call, _) in sides.items()}, settings.device, rounds,
+        settings.least_seconds,
+    )  # fmt: skip
+    each = {name: [s / sides[name][1] for s in seconds] for name, seconds in times.items()}
+    cores = "one core" if not settings.on_gpu else "the GPU; files read on one core"
+    shared = {"batch": batch, "on": cores, "a signal used": f"{dataset.reuse} times"}
+    kind = settings.device.type
+
+    def row(key: str, against: str, name: str) -> Row:
+        return Row(
+            key, "endless injections, a sample", against, paired_ratios(each[name], each["ours"]),
+            "×", True, TARGETS.get(key, {}), Spread.of(each["ours"]), Spread.of(each[name]),
+            settings=shared, reason=REASONS.get((key, kind)), extra={"rounds": rounds},
+        )  # fmt: skip
+
+    rate = Spread.of([1 / seconds for seconds in each["ours"]])
+    return [
+        row("simulating.files", "files read and whitened in batches", "files"),
+        row("simulating.published", "np.load, filtfilt and numpy, a sample at a time", "published"),
+        Row(
+            RATE, "endless injections", "-", rate, "samples/s", True, TARGETS[RATE],
+            settings=shared, reason=REASONS.get((RATE, kind)), extra={"rounds": rounds},
+        ),
+    ]  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.run("simulating", __doc__, measure, argv)
+
+
+if __name__ == "__main__":
+    run_command(main)

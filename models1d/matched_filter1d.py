@@ -1,0 +1,213 @@
+"""A network that begins as a bank of matched filters and the likelihood of what they see."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from models1d.classifier import WaveformClassifier
+from utils import UserError
+from waveforms import SAMPLE_RATE, BankSettings
+
+BLOCK = 32  # samples that the filters' outputs are computed for at once
+SMALLEST = 1e-30  # of a sum of likelihoods beside the largest of its row
+
+
+def strided_correlation(x: Tensor, filters: Tensor, stride: int) -> Tensor:
+    """Correlate (B, T) with long filters (C, L) at every `stride`-th place: (B, C, n).
+
+    n is the number of places of whole blocks of `BLOCK` samples that the filters fit on. The
+    places of a block are channels of one convolution whose input channels are the samples of a
+    block (its polyphase form): a matrix product of sides in the hundreds, where one input channel
+    would make a vector's.
+    """
+    channels, length = filters.shape
+    places, blocks = BLOCK // stride, -(-(length + BLOCK - stride) // BLOCK)
+    shifted = torch.stack(
+        [F.pad(filters, (stride * i, blocks * BLOCK - length - stride * i)) for i in range(places)],
+        dim=1,
+    )  # (C, place, blocks x BLOCK)
+    # (C, place, blocks x BLOCK) -> (C x place, BLOCK, blocks)
+    kernel = shifted.reshape(channels * places, blocks, BLOCK).transpose(1, 2)
+    # (B, T) -> (B, BLOCK, T / BLOCK) -> (B, C x place, n / place)
+    y = F.conv1d(x.reshape(len(x), -1, BLOCK).transpose(1, 2), kernel)
+    # (B, C x place, n / place) -> (B, C, n)
+    return y.reshape(len(x), channels, places, -1).transpose(2, 3).flatten(2)
+
+
+class MatchedFilter1d(WaveformClassifier):
+    """The likelihood ratio of a template bank, its filters and priors to be learnt.
+
+    For white strain x and a whitened template of two quadratures p and q that ends the sample,
+    P = ((p·x)^2 + (q·x)^2) / 2 is all that the data say of it where amplitude and phase are not
+    known. If a detector's complex amplitude is Gaussian with variance s, in units of the noise,
+    the ratio of the likelihoods with and without a signal is (1 - a) exp(a P), with
+    a = s / (1 + s). The ratios of the detectors are multiplied, each averaged over the delays
+    that light allows with respect to the first, and averaged over templates and arrival times:
+
+        R = sum_{m, t} w_m / T  (1 - a_0) exp(a_0 P_0m(t))
+            prod_d sum_u k_d(u) (1 - a_d) exp(a_d P_dm(t + u)).
+
+    Learnt are a, the delays' k, the templates' w, and a small network that makes log R a logit.
+    The filters are a basis and combinations of it; `template_filters` computes what they begin
+    with, and with `learn_filters` they go on from there. The amplitudes of the detectors are taken
+    as independent, which the sky does not leave them: that is what is lost beside the optimum.
+
+    Args:
+        in_channels: detectors; the first two are the LIGO ones.
+        num_classes: logits; 0 leaves the pooled features.
+        pretrained: begin with the whitened templates, for which a bank of waveforms is needed
+            (LALSuite, extra `sim`, once); without it, with random filters.
+        templates: how many, each of two quadratures.
+        basis: filters on the strain whose combinations the templates are.
+        before, after: length of a filter before the merger and from it on, s.
+        stride: samples between arrival times; divides 32.
+        arrival: bounds of the arrival time at the first detector, s after the window begins.
+        delays: largest delay of each detector with respect to the first, s.
+        amplitudes: what a begins with, one a detector.
+        hidden: units of the small network.
+        learn_filters: whether basis and templates are trained.
+        share_ligo: whether the first two detectors share filters.
+        detectors: names of the design curves that the strain is whitened with.
+        decimate: of the whitening: strain is sampled at 2,048 Hz / decimate.
+        bank_size, bank_seed: of the binaries that the filters begin with.
+
+    Raises:
+        UserError: arguments that do not fit together, or strain too short for the arrival times.
+    """
+
+    def __init__(
+        self, in_channels: int = 3, num_classes: int = 1, pretrained: bool = False,
+        templates: int = 256, basis: int = 64, before: float = 0.6875, after: float = 0.0625,
+        stride: int = 4, arrival: Sequence[float] = (1.45, 1.86),
+        delays: Sequence[float] = (0.0, 0.0115, 0.029), amplitudes: Sequence[float] | None = None,
+        hidden: int = 16, learn_filters: bool = False, share_ligo: bool = True,
+        detectors: Sequence[str] = ("H1", "L1", "V1"), decimate: int = 2, bank_size: int = 8000,
+        bank_seed: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if amplitudes is None:
+            amplitudes = [0.76] * min(in_channels, 2) + [0.6] * max(in_channels - 2, 0)
+        numbers = {
+            "delays": len(delays), "amplitudes": len(amplitudes), "detectors": len(detectors),
+        }  # fmt: skip
+        if in_channels < 1 or set(numbers.values()) != {in_channels}:
+            raise UserError(
+                f"MatchedFilter1d: {numbers}: give each as many as in_channels = {in_channels}"
+            )
+        if stride < 1 or BLOCK % stride:
+            raise UserError(f"MatchedFilter1d: stride = {stride}: expected a divisor of {BLOCK}")
+        if delays[0] != 0 or min(delays) < 0 or not 0 < arrival[0] < arrival[1]:
+            raise UserError(
+                f"MatchedFilter1d: arrival = {tuple(arrival)}, delays = {tuple(delays)}: expected "
+                f"two rising times, and delays that begin with 0, that of the first detector"
+            )
+        if not all(0 < a < 1 for a in amplitudes):
+            raise UserError(
+                f"MatchedFilter1d: amplitudes = {tuple(amplitudes)}: expected numbers between 0 "
+                f"and 1"
+            )
+        rate = SAMPLE_RATE / decimate
+        self.in_channels, self.stride = in_channels, stride
+        self.share_ligo = share_ligo and in_channels > 1
+        self.before, self.after = round(before * rate), round(after * rate)
+        self.first = math.floor(arrival[0] * rate / stride)  # arrival times are in strides
+        self.num_times = math.floor(arrival[1] * rate / stride) - self.first + 1
+        self.reach = [math.ceil(delay * rate / stride) for delay in delays]
+        names = [detectors[d] for d in range(in_channels) if not (d == 1 and self.share_ligo)]
+        shape = (len(names), basis, self.before + self.after)
+        if pretrained:
+            from models1d.template_filters import template_filters
+
+            bank = BankSettings(size=bank_size, seed=bank_seed)
+            filters, combinations = template_filters(
+                tuple(names), templates, basis, self.before, self.after, decimate, bank
+            )
+        else:
+            filters = torch.randn(shape) / math.sqrt(shape[-1])
+            combinations = torch.randn(len(names), templates, 2, basis) / math.sqrt(basis)
+        for name, values in (("filters", filters), ("templates", combinations)):
+            if learn_filters:
+                self.register_parameter(name, nn.Parameter(values.clone()))
+            else:
+                self.register_buffer(name, values.clone())
+        self.amplitude = nn.Parameter(torch.tensor(amplitudes).logit())  # a after a sigmoid
+        # Logarithms of k and w but for constants; the first detector has no delays.
+        self.delay = nn.ParameterList(torch.zeros(2 * reach + 1) for reach in self.reach[1:])
+        self.prior = nn.Parameter(torch.zeros(templates))
+        self.hidden = nn.Linear(1, hidden)
+        self.num_features = 1 + hidden
+        self.reset_classifier(num_classes)
+
+    def reset_classifier(self, num_classes: int) -> None:
+        """Put a new last layer; it begins as the logarithm of the likelihood ratio itself."""
+        super().reset_classifier(num_classes)
+        if num_classes:
+            nn.init.zeros_(self.classifier.weight)
+            nn.init.zeros_(self.classifier.bias)
+            nn.init.ones_(self.classifier.weight[:, 0])
+
+    def power(self, x: Tensor, which: int, reach: int) -> Tensor:
+        """Return P of strain (B, T): (B, template, time), `reach` beyond the arrival times."""
+        first, number = self.first - reach, self.num_times + 2 * reach
+        start = first * self.stride - self.before
+        places = BLOCK // self.stride
+        blocks = -(-(self.before + self.after + BLOCK - self.stride) // BLOCK)
+        length = (-(-number // places) + blocks - 1) * BLOCK
+        # What lies outside the window is silence.
+        x = F.pad(x[:, max(start, 0) :][:, : length + min(start, 0)], (max(-start, 0), 0))
+        x = F.pad(x, (0, length - x.shape[1]))
+        u = strided_correlation(x, self.filters[which], self.stride)[..., :number]
+        # (template, 2, basis) @ (B, basis, time) -> (B, template x 2, time)
+        z = torch.matmul(self.templates[which].flatten(0, 1), u)
+        # (B, template x 2, time) -> (B, template, 2, time) -> (B, template, time)
+        return z.to(self.amplitude.dtype).unflatten(1, (-1, 2)).square().sum(2) / 2
+
+    def averaged(self, log_ratio: Tensor, log_weights: Tensor) -> Tensor:
+        """Average ratios over delays: (B, template, time + 2 reach) -> (B, template, time).
+
+        In and out are logarithms. A sum over delays is a product with a banded matrix.
+        """
+        wide, width = log_ratio.shape[-1], len(log_weights)
+        weights = F.softmax(log_weights, 0)
+        # Column t of the matrix holds the weights of the delays of t, in its rows t to t + 2 reach.
+        columns = F.pad(weights, (0, wide - width + 1)).repeat(wide - width + 1)
+        matrix = columns[: wide * (wide - width + 1)].reshape(-1, wide).T
+        largest = log_ratio.detach().amax((1, 2), keepdim=True)
+        return ((log_ratio - largest).exp() @ matrix).clamp_min(SMALLEST).log() + largest
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """(B, D, T) -> (B, template, time): the log-likelihood ratio of each, arriving then."""
+        if x.shape[1] != self.in_channels or x.shape[-1] < self.first * self.stride:
+            raise UserError(
+                f"MatchedFilter1d: strain of shape {tuple(x.shape)}: expected {self.in_channels} "
+                f"detectors, and at least {self.first * self.stride} samples, until the first "
+                f"arrival time: whiten with decimate as the network has it"
+            )
+        if self.share_ligo:
+            # (B, 2, T) -> (2B, T) -> two (B, template, time); as one call with the wider reach
+            pair = self.power(x[:, :2].transpose(0, 1).flatten(0, 1), 0, self.reach[1])
+            first, second = pair.unflatten(0, (2, -1))
+            powers = [first[..., self.reach[1] : self.reach[1] + self.num_times], second]
+        else:
+            powers = []
+        for d in range(len(powers), self.in_channels):
+            powers.append(self.power(x[:, d], d - self.share_ligo, self.reach[d]))
+        with torch.autocast(x.device.type, enabled=False):
+            a = self.amplitude.sigmoid()
+            ratio = a[0] * powers[0]
+            for d, weights in enumerate(self.delay, 1):
+                ratio = ratio + self.averaged(a[d] * powers[d], weights)
+            return ratio + torch.log1p(-a).sum()
+
+    def forward_head(self, x: Tensor) -> Tensor:
+        """(B, template, time) -> (B, num_classes)."""
+        with torch.autocast(x.device.type, enabled=False):
+            prior = F.log_softmax(self.prior, 0)[:, None] - math.log(x.shape[-1])
+            pooled = (x + prior).flatten(1).logsumexp(1, keepdim=True)  # (B, 1)
+            features = torch.cat([pooled, F.silu(self.hidden(pooled))], dim=1)
+            return self.classifier(features)
