@@ -172,6 +172,8 @@ def detectors_of(
                 "git_revision": git_revision(),
                 **measure(holdout.targets[:rows], holdout.snr[:rows], values),
             }  # fmt: skip
+            if hasattr(scorer, "budget"):  # of what was trained
+                found[name]["budget"] = scorer.budget()
     return found
 
 

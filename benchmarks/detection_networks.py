@@ -15,7 +15,9 @@ from benchmarks.detection_holdout import Holdout
 from building import build_model, build_preparation
 from checkpoints import load_model
 from config_base import ConfigMeta
+from predictions import load_array
 from run_folder import changed_settings
+from summary import read_history
 from training_extras import find_views
 from utils import UserError, progress, read_json, to_plain
 
@@ -82,6 +84,28 @@ class NetworkScorer:
 
     def rows(self, holdout: Holdout) -> int:
         return len(holdout)
+
+    def budget(self) -> dict[str, Any] | None:
+        """Return what the training of the folds took, None where the run has no history.
+
+        Samples count as often as they were seen. Of weights that began as another run's, only
+        what came after is counted, and "from" names that run.
+        """
+        path = self.folder / "history.csv"
+        if not path.exists():
+            return None
+        history, folds = read_history(path), load_array(self.folder / "folds.npy")
+        config = read_json(self.folder / "config.json")
+        # An experiment with injections says how many; from files, a fold trains on other folds'.
+        drawn = config["dataset_params"].get("samples_per_epoch")
+        seen = sum(drawn or int((folds != row["fold"]).sum()) for row in history)
+        begun = read_json(self.folder / "run.json")["starts"][0]
+        return {
+            "samples": int(seen), "folds": len(self.weights()),
+            "seconds": sum(row["train_seconds"] + row["valid_seconds"] for row in history),
+            "device": begun["device"], "threads": begun["threads"],
+            "from": config["weight_path"],
+        }  # fmt: skip
 
     @torch.inference_mode()
     def compute(

@@ -93,7 +93,7 @@ def as_markdown(results: Results) -> list[str]:
         f"of network SNR {low:g} to {high:g}, its density proportional to SNR^-2 (digest "
         f"`{holdout['digest'][:12]}`).", "", *summary_lines(results), "",
         "AUC of the signals of some network SNR against all noise:", "", *grade_lines(results),
-        "", *cost_lines(results),
+        "", *budget_lines(results), *cost_lines(results),
     ]  # fmt: skip
 
 
@@ -145,6 +145,27 @@ def grade_lines(results: Results) -> list[str]:
             [name, *("-" if g is None else with_error(g["auc"], g["auc_error"]) for g in found)]
         )
     return markdown_table(head, body)
+
+
+def budget_lines(results: Results) -> list[str]:
+    """Return a table of what the training of the networks took, the best first; else nothing."""
+    body = [
+        [name, f"{budget['samples']:,}", str(budget["folds"]), format_seconds(budget["seconds"]),
+         budget_device(budget), budget["from"] or "-"]
+        for name, entry in ordered(results)
+        if (budget := entry.get("budget")) is not None
+    ]  # fmt: skip
+    if not body:
+        return []
+    head = ["network", "samples seen", "folds", "training took", "on", "went on from"]
+    return ["What the networks were given:", "", *markdown_table(head, body), ""]
+
+
+def budget_device(budget: Mapping[str, Any]) -> str:
+    threads = budget["threads"]
+    if budget["device"] != "cpu":
+        return str(budget["device"])
+    return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
 
 
 def cost_lines(results: Results) -> list[str]:

@@ -525,6 +525,27 @@ def test_runs_that_are_not_there_or_another_network(runs) -> None:
         NetworkScorer(Demo, runs / "demo").weights()
 
 
+@pytest.mark.parametrize(("drawn", "seen"), [(None, 2 * 6 + 7), (500, 3 * 500)])
+def test_the_budget_is_what_was_seen(runs, drawn, seen) -> None:
+    folder, scorer = runs / "demo", NetworkScorer(Demo, runs / "demo")
+    assert scorer.budget() is None
+    np.save(folder / "folds.npy", np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2]))
+    lines = ["fold,epoch,train_seconds,valid_seconds", "0,1,10,1", "0,2,11,1", "1,1,12,1"]
+    (folder / "history.csv").write_text("\n".join(lines) + "\n")
+    params = {} if drawn is None else {"samples_per_epoch": drawn}
+    plain = Demo.to_plain() | {"dataset_params": params, "weight_path": "before"}
+    (folder / "config.json").write_text(json.dumps(plain))
+    (folder / "run.json").write_text(json.dumps({"starts": [{"device": "cpu", "threads": 2}]}))
+    budget = scorer.budget()
+    assert budget == {
+        "samples": seen, "folds": 2, "seconds": 36.0, "device": "cpu", "threads": 2,
+        "from": "before",
+    }  # fmt: skip
+    results = {"detectors": {"demo": {"auc": 0.8, "budget": budget}, "known": {"auc": 0.9}}}
+    lines = detection_report.budget_lines(results)
+    assert f"| demo | {seen:,} | 2 | 36 s | CPU, 2 threads | before |" in lines
+
+
 # --- the command line ------------------------------------------------------------------------
 
 
