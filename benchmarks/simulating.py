@@ -34,8 +34,9 @@ RATE = "simulating.rate"
 TARGETS = {"simulating.files": {"cpu": 20.0}, RATE: {"cuda": 20_000.0}}
 REASONS = {
     ("simulating.files", "cpu"): (
-        "a core spends most of its time on random numbers, 6,144 normal ones a sample: even "
-        "signals that cost nothing would not reach it"
+        "of the 0.20 ms, 0.04 are noise, 6,144 normal numbers and a projection, which is more than "
+        "a twentieth of the other side by itself; 0.15 are the eighth of a signal that a sample "
+        "takes, exactly whitened by a dense product of 2,048 x 4,096 for each detector"
     ),
 }  # fmt: skip
 
