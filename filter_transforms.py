@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -201,7 +202,13 @@ class Whiten(WaveTransform):
             raise UserError(f"Whiten: {x.shape[1]} channels, expected {expected}, one a detector")
         scaled = x.float() / self.unit
         maps = [self.operator(channel, x.shape[-1], x.device) for channel in range(expected)]
-        return torch.stack([maps[i](scaled[:, i]) for i in range(expected)], dim=1)
+        # Neighbours of one map, as H1 and L1, are one product.
+        groups = itertools.groupby(range(expected), key=lambda channel: id(maps[channel]))
+        parts = []
+        for _, channels in groups:
+            first, *others = channels
+            parts.append(maps[first](scaled[:, first : first + 1 + len(others)]))
+        return torch.cat(parts, dim=1)
 
     def extra_repr(self) -> str:
         return f"{self.detectors}, band={self.band}, decimate={self.decimate}"

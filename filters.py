@@ -307,15 +307,17 @@ class DenseMap(NamedTuple):
     def __call__(self, x: Tensor) -> Tensor:
         """Map (..., in) to (..., out) in float32."""
         with full_precision(x.device.type):
-            x = x.float()
+            rows = x.float().reshape(-1, x.shape[-1])  # (..., in) -> (rows, in)
             if len(self.matrices) == 1:
-                return x @ self.matrices[0]
-            even, odd = self.matrices
-            half = x.shape[-1] // 2
-            first, mirrored = x[..., :half], x[..., half:].flip(-1)
-            sums = (first + mirrored) @ even  # (..., half)
-            differences = (first - mirrored) @ odd  # (..., half)
-            return torch.cat([sums + differences, (sums - differences).flip(-1)], dim=-1)
+                y = rows @ self.matrices[0]
+            else:
+                even, odd = self.matrices
+                half = rows.shape[1] // 2
+                first, mirrored = rows[:, :half], rows[:, half:].flip(1)
+                sums = (first + mirrored) @ even  # (rows, half)
+                differences = (first - mirrored) @ odd  # (rows, half)
+                y = torch.cat([sums + differences, (sums - differences).flip(1)], dim=1)
+            return y.reshape(*x.shape[:-1], y.shape[1])  # (rows, out) -> (..., out)
 
 
 def dense_map(matrix: np.ndarray, device: torch.device) -> DenseMap:
@@ -330,12 +332,27 @@ def dense_map(matrix: np.ndarray, device: torch.device) -> DenseMap:
         )
 
 
-@functools.lru_cache(maxsize=8)
 def design_whitening(
     detector: str, length: int, sr: float, band: tuple[float, float] | None, order: int,
     decimate: int, device: torch.device,
 ) -> DenseMap:  # fmt: skip
-    """Return the whitening of a detector's design curve as an operator, made once."""
+    """Return the whitening of a detector's design curve as an operator, made once.
+
+    Detectors of one curve share it.
+    """
+    import noise
+
+    curve = noise.CURVES.get(detector)
+    # of an unknown detector, whitening_matrix says so
+    first = next((name for name, other in noise.CURVES.items() if other == curve), detector)
+    return whitening_operator(first, length, sr, band, order, decimate, device)
+
+
+@functools.lru_cache(maxsize=8)
+def whitening_operator(
+    detector: str, length: int, sr: float, band: tuple[float, float] | None, order: int,
+    decimate: int, device: torch.device,
+) -> DenseMap:  # fmt: skip
     import noise
 
     matrix = noise.whitening_matrix(detector, n=length, fs=sr)
