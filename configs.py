@@ -660,7 +660,9 @@ class Wave06(Wave01):
 
     name = "wave_06"
     model = MatchedFilter1d
-    model_params = {"pretrained": True}
+    dataset_params = {**Wave01.dataset_params, "samples_per_epoch": 2**15}
+    model_params = {"pretrained": True, "stride": 2}
+    views = ("identity", "swap_ligo")  # the power knows no sign
     num_epochs = 2
     optimizer_params = {"lr": 1e-2, "weight_decay": 0.0}
     scheduler_params = cosine(2)

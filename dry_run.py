@@ -33,6 +33,8 @@ def shrink(config: ConfigMeta, options: Options) -> tuple[ConfigMeta, Options]:
         }  # fmt: skip
     if "bank_size" in (accepted_arguments(config.dataset) or ()):
         changed["dataset_params"] = {**config.dataset_params, **FEW_SIGNALS}
+    if "bank_size" in (accepted_arguments(config.model) or ()):  # what its filters would begin as
+        changed["model_params"] = {**config.model_params, "pretrained": False}
     if config.weight_path is not None and config_named(config.weight_path) is not None:
         before = options.results / config.weight_path
         changed["weight_path"] = str(before) if before.is_dir() else None

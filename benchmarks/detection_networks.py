@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +81,7 @@ class NetworkScorer:
     def settings(self) -> dict[str, Any]:
         config = {key: to_plain(getattr(self.config, key)) for key in DECISIVE}
         digests = {path.name: file_digest(path) for path in self.weights()}
-        return {"format": 1, "config": config, "views": list(self.views), "weights": digests}
+        return {"format": 2, "config": config, "views": list(self.views), "weights": digests}
 
     def rows(self, holdout: Holdout) -> int:
         return len(holdout)
@@ -88,24 +89,38 @@ class NetworkScorer:
     def budget(self) -> dict[str, Any] | None:
         """Return what the training of the folds took, None where the run has no history.
 
-        Samples count as often as they were seen. Of weights that began as another run's, only
-        what came after is counted, and "from" names that run.
+        Samples count as often as they were seen; they are None where test samples with
+        pseudo-labels were among them. Of weights that began as another run's, only what came
+        after is counted, and "from" names that run.
+
+        Raises:
+            UserError: a file of the run lacks what says so.
         """
         path = self.folder / "history.csv"
         if not path.exists():
             return None
-        history, folds = read_history(path), load_array(self.folder / "folds.npy")
-        config = read_json(self.folder / "config.json")
-        # An experiment with injections says how many; from files, a fold trains on other folds'.
-        drawn = config["dataset_params"].get("samples_per_epoch")
-        seen = sum(drawn or int((folds != row["fold"]).sum()) for row in history)
-        begun = read_json(self.folder / "run.json")["starts"][0]
-        return {
-            "samples": int(seen), "folds": len(self.weights()),
-            "seconds": sum(row["train_seconds"] + row["valid_seconds"] for row in history),
-            "device": begun["device"], "threads": begun["threads"],
-            "from": config["weight_path"],
-        }  # fmt: skip
+        kept = {int(path.stem.removeprefix("fold")) for path in self.weights()}
+        history = [row for row in read_history(path) if row["fold"] in kept]
+        folds = load_array(self.folder / "folds.npy")
+        try:
+            config = read_json(self.folder / "config.json")
+            starts = read_json(self.folder / "run.json")["starts"]
+            # Injections are as many as the run or else the data set says; of files, a fold trains
+            # on those that others validate.
+            drawn = config["dataset_params"].get("samples_per_epoch", default_samples(self.config))
+            seen = sum(drawn or int((folds != row["fold"]).sum()) for row in history)
+            return {
+                "samples": seen if config["pseudo_labels"] is None else None, "folds": len(kept),
+                "seconds": sum(row["train_seconds"] + row["valid_seconds"] for row in history),
+                "device": ", ".join(dict.fromkeys(start["device"] for start in starts)),
+                "threads": max(start["threads"] for start in starts),
+                "from": config["weight_path"],
+            }  # fmt: skip
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(
+                f"the files of {self.folder} do not say what its training took ({error!r}): were "
+                f"history.csv, config.json and run.json written by this version?"
+            ) from error
 
     @torch.inference_mode()
     def compute(
@@ -130,6 +145,12 @@ class NetworkScorer:
                     logits[fold, start:stop] = torch.stack(each).mean(0)[:, 0].cpu().numpy()
                     bar.update(stop - start)
         return logits.mean(0, keepdims=True)
+
+
+def default_samples(config: ConfigMeta) -> int | None:
+    """Return how many samples an epoch draws where a config does not say, None from files."""
+    parameter = inspect.signature(config.dataset).parameters.get("samples_per_epoch")
+    return None if parameter is None else parameter.default
 
 
 def file_digest(path: Path) -> str:

@@ -150,8 +150,10 @@ def grade_lines(results: Results) -> list[str]:
 def budget_lines(results: Results) -> list[str]:
     """Return a table of what the training of the networks took, the best first; else nothing."""
     body = [
-        [name, f"{budget['samples']:,}", str(budget["folds"]), format_seconds(budget["seconds"]),
-         budget_device(budget), budget["from"] or "-"]
+        [
+            name, f"{budget['samples']:,}" if budget["samples"] else "-", str(budget["folds"]),
+            format_seconds(budget["seconds"]), budget_device(budget), budget["from"] or "-",
+        ]
         for name, entry in ordered(results)
         if (budget := entry.get("budget")) is not None
     ]  # fmt: skip
@@ -163,7 +165,7 @@ def budget_lines(results: Results) -> list[str]:
 
 def budget_device(budget: Mapping[str, Any]) -> str:
     threads = budget["threads"]
-    if budget["device"] != "cpu":
+    if not budget["device"].startswith("cpu"):
         return str(budget["device"])
     return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import NoReturn
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models1d.classifier import WaveformClassifier
-from utils import UserError
+from noise import CURVES, NUM_SAMPLES
+from utils import UserError, nearest
 from waveforms import SAMPLE_RATE, BankSettings
 
 BLOCK = 32  # samples that the filters' outputs are computed for at once
-SMALLEST = 1e-30  # of a sum of likelihoods beside the largest of its row
+SMALLEST = 1e-30  # of a sum of likelihoods beside the largest of its row, for float32 to hold it
+WINDOW = NUM_SAMPLES / SAMPLE_RATE  # s
 
 
 def strided_correlation(x: Tensor, filters: Tensor, stride: int) -> Tensor:
@@ -34,15 +37,15 @@ def strided_correlation(x: Tensor, filters: Tensor, stride: int) -> Tensor:
     # (C, place, blocks x BLOCK) -> (C x place, BLOCK, blocks)
     kernel = shifted.reshape(channels * places, blocks, BLOCK).transpose(1, 2)
     # (B, T) -> (B, BLOCK, T / BLOCK) -> (B, C x place, n / place)
-    y = F.conv1d(x.reshape(len(x), -1, BLOCK).transpose(1, 2), kernel)
+    y = F.conv1d(x.unflatten(1, (-1, BLOCK)).transpose(1, 2), kernel)
     # (B, C x place, n / place) -> (B, C, n)
-    return y.reshape(len(x), channels, places, -1).transpose(2, 3).flatten(2)
+    return y.unflatten(1, (channels, places)).transpose(2, 3).flatten(2)
 
 
 class MatchedFilter1d(WaveformClassifier):
     """The likelihood ratio of a template bank, its filters and priors to be learnt.
 
-    For white strain x and a whitened template of two quadratures p and q that ends the sample,
+    For white strain x and a whitened template of two orthonormal quadratures p and q,
     P = ((p·x)^2 + (q·x)^2) / 2 is all that the data say of it where amplitude and phase are not
     known. If a detector's complex amplitude is Gaussian with variance s, in units of the noise,
     the ratio of the likelihoods with and without a signal is (1 - a) exp(a P), with
@@ -54,14 +57,17 @@ class MatchedFilter1d(WaveformClassifier):
 
     Learnt are a, the delays' k, the templates' w, and a small network that makes log R a logit.
     The filters are a basis and combinations of it; `template_filters` computes what they begin
-    with, and with `learn_filters` they go on from there. The amplitudes of the detectors are taken
-    as independent, which the sky does not leave them: that is what is lost beside the optimum.
+    with, and with `learn_filters` they go on from there.
+
+    The optimum is more: the sky does not leave the detectors' amplitudes and phases independent,
+    amplitudes are not Gaussian, and templates and arrival times lie denser than here.
 
     Args:
         in_channels: detectors; the first two are the LIGO ones.
         num_classes: logits; 0 leaves the pooled features.
         pretrained: begin with the whitened templates, for which a bank of waveforms is needed
-            (LALSuite, extra `sim`, once); without it, with random filters.
+            (LALSuite, extra `sim`, once); without it, with random filters, which say nothing
+            until a checkpoint or training (`learn_filters`) replaces them.
         templates: how many, each of two quadratures.
         basis: filters on the strain whose combinations the templates are.
         before, after: length of a filter before the merger and from it on, s.
@@ -77,7 +83,7 @@ class MatchedFilter1d(WaveformClassifier):
         bank_size, bank_seed: of the binaries that the filters begin with.
 
     Raises:
-        UserError: arguments that do not fit together, or strain too short for the arrival times.
+        UserError: arguments that do not fit together, or strain of another length than 2 s.
     """
 
     def __init__(
@@ -92,34 +98,25 @@ class MatchedFilter1d(WaveformClassifier):
         super().__init__()
         if amplitudes is None:
             amplitudes = [0.76] * min(in_channels, 2) + [0.6] * max(in_channels - 2, 0)
-        numbers = {
-            "delays": len(delays), "amplitudes": len(amplitudes), "detectors": len(detectors),
-        }  # fmt: skip
-        if in_channels < 1 or set(numbers.values()) != {in_channels}:
-            raise UserError(
-                f"MatchedFilter1d: {numbers}: give each as many as in_channels = {in_channels}"
-            )
-        if stride < 1 or BLOCK % stride:
-            raise UserError(f"MatchedFilter1d: stride = {stride}: expected a divisor of {BLOCK}")
-        if delays[0] != 0 or min(delays) < 0 or not 0 < arrival[0] < arrival[1]:
-            raise UserError(
-                f"MatchedFilter1d: arrival = {tuple(arrival)}, delays = {tuple(delays)}: expected "
-                f"two rising times, and delays that begin with 0, that of the first detector"
-            )
-        if not all(0 < a < 1 for a in amplitudes):
-            raise UserError(
-                f"MatchedFilter1d: amplitudes = {tuple(amplitudes)}: expected numbers between 0 "
-                f"and 1"
-            )
+        self.share_ligo = share_ligo and in_channels > 1
+        check_arguments(
+            in_channels, self.share_ligo, delays, amplitudes, detectors, arrival,
+            {"templates": templates, "basis": basis, "stride": stride, "decimate": decimate},
+        )  # fmt: skip
         rate = SAMPLE_RATE / decimate
         self.in_channels, self.stride = in_channels, stride
-        self.share_ligo = share_ligo and in_channels > 1
+        self.samples = NUM_SAMPLES // decimate
         self.before, self.after = round(before * rate), round(after * rate)
         self.first = math.floor(arrival[0] * rate / stride)  # arrival times are in strides
         self.num_times = math.floor(arrival[1] * rate / stride) - self.first + 1
         self.reach = [math.ceil(delay * rate / stride) for delay in delays]
         names = [detectors[d] for d in range(in_channels) if not (d == 1 and self.share_ligo)]
         shape = (len(names), basis, self.before + self.after)
+        if not (before >= 0 and after >= 0 and basis <= shape[-1]):
+            raise UserError(
+                f"MatchedFilter1d: before = {before}, after = {after}: expected filters of at "
+                f"least as many samples as basis = {basis}, and no negative lengths"
+            )
         if pretrained:
             from models1d.template_filters import template_filters
 
@@ -154,39 +151,43 @@ class MatchedFilter1d(WaveformClassifier):
     def power(self, x: Tensor, which: int, reach: int) -> Tensor:
         """Return P of strain (B, T): (B, template, time), `reach` beyond the arrival times."""
         first, number = self.first - reach, self.num_times + 2 * reach
-        start = first * self.stride - self.before
+        start = first * self.stride - self.before  # of the first filter, maybe before the window
         places = BLOCK // self.stride
         blocks = -(-(self.before + self.after + BLOCK - self.stride) // BLOCK)
         length = (-(-number // places) + blocks - 1) * BLOCK
         # What lies outside the window is silence.
         x = F.pad(x[:, max(start, 0) :][:, : length + min(start, 0)], (max(-start, 0), 0))
         x = F.pad(x, (0, length - x.shape[1]))
-        u = strided_correlation(x, self.filters[which], self.stride)[..., :number]
-        # (template, 2, basis) @ (B, basis, time) -> (B, template x 2, time)
-        z = torch.matmul(self.templates[which].flatten(0, 1), u)
+        with torch.autocast(x.device.type, enabled=autocasts_safely(x.device.type)):
+            u = strided_correlation(x, self.filters[which], self.stride)[..., :number]
+            # (template x 2, basis) @ (B, basis, time) -> (B, template x 2, time)
+            z = torch.matmul(self.templates[which].flatten(0, 1), u)
         # (B, template x 2, time) -> (B, template, 2, time) -> (B, template, time)
         return z.to(self.amplitude.dtype).unflatten(1, (-1, 2)).square().sum(2) / 2
 
     def averaged(self, log_ratio: Tensor, log_weights: Tensor) -> Tensor:
         """Average ratios over delays: (B, template, time + 2 reach) -> (B, template, time).
 
-        In and out are logarithms. A sum over delays is a product with a banded matrix.
+        In and out are logarithms. A sum over delays is a product with a banded matrix. Where the
+        ratios of all delays are too small beside the row's largest to be summed so, as beside a
+        loud event, the largest of them stands for the sum, as if delays were equally likely.
         """
         wide, width = log_ratio.shape[-1], len(log_weights)
-        weights = F.softmax(log_weights, 0)
+        log_weights = F.log_softmax(log_weights, 0)
         # Column t of the matrix holds the weights of the delays of t, in its rows t to t + 2 reach.
-        columns = F.pad(weights, (0, wide - width + 1)).repeat(wide - width + 1)
+        columns = F.pad(log_weights.exp(), (0, wide - width + 1)).repeat(wide - width + 1)
         matrix = columns[: wide * (wide - width + 1)].reshape(-1, wide).T
         largest = log_ratio.detach().amax((1, 2), keepdim=True)
-        return ((log_ratio - largest).exp() @ matrix).clamp_min(SMALLEST).log() + largest
+        sums = (log_ratio - largest).exp() @ matrix
+        near = F.max_pool1d(log_ratio, width, 1) - math.log(width)
+        return torch.where(sums > SMALLEST, sums.clamp_min(SMALLEST).log() + largest, near)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, D, T) -> (B, template, time): the log-likelihood ratio of each, arriving then."""
-        if x.shape[1] != self.in_channels or x.shape[-1] < self.first * self.stride:
+        if x.shape[1:] != (self.in_channels, self.samples):
             raise UserError(
                 f"MatchedFilter1d: strain of shape {tuple(x.shape)}: expected {self.in_channels} "
-                f"detectors, and at least {self.first * self.stride} samples, until the first "
-                f"arrival time: whiten with decimate as the network has it"
+                f"detectors and {self.samples} samples: whiten with the network's own decimate"
             )
         if self.share_ligo:
             # (B, 2, T) -> (2B, T) -> two (B, template, time); as one call with the wider reach
@@ -211,3 +212,42 @@ class MatchedFilter1d(WaveformClassifier):
             pooled = (x + prior).flatten(1).logsumexp(1, keepdim=True)  # (B, 1)
             features = torch.cat([pooled, F.silu(self.hidden(pooled))], dim=1)
             return self.classifier(features)
+
+
+def autocasts_safely(device_type: str) -> bool:
+    """Whether autocast is on with a type that holds any whitened sample; fp16 overflows."""
+    enabled = torch.is_autocast_enabled(device_type)
+    return enabled and torch.get_autocast_dtype(device_type) != torch.float16
+
+
+def check_arguments(
+    in_channels: int, share_ligo: bool, delays: Sequence[float], amplitudes: Sequence[float],
+    detectors: Sequence[str], arrival: Sequence[float], counts: dict[str, int],
+) -> None:  # fmt: skip
+    def refuse(what: str) -> NoReturn:
+        raise UserError(f"MatchedFilter1d: {what}")
+
+    for name, value in {"in_channels": in_channels, **counts}.items():
+        if not isinstance(value, int) or value < 1:
+            refuse(f"{name} = {value!r}: expected a whole number of at least 1")
+    numbers = {
+        "delays": len(delays), "amplitudes": len(amplitudes), "detectors": len(detectors),
+    }  # fmt: skip
+    if set(numbers.values()) != {in_channels}:
+        refuse(f"{numbers}: give each as many as in_channels = {in_channels}")
+    for name in detectors:
+        if name not in CURVES:
+            refuse(f"detector {name!r}{nearest(name, CURVES)}: expected one of {', '.join(CURVES)}")
+    if share_ligo and CURVES[detectors[0]] != CURVES[detectors[1]]:
+        refuse(
+            f"{detectors[0]} and {detectors[1]} have other noise curves and cannot share filters: "
+            f"share_ligo=False"
+        )
+    if BLOCK % counts["stride"]:
+        refuse(f"stride = {counts['stride']}: expected a divisor of {BLOCK}")
+    if len(arrival) != 2 or not 0 < arrival[0] < arrival[1] < WINDOW:
+        refuse(f"arrival = {tuple(arrival)}: expected two rising times within {WINDOW:g} s")
+    if delays[0] != 0 or min(delays) < 0:
+        refuse(f"delays = {tuple(delays)}: expected them to begin with 0, the first detector's")
+    if not all(0 < a < 1 for a in amplitudes):
+        refuse(f"amplitudes = {tuple(amplitudes)}: expected numbers between 0 and 1")

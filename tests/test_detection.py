@@ -26,7 +26,7 @@ from benchmarks.detection_likelihood import (
     log_amplitude_likelihood,
     samples_around,
 )
-from benchmarks.detection_networks import NetworkScorer
+from benchmarks.detection_networks import DECISIVE, NetworkScorer
 from benchmarks.detection_scores import (
     KnownSignal,
     binomial_error,
@@ -46,7 +46,7 @@ from benchmarks.detection_templates import (
 )
 from building import build_model
 from checkpoints import save_checkpoint
-from configs import Demo
+from configs import Demo, Wave01
 from detectors import Network
 from noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, NoiseGenerator, whitening_matrix
 from signals import Population
@@ -525,17 +525,31 @@ def test_runs_that_are_not_there_or_another_network(runs) -> None:
         NetworkScorer(Demo, runs / "demo").weights()
 
 
-@pytest.mark.parametrize(("drawn", "seen"), [(None, 2 * 6 + 7), (500, 3 * 500)])
-def test_the_budget_is_what_was_seen(runs, drawn, seen) -> None:
-    folder, scorer = runs / "demo", NetworkScorer(Demo, runs / "demo")
-    assert scorer.budget() is None
+def write_run(folder: Path, drawn: int | None = None, **changes: object) -> None:
+    """Write the files of a run of two folds, of three, that say what it took."""
     np.save(folder / "folds.npy", np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2]))
-    lines = ["fold,epoch,train_seconds,valid_seconds", "0,1,10,1", "0,2,11,1", "1,1,12,1"]
+    lines = [
+        "fold,epoch,train_seconds,valid_seconds", "0,1,10,1", "0,2,11,1", "1,1,12,1", "2,1,90,9"
+    ]  # fmt: skip
     (folder / "history.csv").write_text("\n".join(lines) + "\n")
     params = {} if drawn is None else {"samples_per_epoch": drawn}
-    plain = Demo.to_plain() | {"dataset_params": params, "weight_path": "before"}
+    plain = Demo.to_plain() | {"dataset_params": params, "weight_path": "before"} | changes
     (folder / "config.json").write_text(json.dumps(plain))
-    (folder / "run.json").write_text(json.dumps({"starts": [{"device": "cpu", "threads": 2}]}))
+    starts = [{"device": device, "threads": 2} for device in ("cpu", "cpu")]
+    (folder / "run.json").write_text(json.dumps({"starts": starts}))
+
+
+@pytest.mark.parametrize(
+    ("config", "drawn", "seen"),
+    [(Demo, None, 2 * 6 + 7), (Demo, 500, 3 * 500), (Wave01, None, 3 * 65_536)],
+)
+def test_the_budget_is_what_was_seen(runs, config, drawn, seen) -> None:
+    folder, scorer = runs / "demo", NetworkScorer(config, runs / "demo")
+    assert scorer.budget() is None
+    write_run(folder, drawn)
+    plain = json.loads((folder / "config.json").read_text())
+    plain |= {key: config.to_plain()[key] for key in DECISIVE}
+    (folder / "config.json").write_text(json.dumps(plain))
     budget = scorer.budget()
     assert budget == {
         "samples": seen, "folds": 2, "seconds": 36.0, "device": "cpu", "threads": 2,
@@ -544,6 +558,15 @@ def test_the_budget_is_what_was_seen(runs, drawn, seen) -> None:
     results = {"detectors": {"demo": {"auc": 0.8, "budget": budget}, "known": {"auc": 0.9}}}
     lines = detection_report.budget_lines(results)
     assert f"| demo | {seen:,} | 2 | 36 s | CPU, 2 threads | before |" in lines
+
+
+def test_budgets_that_are_not_known(runs) -> None:
+    folder, scorer = runs / "demo", NetworkScorer(Demo, runs / "demo")
+    write_run(folder, pseudo_labels={"source": "demo"})
+    assert scorer.budget()["samples"] is None
+    (folder / "run.json").write_text(json.dumps({"starts": []}))
+    with pytest.raises(UserError, match="do not say what its training took"):
+        scorer.budget()
 
 
 # --- the command line ------------------------------------------------------------------------

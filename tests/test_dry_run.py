@@ -12,7 +12,10 @@ import pytest
 import torch
 from conftest import ROOT
 
+import configs
 from checkpoints import load_checkpoint
+from dry_run import shrink
+from experiment import Options
 
 FAMILIES = [
     "Resized08aug4",  # CQT
@@ -90,6 +93,11 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
     )
     weight = "classifier.weight"
     assert torch.allclose(first[weight], second[weight], rtol=0, atol=1e-9)
+
+
+def test_a_dry_run_computes_no_bank_for_filters() -> None:
+    small, _ = shrink(configs.Wave06, Options(results=Path("nowhere")))
+    assert small.model_params == {**configs.Wave06.model_params, "pretrained": False}
 
 
 def test_weights_that_cannot_be_had_name_the_ways_out(tmp_path: Path) -> None:

@@ -60,16 +60,98 @@ def test_power_is_that_of_two_quadratures(share: bool) -> None:
 
 
 def test_averaging_over_delays() -> None:
+    """Beside the plain logsumexp, however loud another place of the row is."""
     model = MatchedFilter1d(**SMALL)
-    log_ratio = torch.randn(2, 5, 20, dtype=torch.float64) * 30
     log_weights = torch.randn(7, dtype=torch.float64)
     weights = torch.softmax(log_weights, 0)
-    found = model.averaged(log_ratio, log_weights)
-    for t in range(14):
-        expected = (log_ratio[..., t : t + 7] + weights.log()).logsumexp(-1)
-        # Likelihoods are floored at 1e-30 of the row's largest.
-        floor = log_ratio.amax((1, 2)) + np.log(1e-30)
-        torch.testing.assert_close(found[..., t], expected.maximum(floor[:, None]))
+    for loudest in (5, 60, 1000):
+        log_ratio = torch.rand(2, 5, 40, dtype=torch.float64) * 10
+        log_ratio[0, 1, 20] = loudest
+        found = model.averaged(log_ratio, log_weights)
+        for t in range(34):
+            expected = (log_ratio[..., t : t + 7] + weights.log()).logsumexp(-1)
+            # The largest stands for the sum where 1e-30 of the row's largest is more.
+            exact = expected - log_ratio.amax((1, 2))[:, None] > np.log(1e-30)
+            torch.testing.assert_close(found[..., t][exact], expected[exact])
+            assert (found[..., t] - expected).abs().max() < 2 * np.log(
+                7
+            ) + weights.log().abs().max()
+    assert not exact.all()
+
+
+def test_averages_have_gradients_beside_a_loud_place() -> None:
+    log_ratio = torch.rand(1, 2, 40) * 10
+    log_ratio[0, 0, 3] = 500
+    log_ratio.requires_grad_()
+    MatchedFilter1d(**SMALL).averaged(log_ratio, torch.zeros(7)).sum().backward()
+    # Every average hands one unit on.
+    torch.testing.assert_close(log_ratio.grad.sum(), torch.tensor(2 * 34.0))
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_the_ratio_is_the_sum_of_products_over_detectors(share: bool) -> None:
+    """The formula of the docstring, by loops over numpy's correlations."""
+    torch.manual_seed(3)
+    model = MatchedFilter1d(
+        **SMALL | {"templates": 2, "arrival": (1.6, 1.615)}, share_ligo=share,
+        amplitudes=(0.5, 0.6, 0.7),
+    ).double()  # fmt: skip
+    randomised(model)
+    x = torch.randn(3, 3, 2048, dtype=torch.float64)
+    w = torch.softmax(model.prior, 0).detach().numpy()
+    delays = [np.ones(1), *(torch.softmax(k, 0).detach().numpy() for k in model.delay)]
+    assert [len(k) for k in delays] == [1, 7, 17]  # up to 3 and 8 strides of 3.9 ms
+    filters = (model.templates @ model.filters[:, None]).detach().numpy()
+    which = (0, 0, 1) if share else (0, 1, 2)
+    expected = np.zeros((3, 2, model.num_times))
+    for row, m, t in np.ndindex(expected.shape):
+        ratio = 1.0
+        for d, a in enumerate((0.5, 0.6, 0.7)):
+            mean = 0.0
+            for i, weight in enumerate(delays[d]):
+                merger = (model.first + t + i - len(delays[d]) // 2) * 4
+                cut = x[row, d, merger - 256 : merger + 64].numpy()
+                power = sum((q @ cut) ** 2 for q in filters[which[d], m]) / 2
+                mean += weight * (1 - a) * np.exp(a * power)
+            ratio *= mean
+        expected[row, m, t] = ratio
+    found = model.forward_features(x)
+    np.testing.assert_allclose(found.detach().numpy(), np.log(expected), rtol=1e-5, atol=1e-5)
+    pooled = np.log((w[:, None] * expected).sum((1, 2)) / model.num_times)
+    model.reset_classifier(1)
+    model.double()
+    np.testing.assert_allclose(model(x)[:, 0].detach().numpy(), pooled, rtol=1e-5, atol=1e-5)
+
+
+def test_loud_bursts_that_do_not_coincide_are_not_a_merger() -> None:
+    """Each detector alone gives its own; together they give no more than the louder."""
+    torch.manual_seed(0)
+    model = MatchedFilter1d(**SMALL | {"arrival": (1.5, 1.8)}).double()
+    filters = (model.templates @ model.filters[:, None]).detach()
+
+    def burst(detector: int, at: float, m: int) -> torch.Tensor:
+        x = torch.zeros(1, 3, 2048, dtype=torch.float64)
+        place = int(at * 1024)
+        shape = filters[0, m, 0]
+        x[0, detector, place - 256 : place + 64] = 30 * shape / shape.norm()
+        return x
+
+    first, second = burst(0, 1.5625, 0), burst(1, 1.75, 1)
+    apart, together = model(first + second), model(first + burst(1, 1.5625, 0))
+    alone = torch.maximum(model(first), model(second))
+    assert (apart - alone).abs().item() < 0.1 * alone.item()
+    assert together.item() > 1.5 * model(first).item()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_changes_little(dtype: torch.dtype) -> None:
+    model = MatchedFilter1d(**SMALL)
+    x = torch.randn(4, 3, 2048)
+    x[0] *= 1e5  # more than fp16 holds
+    with torch.autocast("cpu", dtype):
+        found = model(x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, model(x), rtol=2e-2, atol=0.1)
 
 
 def test_the_likelihood_is_that_of_gaussian_amplitudes() -> None:
@@ -90,14 +172,6 @@ def test_the_likelihood_is_that_of_gaussian_amplitudes() -> None:
 
     ratio, _ = scipy.integrate.dblquad(integrand, -15, 15, -15, 15, epsabs=1e-9)
     np.testing.assert_allclose(found.item(), np.log(ratio), rtol=1e-5)
-
-
-def test_the_logit_begins_as_the_logarithm_of_the_mean_ratio() -> None:
-    model = MatchedFilter1d(**SMALL).double().eval()
-    x = torch.randn(4, 3, 2048, dtype=torch.float64)
-    ratios = model.forward_features(x)
-    expected = ratios.exp().mean((1, 2)).log()
-    torch.testing.assert_close(model(x)[:, 0], expected)
 
 
 def test_template_filters_find_a_signal_of_the_bank() -> None:
@@ -186,9 +260,17 @@ def test_silence_and_loud_strain_stay_finite() -> None:
     [
         ({"delays": (0.0, 0.01)}, "as many as in_channels = 3"),
         ({"stride": 3}, "a divisor of 32"),
+        ({"stride": 4.0}, "a whole number"),
+        ({"decimate": 0}, "decimate = 0"),
+        ({"templates": 0}, "templates = 0"),
         ({"delays": (0.01, 0.0, 0.0)}, "begin with 0"),
         ({"arrival": (1.8, 1.5)}, "rising times"),
+        ({"arrival": (1.8, 2.5)}, "within 2 s"),
+        ({"arrival": (1.6,)}, "two rising times"),
         ({"amplitudes": (0.5, 0.5, 1.0)}, "between 0 and 1"),
+        ({"detectors": ("H1", "L2", "V1")}, "'L2' .*L1"),
+        ({"detectors": ("H1", "V1", "L1")}, "share_ligo=False"),
+        ({"before": 0.01, "after": 0.01}, "at least as many samples as basis"),
         ({"pretrained": True, "templates": 9, "bank_size": 8}, "too small"),
         ({"pretrained": True, "before": 1.8, "bank_size": 300}, "do not fit a window"),
     ],
@@ -198,7 +280,7 @@ def test_arguments_that_do_not_fit(arguments: dict, words: str) -> None:
         MatchedFilter1d(**arguments)
 
 
-@pytest.mark.parametrize("shape", [(2, 2, 2048), (2, 3, 1024)])
+@pytest.mark.parametrize("shape", [(2, 2, 2048), (2, 3, 1024), (2, 3, 4096)])
 def test_strain_that_does_not_fit(shape: tuple[int, ...]) -> None:
-    with pytest.raises(UserError, match="detectors, and at least"):
+    with pytest.raises(UserError, match="detectors and 2048 samples"):
         MatchedFilter1d(**SMALL)(torch.randn(shape))
