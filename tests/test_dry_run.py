@@ -95,8 +95,8 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
     assert torch.allclose(first[weight], second[weight], rtol=0, atol=1e-9)
 
 
-def test_a_dry_run_computes_no_bank_for_filters() -> None:
-    small, _ = shrink(configs.Wave06, Options(results=Path("nowhere")))
+def test_a_dry_run_computes_no_bank_for_filters(tmp_path: Path) -> None:
+    small, _ = shrink(configs.Wave06, Options(results=tmp_path))
     assert small.model_params == {**configs.Wave06.model_params, "pretrained": False}
 
 
