@@ -206,8 +206,8 @@ class Whiten(WaveTransform):
         groups = itertools.groupby(range(expected), key=lambda channel: id(maps[channel]))
         parts = []
         for _, channels in groups:
-            first, *others = channels
-            parts.append(maps[first](scaled[:, first : first + 1 + len(others)]))
+            chosen = list(channels)
+            parts.append(maps[chosen[0]](scaled[:, chosen]))
         return torch.cat(parts, dim=1)
 
     def extra_repr(self) -> str:

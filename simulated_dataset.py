@@ -20,7 +20,7 @@ from waveforms import BankSettings, WaveformBank
 
 NOISES = ("gaussian", "real")
 SIGNALS_AT_A_TIME = {"cpu": 32, "cuda": 1024}  # drawn together, in a CPU's caches
-WHITENED_AT_A_TIME = {"cpu": 256, "cuda": 1024}  # so many are worth fetching the matrices
+WHITENED = 1024  # together: so many are worth fetching the matrices
 
 
 @functools.lru_cache(maxsize=2)
@@ -208,14 +208,9 @@ class SimulatedDataset(G2NetDataset):
     def draw_pool(self, size: int, generator: torch.Generator) -> Tensor:
         """Return (size, detector, time) signals of network SNR one, whitened where samples are."""
         each = SIGNALS_AT_A_TIME.get(self.device.type, SIGNALS_AT_A_TIME["cuda"])
-        together = WHITENED_AT_A_TIME.get(self.device.type, WHITENED_AT_A_TIME["cuda"])
-        parts: list[Tensor] = []
-        for start in range(0, size, together):
-            stop = min(start + together, size)
-            drawn = []
-            for first in range(start, stop, each):
-                strain, snr, _ = self.signals.draw(min(each, stop - first), generator)
-                scale = STRAIN_UNIT / snr.norm(dim=1)
-                drawn.append(strain * scale[:, None, None])
-            parts.append(self.prepared(torch.cat(drawn)))
-        return torch.cat(parts)
+        parts = []
+        for start in range(0, size, each):
+            strain, snr, _ = self.signals.draw(min(each, size - start), generator)
+            scale = STRAIN_UNIT / snr.norm(dim=1)
+            parts.append(strain * scale[:, None, None])
+        return torch.cat([self.prepared(part) for part in torch.cat(parts).split(WHITENED)])

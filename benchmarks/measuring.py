@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,18 @@ class Spread:
             return cls(values[0], values[0], values[0], 1)
         lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, lower, upper, len(values))
+
+
+@contextlib.contextmanager
+def one_core(device: torch.device) -> Iterator[None]:
+    """Let torch compute on one core inside, where it computes on a CPU."""
+    threads = torch.get_num_threads()
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def synchronise(device: torch.device) -> None:

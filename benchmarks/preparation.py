@@ -15,7 +15,13 @@ import torch
 
 from benchmarks import command
 from benchmarks.command import Report, Settings
-from benchmarks.measuring import Spread, check_agreement, interleave, paired_ratios
+from benchmarks.measuring import (
+    Spread,
+    check_agreement,
+    interleave,
+    one_core,
+    paired_ratios,
+)
 from benchmarks.rows import Row
 from building import build_transforms
 from config_base import ConfigMeta
@@ -100,13 +106,8 @@ def check_filter(config: ConfigMeta, samples: np.ndarray, device: torch.device) 
 def measure(settings: Settings) -> Report:
     from configs import Nspec16
 
-    threads = torch.get_num_threads()
-    if not settings.on_gpu:
-        torch.set_num_threads(1)  # the target is that of one core
-    try:
+    with one_core(settings.device):  # the target is that of one core
         return Report([compare(settings, Nspec16)])
-    finally:
-        torch.set_num_threads(threads)
 
 
 def compare(settings: Settings, config: ConfigMeta) -> Row:

@@ -2,7 +2,7 @@
 
 Ours are batches of Wave01's `SimulatedDataset`: fresh signals in fresh noise, whitened. The files'
 pipeline reads samples of the competition's format in a new order, as `G2NetDataset` does where
-there is no cache, and whitens them, as Wave02. A second row has the published solution's pipeline
+there is no cache, and whitens them alike. A second row has the published solution's pipeline
 on the other side: np.load, scipy's `filtfilt` and numpy, a sample at a time. On a CPU all have one
 core. A timing of ours is of whole pools of signals, so that drawing them is in it.
 """
@@ -19,7 +19,7 @@ import torch
 
 from benchmarks import command
 from benchmarks.command import Report, Settings
-from benchmarks.measuring import Spread, interleave, paired_ratios
+from benchmarks.measuring import Spread, interleave, one_core, paired_ratios
 from benchmarks.preparation import SampleAtATime
 from benchmarks.random_data import sample_ids
 from benchmarks.reading import load_files, write_files
@@ -27,7 +27,6 @@ from benchmarks.rows import Row
 from config_base import ConfigMeta, thaw
 from datasets import CountedBatchSampler, G2NetDataset
 from simulated_dataset import SimulatedDataset
-from transforms import Compose, Whiten
 from utils import run_command
 
 RATE = "simulating.rate"
@@ -59,14 +58,6 @@ def batches_of(dataset: SimulatedDataset, batch: int) -> Iterator[Any]:
         epoch += 1
 
 
-def whitening_of(config: ConfigMeta, device: torch.device) -> Compose:
-    """Return the whitening at the beginning of a config's training transforms."""
-    built = [config.transforms["train"][0].build()]
-    if not isinstance(built[0], Whiten):
-        raise TypeError(f"{config.__name__} does not begin with Whiten")
-    return Compose(built).to(device)
-
-
 def file_batches(paths: Sequence[Path], batch: int) -> Iterator[np.ndarray]:
     """Return endless batches of shuffled rows."""
     rng = np.random.default_rng(2)
@@ -77,25 +68,22 @@ def file_batches(paths: Sequence[Path], batch: int) -> Iterator[np.ndarray]:
 
 @torch.no_grad()
 def measure(settings: Settings) -> Report:
-    threads = torch.get_num_threads()
-    if not settings.on_gpu:
-        torch.set_num_threads(1)  # the target is that of a core
-    try:
-        with tempfile.TemporaryDirectory(prefix="simulating_", dir=settings.folder) as name:
-            return Report(compare(settings, Path(name)))
-    finally:
-        torch.set_num_threads(threads)
+    with (
+        one_core(settings.device),  # the target is that of a core
+        tempfile.TemporaryDirectory(prefix="simulating_", dir=settings.folder) as name,
+    ):
+        return Report(compare(settings, Path(name)))
 
 
 def compare(settings: Settings, folder: Path) -> list[Row]:
-    from configs import Nspec16, Wave01, Wave02
+    from configs import Nspec16, Wave01
 
     batch = settings.choose(cpu=Wave01.batch_size, cuda=1024, quick=4)
     dataset = open_simulated(Wave01, settings)
     # A batch takes half as many signals as it has rows.
     steps = max(2 * dataset.pool_size * dataset.reuse // batch, 1)
     paths = write_files(folder, sample_ids(batch * 4))
-    files, whiten = G2NetDataset(paths), whitening_of(Wave02, settings.device)
+    files, whiten = G2NetDataset(paths), Wave01.dataset_params["whiten"].build()
     reference = SampleAtATime(Nspec16, np.random.default_rng(1))
     few = settings.choose(cpu=16, cuda=16, quick=1)
     simulated, rows = batches_of(dataset, batch), file_batches(paths, batch)

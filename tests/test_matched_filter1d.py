@@ -73,9 +73,8 @@ def test_averaging_over_delays() -> None:
             # The largest stands for the sum where 1e-30 of the row's largest is more.
             exact = expected - log_ratio.amax((1, 2))[:, None] > np.log(1e-30)
             torch.testing.assert_close(found[..., t][exact], expected[exact])
-            assert (found[..., t] - expected).abs().max() < 2 * np.log(
-                7
-            ) + weights.log().abs().max()
+            error = (found[..., t] - expected).abs().max()
+            assert error < 2 * np.log(7) + weights.log().abs().max()
     assert not exact.all()
 
 
