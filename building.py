@@ -78,6 +78,8 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarra
     splitter = getattr(sklearn.model_selection, config.splitter)
     try:
         splitter = splitter(n_splits=config.cv, **thaw(config.splitter_params))
+        if getattr(splitter, "shuffle", False) and not isinstance(splitter.random_state, int):
+            raise ValueError("shuffle needs a random_state, or folds differ from start to start")
         folds = list(splitter.split(np.zeros(len(targets)), targets))
     except (TypeError, ValueError) as error:
         raise UserError(f"splitter_params of {config.splitter}: {error}") from error

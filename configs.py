@@ -42,6 +42,7 @@ from models1d import (
 )
 from simulated_dataset import SimulatedDataset
 from spectrograms import CQT, CNNSpectrogram, ComplexMorletCWT, WaveNetSpectrogram
+from training_extras import KeepLast
 from transforms import (
     DropChannel,
     FlipWave,
@@ -619,6 +620,7 @@ class Wave01(Config):
     clip_grad = None
     criterion = Part(RankLoss, rank=0.0)  # the cross-entropy alone
     ema_decay = 0.998
+    callbacks = (Part(KeepLast),)
 
 
 class Wave02(Wave01):
@@ -629,6 +631,7 @@ class Wave02(Wave01):
     dataset_params = {}
     transforms = {"train": (EXACT, *AUGMENTATIONS), "test": (EXACT,)}
     weight_path = Wave01.name
+    callbacks = Config.callbacks  # files can be learnt by heart
     num_epochs = 3
     optimizer_params = {"lr": 3e-4, "weight_decay": 1e-2}
     scheduler_params = cosine(3)

@@ -225,6 +225,7 @@ def describe(
         "live_seconds": round(outcome.live, 3), "candidates": outcome.clusters,
         "slid_windows": outcome.slid, "slid_live_seconds": round(outcome.slid_live, 3),
         "slid_candidates": outcome.slid_clusters,
+        "slid_loudest": round(outcome.slid_loudest, 4) if outcome.slid_clusters else None,
     }  # fmt: skip
 
 
@@ -250,9 +251,11 @@ def paragraph(outcome: Outcome) -> str:
     text += "."
     if outcome.slid_live:
         count = first.slid_as_loud
+        loudest = f", the loudest has {outcome.slid_loudest:.2f}" if outcome.slid_clusters else ""
         text += (
             f" Of {outcome.slid_clusters} slid candidates in {format_seconds(outcome.slid_live)} "
-            f"{count or 'none'} {'was' if count < 2 else 'were'} as loud: "
+            f"{count or 'none'} {'was' if count < 2 else 'were'} as loud"
+            f"{'' if count else loudest}: "
             f"{'' if count else 'at most '}{first.rate * HOUR:.2g} false alarms an hour."
         )
     return text

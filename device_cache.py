@@ -38,7 +38,10 @@ class DeviceCache:
     def __init__(self, cache: StrainCache, device: torch.device) -> None:
         self.cache, self.path, self.device = cache, cache.path, device
         need = cache.data.nbytes
-        free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
+        free = None
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what torch keeps of the training is free for this
+            free = torch.cuda.mem_get_info(device)[0]
         if free is not None and need > SHARE * free:
             raise UserError(
                 f"--cache_device: {cache.path} takes {need / 2**30:.1f} GiB and {device} has "

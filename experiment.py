@@ -31,7 +31,7 @@ from checkpoints import adopt_weights, load_checkpoint
 from config_base import ConfigMeta, accepted_arguments, build, thaw
 from locks import run_lock
 from pseudo_labels import Labels, describe
-from run_folder import RunFolder
+from run_folder import RunFolder, learnt_from
 from trainer import Trainer, TrainerState
 from training_extras import WeightAverage, find_views
 from utils import (
@@ -187,11 +187,11 @@ class Experiment:
         part = frame.iloc[rows]
         if "device" in (accepted_arguments(self.config.dataset) or ()):
             extra["device"] = self.device  # it draws its samples there
-        return self.config.dataset(
-            paths=part["path"].tolist(), targets=part["target"].to_numpy(np.float32),
-            ids=part["id"].tolist(), cache=self.cache(split),
-            is_test=is_test, **thaw(self.config.dataset_params), **extra,
-        )  # fmt: skip
+        return build(self.config.dataset, {
+            "paths": part["path"].tolist(), "targets": part["target"].to_numpy(np.float32),
+            "ids": part["id"].tolist(), "cache": self.cache(split), "is_test": is_test,
+            **thaw(self.config.dataset_params), **extra,
+        })  # fmt: skip
 
     def cache(self, split: str) -> Any:
         return open_cache(self.config, split, self.device if self.options.cache_device else None)
@@ -220,6 +220,23 @@ class Experiment:
             "test_cache": self.cache("test"),
         }  # fmt: skip
 
+    def check_start(self, fold: int, weights: Path) -> None:
+        """Refuse to begin a fold with weights that have learnt from what it is validated on."""
+        ids, config = learnt_from(weights), self.config
+        if ids is None:
+            LOGGER.warning(
+                f"no ids_train.npy lies beside {weights}: if those weights have learnt from "
+                f"samples of {config.train_path}, the validation of this run flatters"
+            )
+            return
+        seen = np.isin(self.folder.train_ids[self.folds[fold][1]], ids).sum()
+        if seen:
+            raise UserError(
+                f"weight_path = {config.weight_path}: {weights} has learnt from {seen} samples "
+                f"that fold {fold} is validated on, so that its scores would flatter: use the "
+                f"folds of that run (the same table, cv and splitter), each with its own weights"
+            )
+
     def build_trainer(self, fold: int, training: bool, pretrained: bool = False) -> Trainer:
         config, options = self.config, self.options
         model = build_model(
@@ -228,7 +245,9 @@ class Experiment:
         if options.compile:
             compile_network(model)
         if training and pretrained and config.weight_path is not None:
-            adopt_weights(model, weights_of_fold(config, Path(options.results), fold))
+            weights = weights_of_fold(config, Path(options.results), fold)
+            adopt_weights(model, weights)
+            self.check_start(fold, weights)
         optimizer = scheduler = ema = None
         if training:
             optimizer = build_optimizer(config, model, self.device)

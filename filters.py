@@ -28,12 +28,14 @@ RANK_TOLERANCE = 1e-9  # of the filter's peak gain of one; float32 resolves 6e-8
 
 @contextlib.contextmanager
 def full_precision(device_type: str) -> Iterator[None]:
-    """Compute float32 products as float32: no autocast, no TF32, no bfloat16 splitting."""
+    """Compute float32 products and convolutions as such: no autocast, no TF32, no bfloat16."""
     try:
-        before = torch.get_float32_matmul_precision()
+        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
         switches = []
     except RuntimeError:  # someone used torch's newer switches, one a backend, and only those work
-        switches = [torch.backends.cuda.matmul, torch.backends.mkldnn.matmul]
+        switches = [
+            torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, torch.backends.cudnn.conv,
+        ]  # fmt: skip
         settings = [switch.fp32_precision for switch in switches]
     try:
         if switches:
@@ -41,6 +43,7 @@ def full_precision(device_type: str) -> Iterator[None]:
                 switch.fp32_precision = "ieee"
         else:
             torch.set_float32_matmul_precision("highest")
+            torch.backends.cudnn.allow_tf32 = False
         with torch.autocast(device_type, enabled=False):
             yield
     finally:
@@ -48,7 +51,8 @@ def full_precision(device_type: str) -> Iterator[None]:
             for switch, setting in zip(switches, settings, strict=True):
                 switch.fp32_precision = setting
         else:
-            torch.set_float32_matmul_precision(before)
+            torch.set_float32_matmul_precision(before[0])
+            torch.backends.cudnn.allow_tf32 = before[1]
 
 
 # --- the Butterworth filter ----------------------------------------------------------------------

@@ -12,7 +12,7 @@ import distributed
 from building import weights_of_fold
 from checkpoints import load_checkpoint, load_model
 from predictions import load_array, samples_digest, save_array
-from run_folder import changed_settings
+from run_folder import changed_settings, learnt_from
 from training_extras import find_views
 from utils import LOGGER, UserError, read_json, to_plain, write_json
 
@@ -128,8 +128,8 @@ def check_sources(experiment: Experiment, sources: dict[int, Path]) -> bool:
 
     Raises:
         UserError: the run's own networks were trained with other decisive settings; or another
-            experiment's were trained on some of the samples and not on the same folds, or it is
-            not known on which.
+            experiment's learnt from some of the samples that they would be scored on, or it is not
+            known from which.
     """
     config, own = experiment.config, experiment.folder.path
     folders = {path.parent for path in sources.values()}
@@ -143,29 +143,28 @@ def check_sources(experiment: Experiment, sources: dict[int, Path]) -> bool:
                 f"this score would not be theirs: predict as they were trained, or give this a "
                 f"folder of its own with --set name=… weight_path={own}"
             )
+        experiment.folder.check_folds()
         return False
     (folder,) = folders
-    path = folder / "ids_train.npy"
-    if not path.exists():
+    learnt = {fold: learnt_from(path) for fold, path in sources.items()}
+    if any(ids is None for ids in learnt.values()):
         raise UserError(
-            f"{path} does not exist, so it is not known which samples the weights in {folder} "
-            f"were trained on: restore it beside them"
+            f"{folder / 'ids_train.npy'} does not exist, so it is not known which samples the "
+            f"weights in {folder} were trained on: restore it beside them"
         )
-    ids = load_array(path)
-    if not set(ids) & set(experiment.train["id"]):
+    train, test = (table["id"].to_numpy(str) for table in (experiment.train, experiment.test))
+    if not any(np.isin(ids, np.concatenate([train, test])).any() for ids in learnt.values()):
         return True
-    plain, before = to_plain(config), read_json(folder / "config.json")
-    if (
-        np.array_equal(ids, experiment.train["id"].to_numpy(str))
-        and all(plain[key] == before.get(key) for key in ("cv", "splitter", "splitter_params"))
-        and all(path.name == f"fold{fold}.pt" for fold, path in sources.items())
-    ):
-        return False
-    raise UserError(
-        f"the networks in {folder} were trained on some of the samples of {config.train_path} and "
-        f"not on these folds, so that a score would flatter: use the same samples, cv and splitter "
-        f"with weight_path={folder}, or other samples"
-    )
+    for fold, ids in learnt.items():
+        scored = np.concatenate([train[experiment.folds[fold][1]], test])
+        if np.isin(scored, ids).any():
+            raise UserError(
+                f"the networks in {folder} were trained on some of the samples of "
+                f"{config.train_path} or {config.test_path} that they would be scored on, so that "
+                f"the score would flatter: use the same samples, cv and splitter with "
+                f"weight_path={folder}, or other samples"
+            )
+    return False
 
 
 # --- whether they are up to date -------------------------------------------------------------

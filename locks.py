@@ -7,6 +7,7 @@ import errno
 import fcntl
 import os
 import platform
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def hold(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None]
     try:
         try:
             kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
-            fcntl.flock(file, kind if wait else kind | fcntl.LOCK_NB)
+            take(file, kind if wait else kind | fcntl.LOCK_NB)
         except BlockingIOError as error:
             owner = os.pread(file, 200, 0).decode(errors="replace").strip() or "another process"
             raise UserError(
@@ -65,6 +66,16 @@ def hold(path: Path, shared: bool = False, wait: bool = False) -> Iterator[None]
         if file in held:  # not in a forked process
             held.remove(file)
             os.close(file)
+
+
+def take(file: int, kind: int) -> None:
+    """Lock a file; refused, ask again for a tenth of a second: `is_held` takes it for a moment."""
+    for _ in range(10):
+        try:
+            return fcntl.flock(file, kind)
+        except BlockingIOError:
+            time.sleep(0.01)
+    return fcntl.flock(file, kind)
 
 
 def is_held(path: Path) -> bool:

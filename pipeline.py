@@ -110,6 +110,18 @@ def read_config(config: Mapping[str, Any]) -> tuple[Plan, int, str | None]:
     return plan, int(threads), None if marks is None else str(marks)
 
 
+def split_words(name: str, text: str) -> list[str]:
+    """Split as a shell does.
+
+    Raises:
+        UserError: a quote without its other.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"{name} = {text!r}: {str(error).lower()}") from error
+
+
 def make_plan(
     experiments: str | Sequence[str] = (), results: str = "results", settings: str = "",
     options: str = "", python: str = "python",
@@ -132,7 +144,8 @@ def make_plan(
     names = [name.strip() for name in names if name.strip()]
     if not names:
         names = [config.__name__ for config in published_stack()]
-    words = tuple(shlex.split(settings))
+    words = tuple(split_words("settings", settings))
+    split_words("options", options)
     if any(word.partition("=")[0].strip() == "name" for word in words):
         raise UserError(
             f"settings = {settings!r}: a pipeline finds its runs by their names; write a class "

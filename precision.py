@@ -35,7 +35,9 @@ def choose_amp_dtype(amp: bool | str, device: torch.device) -> torch.dtype | Non
     if amp is True:
         if device.type != "cuda":
             return None
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        # Emulated, as before Ampere, bf16 is slower than float32.
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if native else torch.float16
     if amp not in ("bf16", "fp16"):
         raise UserError(f"amp = {amp!r}: expected True, False, 'bf16' or 'fp16'")
     if amp == "fp16" and device.type == "cpu":

@@ -37,7 +37,7 @@ SUFFIXES = {"": "plain", "_tta": "tta"}
 # One of these makes a folder of the results folder an experiment's.
 MARKS = ("config.json", "run.json", "history.csv", "fold*.pt", "outoffolds*.npy")
 # Settings that say where files lie or what a run is called, and nothing of what it learns.
-PLACES = {"name", "train_path", "test_path", "train_cache", "test_cache"}
+PLACES = {"name", "train_path", "test_path", "train_cache", "test_cache", "data_root"}
 
 
 @dataclass

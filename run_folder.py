@@ -23,6 +23,7 @@ from building import provenance
 from config_base import ConfigMeta
 from locks import hold, is_held
 from predictions import load_array, samples_digest, save_array
+from simulated_dataset import SimulatedDataset
 from summary import write_history
 from utils import TEMPORARY, UserError, read_json, to_plain, write_json
 
@@ -39,6 +40,31 @@ ANEW = (
     "start all its folds anew without --resume and --skip_existing, or give it a folder of its own "
     "with --set name=…"
 )
+
+
+def learnt_from(weights: Path) -> np.ndarray | None:
+    """Return the ids of the training samples that a network learnt from, as far as is known.
+
+    Those of its run that its fold did not validate; all of them where the file is not one of a
+    fold; none where the run trained on injections into simulated noise alone. Of weights that it
+    began with itself nothing is said: they were looked at then.
+
+    Returns:
+        Ids, (n,) text; None where none lie beside the weights.
+    """
+    folder, fold = weights.parent, re.fullmatch(r"fold(\d+)\.pt", weights.name)
+    if not (folder / "ids_train.npy").exists():
+        return None
+    ids = load_array(folder / "ids_train.npy")
+    config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
+    noise = (config.get("dataset_params") or {}).get("noise", "gaussian")
+    if (config.get("dataset"), noise, config.get("weight_path")) == (
+        SimulatedDataset.__name__, "gaussian", None,
+    ):  # fmt: skip
+        return ids[:0]
+    if fold is None or not (folder / "folds.npy").exists():
+        return ids
+    return ids[load_array(folder / "folds.npy") != int(fold[1])]
 
 
 class RunFolder:
@@ -92,6 +118,7 @@ class RunFolder:
                 f"began; {ANEW}"
             )
         self.check_ids()
+        self.check_folds()
         path = self.path / "pseudo_labels.json"
         if labels is not None and path.exists() and read_json(path).get("digest") != labels:
             source = self.config.pseudo_labels.params["source"]
@@ -110,6 +137,16 @@ class RunFolder:
                 f"{self.path} belongs to other training samples than {self.config.train_path}: "
                 f"give this run a folder of its own with --set name=… (and, to use the networks "
                 f"there, weight_path={self.path})"
+            )
+
+    def check_folds(self) -> None:
+        """Refuse a folder whose networks were trained on the same samples in other folds."""
+        path = self.path / "folds.npy"
+        if path.exists() and not np.array_equal(load_array(path), self.folds):
+            raise UserError(
+                f"{path} has other folds than {self.config.train_path} gives now, as other targets "
+                f"or another splitter make them, so that its networks would be scored on samples "
+                f"they learnt from: restore the table as it was; or {ANEW}"
             )
 
     # --- what a run writes -------------------------------------------------------------------

@@ -88,6 +88,7 @@ class Outcome:
     skipped_stretches: int = 0
     slid: int = 0  # slid windows scored
     slid_clusters: int = 0
+    slid_loudest: float = -math.inf  # score of the loudest slid candidate
     live: float = 0.0  # s searched
     slid_live: float = 0.0  # s of slides
     gaps: dict[str, int] = field(default_factory=dict)  # windows that each detector spoils
@@ -357,6 +358,7 @@ class Search:
                     peaks = scores[local_peaks(scores, self.peak_reach)]
                     out.slid += int(np.isfinite(scores).sum())
                     out.slid_clusters += len(peaks)
+                    out.slid_loudest = max(out.slid_loudest, *peaks.tolist(), -math.inf)
                     out.slid_histogram += counted(peaks)
                     as_loud += (peaks[:, None] >= levels).sum(0)
             yield index

@@ -46,7 +46,7 @@ class SimulatedDataset(G2NetDataset):
     `transforms["train"]` then, and begin `transforms["test"]` with it.
 
     Args:
-        paths, targets, ids, cache, is_test, norm_factor: as in `G2NetDataset`.
+        paths, targets, ids, cache, is_test: as in `G2NetDataset`.
         device: where to draw.
         samples_per_epoch: what is called an epoch.
         snr: bounds of the network SNR, whose density is proportional to its inverse square.
@@ -69,15 +69,13 @@ class SimulatedDataset(G2NetDataset):
     def __init__(
         self, paths: Sequence[Any] | None, targets: Sequence[float] | None = None, *,
         ids: Sequence[str] | None = None, cache: Any = None, is_test: bool = False,
-        norm_factor: Sequence[float] | None = None, device: torch.device | str = "cpu",
+        device: torch.device | str = "cpu",
         samples_per_epoch: int = 65_536, snr: Sequence[float] = Population.snr,
         curriculum: Sequence[float] | None = None, noise: str = "gaussian",
         whiten: Part | None = None, reuse: int = 1, pool: int = 1024, bank_size: int = 8000,
         bank_seed: int = 1,
     ) -> None:  # fmt: skip
-        super().__init__(
-            paths, targets, ids=ids, cache=cache, is_test=is_test, norm_factor=norm_factor
-        )
+        super().__init__(paths, targets, ids=ids, cache=cache, is_test=is_test)
         self.is_test, self.device = is_test, torch.device(device)
         for name, value in (
             ("samples_per_epoch", samples_per_epoch), ("reuse", reuse), ("pool", pool),
@@ -153,7 +151,8 @@ class SimulatedDataset(G2NetDataset):
         if count:
             bounds = (self.lowest_snr(indices.progress), self.snr[1])
             snr = self.signals.draw_snr(count, bounds, generator)
-            waveform[:count] += self.signals_of_step(indices, count) * snr[:, None, None]
+            signals = self.signals_of_step(indices, (size + 1) // 2)[:count]
+            waveform[:count] += signals * snr[:, None, None]
         target = torch.zeros(size, 1, device=self.device)
         target[:count] = 1
         return {"waveform": waveform, "target": target, "index": torch.tensor(indices)}

@@ -183,7 +183,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
         with (
             interruption.watched(),
             experiment.lock(),
-            names_batch_size(config, device),
+            explains_device(config, device),
         ):
             announce(experiment, args, device, tell)
             text = conduct(experiment, args)
@@ -200,8 +200,8 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def names_batch_size(config: ConfigMeta, device: torch.device) -> Iterator[None]:
-    """Say of a full GPU which batch size to try."""
+def explains_device(config: ConfigMeta, device: torch.device) -> Iterator[None]:
+    """Say of a full GPU which batch size to try, and of what cannot be repeated on one that."""
     import torch
 
     try:
@@ -212,6 +212,14 @@ def names_batch_size(config: ConfigMeta, device: torch.device) -> Iterator[None]
             f"the memory of {device} does not hold batches of {config.batch_size} "
             f"({str(error).splitlines()[0]}): try --set batch_size={half} "
             f"accumulate={2 * config.accumulate}, which learns from as many samples a step"
+        ) from error
+    except RuntimeError as error:
+        what, found, _ = str(error).partition(" does not have a deterministic implementation")
+        if not found:
+            raise
+        raise UserError(
+            f"deterministic = True: {what} of {config.__name__} sums in another order each time on "
+            f"{device}: leave it False there, or train on a CPU"
         ) from error
 
 
@@ -229,7 +237,7 @@ def conduct(experiment: Experiment, args: argparse.Namespace) -> str:
             state = experiment.states.get(args.limit_fold)
             score = ""
             if state is not None and state.best_score is not None:
-                score = f", best validation score {state.best_score:.6f}"
+                score = f", validation score {state.best_score:.6f}"
             text = (
                 f"Fold {args.limit_fold} of {config.name} is trained{score}; predict when all "
                 f"folds are, with --inference."
@@ -269,7 +277,7 @@ def announce(
         f"{len(experiment.test)} test samples, on {where}"
     )
     LOGGER.debug(f"the resolved config:\n{format_config(config.to_plain())}")
-    if torch.cuda.device_count() > 1 and distributed.world_size() == 1 and "," not in args.gpu:
+    if torch.cuda.device_count() > 1 and distributed.world_size() == 1 and not args.gpu.isdecimal():
         LOGGER.info(
             f"one of {torch.cuda.device_count()} GPUs is used; for all of them: torchrun "
             f"--nproc_per_node {torch.cuda.device_count()} {' '.join(sys.argv)}"
@@ -303,6 +311,8 @@ def choose_device(gpu: str) -> torch.device:
 
     count = torch.cuda.device_count()
     if gpu == "free":
+        if distributed.world_size() > 1:
+            raise UserError("--gpu free finds a GPU for one process: leave it out under torchrun")
         gpu = distributed.take_free_gpu() if count else ""
     words = [word for word in gpu.replace(",", " ").split() if word]
     if not all(word.isdecimal() for word in words):

@@ -7,6 +7,7 @@ its fields the network takes, `transforms` prepare them on the device.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -26,7 +27,7 @@ from datasets import CountedBatchSampler, collate
 from interruption import Interrupted
 from precision import are_finite, check_clipping, choose_amp_dtype, clip_gradients, make_scaler
 from trainer_state import TrainerState
-from training_extras import same
+from training_extras import StatisticsGuard, same
 from utils import (
     LOGGER,
     UserError,
@@ -40,7 +41,7 @@ from utils import (
 
 Batch = dict[str, Tensor]
 SCORES = ("train_loss", "train_metric", "valid_loss", "valid_metric")  # of every epoch
-ASK_EVERY = 10  # steps after which several processes agree on whether to save or to stop
+ASK_EVERY = 10  # optimiser steps after which several processes agree on whether to save or to stop
 
 
 class Trainer:
@@ -118,7 +119,7 @@ class Trainer:
         self.state = TrainerState()
         self.is_best = False  # set by callbacks at the end of an epoch
         self.stop_reason: str | None = None
-        self.bad_gradients = 0  # in a row
+        self.statistics = StatisticsGuard(model, ema and ema.model)
         self.epoch_losses: list[Tensor] = []
         self.epoch_outputs: list[tuple[Tensor, Tensor]] = []
 
@@ -132,6 +133,7 @@ class Trainer:
             UserError: the loss stayed NaN or infinite.
         """
         self.train_set = train_set
+        self.statistics.keep_or_restore(good=True)  # those taken up from a checkpoint, if any
         train_loader = self.make_loader(train_set, shuffle=True)
         valid_loader = self.make_loader(valid_set, shuffle=False)
         while not self.state.finished:
@@ -184,6 +186,9 @@ class Trainer:
                     due = time.monotonic() - saved > 60 * self.checkpoint_every
                     due, stop = self.agree(due, interruption.requested())
                     if due or stop:
+                        if self.device.type != "cpu":  # some losses were not looked at yet
+                            recent = torch.stack(self.epoch_losses[-self.log_every :])
+                            self.statistics.keep_or_restore(bool(recent.isfinite().all()))
                         self.save_last()
                         saved = time.monotonic()
                     if stop:
@@ -194,7 +199,7 @@ class Trainer:
         """Return which wishes any process has; several processes ask one another now and then."""
         if distributed.world_size() == 1:
             return list(wishes)
-        if self.state.step % ASK_EVERY:
+        if self.state.step // self.accumulate % ASK_EVERY:
             return [False] * len(wishes)
         return distributed.any_of(wishes, self.device)
 
@@ -236,9 +241,11 @@ class Trainer:
             # Of all processes: one that left the step out alone would leave the others waiting.
             finite = not distributed.any_of([not torch.isfinite(loss)], self.device)[0]
             state.bad_losses = 0 if finite else state.bad_losses + 1
+            self.statistics.keep_or_restore(finite)
         elif (state.step + 1) % self.log_every == 0 or last:
             recent = torch.stack(self.epoch_losses[-(state.step % self.log_every + 1) :])
             good = torch.isfinite(recent).nonzero().flatten().tolist()
+            self.statistics.keep_or_restore(len(good) == len(recent))
             before = 0 if good else state.bad_losses
             state.bad_losses = before + len(recent) - (good[-1] + 1 if good else 0)
         self.end_after_bad("loss", state.bad_losses, batch)
@@ -247,16 +254,17 @@ class Trainer:
     def gradients_are_finite(self, batch: Batch) -> bool:
         """Whether to make this step: also a finite loss may have no gradient, the root of nothing.
 
-        On a GPU it is not asked, as the host would wait for the device in each step; in fp16 the
-        scaler leaves such steps out.
+        On a GPU the scaler leaves such steps out, and they are looked at once in `log_every` steps,
+        as the host waits for the device then.
         """
-        if self.device.type != "cpu":
+        on_cpu, state = self.device.type == "cpu", self.state
+        if not on_cpu and (state.step + 1) % self.log_every >= self.accumulate:
             return True
         # The processes have averaged theirs, so that they are the same.
         finite = are_finite(self.model.parameters())
-        self.bad_gradients = 0 if finite else self.bad_gradients + 1
-        self.end_after_bad("gradient", self.bad_gradients, batch)
-        return finite
+        state.bad_gradients = 0 if finite else state.bad_gradients + 1
+        self.end_after_bad("gradient", state.bad_gradients, batch)
+        return finite or not on_cpu
 
     def end_after_bad(self, what: str, times: int, batch: Batch) -> None:
         """End the fit where a loss or a gradient was bad too often in a row."""
@@ -287,11 +295,13 @@ class Trainer:
         """Return the mean training loss and, where targets were unmixed, the training score."""
         losses = torch.stack(self.epoch_losses)
         (losses,) = distributed.gather_rows(losses)
-        scores = {"train_loss": losses.mean().item(), "train_metric": float("nan")}
+        # what was left out of the training is left out here
+        scores = {"train_loss": losses[losses.isfinite()].mean().item(), "train_metric": math.nan}
         if self.epoch_outputs and self.metric is not None:
             outputs, targets = (torch.cat(part) for part in zip(*self.epoch_outputs, strict=True))
             outputs, targets = distributed.gather_rows(outputs, targets)
-            scores["train_metric"] = self.score(self.metric, targets, outputs)
+            finite = outputs.isfinite().flatten(1).all(1)  # (rows,)
+            scores["train_metric"] = self.score(self.metric, targets[finite], outputs[finite])
         return scores
 
     def validate(self, loader: DataLoader) -> dict[str, float]:

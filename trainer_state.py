@@ -25,6 +25,7 @@ class TrainerState:
     best_epoch: int | None = None
     best_score: float | None = None
     bad_losses: int = 0  # non-finite losses in a row
+    bad_gradients: int = 0  # likewise, of those looked at
     finished: bool = False
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
@@ -43,6 +44,7 @@ def pack(trainer: Trainer) -> dict[str, Any]:
         "optimizer": trainer.optimizer.state_dict(),
         "scheduler": None if scheduler is None else scheduler.state_dict(),
         "scaler": trainer.scaler.state_dict(),
+        "amp_dtype": str(trainer.amp_dtype),
         "callbacks": [callback.state_dict() for callback in trainer.callbacks],
         "state": asdict(trainer.state),
         # (losses, [(outputs, targets)]) of the epoch so far, of each process
@@ -61,6 +63,14 @@ def unpack(trainer: Trainer, path: Path) -> None:
         raise UserError(
             f"{path} was written by {len(content['of_ranks'])} processes and this run has "
             f"{distributed.world_size()}: go on with as many as before"
+        )
+    here = (str(trainer.amp_dtype), bool(trainer.scaler.state_dict()))
+    there = (content.get("amp_dtype", here[0]), bool(content.get("scaler")))
+    if here != there:
+        raise UserError(
+            f"{path} was written by a run in {there[0]} on {'a GPU' if there[1] else 'a CPU'} and "
+            f"this one computes in {here[0]} on {'a GPU' if here[1] else 'a CPU'} (None is "
+            f"float32): go on on such a device, or start anew without --resume"
         )
     try:
         trainer.model.load_state_dict(content["model"])

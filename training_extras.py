@@ -219,6 +219,31 @@ class EarlyStopping:
         self.counter = state["counter"]
 
 
+class KeepLast:
+    """Keeps the weights of the last epoch.
+
+    For training that sees no sample twice and lets its learning rate fall to nothing: nothing is
+    learnt by heart, and the best of several validation scores is the luckiest.
+
+    Args:
+        target: the score that is said of them, a key of the trainer's history.
+    """
+
+    def __init__(self, target: str = "valid_metric") -> None:
+        self.target = target
+
+    def on_epoch_end(self, trainer: Any) -> None:
+        state = trainer.state
+        state.best_score, state.best_epoch = state.history[-1][self.target], state.epoch
+        trainer.is_best = True
+
+    def state_dict(self) -> dict[str, int]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        pass  # nothing is remembered
+
+
 class WeightAverage:
     """An exponential moving average of a network's weights and buffers, scored in its place.
 
@@ -252,6 +277,37 @@ class WeightAverage:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.updates = state["updates"]
+
+
+class StatisticsGuard:
+    """Takes back what a bad batch did to the running statistics of batch norm.
+
+    Its step is left out, but the forward pass has already put its NaN into them, where it would
+    stay: in every later validation and in the predictions.
+
+    Args:
+        models: networks, or None.
+    """
+
+    def __init__(self, *models: nn.Module | None) -> None:
+        self.buffers = [
+            buffer
+            for model in models
+            if model is not None
+            for module in model.modules()
+            if isinstance(module, nn.modules.batchnorm._NormBase)
+            for buffer in (module.running_mean, module.running_var)
+            if buffer is not None
+        ]
+        self.kept = [buffer.clone() for buffer in self.buffers]
+
+    @torch.no_grad()
+    def keep_or_restore(self, good: bool) -> None:
+        """Keep the statistics as they are; or, after a bad loss, give back those kept last."""
+        if self.buffers:
+            torch._foreach_copy_(
+                *((self.kept, self.buffers) if good else (self.buffers, self.kept))
+            )
 
 
 # --- test-time views -------------------------------------------------------------------------

@@ -28,7 +28,8 @@ NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
 ELSEWHERE = ("detection.json", "ablation.json")  # in docs/detection.md
 NO_GPU = [
     "### A CUDA GPU", "",
-    "Not measured: none was at hand. `python -m benchmarks` on a machine with one fills this in.",
+    "Not measured: none was at hand. `python -m benchmarks` and `python -m benchmarks.page` on a "
+    "machine with one fills this in.",
     "",
 ]  # fmt: skip
 

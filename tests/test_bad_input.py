@@ -17,8 +17,9 @@ import report
 import stacking
 import train
 from checkpoints import save_checkpoint
+from config_base import find_config
 from strain_cache import write_cache
-from utils import run_command
+from utils import UserError, run_command
 
 TRAIN = functools.partial(train.main)
 PSEUDO = functools.partial(train.main, pseudo=True)
@@ -98,6 +99,12 @@ def on(folder: str, *settings: str) -> list[str]:
             f"test_path={folder}/test.csv", *settings]  # fmt: skip
 
 
+def injections(*settings: str) -> list[str]:
+    """Arguments of a run on injections."""
+    tables = [f"{split}_path=input/{split}.csv" for split in ("train", "test")]
+    return ["--config", "Wave01", "--set", "cv=2", *tables, *settings]
+
+
 def image(config: str, *settings: str) -> list[str]:
     """Arguments of a run of an image model."""
     tables = [f"{split}_path=input/{split}.csv" for split in ("train", "test")]
@@ -136,6 +143,7 @@ CASES = {
     "amp": (TRAIN, on("input", "amp=fp16"), "needs a GPU"),
     "amp name": (TRAIN, on("input", "amp=fp8"), "'bf16' or 'fp16'"),
     "clipping": (TRAIN, on("input", "clip_grad=hard"), "'value', 'norm' or 'agc'"),
+    "injections": (TRAIN, injections("dataset_params.snr=5"), "SimulatedDataset cannot be made"),
     "stopping": (TRAIN, on("input", "callbacks.0.target=valid_auc"), "no score 'valid_auc'"),
     "schedule": (
         TRAIN, on("input", "batch_scheduler=true", "scheduler_target=valid_loss"),
@@ -317,6 +325,24 @@ def test_a_full_gpu_says_which_batch_size_to_try(monkeypatch, place: Path, tmp_p
         )
     assert end.value.code == 2
     assert "try --set batch_size=8 accumulate=2" in capsys.readouterr().err
+
+
+def test_what_a_gpu_cannot_repeat_is_named():
+    from train import explains_device
+
+    with (
+        pytest.raises(UserError, match="upsample_bicubic2d_backward_out_cuda of Demo sums in"),
+        explains_device(find_config("Demo"), torch.device("cuda")),
+    ):
+        raise RuntimeError(
+            "upsample_bicubic2d_backward_out_cuda does not have a deterministic implementation, "
+            "but you set 'torch.use_deterministic_algorithms(True)'."
+        )
+    with (
+        pytest.raises(RuntimeError, match="size mismatch"),
+        explains_device(find_config("Demo"), torch.device("cuda")),
+    ):
+        raise RuntimeError("size mismatch")
 
 
 def test_a_saved_checkpoint_holds_plain_things_only(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import signal
 import subprocess
@@ -18,7 +20,7 @@ from small_run import command, make_data, run, same_arrays
 import interruption
 from checkpoints import load_checkpoint, save_checkpoint
 from interruption import Interrupted
-from locks import hold, run_lock
+from locks import hold, is_held, run_lock
 from predictions import save_array
 from utils import UserError, write_json
 
@@ -173,10 +175,20 @@ def test_a_reader_that_outlives_a_killed_run_keeps_no_lock(tmp_path: Path) -> No
     os.kill(reader, signal.SIGKILL)
 
 
-def test_a_file_system_without_locks(tmp_path: Path, monkeypatch) -> None:
-    import errno
-    import fcntl
+def test_who_only_looks_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    """A run that asks whether another fold is trained holds that fold's lock for a moment."""
+    path = tmp_path / "lock"
+    path.touch()
+    file = os.open(path, os.O_RDWR)
+    fcntl.flock(file, fcntl.LOCK_SH)
+    timer = threading.Timer(0.04, os.close, [file])
+    timer.start()
+    with hold(path):
+        assert not timer.is_alive() or timer.join() is None
+    assert not is_held(path)
 
+
+def test_a_file_system_without_locks(tmp_path: Path, monkeypatch) -> None:
     def refuse(file: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 

@@ -78,6 +78,8 @@ def test_labels_of_labels_are_a_chain(monkeypatch) -> None:
         ({"experiments": "Demo,Demo"}, "one is named twice"),
         ({"experiments": "Demo", "settings": "epochs=3"}, "no setting 'epochs'"),
         ({"experiments": "Demo", "settings": "name=other"}, "finds its runs by their names"),
+        ({"experiments": "Demo", "settings": "name='other"}, 'settings = "name=\'other": no clos'),
+        ({"experiments": "Demo", "options": "--weights 'a"}, 'options = "--weights \'a": no clos'),
     ],
 )
 def test_bad_plans(arguments: dict, message: str) -> None:

@@ -12,7 +12,7 @@ from real_strain import START
 
 import search
 from noise import NUM_SAMPLES, SAMPLE_RATE
-from search import MERGER, Options, PeakFinder, Search, local_peaks
+from search import HISTOGRAM, MERGER, Options, PeakFinder, Search, local_peaks
 from strain_files import HeldStrain, Recording
 from utils import UserError
 
@@ -127,6 +127,8 @@ def test_slid_candidates_are_as_many_as_those_of_noise():
     rate, slid = out.clusters / out.live, out.slid_clusters / out.slid_live
     assert slid == pytest.approx(rate, rel=0.05)
     assert out.slid_live == pytest.approx(10 * out.live, rel=0.1)
+    (filled,) = np.nonzero(out.slid_histogram)
+    assert HISTOGRAM[filled[-1]] <= out.slid_loudest <= HISTOGRAM[filled[-1] + 1]
     for candidate in out.candidates:
         assert candidate.rate == (1 + candidate.slid_as_loud) / out.slid_live
     # the tenth loudest of noise is as loud as about ten of noise

@@ -138,6 +138,19 @@ def test_odd_batches_have_either_class_in_the_middle(tmp_path) -> None:
     assert counts == {1, 2}
 
 
+def test_odd_batches_draw_no_pool_more_than_even_ones(tmp_path, monkeypatch) -> None:
+    data = make(tmp_path, reuse=2, pool=9, whiten=WHITEN, samples_per_epoch=5 * 60)
+    drawn = []
+
+    def draw_pool(size, generator, draw=data.draw_pool):
+        drawn.append(size)
+        return draw(size, generator)
+
+    monkeypatch.setattr(data, "draw_pool", draw_pool)
+    batches(data, size=5)
+    assert len(drawn) == 60 * 3 / (9 * 2)  # three signals a step, if the middle one holds one
+
+
 def test_one_sample_a_batch(tmp_path) -> None:
     data = make(tmp_path, whiten=WHITEN, samples_per_epoch=20)
     assert {batch["target"].item() for batch in batches(data, size=1)} == {0.0, 1.0}

@@ -204,6 +204,42 @@ def test_starting_anew_leaves_no_old_fold_to_take_up(data: Path, tmp_path: Path)
     assert not path.exists() or path.read_bytes() != old
 
 
+def test_targets_that_change_the_folds_are_noticed(data: Path, tmp_path: Path) -> None:
+    run(data, tmp_path)
+    table = data / "train.csv"
+    before = table.read_text()
+    lines = before.splitlines()
+    number, target, path = lines[1].split(",")
+    other = next(i for i, line in enumerate(lines[2:], 2) if line.split(",")[1] != target)
+    lines[1] = ",".join([number, lines[other].split(",")[1], path])
+    number, _, path = lines[other].split(",")
+    lines[other] = ",".join([number, target, path])
+    try:
+        table.write_text("\n".join(lines) + "\n")
+        for option in ("--resume", "--inference"):
+            done = run(data, tmp_path, option, code=2)
+            assert "folds.npy has other folds than" in done.stderr
+    finally:
+        table.write_text(before)
+
+
+def test_a_run_does_not_begin_with_weights_that_know_its_validation(
+    trained: Path, data: Path, tmp_path: Path
+) -> None:
+    weights = trained / "demo"
+    run(data, trained, settings=("name=further", f"weight_path={weights}", "num_epochs=1"))
+    for settings in (
+        ("name=leak", f"weight_path={weights / 'fold0.pt'}"),  # of fold 1 it has seen all
+        ("name=leak", f"weight_path={weights}", "splitter_params.random_state=5"),
+    ):
+        done = run(data, trained, settings=settings, code=2)
+        assert "would flatter" in done.stderr
+    stray = tmp_path / "stray.pt"
+    stray.write_bytes((weights / "fold0.pt").read_bytes())
+    done = run(data, tmp_path, settings=("name=stray", f"weight_path={stray}", "num_epochs=1"))
+    assert "no ids_train.npy lies beside" in done.stdout
+
+
 def test_weights_that_have_seen_the_samples_are_refused(trained: Path, data: Path) -> None:
     weights = trained / "demo"
     for settings in (
@@ -232,6 +268,10 @@ def test_weights_that_have_seen_the_samples_are_refused(trained: Path, data: Pat
         (["--config", "Demo", "--set", "amp=fp16"], "needs a GPU"),
         (["--config", "Demo", "--set", "cv=40"], "too few for 40 folds"),
         (["--config", "Demo", "--set", "cv=1"], "expected 2 folds or more"),
+        (
+            ["--config", "Demo", "--set", "splitter_params={'shuffle': True}"],
+            "shuffle needs a random_state",
+        ),
         (["--config", "Demo", "--inference"], "train that fold first"),
     ],
 )

@@ -18,7 +18,7 @@ from checkpoints import load_checkpoint
 from interruption import Interrupted
 from precision import check_clipping, choose_amp_dtype, clip_gradients
 from train import build_parser
-from training_extras import EarlyStopping, TrainHook, WeightAverage, flip_sign, same
+from training_extras import EarlyStopping, KeepLast, TrainHook, WeightAverage, flip_sign, same
 from utils import UserError
 
 
@@ -42,6 +42,16 @@ def test_fit_learns_and_keeps_the_best(tmp_path) -> None:
     assert state.best_score == max(scores)
     best = load_checkpoint(tmp_path / "fold0.pt", ("model", "state"))
     assert best["state"]["best_epoch"] == int(np.argmax(scores)) + 1
+
+
+def test_the_last_epoch_is_kept_where_that_is_asked_for(tmp_path) -> None:
+    trainer = make_trainer(tmp_path, callbacks=[KeepLast()], num_epochs=4)
+    state = trainer.fit(Toy(400), Toy(200, seed=1))
+    kept = load_checkpoint(tmp_path / "fold0.pt", ("model", "state"))
+    assert kept["state"]["best_epoch"] == 4
+    assert kept["state"]["best_score"] == state.history[-1]["valid_metric"]
+    for key, value in weights(trainer).items():
+        assert torch.equal(kept["model"][key], value), key
 
 
 class Killed(Exception):
@@ -284,6 +294,51 @@ def test_bad_gradients_of_good_losses_are_skipped_and_end_the_fit(tmp_path) -> N
     assert all(torch.isfinite(value).all() for value in weights(trainer).values())
 
 
+class SpoiltHook(TrainHook):
+    """Gives the network one row of NaN in chosen steps."""
+
+    def __init__(self, bad: set[int]) -> None:
+        self.bad, self.count = bad, 0
+
+    def forward_train(self, model, batch, criterion):
+        self.count += 1
+        if self.count in self.bad:
+            batch = batch | {"waveform": batch["waveform"].index_fill(0, torch.tensor([1]), np.nan)}
+        return super().forward_train(model, batch, criterion)
+
+
+def make_normed(folder, **options):
+    """A trainer of a network with batch norm and averaged weights."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(24, 16), nn.BatchNorm1d(16), nn.Linear(16, 1))
+    return make_trainer(
+        folder, model=model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-2),
+        scheduler=None, ema=WeightAverage(model, 0.9), **options,
+    )  # fmt: skip
+
+
+def test_a_bad_batch_leaves_batch_norm_as_it_was(tmp_path) -> None:
+    trainer = make_normed(tmp_path, hook=SpoiltHook({2, 9, 25, 26}), num_epochs=2)
+    state = trainer.fit(Toy(200), Toy(64, seed=1))
+    for model in (trainer.model, trainer.ema.model):
+        assert all(torch.isfinite(value).all() for value in model.state_dict().values())
+    assert state.history[-1]["valid_metric"] > 0.8
+    for row in state.history:  # of the batches that were learnt from
+        assert 0 < row["train_loss"] < 1
+        assert row["train_metric"] > 0.6
+
+
+def test_statistics_go_back_to_the_last_good_look_on_a_gpu(tmp_path) -> None:
+    trainer = make_normed(tmp_path, log_every=2)
+    trainer.device, trainer.train_set = torch.device("cuda"), Toy(8)  # nothing is computed there
+    mean, batch = trainer.model[2].running_mean, {"index": torch.tensor([3])}
+    for step, (value, loss) in enumerate([(1, 0.5), (2, 0.5), (3, torch.nan), (torch.nan, 0.5)]):
+        mean.fill_(value)
+        trainer.state.step = step
+        trainer.epoch_losses.append(torch.tensor(loss))
+        trainer.loss_is_finite(trainer.epoch_losses[-1], batch, last=False)
+    assert (mean == 2).all()
+
+
 def test_losses_on_a_gpu_are_looked_at_now_and_then(tmp_path) -> None:
     trainer = make_trainer(tmp_path, max_bad_losses=7, log_every=5)
     trainer.device, trainer.train_set = torch.device("cuda"), Toy(8)  # nothing is computed there
@@ -326,6 +381,27 @@ def test_workers_change_nothing(tmp_path) -> None:
     for trainer in (without, with_two):
         trainer.fit(Toy(100), Toy(40, seed=1))
     assert_same_weights(without, with_two)
+
+
+def test_a_checkpoint_of_another_precision_is_refused(tmp_path) -> None:
+    trainer = make_trainer(tmp_path, num_epochs=1)
+    trainer.fit(Toy(64), Toy(16, seed=1))
+    for options in ({"amp": "bf16"}, {}):
+        other = make_trainer(tmp_path, **options)
+        if not options:  # as on a GPU, where even float32 has a scaler
+            other.scaler = torch.amp.GradScaler("cpu")
+        with pytest.raises(UserError, match="was written by a run in None on a CPU"):
+            other.resume()
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_amp_of_a_gpu_is_what_it_computes_fast(monkeypatch, native: bool) -> None:
+    def supported(including_emulation: bool = True) -> bool:
+        return including_emulation or native
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    expected = torch.bfloat16 if native else torch.float16
+    assert choose_amp_dtype(True, torch.device("cuda")) == expected
 
 
 def test_amp_choice() -> None:

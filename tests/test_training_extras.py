@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from training_extras import (
     EarlyStopping,
+    KeepLast,
     MixupTrain,
     MixupTrain2,
     Preparation,
@@ -99,7 +100,9 @@ def test_hooks_refuse_bad_options() -> None:
             MixupTrain(**options)
 
 
-def run_callback(callback: EarlyStopping, scores: list[float]) -> tuple[list[bool], int | None]:
+def run_callback(
+    callback: EarlyStopping | KeepLast, scores: list[float]
+) -> tuple[list[bool], int | None]:
     state = types.SimpleNamespace(epoch=0, best_score=None, best_epoch=None, history=[])
     best = []
     for score in scores:
@@ -127,6 +130,19 @@ def test_early_stopping_minimises_skips_and_survives_nan() -> None:
     )
     assert best == [False, True, False, False, False]
     assert stopped == 5
+
+
+def test_keep_last_keeps_every_epoch_for_the_next_to_replace() -> None:
+    state_of_best = []
+
+    class Noted(KeepLast):
+        def on_epoch_end(self, trainer) -> None:
+            super().on_epoch_end(trainer)
+            state_of_best.append((trainer.state.best_epoch, trainer.state.best_score))
+
+    best, stopped = run_callback(Noted(), [0.5, 0.9, 0.6])
+    assert (best, stopped) == ([True, True, True], None)
+    assert state_of_best == [(1, 0.5), (2, 0.9), (3, 0.6)]
 
 
 def test_early_stopping_resumes_its_count() -> None:

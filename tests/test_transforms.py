@@ -445,6 +445,20 @@ def test_whitening_is_exact():
     assert abs(lagged) < 0.01
 
 
+def test_full_precision_takes_tf32_away_and_gives_it_back(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("high")
+    try:
+        with filters.full_precision("cpu"):
+            assert torch.get_float32_matmul_precision() == "highest"
+            assert not torch.backends.cudnn.allow_tf32
+        assert torch.get_float32_matmul_precision() == "high"
+        assert torch.backends.cudnn.allow_tf32
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def test_whitening_with_a_given_psd_or_matrix():
     length = 256
     psd = noise.psd_on_grid("H1", noise.STRETCH_FACTOR * length, FS, noise.FLOOR) * 1e-42

@@ -49,7 +49,9 @@ class Jitter(nn.Module):
 
 def make_trainer(folder: Path, jitter: bool = True, **options) -> Trainer:
     torch.manual_seed(1)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(24, 16), nn.SiLU(), nn.Linear(16, 1))
+    model = options.pop("model", None) or nn.Sequential(
+        nn.Flatten(), nn.Linear(24, 16), nn.SiLU(), nn.Linear(16, 1)
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=options.pop("lr", 1e-2))
     scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 4)
     settings = {
