@@ -114,6 +114,8 @@ class Experiment:
             self.config, self.train, self.test, self.device if options.cache_device else None
         )
         self.folder.check(self.fold_numbers, going_on, self.labels and self.labels.digest)
+        for fold in self.fold_numbers:  # of the last one too, before the first is trained
+            self.check_start(fold)
         begun = False
         for fold in self.fold_numbers:
             work = self.prepare_fold(fold)
@@ -220,9 +222,16 @@ class Experiment:
             "test_cache": self.cache("test"),
         }  # fmt: skip
 
-    def check_start(self, fold: int, weights: Path) -> None:
+    def check_start(self, fold: int) -> None:
         """Refuse to begin a fold with weights that have learnt from what it is validated on."""
-        ids, config = learnt_from(weights), self.config
+        config, options = self.config, self.options
+        resuming = options.resume and (self.folder.path / f"fold{fold}_last.pt").exists()
+        if config.weight_path is None or resuming:
+            return
+        weights = weights_of_fold(config, Path(options.results), fold)
+        if not weights.is_file():
+            return  # said where they are read
+        ids = learnt_from(weights)
         if ids is None:
             LOGGER.warning(
                 f"no ids_train.npy lies beside {weights}: if those weights have learnt from "
@@ -245,9 +254,7 @@ class Experiment:
         if options.compile:
             compile_network(model)
         if training and pretrained and config.weight_path is not None:
-            weights = weights_of_fold(config, Path(options.results), fold)
-            adopt_weights(model, weights)
-            self.check_start(fold, weights)
+            adopt_weights(model, weights_of_fold(config, Path(options.results), fold))
         optimizer = scheduler = ema = None
         if training:
             optimizer = build_optimizer(config, model, self.device)

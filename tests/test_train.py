@@ -234,6 +234,7 @@ def test_a_run_does_not_begin_with_weights_that_know_its_validation(
     ):
         done = run(data, trained, settings=settings, code=2)
         assert "would flatter" in done.stderr
+        assert not list(trained.glob("leak/*.pt"))  # nothing was trained in vain
     stray = tmp_path / "stray.pt"
     stray.write_bytes((weights / "fold0.pt").read_bytes())
     done = run(data, tmp_path, settings=("name=stray", f"weight_path={stray}", "num_epochs=1"))
