@@ -60,6 +60,7 @@ class Config(metaclass=ConfigMeta):
     num_epochs: int = 5
     batch_size: int = 64  # of each process
     accumulate: int = 1  # batches per optimiser step
+    sync_batch_norm: bool = True  # several processes: statistics of the rows of all of them
     optimizer: type = torch.optim.Adam
     optimizer_params: Mapping = {"lr": 2e-4, "weight_decay": 1e-6}
     scheduler: type | None = CosineAnnealingWarmRestarts

@@ -607,7 +607,7 @@ class Wave01(Config):
 
     name = "wave_01"
     dataset = SimulatedDataset
-    dataset_params = {"whiten": EXACT, "samples_per_epoch": 2**17, "reuse": 4}
+    dataset_params = {"whiten": EXACT, "samples_per_epoch": 2**17, "reuse": 8}
     transforms = {"train": AUGMENTATIONS, "test": (EXACT,)}
     views = ("identity", "flip", "swap_ligo")
     model = BranchedResNet1d

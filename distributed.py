@@ -12,6 +12,7 @@ import torch.distributed as dist
 from torch import nn
 
 from locks import held
+from synced_batch_norm import share_statistics
 from utils import UserError
 
 
@@ -78,17 +79,25 @@ def barrier() -> None:
 def share_buffers(model: nn.Module) -> None:
     """Give every process the first one's buffers, so that all score the same network.
 
-    Each has batch-norm statistics of its own rows; the first one's are those that are saved.
+    Each may have batch-norm statistics of its own rows; the first one's are those that are saved.
     """
     if dist.is_initialized():
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
 
 
-def wrap(model: nn.Module, device: torch.device) -> nn.Module:
-    """Let the processes average their gradients; one process needs nothing."""
+def wrap(model: nn.Module, device: torch.device, sync_batch_norm: bool) -> nn.Module:
+    """Let the processes average their gradients; one process needs nothing.
+
+    Args:
+        model: the network.
+        device: where it is.
+        sync_batch_norm: let its batch norms use the rows of all processes, in place.
+    """
     if world_size() == 1:
         return model
+    if sync_batch_norm:
+        share_statistics(model)
     ids = [device.index] if device.type == "cuda" else None
     return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 

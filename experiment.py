@@ -277,6 +277,7 @@ class Experiment:
             num_workers=default_workers if options.num_workers is None else options.num_workers,
             amp=config.amp, clip_grad=config.clip_grad, max_grad_norm=config.max_grad_norm,
             max_bad_losses=config.max_bad_losses, accumulate=config.accumulate,
+            sync_batch_norm=config.sync_batch_norm,
             batch_scheduler=config.batch_scheduler, scheduler_target=config.scheduler_target,
             ema=ema, checkpoint_every=options.checkpoint_every,
             max_batches=2 if options.dry_run else None, show_progress=options.show_progress,

@@ -183,6 +183,15 @@ class SignalGenerator:
         first, second = correlation.square().sum(-1).unbind(2)  # each (rows, detector)
         return (first - second).sqrt()
 
+    def place(
+        self, count: int, generator: torch.Generator | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Draw what `project` takes, each (count,), all but the SNR of the population's law."""
+        drawn = self.draw_orientations(count, generator)
+        drawn["phase"] = self.uniform((count,), 0, math.tau, generator)
+        drawn["merger_time"] = self.uniform((count,), *self.population.merger, generator)
+        return drawn
+
     def draw(
         self, count: int, generator: torch.Generator | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
@@ -197,9 +206,7 @@ class SignalGenerator:
             detector), and "waveform", "longitude", "dec", "psi", "phase" and "merger_time", each
             (count,), as `project` takes them.
         """
-        drawn = self.draw_orientations(count, generator)
-        drawn["phase"] = self.uniform((count,), 0, math.tau, generator)
-        drawn["merger_time"] = self.uniform((count,), *self.population.merger, generator)
+        drawn = self.place(count, generator)
         strain = self.project(**drawn)
         return strain, self.optimal_snr(strain), drawn
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,14 +13,19 @@ from torch import Tensor
 import filters
 from config_base import Part
 from datasets import Batch, G2NetDataset, IndexBatch
-from noise import STRAIN_UNIT, NoiseGenerator
+from filter_transforms import Whiten
+from noise import DETECTORS, SAMPLE_RATE, STRAIN_UNIT, NoiseGenerator
+from noise_mixtures import MIXED, orthogonal_mixtures
 from signals import Population, SignalGenerator
 from utils import UserError, counted_seed, nearest
 from waveforms import BankSettings, WaveformBank
+from whitened_signals import WhitenedSignals
 
 NOISES = ("gaussian", "real")
-SIGNALS_AT_A_TIME = {"cpu": 32, "cuda": 1024}  # drawn together, in a CPU's caches
-WHITENED = 1024  # together: so many are worth fetching the matrices
+# Drawn together, in a CPU's caches: raw signals, with their transforms, or whitened ones.
+RAW_AT_A_TIME = {"cpu": 32, "cuda": 1024}
+WHITE_AT_A_TIME = {"cpu": 128, "cuda": 1024}
+NOISE_AT_A_TIME = 64  # stretches of four times the length, where it is not drawn white
 
 
 @functools.lru_cache(maxsize=2)
@@ -29,6 +34,19 @@ def shared_signals(
 ) -> SignalGenerator:
     """Return the signals of a bank on a device, made once in a process: all folds use the same."""
     return SignalGenerator(WaveformBank.build(bank), device, population)
+
+
+@functools.lru_cache(maxsize=2)
+def shared_whitened(signals: SignalGenerator, whiten: Part) -> WhitenedSignals:
+    """Return what draws those signals whitened, fitted once in a process."""
+    return WhitenedSignals(signals, whiten.build())
+
+
+class Pool(NamedTuple):
+    """What several steps draw from."""
+
+    signals: Tensor  # (signal, detector, time), of network SNR one
+    noise: Tensor | None  # (stretch, detector, time); none where every step draws its own
 
 
 class SimulatedDataset(G2NetDataset):
@@ -41,9 +59,9 @@ class SimulatedDataset(G2NetDataset):
     Draws are counted from (seed, fold, epoch, step), so that a resumed fit sees what it would have
     seen. Several processes draw other samples than one does.
 
-    With `whiten`, training samples come whitened already: signals are whitened as they are drawn,
-    and Gaussian noise is drawn white, which costs next to nothing. Leave it out of
-    `transforms["train"]` then, and begin `transforms["test"]` with it.
+    With `whiten`, training samples come whitened already: signals are whitened as they are drawn
+    (see `WhitenedSignals`), and Gaussian noise is drawn white, which costs next to nothing. Leave
+    it out of `transforms["train"]` then, and begin `transforms["test"]` with it.
 
     Args:
         paths, targets, ids, cache, is_test: as in `G2NetDataset`.
@@ -55,9 +73,10 @@ class SimulatedDataset(G2NetDataset):
         noise: 'gaussian', of the design curves; or 'real', the samples of target 0 among those
             that the fold trains on.
         whiten: a `Whiten` of the design curves that decimates without a band.
-        reuse: how often a signal is used, each time with another SNR and other noise. One is the
-            exact distribution; more is cheaper on a CPU.
-        pool: how many signals are drawn at a time.
+        reuse: how often a signal is used, each time with another SNR and other noise, and how
+            often a stretch of Gaussian noise is, twice that, each time in another mixture (see
+            `orthogonal_mixtures`). With one, samples are independent; more is cheaper on a CPU.
+        pool: how many signals are drawn at a time, and half as many as stretches of noise.
         bank_size: how many binaries there are.
         bank_seed: of the binaries; simulated data sets on disk use 0.
 
@@ -99,14 +118,12 @@ class SimulatedDataset(G2NetDataset):
         self.samples_per_epoch = samples_per_epoch
         self.snr, self.curriculum, self.noise = tuple(snr), curriculum, noise
         self.reuse, self.pool_size = reuse, pool
-        self.drawn: tuple[tuple, Tensor] | None = None  # the last pool and what it was drawn for
+        self.drawn: tuple[tuple, Pool] | None = None  # the last pool and what it was drawn for
         self.whiten = None if whiten is None else whiten.build()
-        if self.whiten is not None and (
-            self.whiten.band is not None or self.whiten.psds or self.whiten.decimate == 1
-        ):
+        if self.whiten is not None and not whitens_designs(self.whiten):
             raise UserError(
-                "SimulatedDataset: whiten needs a Whiten of the design curves that decimates "
-                "without a band, after which noise is white"
+                "SimulatedDataset: whiten needs a Whiten of the three design curves that decimates "
+                f"without a band from {SAMPLE_RATE} Hz, after which noise is white"
             )
         if is_test:
             return
@@ -117,6 +134,7 @@ class SimulatedDataset(G2NetDataset):
         self.signals = shared_signals(
             BankSettings(size=bank_size, seed=bank_seed), Population(snr=self.snr), self.device
         )
+        self.whitened = None if whiten is None else shared_whitened(self.signals, whiten)
         self.noise_generator = NoiseGenerator(self.device)
 
     def __len__(self) -> int:
@@ -147,12 +165,18 @@ class SimulatedDataset(G2NetDataset):
         size = len(indices)
         # of an odd number of rows, the one in the middle is as often the one as the other
         count = (size + indices.seed % 2) // 2
-        waveform = self.draw_noise(size, generator)
+        pool, first = self.pool_of_step(indices)
+        if pool.noise is None:
+            waveform = self.draw_noise(size, generator)
+        else:
+            waveform = orthogonal_mixtures(pool.noise, size, generator)
         if count:
             bounds = (self.lowest_snr(indices.progress), self.snr[1])
             snr = self.signals.draw_snr(count, bounds, generator)
-            signals = self.signals_of_step(indices, (size + 1) // 2)[:count]
-            waveform[:count] += signals * snr[:, None, None]
+            signals = pool.signals[first : first + count]
+            if len(signals) < count:  # round the end
+                signals = torch.cat([signals, pool.signals[: count - len(signals)]])
+            waveform[:count].addcmul_(signals, snr[:, None, None])
         target = torch.zeros(size, 1, device=self.device)
         target[:count] = 1
         return {"waveform": waveform, "target": target, "index": torch.tensor(indices)}
@@ -187,29 +211,68 @@ class SimulatedDataset(G2NetDataset):
     def prepared(self, strain: Tensor) -> Tensor:
         return strain if self.whiten is None else self.whiten(strain)
 
-    def signals_of_step(self, indices: IndexBatch, count: int) -> Tensor:
-        """Return signals of network SNR one, (count, detector, time), of this step's pool.
+    def pool_of_step(self, indices: IndexBatch) -> tuple[Pool, int]:
+        """Return this step's pool and the number of the first signal that is this step's.
 
         Steps share a pool until each of its signals was used `reuse` times.
         """
         *before, step = indices.counters
-        size = max(self.pool_size, count)
-        steps = max(size * self.reuse // count, 1)  # that share a pool
+        count = (len(indices) + 1) // 2
+        size = max(self.pool_size, len(indices))
+        steps = size * self.reuse // count  # that share a pool
         key = (*before, step // steps, indices.offset, size)
         if self.drawn is None or self.drawn[0] != key:
-            self.drawn = None  # its memory serves the next
-            self.drawn = (key, self.draw_pool(size, self.generator("signals", *key)))
-        pool = self.drawn[1]
-        first = step % steps * count
-        return pool[torch.arange(first, first + count, device=self.device) % size]
+            room = None if self.drawn is None else self.drawn[1]
+            self.drawn = None  # not to be taken for whole if what follows is cut short
+            self.drawn = (key, self.draw_pool(size, self.generator("signals", *key), room))
+        return self.drawn[1], step % steps * count % size
 
     @torch.no_grad()
-    def draw_pool(self, size: int, generator: torch.Generator) -> Tensor:
-        """Return (size, detector, time) signals of network SNR one, whitened where samples are."""
-        each = SIGNALS_AT_A_TIME.get(self.device.type, SIGNALS_AT_A_TIME["cuda"])
-        parts = []
-        for start in range(0, size, each):
-            strain, snr, _ = self.signals.draw(min(each, size - start), generator)
-            scale = STRAIN_UNIT / snr.norm(dim=1)
-            parts.append(strain * scale[:, None, None])
-        return torch.cat([self.prepared(part) for part in torch.cat(parts).split(WHITENED)])
+    def draw_pool(self, size: int, generator: torch.Generator, room: Pool | None) -> Pool:
+        """Return so many signals and, where noise is used again, as many stretches of noise.
+
+        Each of these is used twice as often as a signal, since a batch has twice as many rows.
+
+        Args:
+            size: how many.
+            generator: draws them.
+            room: a pool that is not needed any more.
+        """
+        old = (None, None) if room is None else room
+        at_a_time = RAW_AT_A_TIME if self.whitened is None else WHITE_AT_A_TIME
+        each = at_a_time.get(self.device.type, at_a_time["cuda"])
+        signals = in_parts(self.draw_signals, size, each, generator, old[0])
+        if self.reuse == 1 or self.noise == "real":
+            return Pool(signals, None)
+        rows = -(-size // MIXED) * MIXED
+        return Pool(signals, in_parts(self.draw_noise, rows, NOISE_AT_A_TIME, generator, old[1]))
+
+    def draw_signals(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return (count, detector, time) signals of network SNR one, whitened where samples are."""
+        if self.whitened is not None:
+            return self.whitened.draw(count, generator)
+        strain, snr, _ = self.signals.draw(count, generator)
+        return strain * (STRAIN_UNIT / snr.norm(dim=1))[:, None, None]
+
+
+def in_parts(
+    draw: Callable[[int, torch.Generator], Tensor], count: int, each: int,
+    generator: torch.Generator, room: Tensor | None,
+) -> Tensor:  # fmt: skip
+    """Return `count` rows drawn some at a time, in old memory where that is of the same size.
+
+    Memory that is new costs a CPU as much as what is drawn.
+    """
+    for start in range(0, count, each):
+        part = draw(min(each, count - start), generator)
+        if room is None or len(room) != count:
+            room = part.new_empty(count, *part.shape[1:])
+        room[start : start + len(part)] = part
+    return room
+
+
+def whitens_designs(whiten: Whiten) -> bool:
+    """Whether noise of the design curves comes out white, at a rate that signals are drawn at."""
+    designs = not whiten.psds and not whiten.matrices and whiten.detectors == DETECTORS
+    units = whiten.sr == SAMPLE_RATE and whiten.unit == STRAIN_UNIT
+    return designs and units and whiten.band is None and whiten.decimate > 1

@@ -63,6 +63,7 @@ class Trainer:
             or 'bf16' / 'fp16' by name.
         clip_grad, max_grad_norm: None, 'value', 'norm' or 'agc', on unscaled gradients.
         accumulate: batches per optimiser step.
+        sync_batch_norm: batch norm has statistics of the rows of all processes, not of its own.
         max_bad_losses: so many non-finite losses, or gradients, in a row end the fit.
         checkpoint_every: minutes between saves within an epoch.
         max_batches: end every epoch after so many batches (for dry runs).
@@ -76,6 +77,7 @@ class Trainer:
         serial: str, device: torch.device, counters: tuple[int, int], batch_size: int,
         num_epochs: int = 1, num_workers: int = 0, amp: bool | str = False,
         clip_grad: str | None = None, max_grad_norm: float = 1.0, accumulate: int = 1,
+        sync_batch_norm: bool = True,
         batch_scheduler: bool = False, scheduler_target: str | None = None, ema: Any = None,
         max_bad_losses: int = 10, checkpoint_every: float = 10.0, max_batches: int | None = None,
         show_progress: bool | None = None, log_every: int = 50, board: Any = None,
@@ -115,7 +117,7 @@ class Trainer:
                 )
         self.amp_dtype = choose_amp_dtype(amp, device)
         self.scaler = make_scaler(self.amp_dtype, device)
-        self.wrapped = distributed.wrap(model, device)
+        self.wrapped = distributed.wrap(model, device, sync_batch_norm)
         self.state = TrainerState()
         self.is_best = False  # set by callbacks at the end of an epoch
         self.stop_reason: str | None = None

@@ -3,8 +3,7 @@ or plainly, it notes who writes what and lets one process die.
 
     NOTES=folder [DIE=rank,step] torchrun --nproc_per_node 2 tests/parallel_run.py ARGUMENTS
 
-The network has no batch norm and nothing is drawn at random: the former has statistics of each
-process's own rows, the latter differs by rank, so that with either the number of processes counts.
+Nothing is drawn at random: that differs by rank, so that the number of processes counts.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from utils import run_command
 
 NETWORK = {
     "in_channels": 3, "base_filters": 8, "kernel_size": 15, "stride": 4, "groups": 1, "n_block": 2,
-    "downsample_gap": 1, "increasefilter_gap": 2, "use_bn": False, "dropout": 0.0,
+    "downsample_gap": 1, "increasefilter_gap": 2, "use_bn": True, "dropout": 0.0,
 }  # fmt: skip
 ConfigMeta("Parallel", (configs.Demo,), {
     "name": "parallel", "cv": 2, "num_epochs": 2, "train_cache": None, "test_cache": None,

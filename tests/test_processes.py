@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,9 @@ RUN = str(Path(__file__).with_name("parallel_run.py"))
 
 
 def start(
-    data: Path, folder: Path, processes: int, *extra: str, die: str | None = None
-) -> subprocess.Popen:
+    data: Path, folder: Path, processes: int, *extra: str, die: str | None = None,
+    settings: Sequence[str] = (),
+) -> subprocess.Popen:  # fmt: skip
     """Start a run of so many processes with batches of two samples in all."""
     launcher = [] if processes == 1 else [
         "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
@@ -30,7 +32,7 @@ def start(
     line = [
         sys.executable, *launcher, RUN, "--config", "Parallel", "--results", str(folder),
         "--checkpoint_every", "0", *extra, "--set", f"batch_size={2 // processes}",
-        f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}",
+        f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}", *settings,
     ]  # fmt: skip
     folder.mkdir(exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NOTES": str(folder)}
@@ -82,7 +84,19 @@ def test_two_processes_leave_what_one_leaves(results: dict[int, Path]) -> None:
         assert scores[0][key] == pytest.approx(scores[1][key], abs=1e-5)
     for name in ("outoffolds.npy", "predictions.npy"):
         arrays = [np.load(folder / "parallel" / name) for folder in results.values()]
-        np.testing.assert_allclose(*arrays, atol=1e-4)
+        # A bias before a batch norm has no gradient but rounding, and Adam makes steps of that.
+        np.testing.assert_allclose(*arrays, rtol=0, atol=1e-3)
+
+
+def test_without_synced_batch_norm_the_number_of_processes_counts(
+    data: Path, results: dict[int, Path], tmp_path: Path
+) -> None:
+    """So the tests above see whether it is synced."""
+    process = start(data, tmp_path, 2, "--limit_fold", "0", settings=["sync_batch_norm=false"])
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    apart = np.abs(history(tmp_path)[:2, 0] - history(results[1])[:2, 0])
+    assert apart.max() > 1e-4
 
 
 def test_only_the_first_process_writes(results: dict[int, Path]) -> None:

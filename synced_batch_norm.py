@@ -1,0 +1,122 @@
+"""Batch norm over the rows of all processes, so that their number does not change the network."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+
+
+class Total(torch.autograd.Function):
+    """The sum of a tensor over all processes, and of its gradient likewise."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
+        ctx.group = group
+        total = x.clone()
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        total = gradient.clone()
+        dist.all_reduce(total, group=ctx.group)
+        return total, None
+
+
+def batch_norm(
+    group: dist.ProcessGroup, input: Tensor, running_mean: Tensor | None,
+    running_var: Tensor | None, weight: Tensor | None = None, bias: Tensor | None = None,
+    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    """`functional.batch_norm` whose statistics in training are those of the rows of a group.
+
+    The processes may hold different numbers of rows. On a GPU it is torch's own kernel.
+
+    Args:
+        group: the processes.
+        input: (rows, channel, ...); the other arguments are those of `functional.batch_norm`.
+
+    Raises:
+        ValueError: there is one value a channel in all.
+    """
+    if not training:
+        return functional.batch_norm(
+            input, running_mean, running_var, weight, bias, False, momentum, eps
+        )
+    if input.is_cuda and weight is not None and bias is not None:
+        from torch.nn.modules._functions import SyncBatchNorm
+
+        channels_last = input.is_contiguous(memory_format=torch.channels_last)
+        return SyncBatchNorm.apply(
+            input if channels_last else input.contiguous(), weight, bias, running_mean,
+            running_var, eps, momentum, group, dist.get_world_size(group),
+        )  # fmt: skip
+    x = input.float()
+    axes = [0, *range(2, x.ndim)]
+    shape = (1, -1, *[1] * (x.ndim - 2))  # of one value a channel
+    count = x.new_tensor([x.numel() // x.shape[1]])
+    *sums, count = Total.apply(torch.cat([x.sum(axes), count]), group).split([x.shape[1], 1])
+    count = count.detach()
+    if count < 2:
+        raise ValueError(f"batch norm needs more than one value a channel, of {tuple(x.shape)}")
+    mean = sums[0] / count  # (channel,)
+    centred = x - mean.view(shape)
+    # In a pass of its own: a difference of large squares would lose what it is about.
+    variance = Total.apply(centred.square().sum(axes), group) / count  # (channel,)
+    if running_mean is not None and running_var is not None:
+        with torch.no_grad():
+            running_mean.lerp_(mean, momentum)
+            running_var.lerp_(variance * count / (count - 1), momentum)
+    scale = (variance + eps).rsqrt()
+    if weight is not None:
+        scale = scale * weight
+    normed = centred * scale.view(shape)
+    return (normed if bias is None else normed + bias.view(shape)).to(input.dtype)
+
+
+class Shared(TorchFunctionMode):
+    """Puts `batch_norm` in the place of `functional.batch_norm`."""
+
+    def __torch_function__(
+        self, func: Callable, types: Any, args: tuple = (), kwargs: dict | None = None
+    ) -> Any:
+        if func is functional.batch_norm:
+            return batch_norm(own_group(), *args, **kwargs or {})
+        return func(*args, **kwargs or {})
+
+
+@functools.cache
+def own_group() -> dist.ProcessGroup:
+    """Return all processes as a group whose collectives no one else uses.
+
+    Those of the gradients come in between in an order of their own. All must call it at once.
+    """
+    return dist.new_group()
+
+
+@torch.compiler.disable
+def forward_shared(forward: Callable, *inputs: Any) -> Any:
+    with Shared():
+        return forward(*inputs)
+
+
+def share_statistics(model: nn.Module) -> None:
+    """Let every batch norm of a network, whatever its class, use the rows of all processes.
+
+    What its forward pass does besides, such as timm's activation, stays as it is, and so do the
+    names and values of its state.
+
+    Args:
+        model: its batch norms are changed in place.
+    """
+    own_group()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.forward = functools.partial(forward_shared, module.forward)
