@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from backbones import create_timm, size_params
 from image_network import ImageNetwork, check_patches
 from layers import check_choice, cutmix, mix_rows
+from resampling import resize
 from utils import UserError
 
 Size = int | Sequence[int] | None
@@ -125,8 +125,7 @@ class SpectrogramImage(nn.Module):
         if augmentations is not None:
             image = augmentations(image)
         if self.size is not None and tuple(image.shape[-2:]) != self.size:
-            corners = False if self.upsample in ("bilinear", "bicubic") else None
-            image = F.interpolate(image, self.size, mode=self.upsample, align_corners=corners)
+            image = resize(image, self.size, self.upsample)
         if self.norm is not None:
             image = self.norm(image)
         # The channel of a pixel side by side: convolutions are faster so, on a CPU by a sixth.

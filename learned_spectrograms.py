@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from models1d.convolutions import reinitialise
 from models1d.resnet1d import ResNet1dBody
 from models1d.wavenet1d import wave_block_class
+from resampling import average_to
 from utils import UserError
 from wave_transform import check_waveforms
 
@@ -34,11 +35,11 @@ class Finish(nn.Module):
 
     def __init__(self, output_size: int | None, sigmoid: bool) -> None:
         super().__init__()
-        self.pool = nn.Identity() if output_size is None else nn.AdaptiveAvgPool1d(output_size)
+        self.output_size = output_size
         self.squash = nn.Sigmoid() if sigmoid else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.squash(self.pool(x))
+        return self.squash(x if self.output_size is None else average_to(x, self.output_size))
 
 
 class WaveNetSpectrogram(nn.Module):

@@ -50,13 +50,12 @@ def batch_norm(
         return functional.batch_norm(
             input, running_mean, running_var, weight, bias, False, momentum, eps
         )
-    if input.is_cuda and weight is not None and bias is not None:
+    if input.is_cuda:
         from torch.nn.modules._functions import SyncBatchNorm
 
-        channels_last = input.is_contiguous(memory_format=torch.channels_last)
         return SyncBatchNorm.apply(
-            input if channels_last else input.contiguous(), weight, bias, running_mean,
-            running_var, eps, momentum, group, dist.get_world_size(group),
+            input, weight, bias, running_mean, running_var, eps, momentum, group,
+            dist.get_world_size(group),
         )  # fmt: skip
     x = input.float()
     axes = [0, *range(2, x.ndim)]
