@@ -45,19 +45,26 @@ class IndexBatch(list):
             one process would have drawn.
         counters: what the seed is counted from, (seed, fold, epoch, step).
         progress: how many epochs lie behind this batch, a fraction.
+        rank: which process it is of.
+        batch_size: rows of all batches but an epoch's last, on each rank.
     """
 
     def __init__(
         self, indices: Iterable[int], seed: int, offset: int = 0,
-        counters: tuple[int | str, ...] = (), progress: float = 0.0,
+        counters: tuple[int | str, ...] = (), progress: float = 0.0, rank: int = 0,
+        batch_size: int | None = None,
     ) -> None:  # fmt: skip
         super().__init__(indices)
         self.seed = seed
         self.offset = offset
         self.counters, self.progress = counters, progress
+        self.rank, self.batch_size = rank, batch_size or len(self)
 
     def __reduce__(self) -> tuple:
-        return IndexBatch, (list(self), self.seed, self.offset, self.counters, self.progress)
+        return IndexBatch, (
+            list(self), self.seed, self.offset, self.counters, self.progress, self.rank,
+            self.batch_size,
+        )  # fmt: skip
 
 
 class CountedBatchSampler(Sampler[IndexBatch]):
@@ -155,7 +162,7 @@ class CountedBatchSampler(Sampler[IndexBatch]):
             counters = (*self.counters, self.epoch, step)
             yield IndexBatch(
                 order[first:last].tolist(), counted_seed(*counters, "batch"), first - start,
-                counters, self.epoch + step / self.num_batches,
+                counters, self.epoch + step / self.num_batches, self.rank, self.batch_size,
             )  # fmt: skip
 
 

@@ -253,6 +253,11 @@ class Experiment:
         ).to(self.device)
         if options.compile:
             compile_network(model)
+            if training and config.sync_batch_norm and distributed.world_size() > 1:
+                LOGGER.warning(
+                    "--compile leaves out every batch norm where several processes share their "
+                    "statistics: --set sync_batch_norm=false compiles them too"
+                )
         if training and pretrained and config.weight_path is not None:
             adopt_weights(model, weights_of_fold(config, Path(options.results), fold))
         optimizer = scheduler = ema = None

@@ -108,7 +108,7 @@ def build_preprocess(kind: str, size: tuple[int, int] | None, n_patch: int) -> n
     return PositionalEncoding2d(size, mode=kind.removeprefix("positional-"), dropout=0.1)
 
 
-class MaxPool2d(nn.Module):
+class GlobalMaxPool2d(nn.Module):
     """Maximum: (B, C, H, W) -> (B, C). Equal ones share the gradient, on a GPU always alike."""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -129,7 +129,7 @@ def build_pooling(kind: str) -> nn.Module:
     if kind == "concat":
         return ConcatPool2d()
     if kind == "max":
-        return MaxPool2d()
+        return GlobalMaxPool2d()
     average = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     if kind == "positional":
         row = GeM(eps=1e-4, dims=(-2,), keepdim=True)  # (B, C, H, W) -> (B, C, 1, W)

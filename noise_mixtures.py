@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -11,6 +12,15 @@ from filters import full_precision
 
 MIXED = 8  # stretches of which a mixture is made
 MIXTURES_IN_CACHE = 32  # of 3 x 2,048 samples
+
+
+@functools.lru_cache(maxsize=8)
+def hadamard(device: torch.device) -> Tensor:
+    """Return an orthogonal matrix (eight, eight) of elements of one size (Sylvester, 1867)."""
+    turn = torch.ones(1, 1)
+    while len(turn) < MIXED:
+        turn = torch.kron(turn, torch.tensor([[1.0, 1.0], [1.0, -1.0]]))
+    return (turn / math.sqrt(MIXED)).to(device)
 
 
 def orthogonal_mixtures(
@@ -39,10 +49,7 @@ def orthogonal_mixtures(
     order = torch.randperm(len(stretches), generator=generator, device=device)
     chosen = order[: groups * MIXED].view(groups, MIXED)  # (group, eight)
     signs = torch.randint(2, (groups, 1, MIXED), generator=generator, device=device)
-    turn = torch.ones(1, 1, device=device)
-    while len(turn) < MIXED:  # Sylvester's construction of a Hadamard matrix
-        turn = torch.kron(turn, torch.tensor([[1.0, 1.0], [1.0, -1.0]], device=device))
-    turns = turn * (2 * signs - 1) / math.sqrt(MIXED)  # (group, eight, eight)
+    turns = hadamard(device) * (2 * signs - 1)  # (group, eight, eight)
     flat = stretches.flatten(1)  # (rows, ...) -> (rows, values)
     mixed = flat.new_empty(groups, MIXED, flat.shape[1])
     each = MIXTURES_IN_CACHE // MIXED if device.type == "cpu" else groups

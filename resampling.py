@@ -24,10 +24,12 @@ def interpolate(image: Tensor, size: tuple[int, int], mode: str) -> Tensor:
 
 
 @functools.lru_cache(maxsize=64)
-def resampling_matrix(old: int, new: int, mode: str, device: torch.device) -> Tensor:
-    """Return what `interpolate` does along one axis, (new, old) float32."""
+def resampling_matrix(
+    old: int, new: int, mode: str, device: torch.device, dtype: torch.dtype
+) -> Tensor:
+    """Return what `interpolate` does along one axis, (new, old)."""
     with torch.inference_mode(False):
-        units = torch.eye(old).view(1, 1, old, old)  # as columns of an image
+        units = torch.eye(old, dtype=dtype).view(1, 1, old, old)  # as columns of an image
         return interpolate(units, (new, old), mode)[0, 0].to(device)
 
 
@@ -42,18 +44,20 @@ def resize(image: Tensor, size: tuple[int, int], mode: str) -> Tensor:
     """
     if mode in REPEATABLE or not torch.are_deterministic_algorithms_enabled():
         return interpolate(image, size, mode)
+    dtype = torch.promote_types(image.dtype, torch.float32)
     rows, columns = (
-        resampling_matrix(old, new, mode, image.device)
+        resampling_matrix(old, new, mode, image.device, dtype)
         for old, new in zip(image.shape[-2:], size, strict=True)
     )
     with full_precision(image.device.type):
-        return (rows @ image.float() @ columns.T).to(image.dtype)
+        return (rows @ image.to(dtype) @ columns.T).to(image.dtype)
 
 
 def average_to(x: Tensor, size: int) -> Tensor:
     """Average (..., channel, time) to so many frames, as `adaptive_avg_pool1d` does."""
     if not torch.are_deterministic_algorithms_enabled():
         return F.adaptive_avg_pool1d(x, size)
-    matrix = resampling_matrix(x.shape[-1], size, "area", x.device)
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    matrix = resampling_matrix(x.shape[-1], size, "area", x.device, dtype)
     with full_precision(x.device.type):
-        return (x.float() @ matrix.T).to(x.dtype)
+        return (x.to(dtype) @ matrix.T).to(x.dtype)

@@ -14,7 +14,7 @@ import filters
 from config_base import Part
 from datasets import Batch, G2NetDataset, IndexBatch
 from filter_transforms import Whiten
-from noise import DETECTORS, SAMPLE_RATE, STRAIN_UNIT, NoiseGenerator
+from noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT, NoiseGenerator
 from noise_mixtures import MIXED, orthogonal_mixtures
 from signals import Population, SignalGenerator
 from utils import UserError, counted_seed, nearest
@@ -74,8 +74,8 @@ class SimulatedDataset(G2NetDataset):
             that the fold trains on.
         whiten: a `Whiten` of the design curves that decimates without a band.
         reuse: how often a signal is used, each time with another SNR and other noise, and how
-            often a stretch of Gaussian noise is, twice that, each time in another mixture (see
-            `orthogonal_mixtures`). With one, samples are independent; more is cheaper on a CPU.
+            often, twice that, a CPU uses a stretch of Gaussian noise, each time in another mixture
+            (see `orthogonal_mixtures`). With one, samples are independent; more is cheaper.
         pool: how many signals are drawn at a time, and half as many as stretches of noise.
         bank_size: how many binaries there are.
         bank_seed: of the binaries; simulated data sets on disk use 0.
@@ -123,7 +123,8 @@ class SimulatedDataset(G2NetDataset):
         if self.whiten is not None and not whitens_designs(self.whiten):
             raise UserError(
                 "SimulatedDataset: whiten needs a Whiten of the three design curves that decimates "
-                f"without a band from {SAMPLE_RATE} Hz, after which noise is white"
+                f"{NUM_SAMPLES} samples of {SAMPLE_RATE} Hz by a power of two, without a band, "
+                "after which noise is white"
             )
         if is_test:
             return
@@ -161,11 +162,11 @@ class SimulatedDataset(G2NetDataset):
                 "a SimulatedDataset draws from the counters of an IndexBatch: read it through a "
                 "CountedBatchSampler"
             )
-        generator = self.generator(*indices.counters, indices.offset)
+        generator = self.generator(*indices.counters, indices.rank)
         size = len(indices)
         # of an odd number of rows, the one in the middle is as often the one as the other
         count = (size + indices.seed % 2) // 2
-        pool, first = self.pool_of_step(indices)
+        pool, chosen = self.pool_of_step(indices)
         if pool.noise is None:
             waveform = self.draw_noise(size, generator)
         else:
@@ -173,9 +174,7 @@ class SimulatedDataset(G2NetDataset):
         if count:
             bounds = (self.lowest_snr(indices.progress), self.snr[1])
             snr = self.signals.draw_snr(count, bounds, generator)
-            signals = pool.signals[first : first + count]
-            if len(signals) < count:  # round the end
-                signals = torch.cat([signals, pool.signals[: count - len(signals)]])
+            signals = pool.signals.index_select(0, chosen[:count])
             waveform[:count].addcmul_(signals, snr[:, None, None])
         target = torch.zeros(size, 1, device=self.device)
         target[:count] = 1
@@ -211,27 +210,35 @@ class SimulatedDataset(G2NetDataset):
     def prepared(self, strain: Tensor) -> Tensor:
         return strain if self.whiten is None else self.whiten(strain)
 
-    def pool_of_step(self, indices: IndexBatch) -> tuple[Pool, int]:
-        """Return this step's pool and the number of the first signal that is this step's.
+    def pool_of_step(self, indices: IndexBatch) -> tuple[Pool, Tensor]:
+        """Return this step's pool and the numbers of the signals that are this step's.
 
-        Steps share a pool until each of its signals was used `reuse` times.
+        Steps share a pool until each of its signals was used `reuse` times, in another order each
+        time.
         """
         *before, step = indices.counters
-        count = (len(indices) + 1) // 2
-        size = max(self.pool_size, len(indices))
+        # of a full batch: an epoch's last one goes on where the others stopped
+        count = (indices.batch_size + 1) // 2
+        size = max(self.pool_size, indices.batch_size)
         steps = size * self.reuse // count  # that share a pool
-        key = (*before, step // steps, indices.offset, size)
+        key = (*before, step // steps, indices.rank, size)
         if self.drawn is None or self.drawn[0] != key:
             room = None if self.drawn is None else self.drawn[1]
             self.drawn = None  # not to be taken for whole if what follows is cut short
             self.drawn = (key, self.draw_pool(size, self.generator("signals", *key), room))
-        return self.drawn[1], step % steps * count % size
+        time, first = divmod(step % steps * count, size)
+        orders = [
+            torch.randperm(size, generator=self.generator("order", *key, n), device=self.device)
+            for n in range(time, time + 1 + (first + count > size))
+        ]
+        return self.drawn[1], torch.cat(orders)[first : first + count]
 
     @torch.no_grad()
     def draw_pool(self, size: int, generator: torch.Generator, room: Pool | None) -> Pool:
         """Return so many signals and, where noise is used again, as many stretches of noise.
 
-        Each of these is used twice as often as a signal, since a batch has twice as many rows.
+        Each of these is used twice as often as a signal, since a batch has twice as many rows. A
+        GPU draws noise as fast as it would mix it.
 
         Args:
             size: how many.
@@ -242,7 +249,7 @@ class SimulatedDataset(G2NetDataset):
         at_a_time = RAW_AT_A_TIME if self.whitened is None else WHITE_AT_A_TIME
         each = at_a_time.get(self.device.type, at_a_time["cuda"])
         signals = in_parts(self.draw_signals, size, each, generator, old[0])
-        if self.reuse == 1 or self.noise == "real":
+        if self.reuse == 1 or self.noise == "real" or self.device.type != "cpu":
             return Pool(signals, None)
         rows = -(-size // MIXED) * MIXED
         return Pool(signals, in_parts(self.draw_noise, rows, NOISE_AT_A_TIME, generator, old[1]))
@@ -273,6 +280,7 @@ def in_parts(
 
 def whitens_designs(whiten: Whiten) -> bool:
     """Whether noise of the design curves comes out white, at a rate that signals are drawn at."""
-    designs = not whiten.psds and not whiten.matrices and whiten.detectors == DETECTORS
+    designs = whiten.psds is None and whiten.matrices is None and whiten.detectors == DETECTORS
     units = whiten.sr == SAMPLE_RATE and whiten.unit == STRAIN_UNIT
-    return designs and units and whiten.band is None and whiten.decimate > 1
+    rate = whiten.decimate > 1 and NUM_SAMPLES % whiten.decimate == 0
+    return designs and units and whiten.band is None and rate

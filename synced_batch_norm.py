@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -57,7 +58,7 @@ def batch_norm(
             input, weight, bias, running_mean, running_var, eps, momentum, group,
             dist.get_world_size(group),
         )  # fmt: skip
-    x = input.float()
+    x = input.to(torch.promote_types(input.dtype, torch.float32))
     axes = [0, *range(2, x.ndim)]
     shape = (1, -1, *[1] * (x.ndim - 2))  # of one value a channel
     count = x.new_tensor([x.numel() // x.shape[1]])
@@ -71,8 +72,9 @@ def batch_norm(
     variance = Total.apply(centred.square().sum(axes), group) / count  # (channel,)
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
-            running_mean.lerp_(mean, momentum)
-            running_var.lerp_(variance * count / (count - 1), momentum)
+            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+            unbiased = variance * count / (count - 1)
+            running_var.lerp_(unbiased.to(running_var.dtype), momentum)
     scale = (variance + eps).rsqrt()
     if weight is not None:
         scale = scale * weight
@@ -93,16 +95,18 @@ class Shared(TorchFunctionMode):
 
 @functools.cache
 def own_group() -> dist.ProcessGroup:
-    """Return all processes as a group whose collectives no one else uses.
+    """Return all processes as a group. All must call it at once.
 
-    Those of the gradients come in between in an order of their own. All must call it at once.
+    On CPUs no one else uses its collectives: those of the gradients come in between. NCCL wants
+    one group for all that is under way at once, as torch's own synchronised batch norm has it.
     """
-    return dist.new_group()
+    return dist.group.WORLD if dist.get_backend() == "nccl" else dist.new_group()
 
 
-@torch.compiler.disable
-def forward_shared(forward: Callable, *inputs: Any) -> Any:
-    with Shared():
+def forward_shared(module: nn.Module, forward: Callable, *inputs: Any) -> Any:
+    # Where it has no running statistics, a batch norm takes the rows' also in evaluation, in which
+    # the processes may have different numbers of batches.
+    with Shared() if module.training else contextlib.nullcontext():
         return forward(*inputs)
 
 
@@ -116,6 +120,7 @@ def share_statistics(model: nn.Module) -> None:
         model: its batch norms are changed in place.
     """
     own_group()
+    forward = torch.compiler.disable(forward_shared)
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.forward = functools.partial(forward_shared, module.forward)
+            module.forward = functools.partial(forward, module, module.forward)

@@ -113,10 +113,10 @@ def compare(settings: Settings, folder: Path) -> list[Row]:
     cores = "one core" if not settings.on_gpu else "the GPU; files read on one core"
     shared = {"batch": batch, "on": cores, "a signal used": f"{dataset.reuse} times"}
 
-    def row(key: str, against: str, name: str, ours: str = "ours", **more: str) -> Row:
+    def row(key: str, against: str, name: str, side: str = "ours", **more: str) -> Row:
         return Row(
-            key, "endless injections, a sample", against, paired_ratios(each[name], each[ours]),
-            "×", True, TARGETS.get(key, {}), Spread.of(each[ours]), Spread.of(each[name]),
+            key, "endless injections, a sample", against, paired_ratios(each[name], each[side]),
+            "×", True, TARGETS.get(key, {}), Spread.of(each[side]), Spread.of(each[name]),
             settings=shared | more, extra={"rounds": rounds},
         )  # fmt: skip
 

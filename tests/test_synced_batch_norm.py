@@ -44,7 +44,7 @@ def run(model: nn.Module, x: torch.Tensor, rows: slice) -> dict[str, torch.Tenso
     return {name: value.detach() for name, value in found.items()} | {"eval": model(x).detach()}
 
 
-def process(rank: int, kind: str, store: str, queue: mp.SimpleQueue) -> None:
+def process(rank: int, kind: str, store: str, queue: mp.Queue) -> None:
     try:
         torch.set_num_threads(1)
         dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=2)
@@ -64,14 +64,14 @@ def process(rank: int, kind: str, store: str, queue: mp.SimpleQueue) -> None:
 @pytest.mark.parametrize("kind", ["1d", "2d", "flat"])
 def test_two_processes_are_one(kind, tmp_path) -> None:
     context = mp.get_context("spawn")
-    queue = context.SimpleQueue()
+    queue = context.Queue()
     workers = [
         context.Process(target=process, args=(rank, kind, str(tmp_path / "store"), queue))
         for rank in (0, 1)
     ]
     for worker in workers:
         worker.start()
-    found = dict(queue.get() for _ in workers)
+    found = dict(queue.get(timeout=60) for _ in workers)
     for worker in workers:
         worker.join(60)
     assert all(isinstance(parts, dict) for parts in found.values()), found
