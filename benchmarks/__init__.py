@@ -12,6 +12,7 @@ in one series of processes: A B A B ... A machine that slows down slows down bot
 | `simulating` | endless injections against samples from files |
 | `reading` | shuffled batches from the cache against single files |
 | `training_step` | whole steps of the trainer against the bare network and optimiser |
+| `mixed_precision` | a step of a network in bf16 or fp16 against float32 |
 | `tta` | inference with test-time views against without |
 | `startup` | the first batch with a 25 GiB cache against without a cache |
 | `command_line` | `train.py --help` and `--list` against importing torch |
@@ -31,6 +32,6 @@ import utils  # noqa: F401 - before torch: it decides how waiting threads wait
 
 # What `python -m benchmarks` runs, in this order; the rows of the table keep it.
 BENCHMARKS = (
-    "cwt", "cwt_width", "cqt", "preparation", "simulating", "reading", "training_step", "tta",
-    "startup", "command_line", "profile_step",
+    "cwt", "cwt_width", "cqt", "preparation", "simulating", "reading", "training_step",
+    "mixed_precision", "tta", "startup", "command_line", "profile_step",
 )  # fmt: skip

@@ -23,6 +23,7 @@ from benchmarks import (
     cwt,
     cwt_width,
     growth,
+    mixed_precision,
     page,
     preparation,
     profile_step,
@@ -53,13 +54,22 @@ MODULES = {
     "cwt": cwt, "cwt_width": cwt_width, "cqt": cqt, "preparation": preparation,
     "reading": reading, "training_step": training_step, "tta": tta, "startup": startup,
     "command_line": command_line, "profile_step": profile_step, "simulating": simulating,
+    "mixed_precision": mixed_precision,
 }  # fmt: skip
 KEYS = {
     "cwt": ["cwt.nspec_16", "cwt.multi_instance_04"],
     "cwt_width": ["cwt_width.nspec_16"],
     "cqt": ["cqt.baseline"],
     "preparation": ["preparation.nspec_16"],
-    "simulating": ["simulating.files", "simulating.published", "simulating.rate"],
+    "simulating": [
+        "simulating.files", "simulating.once", "simulating.published", "simulating.rate",
+    ],
+    "mixed_precision": [
+        f"mixed_precision.{name}" for name in (
+            "wave_01", "wave_06", "spec_01", "spec_02", "demo", "demo_spec", "seq_03_aug_3",
+            "nspec_16",
+        )
+    ],
     "reading": ["reading.warm", "reading.cold"],
     "training_step": [
         "training_step.nspec_16", "training_step.seq_03_aug_3", "training_step.seq_12_arch_4",
