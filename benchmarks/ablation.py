@@ -11,6 +11,7 @@ a run that was done is not done again.
 from __future__ import annotations
 
 import argparse
+import functools
 import hashlib
 import json
 import math
@@ -51,7 +52,8 @@ from utils import (
     write_json,
 )
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "detection.md"
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "detection.md"
 BEGIN, END = "<!-- ablation: python -m benchmarks.ablation -->", "<!-- ablation end -->"
 EPOCHS = 8  # of a run, for the schedule
 FORMAT = 1
@@ -104,15 +106,24 @@ def run_settings(samples: int, seed: int) -> list[str]:
     ]  # fmt: skip
 
 
+@functools.cache
+def code_digest() -> str:
+    """Return a digest of all that a training runs through: what was kept is of the same code."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted([*ROOT.glob("*.py"), *(ROOT / "models1d").glob("*.py")]):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 def logits_of(
     config: ConfigMeta, holdout: Holdout, device: torch.device, folder: Path
 ) -> tuple[np.ndarray, float]:
     """Train a config and return its logits (samples,) of the hold-out and the seconds it took.
 
-    Runs that are at hand in `folder` are read.
+    Runs of the same code that are at hand in `folder` are read.
     """
     plain = {"format": FORMAT, "config": to_plain(config.to_plain()), "holdout": holdout.digest,
-             "device": device.type}  # fmt: skip
+             "device": device.type, "code": code_digest()}  # fmt: skip
     key = hashlib.blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=8).hexdigest()
     path = folder / f"{key}.npy"
     if path.exists() and path.with_suffix(".json").exists():
