@@ -43,10 +43,10 @@ report: $(READY) ## results/index.html: every experiment on one page
 	$(BIN)/python report.py
 
 test: $(READY) lint ## lint and run the tests
-	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 test-all: $(READY) lint ## the same with the slow tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: $(READY) ## kill 100 small runs at random moments; all must end as if they had not been
 	$(BIN)/python tests/chaos.py --kills 100
