@@ -200,15 +200,13 @@ class SimulatedDataset(G2NetDataset):
                 len(self.negatives), (size,), generator=generator, device=self.device
             )
             strain = torch.as_tensor(self.read(self.negatives[chosen.cpu().numpy()]))
-            return self.prepared(strain.to(self.device))
+            strain = strain.to(self.device)
+            return strain if self.whiten is None else self.whiten(strain)
         if self.whiten is None:
             return self.noise_generator.sample(size, generator)
         shape = (size, len(self.whiten.detectors), self.noise_generator.n // self.whiten.decimate)
         noise = torch.randn(shape, generator=generator, device=self.device)
         return filters.without_low(noise, self.whiten.sr / self.whiten.decimate)
-
-    def prepared(self, strain: Tensor) -> Tensor:
-        return strain if self.whiten is None else self.whiten(strain)
 
     def pool_of_step(self, indices: IndexBatch) -> tuple[Pool, Tensor]:
         """Return this step's pool and the numbers of the signals that are this step's.

@@ -26,10 +26,10 @@ class WhitenedSignals:
 
     Far from the edges of the window the exact whitening is a division of the spectrum by the
     amplitude spectral density, which costs next to nothing where a signal is made of its spectrum
-    anyway, and decimation leaves bins out. What the edges change depends on the
-    signal just before the window begins and just after, and has a low rank. It is fitted by least
-    squares to signals that were also whitened exactly: without it the difference is 2.6 % of a
-    signal, with it 0.3 %, in the median.
+    anyway, and decimation leaves bins out. What the edges change depends on the signal just before
+    the window begins and just after, and has a low rank. It is fitted by least squares to signals
+    that were also whitened exactly: without it the difference is 2.6 % of a signal, with it 0.3 %,
+    in the median.
 
     Args:
         signals: what draws them.

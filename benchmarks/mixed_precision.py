@@ -7,7 +7,6 @@ other side computes in float32, on a GPU with TF32 products, as `train.py` lets 
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 
 import torch
@@ -16,7 +15,7 @@ from benchmarks import command
 from benchmarks.command import Report, Settings
 from benchmarks.measuring import Spread, interleave, paired_ratios
 from benchmarks.rows import Row
-from benchmarks.stepping import TINY, as_train_does
+from benchmarks.stepping import TINY, as_train_does, plain_step
 from building import build_model, build_optimizer, build_preparation
 from config_base import ConfigMeta, override
 from precision import choose_amp_dtype
@@ -38,12 +37,8 @@ def step_of(
         given = build_preparation(config, "test", device)(given)
 
     def step(dtype: torch.dtype | None) -> None:
-        with torch.autocast(device.type, dtype=dtype) if dtype else contextlib.nullcontext():
-            logits = model(given["waveform"])
-            loss = criterion(logits.float(), given["target"])
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        autocast = torch.autocast(device.type, dtype=dtype, enabled=dtype is not None)
+        plain_step(model, given["waveform"], given["target"], criterion, optimizer, autocast)
 
     return step
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.measuring import synchronise
@@ -143,6 +143,18 @@ def training_set(experiment: Experiment) -> Dataset:
     """Return what `Experiment.fit_fold` trains fold 0 on."""
     rows, _ = experiment.folds[0]
     return experiment.dataset(experiment.train, rows, "train")
+
+
+def plain_step(
+    network: nn.Module, inputs: Tensor, target: Tensor, criterion: Callable,
+    optimizer: torch.optim.Optimizer, autocast: contextlib.AbstractContextManager,
+) -> None:  # fmt: skip
+    """Train a network for one step, with nothing of the trainer: forward, loss, backward, step."""
+    with autocast:
+        loss = criterion(network(inputs).float(), target)
+    loss.backward()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
 
 
 @contextlib.contextmanager

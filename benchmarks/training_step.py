@@ -25,6 +25,7 @@ from benchmarks.rows import Row, seconds_text
 from benchmarks.stepping import (
     TINY,
     Plan,
+    plain_step,
     random_experiment,
     run_epoch,
     trainer_of,
@@ -68,11 +69,7 @@ def bare_step(trainer: Trainer, inputs: Tensor) -> Callable[[], None]:
     target = torch.randint(0, 2, (len(inputs), 1), device=trainer.device).float()
 
     def step() -> None:
-        with trainer.autocast():
-            loss = trainer.criterion(network(inputs).float(), target)
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        plain_step(network, inputs, target, trainer.criterion, optimizer, trainer.autocast())
 
     return step
 
