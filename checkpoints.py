@@ -91,6 +91,8 @@ def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
 def adopt_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Start from another experiment's weights: whatever agrees in name and shape is loaded.
 
+    The rest stays as it began, and is named in the log.
+
     Raises:
         UserError: nothing agrees.
     """
@@ -100,4 +102,7 @@ def adopt_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     if not fitting:
         raise UserError(f"no weight in {path} fits this network: it belongs to another one")
     model.load_state_dict(fitting, strict=False)
-    LOGGER.info(f"{len(fitting)} of {len(own)} tensors taken from {path}")
+    rest = [name for name in own if name not in fitting]
+    left = f"; left as they began: {', '.join(rest[:5])}" if rest else ""
+    more = f" and {len(rest) - 5} more" if len(rest) > 5 else ""
+    LOGGER.info(f"{len(fitting)} of {len(own)} tensors taken from {path}{left}{more}")

@@ -1,7 +1,7 @@
-"""One sample from a file or the cache, and the order in which samples come; no signal processing.
+"""Samples from files or the cache, batch by batch; no signal processing.
 
 `load_index` reads what `prep_data.py` wrote, `G2NetDataset` reads strain, `CountedBatchSampler`
-decides which rows a step of an epoch sees on which process. Together:
+(batch_order.py) decides which rows a step of an epoch sees on which process. Together:
 
     index = load_index("input/train.csv")
     data = G2NetDataset(index["path"], index["target"], ids=index["id"], cache=StrainCache(...))
@@ -12,161 +12,25 @@ decides which rows a step of an epoch sees on which process. Together:
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset
 
+from batch_order import IndexBatch
 from device_cache import DeviceCache
 from sample_files import SAMPLE_SHAPE, load_index, read_strain
 from strain_cache import StrainCache
-from utils import UserError, counted_seed, nearest
+from utils import UserError, nearest
 
-__all__ = ["CountedBatchSampler", "G2NetDataset", "IndexBatch", "collate", "load_index"]
+__all__ = ["G2NetDataset", "collate", "load_index"]
 
 MIXUP_OPTIONS = ("random", "negative")
 Batch = dict[str, torch.Tensor]
 Strain = np.ndarray | torch.Tensor  # an array as it is read, a tensor where it lies on a device
-
-
-# --- which rows a step sees ------------------------------------------------------------------
-
-
-class IndexBatch(list):
-    """The indices of one batch, and the counted seed of what is drawn for it.
-
-    Attributes:
-        seed: the same on all ranks of a step.
-        offset: how many rows of the step's global batch come before these; whatever is drawn
-            with `seed` is drawn for the whole global batch, so that the ranks together draw what
-            one process would have drawn.
-        counters: what the seed is counted from, (seed, fold, epoch, step).
-        progress: how many epochs lie behind this batch, a fraction.
-        rank: which process it is of.
-        batch_size: rows of all batches but an epoch's last, on each rank.
-    """
-
-    def __init__(
-        self, indices: Iterable[int], seed: int, offset: int = 0,
-        counters: tuple[int | str, ...] = (), progress: float = 0.0, rank: int = 0,
-        batch_size: int | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(indices)
-        self.seed = seed
-        self.offset = offset
-        self.counters, self.progress = counters, progress
-        self.rank, self.batch_size = rank, batch_size or len(self)
-
-    def __reduce__(self) -> tuple:
-        return IndexBatch, (
-            list(self), self.seed, self.offset, self.counters, self.progress, self.rank,
-            self.batch_size,
-        )  # fmt: skip
-
-
-class CountedBatchSampler(Sampler[IndexBatch]):
-    """Batches of indices in an order that depends on (seed, fold), the epoch and nothing else.
-
-    With `shuffle` (training), every rank takes its contiguous part of a global batch of
-    `batch_size * world_size` rows, so that W ranks with batch size B see, step by step, the rows
-    that one process with batch size W·B sees. The last, smaller global batch is kept and split
-    as evenly as possible. Where it has fewer rows than there are ranks, rank r takes row
-    r mod rows: rows are then seen by more than one rank in that one step, but every rank has the
-    same number of steps and none gets an empty batch, which would hang or break a collective.
-    As parts of the last step differ in size, a trainer that averages over ranks weights its mean
-    loss by `len(batch) * world_size / sampler.rows_of_step(step)` to get the mean over rows.
-
-    Without `shuffle` (evaluation), every rank takes one contiguous shard of the rows, none of
-    them twice; ranks may have a different number of batches, even none.
-
-    Args:
-        n: number of samples.
-        batch_size: rows a batch on each rank.
-        shuffle: a new order for every epoch; without it, the order of the data.
-        counters: what the order is counted from, (seed, fold).
-        epoch, start_step: where to begin; see `set_epoch`.
-        rank, world_size: which of how many processes this is.
-
-    Raises:
-        UserError: no samples, or a size or rank that makes no sense.
-    """
-
-    def __init__(
-        self, n: int, batch_size: int, shuffle: bool = False, *,
-        counters: tuple[int | str, ...] = (0, 0), epoch: int = 0, start_step: int = 0,
-        rank: int = 0, world_size: int = 1,
-    ) -> None:  # fmt: skip
-        if n < 1:
-            raise UserError("there are no samples to make batches of: check the index")
-        if batch_size < 1:
-            raise UserError(f"batch_size = {batch_size}: expected 1 or more")
-        if not 0 <= rank < world_size:
-            raise UserError(f"rank {rank} of {world_size}: expected 0 to world_size - 1")
-        self.n, self.batch_size, self.shuffle = n, batch_size, shuffle
-        self.counters = counters
-        self.rank, self.world_size = rank, world_size
-        self.set_epoch(epoch, start_step)
-
-    def set_epoch(self, epoch: int, start_step: int = 0) -> None:
-        """Choose the epoch; a resumed one begins at `start_step`, with the batches it had left."""
-        if not 0 <= start_step <= self.num_batches:
-            raise UserError(f"start_step = {start_step}: the epoch has {self.num_batches} steps")
-        self.epoch, self.start_step = epoch, start_step
-
-    @property
-    def num_batches(self) -> int:
-        """Steps of a whole epoch on this rank, whatever `start_step` is."""
-        if self.shuffle:
-            return -(-self.n // (self.batch_size * self.world_size))
-        first, last = self.bounds(0, self.n)
-        return -(-(last - first) // self.batch_size)
-
-    def __len__(self) -> int:
-        """Batches that are still to come in this epoch."""
-        return self.num_batches - self.start_step
-
-    def rows_of_step(self, step: int) -> int:
-        """Rows that all ranks together see in a step of a shuffled epoch."""
-        whole = self.batch_size * self.world_size
-        return max(min(whole, self.n - step * whole), self.world_size)
-
-    def bounds(self, start: int, stop: int) -> tuple[int, int]:
-        """Return this rank's part of rows `start` to `stop`, parts as even as possible."""
-        rows = stop - start
-        if self.shuffle and rows < self.world_size:
-            first = start + self.rank % rows
-            return first, first + 1
-        each, more = divmod(rows, self.world_size)
-        first = start + self.rank * each + min(self.rank, more)
-        return first, first + each + (self.rank < more)
-
-    def __iter__(self) -> Iterator[IndexBatch]:
-        if self.shuffle:
-            generator = torch.Generator()
-            generator.manual_seed(counted_seed(*self.counters, self.epoch, "order"))
-            order = torch.randperm(self.n, generator=generator)
-            whole = self.batch_size * self.world_size
-        else:
-            order = torch.arange(self.n)
-            shard, end = self.bounds(0, self.n)
-        for step in range(self.start_step, self.num_batches):
-            if self.shuffle:
-                start = step * whole
-                first, last = self.bounds(start, min(start + whole, self.n))
-            else:
-                start = first = shard + step * self.batch_size
-                last = min(first + self.batch_size, end)
-            counters = (*self.counters, self.epoch, step)
-            yield IndexBatch(
-                order[first:last].tolist(), counted_seed(*counters, "batch"), first - start,
-                counters, self.epoch + step / self.num_batches, self.rank, self.batch_size,
-            )  # fmt: skip
-
-
-# --- the strain of a batch -------------------------------------------------------------------
 
 
 class G2NetDataset(Dataset):

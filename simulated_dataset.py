@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 import filters
+from batch_order import IndexBatch
 from config_base import Part
-from datasets import Batch, G2NetDataset, IndexBatch
+from datasets import Batch, G2NetDataset
 from filter_transforms import Whiten
 from noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT, NoiseGenerator
 from noise_mixtures import MIXED, orthogonal_mixtures

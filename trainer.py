@@ -22,12 +22,14 @@ from torch.utils.data import DataLoader, Dataset
 import distributed
 import interruption
 import trainer_state
+from bad_numbers import BadNumbers
+from batch_order import CountedBatchSampler
 from checkpoints import save_checkpoint
-from datasets import CountedBatchSampler, collate
+from datasets import collate
 from interruption import Interrupted
-from precision import are_finite, check_clipping, choose_amp_dtype, clip_gradients, make_scaler
+from precision import check_clipping, choose_amp_dtype, clip_gradients, make_scaler
 from trainer_state import TrainerState
-from training_extras import StatisticsGuard, same
+from training_extras import same
 from utils import (
     LOGGER,
     UserError,
@@ -91,8 +93,7 @@ class Trainer:
         self.num_workers, self.accumulate = num_workers, accumulate
         self.clip_grad, self.max_grad_norm = clip_grad, max_grad_norm
         self.batch_scheduler, self.scheduler_target = batch_scheduler, scheduler_target
-        self.ema, self.max_bad_losses = ema, max_bad_losses
-        self.checkpoint_every, self.max_batches = checkpoint_every, max_batches
+        self.ema, self.checkpoint_every, self.max_batches = ema, checkpoint_every, max_batches
         self.show_progress, self.log_every, self.board = show_progress, log_every, board
         self.show_memory = show_memory
 
@@ -121,7 +122,7 @@ class Trainer:
         self.state = TrainerState()
         self.is_best = False  # set by callbacks at the end of an epoch
         self.stop_reason: str | None = None
-        self.statistics = StatisticsGuard(model, ema and ema.model)
+        self.bad_numbers = BadNumbers(max_bad_losses, log_every, model, ema and ema.model)
         self.epoch_losses: list[Tensor] = []
         self.epoch_outputs: list[tuple[Tensor, Tensor]] = []
 
@@ -135,7 +136,7 @@ class Trainer:
             UserError: the loss stayed NaN or infinite.
         """
         self.train_set = train_set
-        self.statistics.keep_or_restore(good=True)  # those taken up from a checkpoint, if any
+        self.bad_numbers.statistics.keep()  # those taken up from a checkpoint, if any
         train_loader = self.make_loader(train_set, shuffle=True)
         valid_loader = self.make_loader(valid_set, shuffle=False)
         while not self.state.finished:
@@ -188,9 +189,7 @@ class Trainer:
                     due = time.monotonic() - saved > 60 * self.checkpoint_every
                     due, stop = self.agree(due, interruption.requested())
                     if due or stop:
-                        if self.device.type != "cpu":  # some losses were not looked at yet
-                            recent = torch.stack(self.epoch_losses[-self.log_every :])
-                            self.statistics.keep_or_restore(bool(recent.isfinite().all()))
+                        self.bad_numbers.before_saving(self)
                         self.save_last()
                         saved = time.monotonic()
                     if stop:
@@ -213,13 +212,13 @@ class Trainer:
         self.epoch_losses.append(loss.detach().float())
         if target is not None:
             self.epoch_outputs.append((output.detach().float(), target.detach()))
-        if not self.loss_is_finite(loss, batch, last):
+        if not self.bad_numbers.loss_is_finite(self, loss, batch, last):
             self.optimizer.zero_grad(set_to_none=True)
             return
         self.scaler.scale(loss / self.accumulate).backward()
         if (self.state.step + 1) % self.accumulate == 0 or last:
             self.scaler.unscale_(self.optimizer)
-            if not self.gradients_are_finite(batch):
+            if not self.bad_numbers.gradients_are_finite(self, batch):
                 self.optimizer.zero_grad(set_to_none=True)
                 return
             clip_gradients(self.model.parameters(), self.clip_grad, self.max_grad_norm)
@@ -230,58 +229,6 @@ class Trainer:
                 self.ema.update(self.model)
             if self.batch_scheduler:
                 self.step_scheduler()
-
-    def loss_is_finite(self, loss: Tensor, batch: Batch, last: bool) -> bool:
-        """Whether to use this loss. Several bad ones in a row end the fit.
-
-        On a CPU every loss is looked at. On a GPU that would make the host wait for the device in
-        each step, so the losses are looked at every `log_every` steps and in the last one; the
-        scaler leaves out steps with bad gradients by itself.
-        """
-        finite, state = True, self.state
-        if self.device.type == "cpu":
-            # Of all processes: one that left the step out alone would leave the others waiting.
-            finite = not distributed.any_of([not torch.isfinite(loss)], self.device)[0]
-            state.bad_losses = 0 if finite else state.bad_losses + 1
-            self.statistics.keep_or_restore(finite)
-        elif (state.step + 1) % self.log_every == 0 or last:
-            recent = torch.stack(self.epoch_losses[-(state.step % self.log_every + 1) :])
-            good = torch.isfinite(recent).nonzero().flatten().tolist()
-            self.statistics.keep_or_restore(len(good) == len(recent))
-            before = 0 if good else state.bad_losses
-            state.bad_losses = before + len(recent) - (good[-1] + 1 if good else 0)
-        self.end_after_bad("loss", state.bad_losses, batch)
-        return finite
-
-    def gradients_are_finite(self, batch: Batch) -> bool:
-        """Whether to make this step: also a finite loss may have no gradient, the root of nothing.
-
-        On a GPU the scaler leaves such steps out, and they are looked at once in `log_every` steps,
-        as the host waits for the device then.
-        """
-        on_cpu, state = self.device.type == "cpu", self.state
-        if not on_cpu and (state.step + 1) % self.log_every >= self.accumulate:
-            return True
-        # The processes have averaged theirs, so that they are the same.
-        finite = are_finite(self.model.parameters())
-        state.bad_gradients = 0 if finite else state.bad_gradients + 1
-        self.end_after_bad("gradient", state.bad_gradients, batch)
-        return finite or not on_cpu
-
-    def end_after_bad(self, what: str, times: int, batch: Batch) -> None:
-        """End the fit where a loss or a gradient was bad too often in a row."""
-        if times < self.max_bad_losses:
-            return
-        rows = batch["index"].tolist()
-        ids = getattr(self.train_set, "ids", None)
-        names = ", ".join(str(row if ids is None else ids[row]) for row in rows)
-        kept = self.path("_last")
-        raise UserError(
-            f"the {what} of {self.serial} was NaN or infinite {times} times in a row, up to epoch "
-            f"{self.state.epoch + 1}, step {self.state.step + 1}, with the samples {names}; the "
-            f"last good checkpoint is {kept if kept.exists() else 'none yet'}: check these "
-            f"samples, or lower the learning rate"
-        )
 
     def step_scheduler(self) -> None:
         if self.scheduler is None:

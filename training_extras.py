@@ -279,37 +279,6 @@ class WeightAverage:
         self.updates = state["updates"]
 
 
-class StatisticsGuard:
-    """Takes back what a bad batch did to the running statistics of batch norm.
-
-    Its step is left out, but the forward pass has already put its NaN into them, where it would
-    stay: in every later validation and in the predictions.
-
-    Args:
-        models: networks, or None.
-    """
-
-    def __init__(self, *models: nn.Module | None) -> None:
-        self.buffers = [
-            buffer
-            for model in models
-            if model is not None
-            for module in model.modules()
-            if isinstance(module, nn.modules.batchnorm._NormBase)
-            for buffer in (module.running_mean, module.running_var)
-            if buffer is not None
-        ]
-        self.kept = [buffer.clone() for buffer in self.buffers]
-
-    @torch.no_grad()
-    def keep_or_restore(self, good: bool) -> None:
-        """Keep the statistics as they are; or, after a bad loss, give back those kept last."""
-        if self.buffers:
-            torch._foreach_copy_(
-                *((self.kept, self.buffers) if good else (self.buffers, self.kept))
-            )
-
-
 # --- test-time views -------------------------------------------------------------------------
 
 

@@ -92,13 +92,16 @@ def test_load_model_is_strict(tmp_path) -> None:
             load_model(foreign, tmp_path / "a.pt")
 
 
-def test_adopt_weights_takes_what_fits(tmp_path) -> None:
+def test_adopt_weights_takes_what_fits_and_names_the_rest(tmp_path, caplog) -> None:
     source = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     save_checkpoint(tmp_path / "a.pt", {"model": source.state_dict()})
     target = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
     before = target[1].weight.clone()
-    adopt_weights(target, tmp_path / "a.pt")
+    with caplog.at_level("INFO"):
+        adopt_weights(target, tmp_path / "a.pt")
     assert torch.equal(target[0].weight, source[0].weight)
     assert torch.equal(target[1].weight, before)
+    assert "2 of 4 tensors taken" in caplog.text
+    assert "left as they began: 1.weight, 1.bias" in caplog.text
     with pytest.raises(UserError, match="no weight"):
         adopt_weights(nn.Conv1d(3, 2, 1), tmp_path / "a.pt")

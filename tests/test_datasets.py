@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from datasets import CountedBatchSampler, G2NetDataset, IndexBatch, collate, load_index
+from batch_order import CountedBatchSampler, IndexBatch
+from datasets import G2NetDataset, collate, load_index
 from strain_cache import StrainCache, write_cache
 from utils import UserError
 

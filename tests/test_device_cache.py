@@ -10,7 +10,8 @@ import pytest
 import torch
 from small_run import make_data, run, same_arrays
 
-from datasets import CountedBatchSampler, G2NetDataset, load_index
+from batch_order import CountedBatchSampler
+from datasets import G2NetDataset, load_index
 from device_cache import DeviceCache, device_cache
 from sample_files import read_strain
 from strain_cache import StrainCache, write_cache

@@ -8,8 +8,8 @@ import torch
 
 import filters
 import simulated_dataset
+from batch_order import CountedBatchSampler, IndexBatch
 from config_base import Part
-from datasets import CountedBatchSampler, IndexBatch
 from metrics import AUC
 from noise import DETECTORS, NoiseGenerator
 from noise_mixtures import orthogonal_mixtures

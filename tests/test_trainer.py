@@ -335,7 +335,7 @@ def test_statistics_go_back_to_the_last_good_look_on_a_gpu(tmp_path) -> None:
         mean.fill_(value)
         trainer.state.step = step
         trainer.epoch_losses.append(torch.tensor(loss))
-        trainer.loss_is_finite(trainer.epoch_losses[-1], batch, last=False)
+        trainer.bad_numbers.loss_is_finite(trainer, trainer.epoch_losses[-1], batch, last=False)
     assert (mean == 2).all()
 
 
@@ -348,7 +348,8 @@ def test_losses_on_a_gpu_are_looked_at_now_and_then(tmp_path) -> None:
         trainer.state.step = step
         trainer.epoch_losses.append(loss)
         last = step == 7
-        assert trainer.loss_is_finite(loss, batch, last)  # the scaler decides of the step
+        # the scaler decides of the step
+        assert trainer.bad_numbers.loss_is_finite(trainer, loss, batch, last)
         counts.append(trainer.state.bad_losses)
     assert counts == [0, 0, 0, 0, 1, 1, 1, 4]  # looked at after 5 steps, and in the last one
     # An epoch shorter than the interval is looked at too, and a bad row goes on into it.
@@ -356,11 +357,11 @@ def test_losses_on_a_gpu_are_looked_at_now_and_then(tmp_path) -> None:
     for step in range(2):
         trainer.state.step = step
         trainer.epoch_losses.append(bad)
-        trainer.loss_is_finite(bad, batch, last=step == 1)
+        trainer.bad_numbers.loss_is_finite(trainer, bad, batch, last=step == 1)
     assert trainer.state.bad_losses == 6
     trainer.state.step, trainer.epoch_losses = 0, [bad]
     with pytest.raises(UserError, match="the loss of fold0 was NaN or infinite 7 times"):
-        trainer.loss_is_finite(bad, batch, last=True)
+        trainer.bad_numbers.loss_is_finite(trainer, bad, batch, last=True)
 
 
 def test_prediction_keeps_the_order_and_averages_views(tmp_path) -> None:
