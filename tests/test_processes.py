@@ -99,6 +99,18 @@ def test_without_synced_batch_norm_the_number_of_processes_counts(
     assert apart.max() > 1e-4
 
 
+@pytest.mark.slow
+def test_two_compiled_processes_end_nearly_alike_but_for_batch_norm(
+    data: Path, results: dict[int, Path], tmp_path: Path
+) -> None:
+    process = start(data, tmp_path, 2, "--limit_fold", "0", "--compile")
+    output, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    assert "--compile leaves out every batch norm" in output + error
+    # Compiled code sums in another order.
+    np.testing.assert_allclose(history(tmp_path)[:2], history(results[1])[:2], atol=0.01)
+
+
 def test_only_the_first_process_writes(results: dict[int, Path]) -> None:
     first, second = ((results[2] / f"writes{rank}").read_text() for rank in (0, 1))
     assert "/.fold0." in first
