@@ -6,7 +6,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-EXTRAS := sim,stack,pipeline,dev
+EXTRAS := sim,gwosc,stack,pipeline,dev
 READY := $(VENV)/.installed
 
 TRAIN ?= 16000

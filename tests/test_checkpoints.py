@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from checkpoints import adopt_weights, load_checkpoint, load_model, save_checkpoint
-from utils import UserError
+from utils import LOGGER, UserError
 
 
 def test_round_trip(tmp_path) -> None:
@@ -92,12 +92,13 @@ def test_load_model_is_strict(tmp_path) -> None:
             load_model(foreign, tmp_path / "a.pt")
 
 
-def test_adopt_weights_takes_what_fits_and_names_the_rest(tmp_path, caplog) -> None:
+def test_adopt_weights_takes_what_fits_and_names_the_rest(tmp_path, monkeypatch, caplog) -> None:
     source = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
     save_checkpoint(tmp_path / "a.pt", {"model": source.state_dict()})
     target = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
     before = target[1].weight.clone()
-    with caplog.at_level("INFO"):
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    with caplog.at_level("INFO", logger=LOGGER.name):
         adopt_weights(target, tmp_path / "a.pt")
     assert torch.equal(target[0].weight, source[0].weight)
     assert torch.equal(target[1].weight, before)

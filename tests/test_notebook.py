@@ -40,7 +40,7 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     results = write_results(tmp_path, data, truth)
     expected = stacking.submission(stacking.build(results))
     notebook = execute_notebook(results, monkeypatch)
-    written = pd.read_csv(results / "submission.csv")
+    written = pd.read_csv(results / "submission.csv", float_precision="round_trip")
     pd.testing.assert_frame_equal(written, expected, rtol=0, atol=0)
     assert np.isfinite(written["target"]).all()
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
