@@ -5,6 +5,7 @@
 #   make pipeline-demo
 PYTHON ?= python3
 VENV := .venv
+OLDEST := .venv-oldest
 BIN := $(VENV)/bin
 EXTRAS := sim,gwosc,stack,pipeline,dev
 READY := $(VENV)/.installed
@@ -15,7 +16,7 @@ PIPELINE_DATA := train_path=input/pipeline_demo/train.csv test_path=input/pipeli
 	train_cache=input/pipeline_demo/train_cache.f32 test_cache=input/pipeline_demo/test_cache.f32
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pipeline-demo report test test-all chaos audit lint format clean
+.PHONY: help install demo pipeline-demo report test test-all test-oldest chaos audit lint format clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +49,14 @@ test: $(READY) lint ## lint and run the tests
 test-all: $(READY) lint ## the same with the slow tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# Beside the usual environment, as both are used in turn.
+test-oldest: ## the tests with the oldest versions of everything that pyproject.toml allows
+	$(PYTHON) -m venv $(OLDEST)
+	$(PYTHON) tests/oldest_versions.py > $(OLDEST)/constraints.txt
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+		-c $(OLDEST)/constraints.txt -e '.[$(EXTRAS)]'
+	$(OLDEST)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+
 chaos: $(READY) ## kill 100 small runs at random moments; all must end as if they had not been
 	$(BIN)/python tests/chaos.py --kills 100
 
@@ -63,6 +72,6 @@ format: $(READY) ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-clean: ## remove the environment and what Python left behind (never data or results)
-	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
+clean: ## remove the environments and what Python left behind (never data or results)
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
