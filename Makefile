@@ -73,5 +73,5 @@ format: $(READY) ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 clean: ## remove the environments and what Python left behind (never data or results)
-	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(OLDEST) .pytest_cache .ruff_cache .hypothesis *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
