@@ -27,6 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+# A fork has none of its parent's threads, and would wait for them in its first product of matrices.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 import chaos
 
