@@ -671,6 +671,13 @@ class Wave06(Wave01):
     scheduler_params = cosine(2)
 
 
+class Wave07(Wave06):
+    """The same bank for detectors that see a signal with nearly the same amplitude and phase."""
+
+    name = "wave_07"
+    model_params = {**Wave06.model_params, "correlation": -0.6}
+
+
 class Spec01(Wave01):
     """Wavelets of the exactly whitened strain."""
 

@@ -196,7 +196,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         torch.set_num_threads(before)
     described = {
         "samples": len(holdout), "signals": int(holdout.targets.sum()),
-        "digest": holdout.digest, "settings": to_plain(asdict(holdout.settings)),
+        "known": [round(value, 4) for value in holdout.known[:32].tolist()],
+        "settings": to_plain(asdict(holdout.settings)),
     }  # fmt: skip
     results = {"format": FORMAT, "holdout": described, "detectors": detectors}
     if args.out is not None:

@@ -162,7 +162,8 @@ def draw_holdout(
 ) -> None:
     """Draw a hold-out into the array file beside `header`, then write the header.
 
-    On the CPU whatever the device of the scores, so that the samples are the same everywhere.
+    On the CPU whatever the device of the scores, so that the samples are the same everywhere, but
+    for the last digits, which depend on the kind of CPU.
     """
     bank_settings = BankSettings(size=settings.bank_size, seed=settings.bank_seed)
     bank = WaveformBank.build(bank_settings, cache_dir, show_progress=show_progress)

@@ -16,6 +16,7 @@ from utils import UserError, nearest
 from waveforms import SAMPLE_RATE, BankSettings
 
 BLOCK = 32  # samples that the filters' outputs are computed for at once
+PAIRED_AT_A_TIME = {"cpu": 2**22}  # numbers, of all delays, that a CPU's caches hold
 SMALLEST = 1e-30  # of a sum of likelihoods beside the largest of its row, for float32 to hold it
 WINDOW = NUM_SAMPLES / SAMPLE_RATE  # s
 
@@ -55,11 +56,17 @@ class MatchedFilter1d(WaveformClassifier):
         R = sum_{m, t} w_m / T  (1 - a_0) exp(a_0 P_0m(t))
             prod_d sum_u k_d(u) (1 - a_d) exp(a_d P_dm(t + u)).
 
-    Learnt are a, the delays' k, the templates' w, and a small network that makes log R a logit.
+    With `correlation`, the amplitudes of the first two detectors are Gaussian together, with the
+    covariance S of s_0, s_1 and rho sqrt(s_0 s_1): detectors as alike as the LIGO ones see a
+    signal with nearly the same amplitude and phase, or the opposite one. With z = p·x + i q·x of
+    either detector, the ratio at a delay is then exp(z^H S (1 + S)^-1 z / 2) / det(1 + S).
+
+    Learnt are a, rho, the delays' k, the templates' w, and a small network that makes log R a
+    logit.
     The filters are a basis and combinations of it; `template_filters` computes what they begin
     with, and with `learn_filters` they go on from there.
 
-    The optimum is more: the sky does not leave the detectors' amplitudes and phases independent,
+    The optimum is more: the sky ties the amplitudes and phases of all detectors to their delays,
     amplitudes are not Gaussian, and templates and arrival times lie denser than here.
 
     Args:
@@ -75,6 +82,8 @@ class MatchedFilter1d(WaveformClassifier):
         arrival: bounds of the arrival time at the first detector, s after the window begins.
         delays: largest delay of each detector with respect to the first, s.
         amplitudes: what a begins with, one a detector.
+        correlation: what rho begins with, between -1 and 1; None takes all amplitudes as
+            independent, which is cheaper.
         hidden: units of the small network.
         learn_filters: whether basis and templates are trained.
         share_ligo: whether the first two detectors share filters.
@@ -91,7 +100,8 @@ class MatchedFilter1d(WaveformClassifier):
         templates: int = 256, basis: int = 64, before: float = 0.6875, after: float = 0.0625,
         stride: int = 4, arrival: Sequence[float] = (1.45, 1.86),
         delays: Sequence[float] = (0.0, 0.0115, 0.029), amplitudes: Sequence[float] | None = None,
-        hidden: int = 16, learn_filters: bool = False, share_ligo: bool = True,
+        correlation: float | None = None, hidden: int = 16, learn_filters: bool = False,
+        share_ligo: bool = True,
         detectors: Sequence[str] = ("H1", "L1", "V1"), decimate: int = 2, bank_size: int = 8000,
         bank_seed: int = 1,
     ) -> None:  # fmt: skip
@@ -101,6 +111,7 @@ class MatchedFilter1d(WaveformClassifier):
         self.share_ligo = share_ligo and in_channels > 1
         check_arguments(
             in_channels, self.share_ligo, delays, amplitudes, detectors, arrival,
+            correlation,
             {"templates": templates, "basis": basis, "stride": stride, "decimate": decimate},
         )  # fmt: skip
         rate = SAMPLE_RATE / decimate
@@ -133,6 +144,9 @@ class MatchedFilter1d(WaveformClassifier):
             else:
                 self.register_buffer(name, values.clone())
         self.amplitude = nn.Parameter(torch.tensor(amplitudes).logit())  # a after a sigmoid
+        self.correlation = None
+        if correlation is not None:
+            self.correlation = nn.Parameter(torch.tensor(correlation).atanh())
         # Logarithms of k and w but for constants; the first detector has no delays.
         self.delay = nn.ParameterList(torch.zeros(2 * reach + 1) for reach in self.reach[1:])
         self.prior = nn.Parameter(torch.zeros(templates))
@@ -148,8 +162,8 @@ class MatchedFilter1d(WaveformClassifier):
             nn.init.zeros_(self.classifier.bias)
             nn.init.ones_(self.classifier.weight[:, 0])
 
-    def power(self, x: Tensor, which: int, reach: int) -> Tensor:
-        """Return P of strain (B, T): (B, template, time), `reach` beyond the arrival times."""
+    def filtered(self, x: Tensor, which: int, reach: int) -> Tensor:
+        """Return z of strain (B, T): (B, template, 2, time), `reach` beyond the arrival times."""
         first, number = self.first - reach, self.num_times + 2 * reach
         start = first * self.stride - self.before  # of the first filter, maybe before the window
         places = BLOCK // self.stride
@@ -162,8 +176,8 @@ class MatchedFilter1d(WaveformClassifier):
             u = strided_correlation(x, self.filters[which], self.stride)[..., :number]
             # (template x 2, basis) @ (B, basis, time) -> (B, template x 2, time)
             z = torch.matmul(self.templates[which].flatten(0, 1), u)
-        # (B, template x 2, time) -> (B, template, 2, time) -> (B, template, time)
-        return z.to(self.amplitude.dtype).unflatten(1, (-1, 2)).square().sum(2) / 2
+        # (B, template x 2, time) -> (B, template, 2, time)
+        return z.to(self.amplitude.dtype).unflatten(1, (-1, 2))
 
     def averaged(self, log_ratio: Tensor, log_weights: Tensor) -> Tensor:
         """Average ratios over delays: (B, template, time + 2 reach) -> (B, template, time).
@@ -182,6 +196,36 @@ class MatchedFilter1d(WaveformClassifier):
         near = F.max_pool1d(log_ratio, width, 1) - math.log(width)
         return torch.where(sums > SMALLEST, sums.clamp_min(SMALLEST).log() + largest, near)
 
+    def paired(self, first: Tensor, second: Tensor) -> Tensor:
+        """Return the log-likelihood ratio of the first two detectors, averaged over delays.
+
+        Args:
+            first: z (B, template, 2, time).
+            second: z (B, template, 2, time + 2 reach).
+        """
+        (s, t), rho = self.amplitude[:2].exp(), self.correlation.tanh()
+        both = rho * (s * t).sqrt()
+        det = (1 + s) * (1 + t) - both**2
+        log_weights = F.log_softmax(self.delay[0], 0) - det.log()
+        # S (1 + S)^-1 = 1 - (1 + S)^-1; what its entries multiply is the same at all delays.
+        of_second = (1 - (1 + s) / det) * power(second)
+        scaled, width = first * (both / det), first.shape[-1]
+
+        def over_delays(of_second: Tensor, scaled: Tensor, second: Tensor) -> Tensor:
+            terms = []
+            for u, log_weight in enumerate(log_weights):
+                there = second[..., u : u + width]
+                term = of_second[..., u : u + width] + log_weight
+                term = torch.addcmul(term, scaled[:, :, 0], there[:, :, 0])
+                terms.append(torch.addcmul(term, scaled[:, :, 1], there[:, :, 1]))
+            return torch.stack(terms).logsumexp(0)  # (delay, B, template, time) -> sum of delays
+
+        numbers = len(log_weights) * of_second[0].numel()  # of a row
+        rows = max(PAIRED_AT_A_TIME.get(first.device.type, 2**30) // numbers, 1)  # at a time
+        parts = zip(*(part.split(rows) for part in (of_second, scaled, second)), strict=True)
+        ratio = torch.cat([over_delays(*part) for part in parts])
+        return (1 - (1 + t) / det) * power(first) + ratio
+
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, D, T) -> (B, template, time): the log-likelihood ratio of each, arriving then."""
         if x.shape[1:] != (self.in_channels, self.samples):
@@ -190,20 +234,23 @@ class MatchedFilter1d(WaveformClassifier):
                 f"detectors and {self.samples} samples: whiten with the network's own decimate"
             )
         if self.share_ligo:
-            # (B, 2, T) -> (2B, T) -> two (B, template, time); as one call with the wider reach
-            pair = self.power(x[:, :2].transpose(0, 1).flatten(0, 1), 0, self.reach[1])
+            # (B, 2, T) -> (2B, T) -> two (B, template, 2, time); one call, with the wider reach
+            pair = self.filtered(x[:, :2].transpose(0, 1).flatten(0, 1), 0, self.reach[1])
             first, second = pair.unflatten(0, (2, -1))
-            powers = [first[..., self.reach[1] : self.reach[1] + self.num_times], second]
+            seen = [first[..., self.reach[1] : self.reach[1] + self.num_times], second]
         else:
-            powers = []
-        for d in range(len(powers), self.in_channels):
-            powers.append(self.power(x[:, d], d - self.share_ligo, self.reach[d]))
+            seen = []
+        for d in range(len(seen), self.in_channels):
+            seen.append(self.filtered(x[:, d], d - self.share_ligo, self.reach[d]))
         with torch.autocast(x.device.type, enabled=False):
             a = self.amplitude.sigmoid()
-            ratio = a[0] * powers[0]
-            for d, weights in enumerate(self.delay, 1):
-                ratio = ratio + self.averaged(a[d] * powers[d], weights)
-            return ratio + torch.log1p(-a).sum()
+            if self.correlation is None:
+                ratio, done = a[0] * power(seen[0]) + torch.log1p(-a[0]), 1
+            else:
+                ratio, done = self.paired(*seen[:2]), 2
+            for d in range(done, self.in_channels):
+                ratio = ratio + self.averaged(a[d] * power(seen[d]), self.delay[d - 1])
+            return ratio + torch.log1p(-a[done:]).sum()
 
     def forward_head(self, x: Tensor) -> Tensor:
         """(B, template, time) -> (B, num_classes)."""
@@ -214,6 +261,11 @@ class MatchedFilter1d(WaveformClassifier):
             return self.classifier(features)
 
 
+def power(z: Tensor) -> Tensor:
+    """Return P of z: (B, template, 2, time) -> (B, template, time)."""
+    return z.square().sum(2) / 2
+
+
 def autocasts_safely(device_type: str) -> bool:
     """Whether autocast is on with a type that holds any whitened sample; fp16 overflows."""
     enabled = torch.is_autocast_enabled(device_type)
@@ -222,7 +274,8 @@ def autocasts_safely(device_type: str) -> bool:
 
 def check_arguments(
     in_channels: int, share_ligo: bool, delays: Sequence[float], amplitudes: Sequence[float],
-    detectors: Sequence[str], arrival: Sequence[float], counts: dict[str, int],
+    detectors: Sequence[str], arrival: Sequence[float], correlation: float | None,
+    counts: dict[str, int],
 ) -> None:  # fmt: skip
     def refuse(what: str) -> NoReturn:
         raise UserError(f"MatchedFilter1d: {what}")
@@ -242,6 +295,13 @@ def check_arguments(
         refuse(
             f"{detectors[0]} and {detectors[1]} have other noise curves and cannot share filters: "
             f"share_ligo=False"
+        )
+    if correlation is not None and not (
+        in_channels > 1 and isinstance(correlation, int | float) and -1 < correlation < 1
+    ):
+        refuse(
+            f"correlation = {correlation!r} of {in_channels} detectors: expected a number between "
+            f"-1 and 1 and at least two detectors, or None"
         )
     if BLOCK % counts["stride"]:
         refuse(f"stride = {counts['stride']}: expected a divisor of {BLOCK}")

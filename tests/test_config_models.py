@@ -52,7 +52,7 @@ QUICK = (
 
 # The networks of the project's own experiments, on whitened strain of 1,024 Hz.
 OURS = (
-    "Demo", "DemoSpec", "Wave01", "Wave04", "Wave05", "Wave06", "Spec01", "Spec02",
+    "Demo", "DemoSpec", "Wave01", "Wave04", "Wave05", "Wave06", "Wave07", "Spec01", "Spec02",
 )  # fmt: skip
 
 

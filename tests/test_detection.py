@@ -619,17 +619,20 @@ def test_the_command_writes_table_plots_and_json(own_cache, runs, tmp_path, caps
 
 
 def test_figures_of_other_samples_are_not_mixed(tmp_path) -> None:
-    one, two = (
-        {"samples": 24, "signals": 12, "digest": digest, "settings": {"snr": [3.7, 27.0]}}
-        for digest in ("a", "b")
-    )
+    one, rounded, two = (
+        {
+            "samples": 24, "signals": 12, "known": known,
+            "settings": {"snr": [3.7, 27.0], "seed": 0},
+        }
+        for known in ([5.0, 8.0], [5.0, 8.0002], [5.0, 8.1])
+    )  # fmt: skip
     entry = {
         "scorer": "x", "samples": 24, "seconds": 61.0, "device": "cpu", "threads": 1,
         **measure(np.arange(24) % 2, np.arange(24) % 2 * 5.0, np.arange(24.0)),
     }  # fmt: skip
     record = detection_report.record_detection
     record(tmp_path, one, {"first": entry})
-    path = record(tmp_path, one, {"second": entry})
+    path = record(tmp_path, rounded, {"second": entry})
     assert set(read_json(path)["detectors"]) == {"first", "second"}
     assert "x 1 min 01 s on cpu" in path.with_suffix(".md").read_text()
     record(tmp_path, two, {"second": entry})

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.integrate
+import scipy.stats
 import torch
 import torch.nn.functional as F
 from test_models1d import check_classifier, check_gradients, check_mixing, count
 
 from models1d import MatchedFilter1d
-from models1d.matched_filter1d import strided_correlation
+from models1d.matched_filter1d import power, strided_correlation
 from models1d.template_filters import quadrature, template_filters
 from noise import STRAIN_UNIT
 from signals import SignalGenerator
@@ -47,7 +48,7 @@ def test_power_is_that_of_two_quadratures(share: bool) -> None:
     """Beside numpy's correlation of each template with the strain, silence around the window."""
     model = MatchedFilter1d(**SMALL | {"arrival": (0.1, 1.99)}, share_ligo=share).double()
     x = torch.randn(2, 2048, dtype=torch.float64)
-    found = model.power(x, 1, reach=3).detach().numpy()
+    found = power(model.filtered(x, 1, reach=3)).detach().numpy()
     templates = (model.templates[1] @ model.filters[1]).detach().numpy()  # (template, 2, samples)
     silent = np.pad(x.numpy(), ((0, 0), (1000, 1000)))
     for row in range(2):
@@ -162,15 +163,45 @@ def test_the_likelihood_is_that_of_gaussian_amplitudes() -> None:
     x = torch.randn(1, 1, 2048, dtype=torch.float64)
     found = model.forward_features(x)
     assert found.shape == (1, 1, 1)
-    power = model.power(x[:, 0], 0, 0).item()
+    square = 2 * power(model.filtered(x[:, 0], 0, 0)).item()
     variance = 0.7 / (1 - 0.7)  # of the real and of the imaginary part
 
     def integrand(imaginary: float, real: float) -> float:
         prior = np.exp(-(real**2 + imaginary**2) / 2 / variance) / (2 * np.pi * variance)
-        return prior * np.exp(np.sqrt(2 * power) * real - (real**2 + imaginary**2) / 2)
+        return prior * np.exp(np.sqrt(square) * real - (real**2 + imaginary**2) / 2)
 
     ratio, _ = scipy.integrate.dblquad(integrand, -15, 15, -15, 15, epsabs=1e-9)
     np.testing.assert_allclose(found.item(), np.log(ratio), rtol=1e-5)
+
+
+@pytest.mark.parametrize("correlation", [-0.8, 0.0, 0.5])
+def test_correlated_amplitudes_are_gaussian_together(correlation: float) -> None:
+    """Beside scipy's densities of z with and without a signal, in more rows than go at a time."""
+    torch.manual_seed(1)
+    model = MatchedFilter1d(
+        2, delays=(0.0, 0.0115), detectors=("H1", "L1"), amplitudes=(0.5, 0.8),
+        correlation=correlation, **SMALL | {"templates": 2, "arrival": (1.6, 1.61)},
+    ).double()  # fmt: skip
+    randomised(model)
+    x = 2 * torch.randn(9, 2, 2048, dtype=torch.float64)
+    first, second = (model.filtered(x[:, d], 0, d * 3).detach().numpy() for d in range(2))
+    delays = torch.softmax(model.delay[0], 0).detach().numpy()
+    variances = np.array([0.5 / (1 - 0.5), 0.8 / (1 - 0.8)])
+    covariance = np.diag(variances)
+    covariance[0, 1] = covariance[1, 0] = correlation * np.sqrt(variances.prod())
+    signal = scipy.stats.multivariate_normal(cov=np.eye(2) + covariance)  # of each quadrature
+    noise = scipy.stats.multivariate_normal(cov=np.eye(2))
+    expected = np.zeros((9, 2, model.num_times))
+    for row, m, t in np.ndindex(expected.shape):
+        for u, weight in enumerate(delays):
+            z = np.stack([first[row, m, :, t], second[row, m, :, t + u]], axis=1)
+            expected[row, m, t] += weight * np.exp((signal.logpdf(z) - noise.logpdf(z)).sum())
+    found = model.forward_features(x).detach().numpy()
+    np.testing.assert_allclose(found, np.log(expected), rtol=1e-6, atol=1e-6)
+    if correlation == 0:
+        model.correlation = None
+        independent = model.forward_features(x).detach().numpy()
+        np.testing.assert_allclose(found, independent, rtol=1e-6, atol=1e-6)
 
 
 def test_template_filters_find_a_signal_of_the_bank() -> None:
@@ -194,8 +225,8 @@ def test_template_filters_find_a_signal_of_the_bank() -> None:
     white = Whiten(decimate=2)(strain * STRAIN_UNIT)
     arrival = 1.65 + signals.network.delays(torch.tensor([1.0]), torch.tensor([0.5]))[0]
     for detector, which in ((0, 0), (2, 1)):
-        power = model.power(white[:, detector], which, 0).detach()
-        best, place = (2 * power.flatten(1)).max(1)
+        squares = 2 * power(model.filtered(white[:, detector], which, 0)).detach()
+        best, place = squares.flatten(1).max(1)
         ratio = best.sqrt() / snr[:, detector]
         assert ratio.min() > 0.8
         assert ratio.median() > 0.92
@@ -224,17 +255,21 @@ def test_quadrature_of_a_cosine_is_a_sine() -> None:
 
 @pytest.mark.parametrize("detectors", [1, 2, 3])
 @pytest.mark.parametrize("learn", [True, False])
-def test_shapes_and_gradients(detectors: int, learn: bool) -> None:
+@pytest.mark.parametrize("correlation", [None, -0.6])
+def test_shapes_and_gradients(detectors: int, learn: bool, correlation: float | None) -> None:
+    correlation = correlation if detectors > 1 else None
     names, delays = ("H1", "L1", "V1")[:detectors], (0.0, 0.0115, 0.029)[:detectors]
     model = MatchedFilter1d(
-        detectors, delays=delays, detectors=names, learn_filters=learn, **SMALL
+        detectors, delays=delays, detectors=names, learn_filters=learn, correlation=correlation,
+        **SMALL,
     )  # fmt: skip
     x = torch.randn(2, detectors, 2048)
     assert model.forward_features(x).shape == (2, 5, model.num_times)
     assert model(x).shape == (2, 1)
     filters = max(detectors - 1, 1) * (7 * 320 + 5 * 2 * 7) if learn else 0
     offsets = sum(2 * int(np.ceil(delay * 256)) + 1 for delay in delays[1:])
-    assert count(model) == filters + detectors + offsets + 5 + 2 * 16 + 17 + 1
+    own = detectors + (correlation is not None)
+    assert count(model) == filters + own + offsets + 5 + 2 * 16 + 17 + 1
     check_gradients(randomised(model), x)
 
 
@@ -244,8 +279,9 @@ def test_classifier_and_mixing() -> None:
     check_classifier(model, torch.randn(2, 3, 2048), 17)
 
 
-def test_silence_and_loud_strain_stay_finite() -> None:
-    model = MatchedFilter1d(**SMALL, learn_filters=True)
+@pytest.mark.parametrize("correlation", [None, -0.6])
+def test_silence_and_loud_strain_stay_finite(correlation: float | None) -> None:
+    model = MatchedFilter1d(**SMALL, learn_filters=True, correlation=correlation)
     for scale in (0.0, 1e3):
         x = torch.randn(2, 3, 2048) * scale
         logits = model(x)
@@ -267,6 +303,8 @@ def test_silence_and_loud_strain_stay_finite() -> None:
         ({"arrival": (1.8, 2.5)}, "within 2 s"),
         ({"arrival": (1.6,)}, "two rising times"),
         ({"amplitudes": (0.5, 0.5, 1.0)}, "between 0 and 1"),
+        ({"correlation": -1.0}, "correlation = -1.0 of 3 detectors: expected a number between -1"),
+        ({"correlation": "no"}, "correlation = 'no'"),
         ({"detectors": ("H1", "L2", "V1")}, "'L2' .*L1"),
         ({"detectors": ("H1", "V1", "L1")}, "share_ligo=False"),
         ({"before": 0.01, "after": 0.01}, "at least as many samples as basis"),
