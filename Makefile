@@ -50,7 +50,9 @@ test-all: $(READY) lint ## the same with the slow tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # Beside the usual environment, as both are used in turn.
-test-oldest: ## the tests with the oldest versions of everything that pyproject.toml allows
+test-oldest: ## the tests with the oldest versions that pyproject.toml allows (Python 3.11, 3.12)
+	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 13) else \
+	"error: these versions know Python 3.11 and 3.12 only: name one, e.g. make test-oldest PYTHON=python3.12")'
 	$(PYTHON) -m venv $(OLDEST)
 	$(PYTHON) tests/oldest_versions.py > $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \

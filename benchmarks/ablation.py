@@ -77,6 +77,9 @@ SWITCHES: dict[str, tuple[bool, tuple[str, ...]]] = {
     "LIGO branches that share weights": (False, ("model_params.share_ligo=false",)),
     "long first kernels": (False, ("model_params.first_kernel_size=7",)),
 }
+OF_BANKS: dict[str, tuple[bool, tuple[str, ...]]] = {  # of experiments with a MatchedFilter1d
+    "correlated amplitudes": (True, ("model_params.correlation=-0.6",)),
+}
 
 
 class HoldoutRows(Dataset):
@@ -173,13 +176,14 @@ def worth(
 
 
 def find_switches(names: Sequence[str]) -> dict[str, tuple[bool, tuple[str, ...]]]:
+    known = SWITCHES | OF_BANKS
     for name in names:
-        if name not in SWITCHES:
+        if name not in known:
             raise UserError(
-                f"--switch {name!r}: there is no such switch{nearest(name, list(SWITCHES))}; there "
-                f"are {', '.join(map(repr, SWITCHES))}"
+                f"--switch {name!r}: there is no such switch{nearest(name, list(known))}; there "
+                f"are {', '.join(map(repr, known))}"
             )
-    return {name: SWITCHES[name] for name in names or SWITCHES}
+    return {name: known[name] for name in names or SWITCHES}
 
 
 def as_markdown(results: dict[str, Any]) -> list[str]:
@@ -223,7 +227,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--samples", type=int, default=2**17, metavar="N", help="of a run")
     parser.add_argument("--seeds", type=int, default=2, metavar="N", help="runs of each")
     parser.add_argument("--holdout", type=int, default=4000, metavar="N", help="samples scored")
-    parser.add_argument("--switch", nargs="+", default=[], metavar="PART", help="(default: all)")
+    parser.add_argument(
+        "--switch", nargs="+", default=[], metavar="PART", help="(default: those of Wave01)"
+    )
     parser.add_argument(
         "--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings of all runs"
     )

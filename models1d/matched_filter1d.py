@@ -220,7 +220,7 @@ class MatchedFilter1d(WaveformClassifier):
                 terms.append(torch.addcmul(term, scaled[:, :, 1], there[:, :, 1]))
             return torch.stack(terms).logsumexp(0)  # (delay, B, template, time) -> sum of delays
 
-        numbers = len(log_weights) * of_second[0].numel()  # of a row
+        numbers = len(log_weights) * of_second.shape[1:].numel()  # of a row
         rows = max(PAIRED_AT_A_TIME.get(first.device.type, 2**30) // numbers, 1)  # at a time
         parts = zip(*(part.split(rows) for part in (of_second, scaled, second)), strict=True)
         ratio = torch.cat([over_delays(*part) for part in parts])
@@ -297,11 +297,11 @@ def check_arguments(
             f"share_ligo=False"
         )
     if correlation is not None and not (
-        in_channels > 1 and isinstance(correlation, int | float) and -1 < correlation < 1
+        in_channels > 1 and type(correlation) in (int, float) and abs(correlation) <= 0.999
     ):
         refuse(
             f"correlation = {correlation!r} of {in_channels} detectors: expected a number between "
-            f"-1 and 1 and at least two detectors, or None"
+            f"-0.999 and 0.999 and at least two detectors, or None"
         )
     if BLOCK % counts["stride"]:
         refuse(f"stride = {counts['stride']}: expected a divisor of {BLOCK}")

@@ -18,9 +18,11 @@ def oldest(project: dict) -> Iterator[str]:
     """Yield `name==version` of every `name>=version` that a project asks for."""
     lists = [project["dependencies"], *project["optional-dependencies"].values()]
     for requirement in dict.fromkeys(line for lines in lists for line in lines):
-        name, version = re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement).groups()
-        if name not in TOOLS:
-            yield f"{name}=={version}"
+        match = re.fullmatch(r"([\w.-]+)>=([\d.]+)", requirement)
+        if match is None:
+            sys.exit(f"pyproject.toml: {requirement!r}: expected name>=version")
+        if match[1] not in TOOLS:
+            yield f"{match[1]}=={match[2]}"
 
 
 if __name__ == "__main__":

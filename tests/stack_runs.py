@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT
 
@@ -108,3 +109,8 @@ def execute_notebook(results: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
     ).execute()
     return notebook
+
+
+def read_exactly(path: Path) -> pd.DataFrame:
+    """Read a submission to the last bit, as pandas before 3 does not."""
+    return pd.read_csv(path, dtype=str).astype({"target": float})

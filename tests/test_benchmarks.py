@@ -18,10 +18,12 @@ from toy import Toy, make_trainer
 from benchmarks import (
     BENCHMARKS,
     __main__,
+    ablation,
     command_line,
     cqt,
     cwt,
     cwt_width,
+    detection_report,
     growth,
     mixed_precision,
     page,
@@ -39,7 +41,7 @@ from benchmarks.first_batch import memory_of_all
 from benchmarks.machine import Neighbours, describe_device, find_device
 from benchmarks.measuring import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.random_data import sample_ids, write_data_set, write_sparse_cache
-from benchmarks.results import FOLDER, load_results, record
+from benchmarks.results import FOLDER, FORMAT, load_results, record
 from benchmarks.rows import Row, seconds_text, significant
 from benchmarks.stepping import Plan, run_epoch
 from config_base import thaw
@@ -448,6 +450,7 @@ def test_a_page_without_marks_is_refused() -> None:
 
 
 def test_recorded_results_are_whole() -> None:
+    formats = {"detection": detection_report.FORMAT, "ablation": ablation.FORMAT}
     for path in FOLDER.glob("*.json"):
-        assert read_json(path)["format"] == 1
+        assert read_json(path)["format"] == formats.get(path.stem, FORMAT)
         assert path.with_suffix(".md").is_file()

@@ -635,8 +635,11 @@ def test_figures_of_other_samples_are_not_mixed(tmp_path) -> None:
     path = record(tmp_path, rounded, {"second": entry})
     assert set(read_json(path)["detectors"]) == {"first", "second"}
     assert "x 1 min 01 s on cpu" in path.with_suffix(".md").read_text()
-    record(tmp_path, two, {"second": entry})
-    assert set(read_json(path)["detectors"]) == {"second"}
+    for other in (two, {**two, "samples": 20}, {**two, "settings": {**two["settings"], "seed": 1}}):
+        record(tmp_path, other, {"second": entry})
+        assert set(read_json(path)["detectors"]) == {"second"}
+        record(tmp_path, two, {"second": entry})
+        record(tmp_path, two, {"third": entry})
     path.write_text("{}")
     with pytest.raises(UserError, match="holds no detectors' results"):
         record(tmp_path, one, {"first": entry})

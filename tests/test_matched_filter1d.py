@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from test_models1d import check_classifier, check_gradients, check_mixing, count
 
-from models1d import MatchedFilter1d
+from models1d import MatchedFilter1d, matched_filter1d
 from models1d.matched_filter1d import power, strided_correlation
 from models1d.template_filters import quadrature, template_filters
 from noise import STRAIN_UNIT
@@ -175,7 +175,9 @@ def test_the_likelihood_is_that_of_gaussian_amplitudes() -> None:
 
 
 @pytest.mark.parametrize("correlation", [-0.8, 0.0, 0.5])
-def test_correlated_amplitudes_are_gaussian_together(correlation: float) -> None:
+def test_correlated_amplitudes_are_gaussian_together(
+    correlation: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Beside scipy's densities of z with and without a signal, in more rows than go at a time."""
     torch.manual_seed(1)
     model = MatchedFilter1d(
@@ -196,8 +198,11 @@ def test_correlated_amplitudes_are_gaussian_together(correlation: float) -> None
         for u, weight in enumerate(delays):
             z = np.stack([first[row, m, :, t], second[row, m, :, t + u]], axis=1)
             expected[row, m, t] += weight * np.exp((signal.logpdf(z) - noise.logpdf(z)).sum())
+    of_a_row = 7 * 2 * (model.num_times + 6)
+    monkeypatch.setitem(matched_filter1d.PAIRED_AT_A_TIME, "cpu", 4 * of_a_row)  # then 4, 4 and 1
     found = model.forward_features(x).detach().numpy()
     np.testing.assert_allclose(found, np.log(expected), rtol=1e-6, atol=1e-6)
+    assert model.forward_features(x[:0]).shape == (0, 2, model.num_times)
     if correlation == 0:
         model.correlation = None
         independent = model.forward_features(x).detach().numpy()
@@ -303,8 +308,10 @@ def test_silence_and_loud_strain_stay_finite(correlation: float | None) -> None:
         ({"arrival": (1.8, 2.5)}, "within 2 s"),
         ({"arrival": (1.6,)}, "two rising times"),
         ({"amplitudes": (0.5, 0.5, 1.0)}, "between 0 and 1"),
-        ({"correlation": -1.0}, "correlation = -1.0 of 3 detectors: expected a number between -1"),
+        ({"correlation": -1.0}, "correlation = -1.0 of 3 detectors: expected a number"),
+        ({"correlation": 1 - 1e-9}, "expected a number between -0.999 and 0.999"),
         ({"correlation": "no"}, "correlation = 'no'"),
+        ({"correlation": False}, "correlation = False"),
         ({"detectors": ("H1", "L2", "V1")}, "'L2' .*L1"),
         ({"detectors": ("H1", "V1", "L1")}, "share_ligo=False"),
         ({"before": 0.01, "after": 0.01}, "at least as many samples as basis"),

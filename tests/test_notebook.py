@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from stack_runs import NOTEBOOK as PATH
-from stack_runs import execute_notebook, make_stack, write_results
+from stack_runs import execute_notebook, make_stack, read_exactly, write_results
 
 import stacking
 
@@ -40,7 +40,7 @@ def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     results = write_results(tmp_path, data, truth)
     expected = stacking.submission(stacking.build(results))
     notebook = execute_notebook(results, monkeypatch)
-    written = pd.read_csv(results / "submission.csv", float_precision="round_trip")
+    written = read_exactly(results / "submission.csv")
     pd.testing.assert_frame_equal(written, expected, rtol=0, atol=0)
     assert np.isfinite(written["target"]).all()
     outputs = [out for cell in notebook.cells for out in cell.get("outputs", [])]
