@@ -35,6 +35,7 @@ from benchmarks.rows import markdown_table
 from benchmarks.stepping import random_experiment
 from config_base import ConfigMeta, find_config, override
 from metrics import AUC, paired_delong_error
+from models1d import MatchedFilter1d
 from noise import cache_folder
 from predictions import load_array, save_array
 from utils import (
@@ -113,7 +114,8 @@ def run_settings(samples: int, seed: int) -> list[str]:
 def code_digest() -> str:
     """Return a digest of all that a training runs through: what was kept is of the same code."""
     digest = hashlib.blake2b(digest_size=8)
-    for path in sorted([*ROOT.glob("*.py"), *(ROOT / "models1d").glob("*.py")]):
+    own = (Path(__file__), Path(__file__).with_name("stepping.py"))
+    for path in sorted([*ROOT.glob("*.py"), *(ROOT / "models1d").glob("*.py"), *own]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -134,9 +136,14 @@ def logits_of(
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as temporary:
         # The tables are not trained on; a few files stand in for them.
-        experiment = random_experiment(config, Path(temporary), device, n_train=32, n_test=4)
+        experiment = random_experiment(
+            config, Path(temporary), device, n_train=32, n_test=4, pretrained=True
+        )
         rows, _ = experiment.folds[0]
-        trainer = experiment.build_trainer(0, training=True)
+        # A bank's filters are what its network is; others begin at random, so that no part profits
+        # from what weights from elsewhere were trained with.
+        is_bank = config.model is MatchedFilter1d
+        trainer = experiment.build_trainer(0, training=True, pretrained=is_bank)
         trainer.callbacks = []  # nothing stops a run before it has seen its samples
         trainer.fit(
             experiment.dataset(experiment.train, rows, "train"),

@@ -123,7 +123,7 @@ def random_experiment(
     config: ConfigMeta, folder: Path, device: torch.device, n_train: int, n_test: int = 64,
     changes: Sequence[str] = (), **options: Any,
 ) -> Experiment:  # fmt: skip
-    """Return an experiment of a config on caches of random strain, from random weights.
+    """Return an experiment of a config on caches of random strain, by default from random weights.
 
     Args:
         n_train: samples that are trained on in fold 0; those it validates are added.
@@ -135,7 +135,8 @@ def random_experiment(
     n = -(-int(n_train * share) // 10) * 10 + 10  # of both classes alike in every fold
     folder.mkdir(parents=True, exist_ok=True)
     settings = [*write_data_set(folder, n, n_test), *changes]
-    options = Options(results=folder / "results", pretrained=False, show_progress=False, **options)
+    options = {"pretrained": False, "show_progress": False, **options}
+    options = Options(results=folder / "results", **options)
     return Experiment(override(config, settings), options, device)
 
 
