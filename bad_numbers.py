@@ -117,19 +117,9 @@ class StatisticsGuard:
         self.kept = [buffer.clone() for buffer in self.buffers]
 
     @torch.no_grad()
-    def keep(self) -> None:
-        """Keep the statistics as they are."""
-        if self.buffers:
-            torch._foreach_copy_(self.kept, self.buffers)
-
-    @torch.no_grad()
-    def restore(self) -> None:
-        """Give back those kept last."""
-        if self.buffers:
-            torch._foreach_copy_(self.buffers, self.kept)
-
     def keep_or_restore(self, good: bool) -> None:
-        if good:
-            self.keep()
-        else:
-            self.restore()
+        """Keep the statistics as they are; or, after a bad loss, give back those kept last."""
+        if self.buffers:
+            torch._foreach_copy_(
+                *((self.kept, self.buffers) if good else (self.buffers, self.kept))
+            )

@@ -136,7 +136,8 @@ class Trainer:
             UserError: the loss stayed NaN or infinite.
         """
         self.train_set = train_set
-        self.bad_numbers.statistics.keep()  # those taken up from a checkpoint, if any
+        # those taken up from a checkpoint, if any
+        self.bad_numbers.statistics.keep_or_restore(good=True)
         train_loader = self.make_loader(train_set, shuffle=True)
         valid_loader = self.make_loader(valid_set, shuffle=False)
         while not self.state.finished:

@@ -24,8 +24,8 @@ EXPECTED = {
     "matched filter, maximum": (0.855, 0.006),
     "matched filter, log-mean-exp": (0.859, 0.006),
 }
-KNOWN_APART = 0.01  # of matched filters in units of the noise, which float32 knows to 1e-4
 EXPECTED_SNR = (3.7, 27.0)  # the law of the SNR that they hold for
+KNOWN_APART = 0.01  # of matched filters in units of the noise, which float32 knows to 1e-4
 Results = dict[str, Any]
 
 

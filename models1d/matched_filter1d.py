@@ -82,7 +82,7 @@ class MatchedFilter1d(WaveformClassifier):
         arrival: bounds of the arrival time at the first detector, s after the window begins.
         delays: largest delay of each detector with respect to the first, s.
         amplitudes: what a begins with, one a detector.
-        correlation: what rho begins with, between -1 and 1; None takes all amplitudes as
+        correlation: what rho begins with, at most 0.999 either way; None takes all amplitudes as
             independent, which is cheaper.
         hidden: units of the small network.
         learn_filters: whether basis and templates are trained.
