@@ -13,7 +13,7 @@ import sys
 
 sys.path.insert(0, workflow.basedir)
 
-from pipeline import read_config
+from experiments.pipeline import read_config
 from utils import UserError
 
 try:

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backbones import create_timm, size_params
-from image_network import ImageNetwork, check_patches
-from layers import check_choice, cutmix, mix_rows
-from resampling import resize
+from models2d.backbones import create_timm, size_params
+from models2d.image_network import ImageNetwork, check_patches
+from layers.layers import check_choice, cutmix, mix_rows
+from layers.resampling import resize
 from utils import UserError
 
 Size = int | Sequence[int] | None

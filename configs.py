@@ -17,8 +17,8 @@ is corrected, a comment says so; gradients are clipped after they are unscaled i
 import torch
 
 from architectures import MultiInstanceSCNN, SpectroCNN
-from config_base import Part
-from config_settings import (
+from configuration.rules import Part
+from experiments.settings import (
     FLIP,
     NOISE,
     PEAKS,
@@ -40,8 +40,8 @@ from models1d import (
     ResNet1d,
     WaveNet1d,
 )
-from simulated_dataset import SimulatedDataset
-from spectrograms import CQT, CNNSpectrogram, ComplexMorletCWT, WaveNetSpectrogram
+from simulation.dataset_on_the_fly import SimulatedDataset
+from spectrograms.wavelets import CQT, CNNSpectrogram, ComplexMorletCWT, WaveNetSpectrogram
 from training_extras import KeepLast
 from transforms import (
     DropChannel,

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from batch_order import IndexBatch
-from device_cache import DeviceCache
-from sample_files import SAMPLE_SHAPE, load_index, read_strain
-from strain_cache import StrainCache
+from data.batch_order import IndexBatch
+from data.device_cache import DeviceCache
+from data.sample_files import SAMPLE_SHAPE, load_index, read_strain
+from data.strain_cache import StrainCache
 from utils import UserError, nearest
 
 __all__ = ["G2NetDataset", "collate", "load_index"]

@@ -32,10 +32,10 @@ from utils import (
 )  # fmt: skip
 
 if TYPE_CHECKING:
-    from config_base import ConfigMeta
-    from search import Outcome, Search
-    from strain_files import Recording
-    from window_scorer import WindowScorer
+    from configuration.rules import ConfigMeta
+    from search.search import Outcome, Search
+    from search.strain_files import Recording
+    from search.window_scorer import WindowScorer
 
 HOUR = 3600.0
 
@@ -89,8 +89,8 @@ def main(argv: list[str] | None = None) -> int:
     if bool(args.strain) == bool(args.event):
         raise UserError("give either --strain H1=FILE L1=FILE or --event NAME")
     configure_logging()
-    from noise import DETECTORS
-    from strain_files import fetch_event, open_recordings
+    from physics.noise import DETECTORS
+    from search.strain_files import fetch_event, open_recordings
 
     started = time.monotonic()
     config, scorer = load_networks(args)
@@ -119,9 +119,9 @@ def main(argv: list[str] | None = None) -> int:
 
 def load_networks(args: argparse.Namespace) -> tuple[ConfigMeta, WindowScorer]:
     import configs  # noqa: F401 - importing it registers the experiments
-    from config_base import find_config, override
+    from configuration.rules import find_config, override
     from train import choose_device
-    from window_scorer import WindowScorer, find_weights
+    from search.window_scorer import WindowScorer, find_weights
 
     config = override(find_config(args.config), args.set)
     weights = find_weights(args.results / config.name, config)
@@ -133,8 +133,8 @@ def make_search(
     args: argparse.Namespace, config: ConfigMeta, scorer: WindowScorer,
     recordings: dict[str, Recording],
 ) -> Search:  # fmt: skip
-    from search import Options, Search
-    from window_scorer import sees_zeros
+    from search.search import Options, Search
+    from search.window_scorer import sees_zeros
 
     options = Options(
         step=args.step, stretch=args.stretch, slides=args.slides, shift=args.shift,
@@ -230,7 +230,7 @@ def describe(
 
 
 def draw_picture(path: Path, outcome: Outcome, config: ConfigMeta) -> None:
-    from detect_plots import draw
+    from search.plots import draw
 
     title = f"{config.__name__} on {', '.join(outcome.detectors)}, GPS {outcome.start:.0f} to " \
             f"{outcome.end:.0f}"  # fmt: skip

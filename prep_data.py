@@ -113,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def simulate(options: argparse.Namespace) -> Path:
     """Make a data set in the Kaggle layout; return its folder."""
-    from simulation import simulate_dataset
+    from simulation.dataset_on_disk import simulate_dataset
 
     out = options.out or Path("input/simulated")
     n_test = options.test or max(1, options.simulate * 2 // 5)
@@ -150,7 +150,7 @@ def read_labels(csv: Path, split: str) -> pd.DataFrame:
     Raises:
         UserError: no such table, or a row of it is wrong; see `sample_files.read_table`.
     """
-    from sample_files import read_table
+    from data.sample_files import read_table
 
     if not csv.is_file():
         raise UserError(
@@ -223,8 +223,8 @@ def write_index(root: Path, export: Path, split: str, table: pd.DataFrame) -> No
 
 def cache_split(root: Path, export: Path, split: str, processes: int) -> None:
     """Write the cache of a split from its index."""
-    from sample_files import load_index
-    from strain_cache import write_cache
+    from data.sample_files import load_index
+    from data.strain_cache import write_cache
 
     started = time.monotonic()
     index = load_index(export / f"{split}.csv", root)
@@ -250,7 +250,7 @@ def check(root: Path, export: Path, tables: dict[str, pd.DataFrame], processes: 
     'wrong shape', 'wrong dtype', 'non-finite', 'silent' (a channel of one constant value) and
     'duplicate' (the same strain as a file before it, in either split). An old report is removed.
     """
-    from parallel import run_parallel
+    from runtime.worker_pool import run_parallel
 
     started = time.monotonic()
     faults: list[tuple[str, str, str, str]] = []  # split, path, problem, detail
@@ -289,7 +289,7 @@ def check_files(root: str, at: int, paths: list[str]) -> tuple[int, list[tuple[b
 def check_file(path: str) -> tuple[bytes, str, str]:
     import hashlib
 
-    from sample_files import read_strain
+    from data.sample_files import read_strain
 
     try:
         strain = read_strain(path)

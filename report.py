@@ -31,9 +31,9 @@ def main(argv: list[str] | None = None) -> int:
     out = args.out or args.results / "index.html"
     if out.is_dir():
         raise UserError(f"--out {out} is a folder: name a file, e.g. {out / 'index.html'}")
-    from report_data import read_runs
-    from report_page import page
-    from report_stack import read_stack
+    from reporting.data import read_runs
+    from reporting.page import page
+    from reporting.stack import read_stack
 
     runs = read_runs(args.results, show=True if args.progress_bar else None)
     text = page(runs, read_stack(args.results), args.results)

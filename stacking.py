@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-import stack_report
+from stack import report as stack_report
 from metrics import AUC
-from predictions import align, save_array, sigmoid
-from stack_features import Features
-from stack_inputs import (
+from experiments.predictions import align, save_array, sigmoid
+from stack.features import Features
+from stack.inputs import (
     FinalExperiment,
     StackData,
     final_experiments,
@@ -40,9 +40,9 @@ from stack_inputs import (
     train_table,
     write_submission,
 )
-from stack_scores import Candidate, Choice, assess, choose, fold_scores
-from stackers import METHODS, Fit, cross_fit
-from summary import read_truth
+from stack.scores import Candidate, Choice, assess, choose, fold_scores
+from stack.methods import METHODS, Fit, cross_fit
+from experiments.summary import read_truth
 from utils import (
     LOGGER,
     CommandLine,

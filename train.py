@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from interruption import Interrupted
+from runtime.interruption import Interrupted
 from utils import (
     CommandLine,
     UserError,
@@ -25,8 +25,8 @@ from utils import (
 if TYPE_CHECKING:
     import torch
 
-    from config_base import ConfigMeta
-    from experiment import Experiment
+    from configuration.rules import ConfigMeta
+    from experiments.experiment import Experiment
 
 
 def not_negative(kind: type) -> Callable[[str], float]:
@@ -119,10 +119,10 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
     args = build_parser(pseudo).parse_args(argv)
     import configs  # noqa: F401 - importing it registers the experiments
-    from config_base import find_config, override
+    from configuration.rules import find_config, override
 
     if args.list:
-        from experiment_table import print_table
+        from experiments.table import print_table
 
         print_table()
         return 0
@@ -151,10 +151,10 @@ def check_script(config: ConfigMeta, pseudo: bool) -> None:
 
 
 def run(config: ConfigMeta, args: argparse.Namespace) -> int:
-    import distributed
-    import interruption
-    from dry_run import shrink
-    from experiment import Experiment, Options
+    from training import distributed
+    from runtime import interruption
+    from experiments.dry_run import shrink
+    from experiments.experiment import Experiment, Options
 
     distributed.start()
     device = choose_device(args.gpu)
@@ -225,9 +225,9 @@ def explains_device(config: ConfigMeta, device: torch.device) -> Iterator[None]:
 
 def conduct(experiment: Experiment, args: argparse.Namespace) -> str:
     """Train the folds that are asked for, then predict and sum up; return what came of it."""
-    import distributed
-    from inference import predict
-    from summary import paragraph, summarize
+    from training import distributed
+    from experiments.inference import predict
+    from experiments.summary import paragraph, summarize
 
     config, folder = experiment.config, experiment.folder.path
     set_determinism(config.deterministic)
@@ -263,7 +263,7 @@ def announce(
     """Say what starts, in the log and, with `tell`, to those who are notified."""
     import torch
 
-    import distributed
+    from training import distributed
     from utils import LOGGER
 
     config = experiment.config
@@ -307,7 +307,7 @@ def choose_device(gpu: str) -> torch.device:
     """
     import torch
 
-    import distributed
+    from training import distributed
 
     count = torch.cuda.device_count()
     if gpu == "free":

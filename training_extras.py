@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layers import mix_rows
+from layers.layers import mix_rows
 from utils import UserError, nearest
 
 Batch = dict[str, Tensor]

@@ -13,7 +13,7 @@ Transforms of spectrogram images are in `image_transforms.py`.
 
 from __future__ import annotations
 
-from amplitude_transforms import (
+from signal_transforms.amplitude import (
     AddNoiseSNR2,
     FlipWave,
     FlipWavePerChannel,
@@ -27,8 +27,8 @@ from amplitude_transforms import (
     ToTensor,
     VolumeControl,
 )
-from denoising import DWTDenoise, PitchShift
-from filter_transforms import (
+from signal_transforms.denoising import DWTDenoise, PitchShift
+from signal_transforms.filtering import (
     BandPass,
     BandPass2,
     BandPassTorch,
@@ -36,7 +36,7 @@ from filter_transforms import (
     Whiten,
     WhitenTorch,
 )
-from time_transforms import (
+from signal_transforms.time import (
     AlignPhase,
     DropChannel,
     GetDiff,
@@ -45,7 +45,7 @@ from time_transforms import (
     SwapChannel,
     TimeShift,
 )
-from wave_transform import Compose, OneOf, WaveTransform, check_waveforms
+from signal_transforms.base import Compose, OneOf, WaveTransform, check_waveforms
 
 __all__ = [
     "AddNoiseSNR2",

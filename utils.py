@@ -22,7 +22,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-from interruption import Interrupted
+from runtime.interruption import Interrupted
 
 LOGGER = logging.getLogger("g2net")
 

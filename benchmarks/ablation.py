@@ -33,11 +33,11 @@ from benchmarks.machine import describe_device, find_device
 from benchmarks.results import replace_between
 from benchmarks.rows import markdown_table
 from benchmarks.stepping import random_experiment
-from config_base import ConfigMeta, find_config, override
+from configuration.rules import ConfigMeta, find_config, override
 from metrics import AUC, paired_delong_error
 from models1d import MatchedFilter1d
-from noise import cache_folder
-from predictions import load_array, save_array
+from physics.noise import cache_folder
+from experiments.predictions import load_array, save_array
 from utils import (
     CommandLine,
     UserError,

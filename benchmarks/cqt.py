@@ -18,8 +18,8 @@ from benchmarks.command import Report, Settings
 from benchmarks.cwt import TOLERANCE, use_full_float32, waveforms
 from benchmarks.measuring import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.rows import Row
-from config_base import thaw
-from spectrograms import CQT
+from configuration.rules import thaw
+from spectrograms.wavelets import CQT
 from utils import run_command
 
 TARGETS = {"cpu": 1.0, "cuda": 1.0}

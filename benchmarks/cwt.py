@@ -15,8 +15,8 @@ from benchmarks.command import Report, Settings
 from benchmarks.direct_cwt import DirectMorletCWT
 from benchmarks.measuring import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.rows import Row
-from config_base import ConfigMeta, thaw
-from spectrograms import ComplexMorletCWT
+from configuration.rules import ConfigMeta, thaw
+from spectrograms.wavelets import ComplexMorletCWT
 from utils import run_command
 
 TOLERANCE = 1e-4  # of the peak; both sides are float32

@@ -143,7 +143,7 @@ def find_scorers(args: argparse.Namespace) -> list[Scorer]:
     if args.config:
         import configs  # noqa: F401 - importing it registers the experiments
         from benchmarks.detection_networks import NetworkScorer
-        from config_base import find_config, override
+        from configuration.rules import find_config, override
 
         for name in args.config:
             config = override(find_config(name), args.set)

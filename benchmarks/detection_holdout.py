@@ -16,12 +16,12 @@ from tokenize import TokenError
 import numpy as np
 import torch
 
-from noise import DETECTORS, NUM_SAMPLES, NoiseGenerator, cache_folder
-from signals import Population, SignalGenerator
+from physics.noise import DETECTORS, NUM_SAMPLES, NoiseGenerator, cache_folder
+from physics.signals import Population, SignalGenerator
 from transforms import Whiten
 from utils import LOGGER, UserError, atomic_path, counted_seed, progress, read_json, write_json
-from waveforms import FORMAT as BANK_FORMAT
-from waveforms import BankSettings, WaveformBank
+from physics.waveforms import FORMAT as BANK_FORMAT
+from physics.waveforms import BankSettings, WaveformBank
 
 FORMAT = 1  # raise it when the same settings would give other samples
 BATCH = 64  # samples drawn with one seed

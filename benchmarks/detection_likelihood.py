@@ -21,9 +21,9 @@ import torch
 
 from benchmarks.detection_holdout import Holdout
 from benchmarks.detection_templates import BANK_SEED, TemplateBank, network_power
-from detectors import Network
-from noise import DETECTORS, SAMPLE_RATE
-from signals import Population
+from physics.detectors import Network
+from physics.noise import DETECTORS, SAMPLE_RATE
+from physics.signals import Population
 from utils import UserError, counted_seed, progress
 
 STEP = 2  # samples of 2,048 Hz between arrival times

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 
 from benchmarks.detection_holdout import Holdout
-from building import build_model, build_preparation
-from checkpoints import load_model
-from config_base import ConfigMeta
-from predictions import load_array
-from run_folder import changed_settings
-from summary import read_history
+from experiments.building import build_model, build_preparation
+from training.checkpoints import load_model
+from configuration.rules import ConfigMeta
+from experiments.predictions import load_array
+from experiments.run_directory import changed_settings
+from experiments.summary import read_history
 from training_extras import find_views
 from utils import UserError, progress, read_json, to_plain
 

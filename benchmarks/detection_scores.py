@@ -20,8 +20,8 @@ import torch
 
 from benchmarks.detection_holdout import Holdout
 from metrics import AUC, delong_error, efficiency_at_fpr
-from noise import cache_folder
-from predictions import load_array
+from physics.noise import cache_folder
+from experiments.predictions import load_array
 from utils import LOGGER, UserError, atomic_path, read_json, write_json
 
 FALSE_ALARMS = (0.1, 0.01, 0.001)

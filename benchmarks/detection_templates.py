@@ -17,9 +17,9 @@ import numpy as np
 import torch
 
 from benchmarks.detection_holdout import Holdout
-from noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT, psd_on_grid, whitening_matrix
+from physics.noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT, psd_on_grid, whitening_matrix
 from utils import progress, require
-from waveforms import (
+from physics.waveforms import (
     AFTER_MERGER,
     BEFORE_MERGER,
     PARAMETERS,

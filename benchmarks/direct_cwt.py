@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from spectrograms import ComplexMorletCWT
+from spectrograms.wavelets import ComplexMorletCWT
 
 
 class DirectMorletCWT(nn.Module):

@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import configs  # noqa: F401 - importing it registers the experiments
     from benchmarks.machine import find_device
-    from config_base import find_config, override
-    from experiment import Experiment, Options
+    from configuration.rules import find_config, override
+    from experiments.experiment import Experiment, Options
 
     device = find_device(args.device)
     options = Options(

@@ -25,7 +25,7 @@ from benchmarks.first_batch import resident_bytes
 from benchmarks.machine import find_device
 from benchmarks.measuring import Spread, interleave
 from benchmarks.stepping import TINY, Plan, random_experiment, run_epoch, trainer_of, training_set
-from config_base import find_config
+from configuration.rules import find_config
 from utils import run_command
 
 MEGABYTE = 1e6

@@ -23,8 +23,8 @@ from benchmarks.measuring import (
     paired_ratios,
 )
 from benchmarks.rows import Row
-from building import build_transforms
-from config_base import ConfigMeta
+from experiments.building import build_transforms
+from configuration.rules import ConfigMeta
 from utils import run_command
 
 # `filtfilt` of a polynomial of order 16 is itself off by about 1e-3, see filters.zero_phase_filter;

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sample_files import SAMPLE_SHAPE
-from strain_cache import ROW_BYTES, encode_header, encode_ids, file_size, make_header
+from data.sample_files import SAMPLE_SHAPE
+from data.strain_cache import ROW_BYTES, encode_header, encode_ids, file_size, make_header
 
 STRAIN = 1e-20  # about that of the competition's samples
 CHUNK = 1024  # rows drawn at a time, 48 MiB

@@ -22,8 +22,8 @@ from benchmarks.measuring import Spread, paired_ratios, time_calls
 from benchmarks.random_data import STRAIN, sample_ids
 from benchmarks.rows import Row
 from datasets import G2NetDataset
-from sample_files import SAMPLE_SHAPE
-from strain_cache import StrainCache, write_cache
+from data.sample_files import SAMPLE_SHAPE
+from data.strain_cache import StrainCache, write_cache
 from utils import UserError, run_command
 
 BATCH = 64

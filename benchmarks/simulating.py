@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from batch_order import CountedBatchSampler
+from data.batch_order import CountedBatchSampler
 from benchmarks import command
 from benchmarks.command import Report, Settings
 from benchmarks.measuring import Spread, interleave, one_core, paired_ratios
@@ -26,9 +26,9 @@ from benchmarks.preparation import SampleAtATime
 from benchmarks.random_data import sample_ids
 from benchmarks.reading import load_files, write_files
 from benchmarks.rows import Row
-from config_base import ConfigMeta, thaw
+from configuration.rules import ConfigMeta, thaw
 from datasets import G2NetDataset
-from simulated_dataset import SimulatedDataset
+from simulation.dataset_on_the_fly import SimulatedDataset
 from utils import run_command
 
 RATE = "simulating.rate"

@@ -27,8 +27,8 @@ from benchmarks.measuring import Spread, paired_differences
 from benchmarks.random_data import STRAIN, sample_ids, write_sparse_cache, write_table
 from benchmarks.rows import Row
 from benchmarks.stepping import TINY
-from sample_files import SAMPLE_SHAPE
-from strain_cache import ROW_BYTES
+from data.sample_files import SAMPLE_SHAPE
+from data.strain_cache import ROW_BYTES
 from utils import UserError, run_command
 
 GIBIBYTES = 25

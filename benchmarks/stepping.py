@@ -21,9 +21,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.measuring import synchronise
 from benchmarks.random_data import write_data_set
-from config_base import ConfigMeta, override
-from experiment import Experiment, Options
-from trainer import Trainer
+from configuration.rules import ConfigMeta, override
+from experiments.experiment import Experiment, Options
+from training.trainer import Trainer
 
 # In quick mode, what makes a network tiny.
 TINY = {

@@ -31,8 +31,8 @@ from benchmarks.stepping import (
     trainer_of,
     training_set,
 )
-from config_base import ConfigMeta
-from trainer import Trainer
+from configuration.rules import ConfigMeta
+from training.trainer import Trainer
 from utils import run_command
 
 TARGETS = {"Nspec16": 1.05, "Seq03aug3": 1.10, "Seq12arch4": 1.10}

@@ -19,7 +19,7 @@ from benchmarks.command import Report, Settings
 from benchmarks.measuring import Spread, interleave, paired_ratios
 from benchmarks.rows import Row
 from benchmarks.stepping import TINY, random_experiment
-from config_base import ConfigMeta
+from configuration.rules import ConfigMeta
 from training_extras import find_views
 from utils import run_command
 

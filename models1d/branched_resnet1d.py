@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from layers import Cbam1d, DropPath, GeMPool1d, GlobalPool1d, check_choice, make_activation
+from layers.layers import Cbam1d, DropPath, GeMPool1d, GlobalPool1d, check_choice, make_activation
 from models1d.classifier import WaveformClassifier
 from utils import UserError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from layers import make_activation
+from layers.layers import make_activation
 from models1d.classifier import WaveformClassifier
 from models1d.convolutions import SameConv1d, reinitialise
 from utils import UserError

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from layers import check_choice, make_activation
+from layers.layers import check_choice, make_activation
 from models1d.classifier import WaveformClassifier
 from models1d.convolutions import SameConv1d, reinitialise
 from utils import UserError

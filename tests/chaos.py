@@ -42,8 +42,8 @@ def define_cases() -> dict[str, Any]:
     from torch.optim.lr_scheduler import ReduceLROnPlateau
 
     import configs
-    from config_base import ConfigMeta, Part
-    from config_settings import labels_of
+    from configuration.rules import ConfigMeta, Part
+    from experiments.settings import labels_of
     from training_extras import EarlyStopping, MixupTrain
 
     network = {
@@ -123,7 +123,7 @@ def differences(first: Path, second: Path) -> Iterator[str]:
     import numpy as np
     import torch
 
-    from checkpoints import load_checkpoint
+    from training.checkpoints import load_checkpoint
     from utils import read_json
 
     names = [

@@ -160,7 +160,7 @@ def prepare(case: str) -> None:
         importlib.import_module(module)
     import torch
 
-    from building import build_preparation
+    from experiments.building import build_preparation
 
     config = chaos.define_cases()[case]
     strain = {"waveform": torch.zeros(1, 3, 4096)}

@@ -17,9 +17,9 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import configs
-from config_base import ConfigMeta, Part
+from configuration.rules import ConfigMeta, Part
 from models1d import ResNet1d
-from trainer import Trainer
+from training.trainer import Trainer
 from transforms import Scale
 from utils import run_command
 

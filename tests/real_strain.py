@@ -7,7 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-import noise
+from physics import noise
 
 START = 1_200_000_000  # GPS, s
 

@@ -12,8 +12,8 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from predictions import save_array
-from stack_inputs import StackData
+from experiments.predictions import save_array
+from stack.inputs import StackData
 
 NAMES = ("pseudo_14", "pseudo_16", "pseudo_07")  # in the published stack's order of columns
 

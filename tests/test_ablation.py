@@ -11,7 +11,7 @@ from conftest import ROOT
 
 import configs
 from benchmarks import ablation
-from config_base import override
+from configuration.rules import override
 from metrics import AUC, delong_error, paired_delong_error
 from utils import UserError, read_json
 

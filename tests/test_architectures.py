@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-import backbones
-import spectrograms
+from models2d import backbones
+from spectrograms import wavelets as spectrograms
 from architectures import MultiInstanceSCNN, SpectroCNN
-from image_network import cut_patches
+from models2d.image_network import cut_patches
 from utils import UserError
 
 

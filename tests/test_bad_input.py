@@ -16,9 +16,9 @@ import prep_data
 import report
 import stacking
 import train
-from checkpoints import save_checkpoint
-from config_base import find_config
-from strain_cache import write_cache
+from training.checkpoints import save_checkpoint
+from configuration.rules import find_config
+from data.strain_cache import write_cache
 from utils import UserError, run_command
 
 TRAIN = functools.partial(train.main)

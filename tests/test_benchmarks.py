@@ -44,11 +44,11 @@ from benchmarks.random_data import sample_ids, write_data_set, write_sparse_cach
 from benchmarks.results import FOLDER, FORMAT, load_results, record
 from benchmarks.rows import Row, seconds_text, significant
 from benchmarks.stepping import Plan, run_epoch
-from config_base import thaw
+from configuration.rules import thaw
 from configs import Baseline, MultiInstance04, Nspec16
 from datasets import load_index
-from spectrograms import CQT
-from strain_cache import StrainCache
+from spectrograms.wavelets import CQT
+from data.strain_cache import StrainCache
 from utils import UserError, read_json, run_command
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from checkpoints import adopt_weights, load_checkpoint, load_model, save_checkpoint
+from training.checkpoints import adopt_weights, load_checkpoint, load_model, save_checkpoint
 from utils import LOGGER, UserError
 
 

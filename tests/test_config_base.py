@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import pytest
 import torch
 
-from config_base import ConfigMeta, Part, find_config, override, thaw
+from configuration.rules import ConfigMeta, Part, find_config, override, thaw
 from utils import UserError, to_plain
 
 

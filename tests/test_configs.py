@@ -12,7 +12,7 @@ import pytest
 
 import configs
 import transforms as wave
-from config_base import ConfigMeta
+from configuration.rules import ConfigMeta
 from utils import UserError, to_plain
 
 # What the reference calls otherwise: its name of 2021 stands for other weights now.

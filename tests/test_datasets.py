@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from batch_order import CountedBatchSampler, IndexBatch
+from data.batch_order import CountedBatchSampler, IndexBatch
 from datasets import G2NetDataset, collate, load_index
-from strain_cache import StrainCache, write_cache
+from data.strain_cache import StrainCache, write_cache
 from utils import UserError
 
 N, M = 20, 7  # training and test samples

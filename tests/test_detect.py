@@ -18,9 +18,9 @@ from small_run import SMALL
 from torch import nn
 
 import detect
-from building import build_model
-from checkpoints import save_checkpoint
-from config_base import ConfigMeta, find_config, override
+from experiments.building import build_model
+from training.checkpoints import save_checkpoint
+from configuration.rules import ConfigMeta, find_config, override
 from configs import Demo
 from utils import run_command
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from detect_plots import draw, with_gaps
-from search import ENVELOPE, Candidate, Outcome
+from search.plots import draw, with_gaps
+from search.search import ENVELOPE, Candidate, Outcome
 
 
 @pytest.fixture

@@ -44,14 +44,14 @@ from benchmarks.detection_templates import (
     network_power,
     sliding_max,
 )
-from building import build_model
-from checkpoints import save_checkpoint
+from experiments.building import build_model
+from training.checkpoints import save_checkpoint
 from configs import Demo, Wave01
-from detectors import Network
-from noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, NoiseGenerator, whitening_matrix
-from signals import Population
+from physics.detectors import Network
+from physics.noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, NoiseGenerator, whitening_matrix
+from physics.signals import Population
 from utils import UserError, read_json, run_command
-from waveforms import BEFORE_MERGER, PARAMETERS, STRETCH, BankSettings, compute_waveforms
+from physics.waveforms import BEFORE_MERGER, PARAMETERS, STRETCH, BankSettings, compute_waveforms
 
 pytest.importorskip("lalsimulation")
 CPU = torch.device("cpu")
@@ -575,7 +575,7 @@ def test_budgets_that_are_not_known(runs) -> None:
 @pytest.fixture
 def own_cache(cache, monkeypatch) -> Path:
     """Let the command keep its samples and scores apart, but not compute the matrices again."""
-    import noise
+    from physics import noise
     from benchmarks import detection_templates
 
     original, home = noise.whitening_matrix, noise.cache_folder()

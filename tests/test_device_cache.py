@@ -10,11 +10,11 @@ import pytest
 import torch
 from small_run import make_data, run, same_arrays
 
-from batch_order import CountedBatchSampler
+from data.batch_order import CountedBatchSampler
 from datasets import G2NetDataset, load_index
-from device_cache import DeviceCache, device_cache
-from sample_files import read_strain
-from strain_cache import StrainCache, write_cache
+from data.device_cache import DeviceCache, device_cache
+from data.sample_files import read_strain
+from data.strain_cache import StrainCache, write_cache
 from utils import UserError
 
 CPU = torch.device("cpu")

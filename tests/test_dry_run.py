@@ -13,9 +13,9 @@ import torch
 from conftest import ROOT
 
 import configs
-from checkpoints import load_checkpoint
-from dry_run import shrink
-from experiment import Options
+from training.checkpoints import load_checkpoint
+from experiments.dry_run import shrink
+from experiments.experiment import Options
 
 FAMILIES = [
     "Resized08aug4",  # CQT

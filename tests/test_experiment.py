@@ -11,10 +11,10 @@ from small_run import SMALL, make_data
 from torch import Tensor, nn
 
 import configs
-from building import split_folds
-from config_base import ConfigMeta, Part, override
-from experiment import Experiment, Options
-from inference import predict
+from experiments.building import split_folds
+from configuration.rules import ConfigMeta, Part, override
+from experiments.experiment import Experiment, Options
+from experiments.inference import predict
 from transforms import FlipWave, Scale
 from utils import UserError
 

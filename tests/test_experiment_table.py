@@ -10,9 +10,9 @@ import pytest
 from conftest import ROOT
 
 import configs
-import experiment_table
-from config_base import ConfigMeta
-from experiment_table import BEGIN, END, README, SIZES, network_key, read_sizes, replace_table
+from experiments import table as experiment_table
+from configuration.rules import ConfigMeta
+from experiments.table import BEGIN, END, README, SIZES, network_key, read_sizes, replace_table
 from utils import UserError, write_json
 
 

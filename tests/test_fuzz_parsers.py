@@ -19,13 +19,13 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 
 import configs
-from checkpoints import load_checkpoint, save_checkpoint
-from config_base import ConfigMeta, find_config, override
-from predictions import load_array, save_array
+from training.checkpoints import load_checkpoint, save_checkpoint
+from configuration.rules import ConfigMeta, find_config, override
+from experiments.predictions import load_array, save_array
 from prep_data import read_labels
-from sample_files import PLAIN_ID, load_index, read_strain
-from stack_inputs import read_targets
-from strain_cache import StrainCache, write_cache
+from data.sample_files import PLAIN_ID, load_index, read_strain
+from stack.inputs import read_targets
+from data.strain_cache import StrainCache, write_cache
 from training_extras import find_views
 from utils import UserError, format_config, read_json, write_json
 

@@ -15,16 +15,16 @@ import torch
 from hypothesis import given, settings
 from torch import Tensor, nn
 
-import image_transforms
-import learned_spectrograms
-import spectrograms
-from learned_spectrograms import (
+from signal_transforms import images as image_transforms
+from spectrograms import learned as learned_spectrograms
+from spectrograms import wavelets as spectrograms
+from spectrograms.learned import (
     CNNSpectrogram,
     MultiSpectrogram,
     ResNetSpectrogram,
     WaveNetSpectrogram,
 )
-from spectrograms import CQT, ComplexMorletCWT, RickerCWT
+from spectrograms.wavelets import CQT, ComplexMorletCWT, RickerCWT
 
 # Few examples of each, and the same in every run: there are fifty things to try.
 few = settings(max_examples=12, deadline=None, derandomize=True, database=None)

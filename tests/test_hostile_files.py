@@ -25,12 +25,12 @@ from stack_runs import NAMES, make_stack, write_results
 import report
 import stacking
 import train
-from backbones import read_state_dict
-from checkpoints import load_checkpoint
-from predictions import load_array
-from pseudo_labels import PseudoLabels
-from sample_files import load_index, read_strain
-from strain_cache import MAGIC, PREFIX, StrainCache, write_cache
+from models2d.backbones import read_state_dict
+from training.checkpoints import load_checkpoint
+from experiments.predictions import load_array
+from experiments.pseudo_labels import PseudoLabels
+from data.sample_files import load_index, read_strain
+from data.strain_cache import MAGIC, PREFIX, StrainCache, write_cache
 from utils import UserError, read_json
 
 SPRUNG = "sprung"  # the file that a trap makes where it can

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import image_transforms as I
+from signal_transforms import images as I
 from utils import UserError
 
 EVERY = {

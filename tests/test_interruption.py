@@ -17,11 +17,11 @@ import pytest
 from conftest import ROOT
 from small_run import command, make_data, run, same_arrays
 
-import interruption
-from checkpoints import load_checkpoint, save_checkpoint
-from interruption import Interrupted
-from locks import hold, is_held, run_lock
-from predictions import save_array
+from runtime import interruption
+from training.checkpoints import load_checkpoint, save_checkpoint
+from runtime.interruption import Interrupted
+from runtime.locks import hold, is_held, run_lock
+from experiments.predictions import save_array
 from utils import UserError, write_json
 
 

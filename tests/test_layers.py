@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from layers import (
+from layers.layers import (
     AttentionGate,
     Cbam1d,
     DropPath,

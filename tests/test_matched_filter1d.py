@@ -13,11 +13,11 @@ from test_models1d import check_classifier, check_gradients, check_mixing, count
 from models1d import MatchedFilter1d, matched_filter1d
 from models1d.matched_filter1d import power, strided_correlation
 from models1d.template_filters import quadrature, template_filters
-from noise import STRAIN_UNIT
-from signals import SignalGenerator
+from physics.noise import STRAIN_UNIT
+from physics.signals import SignalGenerator
 from transforms import Whiten
 from utils import UserError
-from waveforms import BankSettings, WaveformBank
+from physics.waveforms import BankSettings, WaveformBank
 
 SMALL = {"templates": 5, "basis": 7, "before": 0.25, "after": 0.0625, "arrival": (1.6, 1.7)}
 BANK = BankSettings(size=40, seed=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from noise_mixtures import MIXED, orthogonal_mixtures
+from simulation.noise_mixtures import MIXED, orthogonal_mixtures
 
 
 @pytest.mark.parametrize("count", [1, 8, 13, 64])

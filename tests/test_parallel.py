@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from parallel import run_parallel
+from runtime.worker_pool import run_parallel
 from utils import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

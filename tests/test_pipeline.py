@@ -19,8 +19,8 @@ from small_run import SMALL, make_data
 from stack_runs import execute_notebook
 
 import configs
-from config_base import ConfigMeta
-from pipeline import make_plan, with_sources
+from configuration.rules import ConfigMeta
+from experiments.pipeline import make_plan, with_sources
 from utils import UserError
 
 needs_snakemake = pytest.mark.skipif(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from predictions import (
+from experiments.predictions import (
     align,
     align_table,
     has_predictions,

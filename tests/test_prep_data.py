@@ -18,7 +18,7 @@ import pytest
 
 import prep_data
 from datasets import load_index
-from strain_cache import StrainCache
+from data.strain_cache import StrainCache
 from utils import UserError, num_cores
 
 ROOT = Path(__file__).resolve().parent.parent

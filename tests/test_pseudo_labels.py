@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import configs
-from config_settings import labels_of
-from predictions import load_array, save_array
-from pseudo_labels import PseudoLabels
+from experiments.settings import labels_of
+from experiments.predictions import load_array, save_array
+from experiments.pseudo_labels import PseudoLabels
 from utils import UserError
 
 N, M, FOLDS = 20, 12, 2

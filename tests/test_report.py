@@ -17,8 +17,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 import report
 from metrics import bootstrap_error
-from report_curves import BINS, MOST_POINTS, measure, thin
-from report_data import Run, read_runs
+from reporting.curves import BINS, MOST_POINTS, measure, thin
+from reporting.data import Run, read_runs
 from utils import UserError
 
 

@@ -18,8 +18,8 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from test_train import make_data
 from test_train import run as train
 
-from report_curves import MOST_POINTS
-from report_stack import read_stack
+from reporting.curves import MOST_POINTS
+from reporting.stack import read_stack
 
 HOSTILE = '</script ><script>hacked=1</script><img src=x onerror="hacked=1">'
 

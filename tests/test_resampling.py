@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from resampling import average_to, interpolate, resize
+from layers.resampling import average_to, interpolate, resize
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_otherwise_torch_does_it() -> None:
 
 def test_torch_s_own_are_not_asked(deterministic, monkeypatch) -> None:
     """Neither of what a GPU refuses when it is to repeat itself."""
-    from resampling import resampling_matrix
+    from layers.resampling import resampling_matrix
 
     image = torch.randn(1, 2, 9, 9)
     resampling_matrix.cache_clear()

@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT
 
 import configs
-from run_folder import RunFolder
+from experiments.run_directory import RunFolder
 
 
 def leave_behind(path: Path) -> Path:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from real_strain import START
 
-import search
-from noise import NUM_SAMPLES, SAMPLE_RATE
-from search import HISTOGRAM, MERGER, Options, PeakFinder, Search, local_peaks
-from strain_files import HeldStrain, Recording
+from search import search
+from physics.noise import NUM_SAMPLES, SAMPLE_RATE
+from search.search import HISTOGRAM, MERGER, Options, PeakFinder, Search, local_peaks
+from search.strain_files import HeldStrain, Recording
 from utils import UserError
 
 QUICK = Options(slides=4, maps=1, stretch=64)

@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 import torch
 
-import filters
-import simulated_dataset
-from batch_order import CountedBatchSampler, IndexBatch
-from config_base import Part
+from signal_transforms import linear_operators as filters
+from simulation import dataset_on_the_fly as simulated_dataset
+from data.batch_order import CountedBatchSampler, IndexBatch
+from configuration.rules import Part
 from metrics import AUC
-from noise import DETECTORS, NoiseGenerator
-from noise_mixtures import orthogonal_mixtures
-from signals import Population, SignalGenerator
-from simulated_dataset import SimulatedDataset
+from physics.noise import DETECTORS, NoiseGenerator
+from simulation.noise_mixtures import orthogonal_mixtures
+from physics.signals import Population, SignalGenerator
+from simulation.dataset_on_the_fly import SimulatedDataset
 from transforms import Whiten
 from utils import UserError
-from waveforms import BankSettings, WaveformBank
+from physics.waveforms import BankSettings, WaveformBank
 
 WHITEN = Part(Whiten, decimate=2)
 PLAIN = {"pool": 16, "samples_per_epoch": 200}

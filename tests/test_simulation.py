@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-import noise
-import simulation
-from detectors import Network, vertex
-from noise import DETECTORS, NoiseGenerator, autocovariance, symmetric_power, toeplitz
-from signals import EARTH_ROTATION, GPS_START, SIDEREAL_TIME, Population, SignalGenerator
+from physics import noise
+from simulation import dataset_on_disk as simulation
+from physics.detectors import Network, vertex
+from physics.noise import DETECTORS, NoiseGenerator, autocovariance, symmetric_power, toeplitz
+from physics.signals import EARTH_ROTATION, GPS_START, SIDEREAL_TIME, Population, SignalGenerator
 from utils import UserError
-from waveforms import (
+from physics.waveforms import (
     AFTER_MERGER,
     BEFORE_MERGER,
     DISTANCE,

@@ -9,8 +9,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-import filterbank
-from spectrograms import (
+from spectrograms import filterbank
+from spectrograms.wavelets import (
     CQT,
     CNNSpectrogram,
     ComplexMorletCWT,

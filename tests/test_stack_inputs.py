@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 from stack_runs import NAMES, make_stack, write_results, write_run, write_table
 
-from predictions import load_array, samples_digest, save_array
-from stack_inputs import (
+from experiments.predictions import load_array, samples_digest, save_array
+from stack.inputs import (
     StackData,
     final_experiments,
     find_runs,

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-import stack_scores
+from stack import scores as stack_scores
 from metrics import bootstrap_error, delong_error
-from stack_scores import (
+from stack.scores import (
     Candidate,
     Counted,
     Linearized,

@@ -13,10 +13,10 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import roc_auc_score
 from stack_runs import make_stack
 
-import stackers
-from stack_features import Features
-from stack_inputs import StackData
-from stackers import METHODS, cross_fit, fit_boosting, fit_cmaes, fit_logistic
+from stack import methods as stackers
+from stack.features import Features
+from stack.inputs import StackData
+from stack.methods import METHODS, cross_fit, fit_boosting, fit_cmaes, fit_logistic
 from utils import UserError
 
 ALL = [pytest.param(name, id=name) for name in METHODS]

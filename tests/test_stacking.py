@@ -15,11 +15,11 @@ from matplotlib.image import imread
 from sklearn.metrics import roc_auc_score
 from stack_runs import NAMES, make_stack, read_exactly, write_results
 
-import stack_plots
-import stack_report
+from stack import plots as stack_plots
+from stack import report as stack_report
 import stacking
-from predictions import load_array, save_array
-from stackers import METHODS
+from experiments.predictions import load_array, save_array
+from stack.methods import METHODS
 from utils import UserError
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import strain_cache
-from sample_files import read_strain
-from strain_cache import PAGE, PREFIX, ROW_BYTES, StrainCache, write_cache
+from data import strain_cache
+from data.sample_files import read_strain
+from data.strain_cache import PAGE, PREFIX, ROW_BYTES, StrainCache, write_cache
 from utils import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,9 +9,9 @@ import pytest
 from real_strain import START, coloured_noise
 from scipy import signal
 
-import noise
-from noise import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
-from strain_conditioning import (
+from physics import noise
+from physics.noise import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from search.conditioning import (
     SEGMENT,
     colouring,
     condition,
@@ -22,7 +22,7 @@ from strain_conditioning import (
     reach,
     whitening_of,
 )
-from strain_files import HeldStrain, Recording
+from search.strain_files import HeldStrain, Recording
 
 
 def held(values: np.ndarray, rate: int = 4096) -> Recording:

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from real_strain import START, write_strain
 
-import strain_files
-from strain_files import HeldStrain, Recording, fetch_event, open_recordings
+from search import strain_files
+from search.strain_files import HeldStrain, Recording, fetch_event, open_recordings
 from utils import UserError
 
 h5py = pytest.importorskip("h5py")

@@ -12,7 +12,7 @@ import torch.multiprocessing as mp
 from timm.layers import BatchNormAct2d
 from torch import nn
 
-from synced_batch_norm import share_statistics
+from training.synced_batch_norm import share_statistics
 
 ROWS = 7  # three of the first process, four of the second
 

@@ -88,9 +88,9 @@ def test_out_of_fold_rows_come_from_the_fold_that_never_saw_them(trained: Path, 
     from sklearn.model_selection import StratifiedKFold
 
     import configs
-    from building import build_model, build_transforms
-    from checkpoints import load_model
-    from config_base import override
+    from experiments.building import build_model, build_transforms
+    from training.checkpoints import load_model
+    from configuration.rules import override
 
     config = override(configs.Demo, SMALL)
     train = pd.read_csv(data / "train.csv")

@@ -12,10 +12,10 @@ import torch
 from small_run import SMALL, make_data, run, same_arrays
 
 import configs
-from building import build_model, build_transforms
-from checkpoints import load_model
-from config_base import override
-from experiment import Experiment, Options
+from experiments.building import build_model, build_transforms
+from training.checkpoints import load_model
+from configuration.rules import override
+from experiments.experiment import Experiment, Options
 
 PSEUDO = {"config": "PseudoDemo", "script": "train_pseudo.py"}
 

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from toy import Toy, make_trainer
 
-import interruption
-from checkpoints import load_checkpoint
-from interruption import Interrupted
-from precision import check_clipping, choose_amp_dtype, clip_gradients
+from runtime import interruption
+from training.checkpoints import load_checkpoint
+from runtime.interruption import Interrupted
+from training.precision import check_clipping, choose_amp_dtype, clip_gradients
 from train import build_parser
 from training_extras import EarlyStopping, KeepLast, TrainHook, WeightAverage, flip_sign, same
 from utils import UserError
@@ -157,7 +157,7 @@ def test_the_state_is_saved_by_the_clock_and_after_each_epoch(tmp_path, monkeypa
 
     monkeypatch.setattr(trainer, "train_step", slow_step)
     monkeypatch.setattr(trainer, "save_last", noted_save)
-    monkeypatch.setattr("trainer.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("training.trainer.time.monotonic", lambda: now[0])
     trainer.fit(Toy(400), Toy(64, seed=1))  # 25 steps of a minute
     assert saved == [(0, 12), (0, 23), (1, 0), (1, 11), (1, 22), (2, 0)]
 

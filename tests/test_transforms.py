@@ -9,9 +9,9 @@ import pytest
 import torch
 from scipy import signal
 
-import denoising
-import filters
-import noise
+from signal_transforms import denoising
+from signal_transforms import linear_operators as filters
+from physics import noise
 import transforms as T
 from utils import UserError
 

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from filters import low_rows, without_low
-from noise import STRAIN_UNIT
-from signals import SignalGenerator
+from signal_transforms.linear_operators import low_rows, without_low
+from physics.noise import STRAIN_UNIT
+from physics.signals import SignalGenerator
 from transforms import Whiten
-from waveforms import BankSettings, WaveformBank
-from whitened_signals import WhitenedSignals, leading_rows
+from physics.waveforms import BankSettings, WaveformBank
+from simulation.whitened_signals import WhitenedSignals, leading_rows
 
 
 @pytest.fixture(scope="module")

@@ -7,15 +7,15 @@ import pytest
 import torch
 from small_run import SMALL
 
-import noise
-from building import build_model, build_transforms
-from checkpoints import save_checkpoint
-from config_base import ConfigMeta, Part, find_config, override
+from physics import noise
+from experiments.building import build_model, build_transforms
+from training.checkpoints import save_checkpoint
+from configuration.rules import ConfigMeta, Part, find_config, override
 from configs import Demo, Nspec12, Nspec16
-from noise import DETECTORS, NUM_SAMPLES, NoiseGenerator
+from physics.noise import DETECTORS, NUM_SAMPLES, NoiseGenerator
 from transforms import DropChannel, Whiten
 from utils import UserError, to_plain, write_json
-from window_scorer import WindowScorer, adapt, find_weights, sees_zeros
+from search.window_scorer import WindowScorer, adapt, find_weights, sees_zeros
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ from torch.utils.data import Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import distributed
+from training import distributed
 from loss_functions import BCEWithLogitsLoss
 from metrics import AUC
-from trainer import Trainer
+from training.trainer import Trainer
 from training_extras import EarlyStopping, Preparation, TrainHook
 
 

@@ -1,0 +1,70 @@
+"""A cache's strain held wholly on a device: batches are gathered there, and no loader is needed.
+
+27 GB for the competition's training set and 11 GB for its test set, which a large GPU holds beside
+any network.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data.strain_cache import StrainCache
+from utils import UserError, progress
+
+ROWS_AT_A_TIME = 4096  # 192 MiB
+SHARE = 0.9  # of the free memory that a cache may take
+
+
+class DeviceCache:
+    """Stands where a `StrainCache` does and reads tensors.
+
+    Args:
+        cache: the file.
+        device: where to put its rows.
+
+    Attributes:
+        path: the file's.
+        data: (rows, 3, 4096) float32 on the device.
+
+    Raises:
+        UserError: it does not fit there.
+    """
+
+    def __init__(self, cache: StrainCache, device: torch.device) -> None:
+        self.cache, self.path, self.device = cache, cache.path, device
+        need = cache.data.nbytes
+        free = None
+        if device.type == "cuda":
+            torch.cuda.empty_cache()  # what torch keeps of the training is free for this
+            free = torch.cuda.mem_get_info(device)[0]
+        if free is not None and need > SHARE * free:
+            raise UserError(
+                f"--cache_device: {cache.path} takes {need / 2**30:.1f} GiB and {device} has "
+                f"{free / 2**30:.1f} GiB free: leave it out, and the cache is read from disk"
+            )
+        self.data = torch.empty(cache.data.shape, device=device)
+        for start in progress(range(0, len(cache), ROWS_AT_A_TIME), desc=f"{cache.path.name}"):
+            rows = np.arange(start, min(start + ROWS_AT_A_TIME, len(cache)))
+            self.data[rows[0] : rows[-1] + 1] = torch.from_numpy(cache.read(rows))
+
+    def __len__(self) -> int:
+        return len(self.cache)
+
+    def find(self, ids: Sequence[str] | np.ndarray) -> np.ndarray:
+        """Return the row of every id, -1 where it is not there."""
+        return self.cache.find(ids)
+
+    def read(self, rows: np.ndarray) -> Tensor:
+        """Return the strain of some rows, (n, 3, 4096) float32 on the device."""
+        return self.data[torch.from_numpy(rows).to(self.device, non_blocking=True)]
+
+
+@functools.lru_cache(maxsize=4)
+def device_cache(path: str, device: torch.device) -> DeviceCache:
+    """Return a cache on a device, read once in a process: all folds use the same."""
+    return DeviceCache(StrainCache(path), device)

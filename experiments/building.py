@@ -1,0 +1,234 @@
+"""What a config names, made into objects: tables, folds, caches, networks, transforms."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from training import distributed
+from configuration.rules import ConfigMeta, Part, accepted_arguments, build, config_named, thaw
+from training_extras import Preparation
+from transforms import Compose
+from utils import UserError, git_revision, nearest, versions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the train and test tables (id, target, path).
+
+    Raises:
+        UserError: a file is missing; the message says how to make it.
+    """
+    from datasets import load_index
+
+    frames = []
+    for path in (config.train_path, config.test_path):
+        if not Path(path).is_file():
+            raise UserError(
+                f"{path} does not exist: make it with prep_data.py (--root_dir for the Kaggle "
+                f"data, --simulate for simulated data), or name another with --set train_path=…"
+            )
+        frames.append(load_index(path, config.data_root))
+    targets = frames[0]["target"]
+    wrong = ~targets.isin([0, 1])
+    if wrong.any():
+        row = int(wrong.to_numpy().argmax())
+        raise UserError(
+            f"{config.train_path}, row {row + 2}: the target of {frames[0]['id'][row]!r} is "
+            f"{targets[row]:g}, expected 0 or 1: restore the table, or correct the row"
+        )
+    if config.debug:
+        frames = [frame.head(n) for frame, n in zip(frames, (10_000, 1_000), strict=True)]
+    return frames[0], frames[1]
+
+
+def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (training rows, validation rows) of each fold.
+
+    Raises:
+        UserError: a class has fewer samples than there are folds, or the folds do not share the
+            samples out.
+    """
+    import sklearn.model_selection
+
+    targets = train["target"].to_numpy()
+    smallest = min(int((targets == value).sum()) for value in (0, 1))
+    if config.cv < 2:
+        raise UserError(f"cv = {config.cv}: expected 2 folds or more; --limit_fold 0 trains one")
+    if smallest < config.cv:
+        fewer = f" or --set cv={smallest}" if smallest > 1 else ""
+        raise UserError(
+            f"{config.train_path} has only {smallest} samples of one class, too few for "
+            f"{config.cv} folds: add samples of it{fewer}"
+        )
+    names = [name for name in dir(sklearn.model_selection) if name.endswith("Fold")]
+    if not hasattr(sklearn.model_selection, config.splitter):
+        raise UserError(
+            f"splitter = {config.splitter!r}: sklearn.model_selection has no such class"
+            f"{nearest(config.splitter, names)}"
+        )
+    splitter = getattr(sklearn.model_selection, config.splitter)
+    try:
+        splitter = splitter(n_splits=config.cv, **thaw(config.splitter_params))
+        if getattr(splitter, "shuffle", False) and not isinstance(splitter.random_state, int):
+            raise ValueError("shuffle needs a random_state, or folds differ from start to start")
+        folds = list(splitter.split(np.zeros(len(targets)), targets))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"splitter_params of {config.splitter}: {error}") from error
+    validated = np.sort(np.concatenate([rows for _, rows in folds]))
+    if not np.array_equal(validated, np.arange(len(targets))):
+        raise UserError(
+            f"splitter = {config.splitter!r} does not validate every sample once, so that there "
+            f"are no out-of-fold predictions: use KFold or StratifiedKFold"
+        )
+    return folds
+
+
+def open_cache(config: ConfigMeta, split: str, device: torch.device | None = None) -> Any:
+    """Return the cache of a split, None where the config names none.
+
+    Args:
+        split: 'train' or 'test'.
+        device: hold it there; None leaves it on disk.
+
+    Raises:
+        UserError: it is missing or damaged, or there is none to hold on a device.
+    """
+    path = getattr(config, f"{split}_cache")
+    if path is None:
+        if device is not None:
+            raise UserError(
+                f"--cache_device needs caches: make them with `python prep_data.py --cache` and "
+                f"name them with --set train_cache=… test_cache=…; {split}_cache is not set"
+            )
+        return None
+    if device is not None:
+        from data.device_cache import device_cache
+
+        return device_cache(str(Path(path).absolute()), device)
+    from data.strain_cache import StrainCache
+
+    return StrainCache(path)
+
+
+def check_caches(
+    config: ConfigMeta, train: pd.DataFrame, test: pd.DataFrame, device: torch.device | None = None
+) -> None:
+    """See that the caches hold the samples; those of the test are needed only after the training.
+
+    Raises:
+        UserError: one is missing, damaged or of other data; or there is none to hold on a device.
+    """
+    for split, table in (("train", train), ("test", test)):
+        if getattr(config, f"{split}_cache") is None:
+            open_cache(config, split, device)
+        else:
+            open_cache(config, split).rows_of(table["id"].to_numpy(str))
+
+
+def compile_network(model: torch.nn.Module) -> None:
+    """Compile the backbone of an image model, or the whole of a network on waveforms.
+
+    Front-ends are left out: torch's compiler does not take complex numbers. The names of the
+    weights stay as they are.
+    """
+    part = model.network if hasattr(model, "network") else model
+    part.compile()
+
+
+def build_model(
+    config: ConfigMeta, pretrained: bool = False, weights: str | None = None
+) -> torch.nn.Module:
+    """Return the network of a config.
+
+    Args:
+        pretrained: begin with the pretrained weights that the config asks for; without it, as
+            where a checkpoint follows, none are looked for.
+        weights: local file to begin with instead; its head is adapted.
+
+    Raises:
+        UserError: a file for a network without a backbone of timm.
+    """
+    params = thaw(config.model_params)
+    known = accepted_arguments(config.model) or set()
+    if weights is not None and "weights" not in known:
+        raise UserError(
+            f"--weights {weights}: {config.model.__name__} of {config.__name__} has no backbone "
+            f"of timm to load it into: begin with a checkpoint of a run by --set weight_path=FILE"
+        )
+    if "pretrained" in known:
+        params["pretrained"] = params.get("pretrained", False) and pretrained
+    if "weights" in known:
+        params["weights"] = weights or (params.get("weights") if pretrained else None)
+    return build(config.model, params)
+
+
+def build_parts(config: ConfigMeta, key: str) -> list[Any]:
+    """Return the objects of a setting that is a tuple of parts.
+
+    Raises:
+        UserError: something else is in it.
+    """
+    parts = getattr(config, key)
+    wrong = [part for part in parts if not isinstance(part, Part)]
+    if wrong:
+        raise UserError(f"{key} holds {wrong[0]!r}: expected parts, which are named in configs.py")
+    return [part.build() for part in parts]
+
+
+def build_transforms(parts: tuple | None) -> torch.nn.Module:
+    return Compose([part.build() for part in parts or ()])
+
+
+def build_preparation(config: ConfigMeta, stage: str, device: torch.device) -> Preparation:
+    """Return what prepares the batches of a stage, 'train' or 'test', on the device."""
+    for key in ("transforms", "transforms2"):
+        stages = getattr(config, key)
+        if stages is not None and stage not in stages:
+            raise UserError(f"{key} has no {stage!r}: say what is done in 'train' and in 'test'")
+    second = None
+    if config.transforms2 is not None:
+        second = build_transforms(config.transforms2[stage]).to(device)
+    return Preparation(build_transforms(config.transforms[stage]).to(device), second)
+
+
+def build_optimizer(
+    config: ConfigMeta, model: torch.nn.Module, device: torch.device
+) -> torch.optim.Optimizer:
+    params = thaw(config.optimizer_params)
+    if device.type == "cuda" and config.optimizer in (torch.optim.Adam, torch.optim.AdamW):
+        params.setdefault("fused", True)  # one kernel for all parameters
+    try:
+        return config.optimizer(model.parameters(), **params)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"optimizer_params of {config.optimizer.__name__}: {error}") from error
+
+
+def weights_of_fold(config: ConfigMeta, results: Path, fold: int) -> Path:
+    """Return the file that `weight_path` means for a fold.
+
+    A file serves all folds; of a folder, each fold takes its own; and the name of an experiment
+    stands for the folder of its run in `results`.
+    """
+    path = Path(config.weight_path)
+    if not path.exists() and config_named(config.weight_path) is not None:
+        path = results / config.weight_path
+        return path / f"fold{fold}.pt"
+    return path / f"fold{fold}.pt" if path.is_dir() else path
+
+
+def provenance(config: ConfigMeta, device: torch.device) -> dict[str, Any]:
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
+    return {
+        "command": sys.argv, "seed": config.seed, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "device": f"{device} {name}".strip(), "processes": distributed.world_size(),
+        "threads": torch.get_num_threads(), "git_revision": git_revision(), "versions": versions(),
+    }  # fmt: skip

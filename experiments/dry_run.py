@@ -1,0 +1,59 @@
+"""The smallest real run: two batches, one epoch, two folds, on the data or on invented noise."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from configuration.rules import ConfigMeta, accepted_arguments, config_named
+from utils import atomic_path, counted_seed
+
+if TYPE_CHECKING:
+    from experiments.experiment import Options
+
+BATCH_SIZE = 2  # a batch of 64 large images does not fit a laptop
+FEW_SIGNALS = {"bank_size": 32, "pool": 8}  # not 8,000 waveforms for two batches
+NUM_TRAIN, NUM_TEST = 20, 4  # two batches of training and of validation in each of five folds
+
+
+def shrink(config: ConfigMeta, options: Options) -> tuple[ConfigMeta, Options]:
+    """Return a config and options for a dry run; its results go to results/dry_run."""
+    results = options.results / "dry_run"
+    changed = {"num_epochs": 1, "batch_size": BATCH_SIZE, "debug": False}
+    if not (Path(config.train_path).is_file() and Path(config.test_path).is_file()):
+        folder = results / "invented_noise"
+        invent_noise(folder, config.seed)
+        print(f"{config.train_path} is not there: the dry run reads invented noise in {folder}/")
+        changed |= {
+            "train_path": str(folder / "train.csv"), "test_path": str(folder / "test.csv"),
+            "train_cache": None, "test_cache": None,
+        }  # fmt: skip
+    if "bank_size" in (accepted_arguments(config.dataset) or ()):
+        changed["dataset_params"] = {**config.dataset_params, **FEW_SIGNALS}
+    if "bank_size" in (accepted_arguments(config.model) or ()):  # what its filters would begin as
+        changed["model_params"] = {**config.model_params, "pretrained": False}
+    if config.weight_path is not None and config_named(config.weight_path) is not None:
+        before = options.results / config.weight_path
+        changed["weight_path"] = str(before) if before.is_dir() else None
+        if not before.is_dir():
+            print(f"{before} is not there: the dry run begins with random weights")
+    small = ConfigMeta(config.__name__, (config,), changed, register=False)
+    return small, dataclasses.replace(options, results=results)
+
+
+def invent_noise(folder: Path, seed: int) -> None:
+    """Write white noise of the strain's size with random labels, and its tables."""
+    rng = np.random.default_rng(counted_seed(seed, "dry run"))
+    targets = rng.permutation(np.arange(NUM_TRAIN) % 2)
+    for split, labels in (("train", targets), ("test", np.full(NUM_TEST, 0.5))):
+        lines = ["id,target,path"]
+        for number, target in enumerate(labels):
+            path = folder / f"{split}_{number}.npy"
+            with atomic_path(path) as temporary:
+                np.save(temporary, rng.normal(0, 1e-20, (3, 4096)), allow_pickle=False)
+            lines.append(f"{split}{number},{target},{path.name}")
+        with atomic_path(folder / f"{split}.csv") as temporary:
+            temporary.write_text("\n".join(lines) + "\n")

@@ -1,0 +1,201 @@
+"""Which runs a pipeline needs and in which order, straight from configs.py; for the Snakefile.
+
+experiments x folds -> their predictions -> pseudo-label experiments x folds -> their
+predictions -> stack, report
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import configs  # noqa: F401 - importing it registers the experiments
+from configuration.rules import ConfigMeta, config_named, find_config, override, published_stack
+from utils import UserError, nearest, num_cores
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a pipeline.
+
+    Attributes:
+        runs: every experiment by the name of its run, sources before those that need them.
+        members: the names of those that are stacked.
+        results: the folder of all results.
+        settings: `--set` of every run.
+        options: further arguments of every training.
+        python: the interpreter that runs them.
+    """
+
+    runs: dict[str, ConfigMeta]
+    members: tuple[str, ...]
+    results: str
+    settings: tuple[str, ...] = ()
+    options: str = ""
+    python: str = "python"
+
+    def folds(self, run: str) -> list[int]:
+        return list(range(self.runs[run].cv))
+
+    def source(self, run: str) -> str | None:
+        """The run whose predictions label the test samples of this one."""
+        labels = self.runs[run].pseudo_labels
+        return None if labels is None else labels.params["source"]
+
+    def start(self, run: str) -> str | None:
+        """The run from whose weights this one begins."""
+        config = start_of(self.runs[run])
+        return None if config is None else config.name
+
+    def wants_views(self, run: str) -> bool:
+        """Whether the stack takes its predictions with test-time views: as published, else yes."""
+        return run in self.members and self.runs[run].published.get("tta", True)
+
+    def command(self, run: str, *arguments: str) -> str:
+        """The command line of one run."""
+        script = "train.py" if self.source(run) is None else "train_pseudo.py"
+        config = self.runs[run].__name__
+        words = [self.python, script, "--config", config, "--results", self.results]
+        words += arguments
+        if self.settings:
+            words += ["--set", *self.settings]
+        return shlex.join(words)
+
+    def train(self, run: str, fold: int | str) -> str:
+        options = shlex.split(self.options)
+        return self.command(run, "--limit_fold", str(fold), "--resume", "--gpu", "free", *options)
+
+    def predict(self, run: str, views: bool = False) -> str:
+        extra = ["--tta"] if views else []
+        return self.command(run, "--inference", "--resume", "--gpu", "free", *extra)
+
+    def stack(self) -> str:
+        words = [self.python, "stacking.py", "--results", self.results, "--experiments"]
+        return shlex.join([*words, *self.members])
+
+    def report(self) -> str:
+        return shlex.join([self.python, "report.py", "--results", self.results])
+
+
+KEYS = ("experiments", "results", "settings", "options", "threads", "python", "marks")
+
+
+def read_config(config: Mapping[str, Any]) -> tuple[Plan, int, str | None]:
+    """Return the plan, the cores of a job and the folder of marks that `--config` asks for.
+
+    Raises:
+        UserError: an unknown key, threads that are no number, or as in `make_plan`.
+    """
+    for key in config:
+        if key not in KEYS:
+            raise UserError(
+                f"--config {key}=…: there is no such key{nearest(key, KEYS)}; there are "
+                f"{', '.join(KEYS)}"
+            )
+    experiments = config.get("experiments", "")
+    if "experiments" in config and not experiments:
+        raise UserError("--config experiments=: name one, or leave the key out for all")
+    threads = config.get("threads", share_of_cores())
+    if isinstance(threads, bool) or not str(threads).isdecimal() or int(threads) < 1:
+        raise UserError(f"--config threads={threads}: expected a number of cores")
+    names = experiments if isinstance(experiments, list | tuple) else str(experiments)
+    plan = make_plan(
+        names, str(config.get("results", "results")), str(config.get("settings", "")),
+        str(config.get("options", "")), str(config.get("python", sys.executable)),
+    )  # fmt: skip
+    marks = config.get("marks")
+    return plan, int(threads), None if marks is None else str(marks)
+
+
+def split_words(name: str, text: str) -> list[str]:
+    """Split as a shell does.
+
+    Raises:
+        UserError: a quote without its other.
+    """
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(f"{name} = {text!r}: {str(error).lower()}") from error
+
+
+def make_plan(
+    experiments: str | Sequence[str] = (), results: str = "results", settings: str = "",
+    options: str = "", python: str = "python",
+) -> Plan:  # fmt: skip
+    """Return the runs that lead to a stack of some experiments.
+
+    Args:
+        experiments: class names, separated by commas in a string; none for the published stack.
+            Experiments whose predictions or weights they need are added, and are not stacked.
+        results: the folder of all results.
+        settings: `key=value` words for `--set` of every run.
+        options: further arguments of every training, e.g. '--no_pretrained'.
+        python: the interpreter that runs them.
+
+    Raises:
+        UserError: an unknown experiment or setting; settings that rename the runs; a source that
+            is no experiment.
+    """
+    names = experiments.split(",") if isinstance(experiments, str) else list(experiments)
+    names = [name.strip() for name in names if name.strip()]
+    if not names:
+        names = [config.__name__ for config in published_stack()]
+    words = tuple(split_words("settings", settings))
+    split_words("options", options)
+    if any(word.partition("=")[0].strip() == "name" for word in words):
+        raise UserError(
+            f"settings = {settings!r}: a pipeline finds its runs by their names; write a class "
+            f"instead of renaming one"
+        )
+    chosen = [find_config(name) for name in names]
+    if len(set(chosen)) < len(chosen):
+        raise UserError(f"experiments = {', '.join(names)}: one is named twice")
+    runs: dict[str, ConfigMeta] = {}
+    for config in chosen:
+        for needed in with_sources(config):
+            runs[needed.name] = override(needed, words)
+    members = tuple(config.name for config in chosen)
+    return Plan(runs, members, results, words, options, python)
+
+
+def share_of_cores() -> int:
+    """Return the cores that a job may use when every GPU of this machine has one."""
+    import torch
+
+    return max(num_cores() // max(torch.cuda.device_count(), 1), 1)
+
+
+def start_of(config: ConfigMeta) -> ConfigMeta | None:
+    """Return the experiment from whose weights one begins, where `weight_path` is its name."""
+    return None if config.weight_path is None else config_named(config.weight_path)
+
+
+def with_sources(config: ConfigMeta, behind: tuple[ConfigMeta, ...] = ()) -> list[ConfigMeta]:
+    """Return an experiment after all whose predictions or weights it needs.
+
+    Args:
+        behind: those that need it.
+
+    Raises:
+        UserError: a source is no experiment, or needs its own predictions.
+    """
+    if config in behind:
+        raise UserError(
+            f"config {config.__name__}: its pseudo-labels or its first weights come from itself"
+        )
+    sources = [start_of(config)]
+    if config.pseudo_labels is not None:
+        name = config.pseudo_labels.params["source"]
+        sources.append(config_named(name))
+        if sources[-1] is None:
+            raise UserError(
+                f"config {config.__name__}: its pseudo-labels come from {name!r}, and no "
+                f"experiment has that name"
+            )
+    behind = (*behind, config)
+    needed = [part for source in sources if source for part in with_sources(source, behind)]
+    return [*dict.fromkeys(needed), config]

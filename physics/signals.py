@@ -1,0 +1,246 @@
+"""Signals as the three detectors see them: placed on the sky, delayed, scaled to a drawn SNR."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from physics.detectors import Network
+from physics.noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT, autocovariance
+from physics.waveforms import BEFORE_MERGER, DISTANCE, PARAMETERS, STRETCH, WaveformBank
+
+# Every window begins at this GPS second, at which the sidereal time is known. The earth turns
+# by 0.15 mrad while it lasts.
+GPS_START = 1_126_259_462
+SIDEREAL_TIME = 36137.05520547496 % math.tau  # rad, at Greenwich
+EARTH_ROTATION = 7.29211561701959e-5  # rad / s
+
+
+@dataclass(frozen=True)
+class Population:
+    """How signals are placed; the binaries themselves are those of the bank.
+
+    The density of the network SNR is proportional to its inverse square between two bounds. Sky
+    and orientation are isotropic, weighted by the amplitude that the network sees (see
+    `SignalGenerator.draw_orientations`).
+    """
+
+    snr: tuple[float, float] = (3.7, 27.0)
+    merger: tuple[float, float] = (1.5, 1.8)  # s after the window begins, at the geocentre
+    weights: tuple[float, float, float] = (1.0, 1.0, 0.33)  # of the detectors' power
+
+
+def likelihood_filters(detector: str) -> np.ndarray:
+    """Return two filters with which h^T C^(-1) h costs a few Fourier transforms.
+
+    The inverse of a symmetric Toeplitz matrix is a difference of products of triangular Toeplitz
+    matrices, L(x) L(x)^T - L(y) L(y)^T, where x is its first column over the root of its first
+    element, and y is (0, x_(n-1), ..., x_1) (Gohberg and Semencul, 1972; Kailath, Vieira and
+    Morf, SIAM Review 20, 106, 1978). L(x)^T h is the correlation of x and h.
+
+    Returns:
+        x and y, (2, 4096) float64, in 1 / (1e-21 strain).
+    """
+    from scipy.linalg import solve_toeplitz
+
+    first = np.zeros(NUM_SAMPLES)
+    first[0] = 1.0
+    x = solve_toeplitz(autocovariance(detector), first)  # Levinson's recursion
+    x /= math.sqrt(x[0])
+    return np.stack([x, np.concatenate([[0.0], x[:0:-1]])])
+
+
+class SignalGenerator:
+    """Signals as the three detectors see them, scaled to a drawn SNR.
+
+    A waveform of the bank is used again and again with fresh sky position, polarisation, orbital
+    phase, arrival time and SNR.
+
+    Args:
+        bank: the waveforms.
+        device: where to draw; the bank is copied there.
+        population: how signals are placed.
+        members: first and last + 1 of the waveforms to use; default all.
+    """
+
+    # Candidates drawn for each signal at once, so that nothing waits for how many are accepted.
+    # About 0.4 of them are: that none of 64 is happens once in 10^14 signals, and the first
+    # candidate is taken then.
+    CANDIDATES = 64
+
+    def __init__(
+        self, bank: WaveformBank, device: torch.device | str = "cpu",
+        population: Population | None = None, members: tuple[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        self.device = torch.device(device)
+        self.population = population or Population()
+        self.members = members or (0, len(bank))
+        self.network = Network(DETECTORS, device)
+        chosen = slice(*self.members)
+        waveforms = torch.as_tensor(bank.waveforms[chosen])
+        # Spectra take the room of the series: (waveform, 2, STRETCH // 2 + 1) complex64.
+        self.spectra = torch.cat([torch.fft.rfft(part.to(device)) for part in waveforms.split(256)])
+        self.binaries = torch.tensor(
+            bank.parameters[chosen], dtype=torch.float32, device=device
+        )  # (waveform, 9)
+        filters = np.stack([likelihood_filters(name) for name in DETECTORS])
+        # Padded to twice the window, a correlation does not run round its end.
+        self.filters = torch.tensor(
+            np.fft.rfft(filters, 2 * NUM_SAMPLES).conj(), dtype=torch.complex64, device=device
+        )  # (detector, 2, frequency)
+        self.bins = torch.arange(STRETCH // 2 + 1, dtype=torch.float32, device=device)
+        self.weights = torch.tensor(self.population.weights, device=device)
+
+    def uniform(
+        self, shape: tuple[int, ...], low: float, high: float, generator: torch.Generator | None
+    ) -> torch.Tensor:
+        draws = torch.rand(shape, generator=generator, device=self.device)
+        return low + (high - low) * draws
+
+    def draw_snr(
+        self, count: int, bounds: tuple[float, float], generator: torch.Generator | None
+    ) -> torch.Tensor:
+        """Draw network SNRs (count,), their density proportional to the inverse square."""
+        low, high = bounds
+        # The inverse of the cumulative law: 1 / snr is uniform.
+        return 1 / self.uniform((count,), 1 / high, 1 / low, generator)
+
+    def draw_orientations(
+        self, count: int, generator: torch.Generator | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Draw waveform, sky position and polarisation together, weighted by amplitude.
+
+        The density is that of an isotropic population times
+        sqrt(sum_d w_d (F+^2 ((1 + cos^2 i) / 2)^2 + Fx^2 cos^2 i)), i being the angle between
+        the line of sight and the total angular momentum, which belongs to the waveform. Drawn
+        exactly, by rejection.
+
+        Returns:
+            "waveform" (its number among the members), "longitude", "dec" and "psi", each (count,).
+        """
+        shape = (count, self.CANDIDATES)
+        waveform = torch.randint(len(self.binaries), shape, generator=generator, device=self.device)
+        longitude = self.uniform(shape, 0, math.tau, generator)
+        dec = self.uniform(shape, -1, 1, generator).asin()
+        psi = self.uniform(shape, 0, math.pi, generator)
+        plus, cross = self.network.antenna_patterns(longitude, dec, psi)  # (count, candidate, 3)
+        cos_i = self.binaries[:, PARAMETERS.index("theta_jn")].cos()[waveform][..., None]
+        power = (plus * (1 + cos_i**2) / 2) ** 2 + (cross * cos_i) ** 2
+        amplitude = (self.weights * power).sum(-1).sqrt()  # (count, candidate)
+        bound = math.sqrt(sum(self.population.weights))  # F+^2 + Fx^2 is at most one
+        accepted = self.uniform(shape, 0, bound, generator) < amplitude
+        first = accepted.byte().argmax(dim=1, keepdim=True)  # (count, 1)
+        drawn = {"waveform": waveform, "longitude": longitude, "dec": dec, "psi": psi}
+        return {name: values.gather(1, first)[:, 0] for name, values in drawn.items()}
+
+    def project(
+        self, waveform: torch.Tensor, longitude: torch.Tensor, dec: torch.Tensor,
+        psi: torch.Tensor, phase: torch.Tensor, merger_time: torch.Tensor,
+    ) -> torch.Tensor:  # fmt: skip
+        """Return what the detectors see of waveforms of the bank at 1,000 Mpc.
+
+        Args:
+            waveform: numbers among the members, (rows,).
+            longitude: right ascension less sidereal time, rad, (rows,).
+            dec: declination, rad, (rows,).
+            psi: polarisation angle, rad, (rows,).
+            phase: orbital phase at the reference frequency, rad, (rows,).
+            merger_time: of the merger at the geocentre, s after the window begins, (rows,).
+
+        Returns:
+            (rows, detector, 4096) float32 in units of 1e-21.
+        """
+        plus, cross = self.network.antenna_patterns(longitude, dec, psi)  # (rows, detector)
+        arrival = merger_time[:, None] + self.network.delays(longitude, dec)  # (rows, detector)
+        # In turns for each bin of 1 / (2.625 s); at most 540 of them, which float32 holds to
+        # 3e-5. The shift leads to earlier times, so that the window begins the stretch.
+        shift = arrival * (SAMPLE_RATE / STRETCH) - BEFORE_MERGER / STRETCH
+        turns = shift[..., None] * self.bins  # (rows, detector, frequency)
+        angle = (2 * phase)[:, None, None] - math.tau * (turns - turns.round())
+        both = self.spectra[waveform]  # (rows, 2, frequency)
+        seen = plus[..., None] * both[:, None, 0] + cross[..., None] * both[:, None, 1]
+        seen = seen * torch.complex(angle.cos(), angle.sin())
+        return torch.fft.irfft(seen, STRETCH)[..., :NUM_SAMPLES]
+
+    def optimal_snr(self, strain: torch.Tensor) -> torch.Tensor:
+        """Return the optimal SNR of signals within their window, for each detector.
+
+        The likelihood of Gaussian noise with covariance C gives rho^2 = h^T C^(-1) h, which is
+        |C^(-1/2) h|^2. It is exact for the 2 s that there are; the usual integral over the
+        spectrum also holds what lies outside, or supposes the window to be periodic.
+
+        Args:
+            strain: (rows, detector, 4096) float32 in units of 1e-21.
+
+        Returns:
+            (rows, detector).
+        """
+        spectra = torch.fft.rfft(strain, 2 * NUM_SAMPLES)[:, :, None]  # (rows, detector, 1, ..)
+        correlation = torch.fft.irfft(spectra * self.filters, 2 * NUM_SAMPLES)[..., :NUM_SAMPLES]
+        first, second = correlation.square().sum(-1).unbind(2)  # each (rows, detector)
+        return (first - second).sqrt()
+
+    def place(
+        self, count: int, generator: torch.Generator | None = None
+    ) -> dict[str, torch.Tensor]:
+        """Draw what `project` takes, each (count,), all but the SNR of the population's law."""
+        drawn = self.draw_orientations(count, generator)
+        drawn["phase"] = self.uniform((count,), 0, math.tau, generator)
+        drawn["merger_time"] = self.uniform((count,), *self.population.merger, generator)
+        return drawn
+
+    def draw(
+        self, count: int, generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
+        """Draw signals at the distance of the bank.
+
+        Args:
+            count: how many.
+            generator: on the generator's own device; default torch's own.
+
+        Returns:
+            Strain (count, detector, 4096) float32 in units of 1e-21, its optimal SNR (count,
+            detector), and "waveform", "longitude", "dec", "psi", "phase" and "merger_time", each
+            (count,), as `project` takes them.
+        """
+        drawn = self.place(count, generator)
+        strain = self.project(**drawn)
+        return strain, self.optimal_snr(strain), drawn
+
+    def sample(
+        self, count: int, generator: torch.Generator | None = None
+    ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
+        """Draw signals.
+
+        Args:
+            count: how many.
+            generator: on the generator's own device; default torch's own.
+
+        Returns:
+            Strain (count, detector, 4096) float32, and the parameters, each (count,): those of
+            the binary, "waveform" (its number in the bank), "phase", "ra", "dec", "psi",
+            "merger_time" (s after the window begins, at the geocentre), "luminosity_distance"
+            (Mpc), "snr_H1", "snr_L1", "snr_V1" and "network_snr".
+        """
+        strain, snr, drawn = self.draw(count, generator)
+        merger_time = drawn["merger_time"]
+        network_snr = self.draw_snr(count, self.population.snr, generator)
+        scale = network_snr / snr.norm(dim=1)
+        strain = strain * (scale[:, None, None] * STRAIN_UNIT)
+        binary = self.binaries[drawn["waveform"]]  # (count, 9)
+        sidereal = SIDEREAL_TIME + EARTH_ROTATION * merger_time
+        parameters = {name: binary[:, i] for i, name in enumerate(PARAMETERS)}
+        parameters |= {
+            "waveform": drawn["waveform"] + self.members[0],
+            "phase": drawn["phase"],
+            "ra": (drawn["longitude"] + sidereal) % math.tau,
+            "dec": drawn["dec"],
+            "psi": drawn["psi"],
+            "merger_time": merger_time,
+            "luminosity_distance": DISTANCE / scale,
+        }
+        parameters |= {f"snr_{name}": snr[:, d] * scale for d, name in enumerate(DETECTORS)}
+        return strain, parameters | {"network_snr": network_snr}

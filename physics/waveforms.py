@@ -1,0 +1,311 @@
+"""A bank of binary-black-hole waveforms: drawn, computed by LALSuite, kept on disk, reused.
+
+What is stored is the pair (h+, hx) of one binary seen from one direction. What is not stored can
+be drawn afresh, exactly, whenever a waveform is used: sky position, polarisation angle, arrival
+time and distance, and the orbital phase as well. IMRPhenomPv2 twists up a (2, +-2) waveform, so
+that with the spins held in the frame of the total angular momentum a phase multiplies the
+spectra of h+ and hx by exp(2 i phase).
+
+This file imports neither torch nor LALSuite when it is read: the worker processes start fast,
+and a bank on disk is read where LALSuite is not installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import multiprocessing
+import os
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from utils import (
+    LOGGER,
+    UserError,
+    atomic_path,
+    counted_seed,
+    num_cores,
+    progress,
+    read_json,
+    require,
+    write_json,
+)
+
+FORMAT = 1  # raise it when the same settings would give another bank
+
+SAMPLE_RATE = 2048  # Hz
+# What may fall into a window of 2 s whose merger at the geocentre comes 1.5 to 1.8 s after its
+# beginning, and up to 21.5 ms earlier or later at a detector: from 1.8215 s before the merger to
+# 0.5215 s after it. The rest fades to zero, so that the stretch is smoothly periodic and the
+# Fourier transform shifts it exactly by any fraction of a sample. 5,376 = 2^8 x 3 x 7.
+BEFORE_MERGER = 4096  # samples
+AFTER_MERGER = 1280
+STRETCH = BEFORE_MERGER + AFTER_MERGER
+FADE_IN, FADE_OUT = 307, 204  # 0.15 s and 0.1 s
+DISTANCE = 1000.0  # Mpc, of every waveform in the bank
+SCALE = 1e-21  # strain, the unit of the stored waveforms
+
+PARAMETERS = (
+    "mass_1", "mass_2", "a_1", "a_2", "tilt_1", "tilt_2", "phi_12", "phi_jl", "theta_jn",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class BankSettings:
+    """What a bank is made of; masses are in the detector frame, in solar masses.
+
+    The total mass is uniform in its logarithm, the mass ratio and the spin magnitudes are
+    uniform, spins and orbits are isotropic. Angles are bilby's, at the reference frequency.
+    """
+
+    size: int = 8000
+    seed: int = 0
+    total_mass: tuple[float, float] = (30.0, 80.0)
+    mass_ratio: tuple[float, float] = (0.3, 1.0)
+    max_spin: float = 0.99
+    min_frequency: float = 20.0  # Hz
+    reference_frequency: float = 20.0  # Hz
+    longest: float = 5.0  # s; a waveform begins no earlier before its merger
+    duration: float = 8.0  # s
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise UserError(f"a waveform bank needs at least one waveform, not {self.size}")
+        for name, (low, high) in (("total_mass", self.total_mass), ("mass_ratio", self.mass_ratio)):
+            if not 0 < low <= high:
+                raise UserError(f"{name} must be two rising positive numbers, not {low}, {high}")
+
+    def key(self) -> str:
+        """Return a short name that no other settings share."""
+        text = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def draw_parameters(settings: BankSettings) -> np.ndarray:
+    """Return the parameters of every waveform: (size, 9) float64 in the order of `PARAMETERS`."""
+    rng = np.random.default_rng(counted_seed(settings.seed, "waveforms"))
+    size = settings.size
+    total = np.exp(rng.uniform(*np.log(settings.total_mass), size))
+    ratio = rng.uniform(*settings.mass_ratio, size)
+    spins = rng.uniform(0, settings.max_spin, (2, size))
+    tilts = np.arccos(rng.uniform(-1, 1, (2, size)))
+    phi_12, phi_jl = rng.uniform(0, 2 * np.pi, (2, size))
+    theta_jn = np.arccos(rng.uniform(-1, 1, size))
+    mass_1 = total / (1 + ratio)
+    return np.stack(
+        [mass_1, total - mass_1, *spins, *tilts, phi_12, phi_jl, theta_jn], axis=1
+    )  # (size, 9)
+
+
+def start_frequency(mass_1: float, mass_2: float, settings: BankSettings) -> float:
+    """Return the frequency a waveform begins at, in Hz.
+
+    It is `min_frequency`, or the frequency `longest` seconds before the merger where that is
+    higher, by the leading order of the inspiral (Cutler and Flanagan, Physical Review D 49, 2658,
+    1994, equation 2.19).
+    """
+    solar_mass = 4.925490947e-6  # s, G M / c^3
+    chirp_mass = (mass_1 * mass_2) ** 0.6 / (mass_1 + mass_2) ** 0.2 * solar_mass
+    frequency = (5 / (256 * settings.longest)) ** 0.375 * chirp_mass**-0.625 / math.pi
+    return max(settings.min_frequency, frequency)
+
+
+def lal_waveform(
+    parameters: np.ndarray, settings: BankSettings, phase: float = 0.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spectra of h+ and hx by LALSuite's IMRPhenomPv2, merger at time zero.
+
+    Args:
+        parameters: (9,) in the order of `PARAMETERS`.
+        settings: frequencies and duration.
+        phase: orbital phase at the reference frequency, rad.
+
+    Returns:
+        Two complex128 arrays at the frequencies k / duration up to 1,024 Hz, strain / Hz at
+        `DISTANCE`.
+    """
+    import lal
+    import lalsimulation
+
+    mass_1, mass_2, a_1, a_2, tilt_1, tilt_2, phi_12, phi_jl, theta_jn = map(float, parameters)
+    mass_1_si, mass_2_si = mass_1 * lal.MSUN_SI, mass_2 * lal.MSUN_SI
+    reference = settings.reference_frequency
+    inclination, *spins = lalsimulation.SimInspiralTransformPrecessingNewInitialConditions(
+        theta_jn, phi_jl, tilt_1, tilt_2, phi_12, a_1, a_2, mass_1_si, mass_2_si, reference, phase
+    )
+    plus, cross = lalsimulation.SimInspiralChooseFDWaveform(
+        mass_1_si, mass_2_si, *spins, DISTANCE * 1e6 * lal.PC_SI, inclination, phase,
+        0.0, 0.0, 0.0, 1 / settings.duration, start_frequency(mass_1, mass_2, settings),
+        SAMPLE_RATE / 2, reference, lal.CreateDict(), lalsimulation.IMRPhenomPv2,
+    )  # fmt: skip
+    return plus.data.data, cross.data.data
+
+
+def fade() -> np.ndarray:
+    """Return the weights (STRETCH,) that are one in what a window may hold and fade to zero."""
+    weights = np.ones(STRETCH)
+    for size, part in ((FADE_IN, weights[:FADE_IN]), (FADE_OUT, weights[::-1][:FADE_OUT])):
+        part[:] = np.sin(np.pi / 2 * (np.arange(size) + 0.5) / size) ** 2
+    return weights
+
+
+def compute_waveforms(parameters: np.ndarray, settings: BankSettings) -> np.ndarray:
+    """Return (rows, 2, STRETCH) float32: h+ and hx around the merger, in units of 1e-21."""
+    import scipy.fft
+
+    weights = fade().astype(np.float32)
+    samples = round(settings.duration * SAMPLE_RATE)
+    waveforms = np.empty((len(parameters), 2, STRETCH), np.float32)
+    for row, values in enumerate(parameters):
+        # The amplitudes, 1e-23 per Hz, are scaled before they become float32.
+        spectra = np.stack(lal_waveform(values, settings)) * (SAMPLE_RATE / SCALE)
+        series = scipy.fft.irfft(spectra.astype(np.complex64), samples)  # (2, samples)
+        # The merger is at sample 0 of a periodic series: what precedes it lies at the end.
+        waveforms[row, :, :BEFORE_MERGER] = series[:, -BEFORE_MERGER:]
+        waveforms[row, :, BEFORE_MERGER:] = series[:, :AFTER_MERGER]
+    waveforms *= weights
+    return waveforms
+
+
+def fill_rows(path: str, start: int, parameters: np.ndarray, settings: BankSettings) -> int:
+    """Compute some waveforms into their rows of the array file `path`; return how many."""
+    rows = np.load(path, mmap_mode="r+", allow_pickle=False)
+    rows[start : start + len(parameters)] = compute_waveforms(parameters, settings)
+    return len(parameters)
+
+
+@contextlib.contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Let processes that are started inside use one thread each: there is one for every core."""
+    before = os.environ.get("OMP_NUM_THREADS")
+    os.environ["OMP_NUM_THREADS"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["OMP_NUM_THREADS"]
+        else:
+            os.environ["OMP_NUM_THREADS"] = before
+
+
+class WaveformBank:
+    """Waveforms and the parameters they were computed from.
+
+    Attributes:
+        waveforms: (size, 2, STRETCH) float32, h+ and hx in units of 1e-21 at 1,000 Mpc, sampled
+            at 2,048 Hz, the merger at sample `BEFORE_MERGER`.
+        parameters: (size, 9) float64 in the order of `PARAMETERS`.
+        settings: what they were drawn from.
+    """
+
+    def __init__(
+        self, waveforms: np.ndarray, parameters: np.ndarray, settings: BankSettings
+    ) -> None:
+        self.waveforms, self.parameters, self.settings = waveforms, parameters, settings
+
+    def __len__(self) -> int:
+        return len(self.waveforms)
+
+    @classmethod
+    def build(
+        cls, settings: BankSettings, cache_dir: Path | None = None, processes: int | None = None,
+        show_progress: bool | None = None,
+    ) -> WaveformBank:  # fmt: skip
+        """Read the bank of these settings, computing and keeping it where it is not yet there.
+
+        Args:
+            settings: what to draw.
+            cache_dir: where banks are kept; default `noise.cache_folder()`.
+            processes: how many compute; default one a core. The result does not depend on it.
+            show_progress: whether to draw a bar; default where a person watches.
+
+        Raises:
+            UserError: there is no such bank on disk and LALSuite is not installed.
+        """
+        folder = cls.folder(cache_dir)
+        header = folder / f"waveforms-{settings.key()}.json"
+        if header.exists():
+            try:
+                return cls.load(header)
+            except UserError as error:
+                LOGGER.warning("%s; it is computed anew", error)
+        version = require("lalsimulation", "sim").__version__
+        parameters = draw_parameters(settings)
+        with atomic_path(header.with_suffix(".npy")) as temporary:
+            shape = (settings.size, 2, STRETCH)
+            np.lib.format.open_memmap(temporary, "w+", np.float32, shape).flush()
+            compute_rows(temporary, parameters, settings, processes, show_progress)
+        # Last: where there is a header, the waveforms are whole.
+        write_json(header, {
+            "format": FORMAT, "settings": asdict(settings), "lalsimulation": version,
+            "shape": shape, "unit": "1e-21 strain at 1000 Mpc", "sample_rate": SAMPLE_RATE,
+            "merger_at": BEFORE_MERGER, "parameters": PARAMETERS, "rows": parameters.tolist(),
+        })  # fmt: skip
+        return cls.load(header)
+
+    @classmethod
+    def load(cls, header: Path) -> WaveformBank:
+        """Read the bank that a header names.
+
+        Raises:
+            UserError: the files are damaged or of another format.
+        """
+        fields = read_json(header)
+        array = header.with_suffix(".npy")
+        if not isinstance(fields, dict) or fields.get("format") != FORMAT:
+            raise UserError(f"{header} is not a waveform bank of format {FORMAT}: remove it")
+        try:
+            waveforms = np.load(array, allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise UserError(f"the waveforms {array} cannot be read ({error}): remove it") from error
+        if list(waveforms.shape) != fields["shape"] or waveforms.dtype != np.float32:
+            raise UserError(
+                f"{array} holds {waveforms.dtype} {waveforms.shape} and its header says float32 "
+                f"{fields['shape']}: remove it"
+            )
+        settings = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in fields["settings"].items()
+        }
+        return cls(waveforms, np.array(fields["rows"]), BankSettings(**settings))
+
+    @staticmethod
+    def folder(cache_dir: Path | None) -> Path:
+        if cache_dir is not None:
+            return Path(cache_dir)
+        from physics.noise import cache_folder  # brings torch, which the worker processes do without
+
+        return cache_folder()
+
+
+def compute_rows(
+    path: Path, parameters: np.ndarray, settings: BankSettings, processes: int | None = None,
+    show_progress: bool | None = None, chunk: int = 100,
+) -> None:  # fmt: skip
+    """Fill the array file `path` with the waveforms of `parameters`, in parallel where it pays."""
+    starts = range(0, len(parameters), chunk)
+    processes = min(processes or num_cores(), len(starts))
+    with progress(
+        total=len(parameters), desc="waveforms", unit="waveform", show=show_progress
+    ) as bar:
+        if processes <= 1 or len(parameters) <= 5 * chunk:  # less work than starting processes
+            for start in starts:
+                bar.update(fill_rows(str(path), start, parameters[start : start + chunk], settings))
+            return
+        # Spawned, not forked: torch's threads may hold locks that a fork would copy.
+        context = multiprocessing.get_context("spawn")
+        with one_thread_each(), ProcessPoolExecutor(processes, mp_context=context) as pool:
+            futures = [
+                pool.submit(
+                    fill_rows, str(path), start, parameters[start : start + chunk], settings
+                )
+                for start in starts
+            ]
+            for future in as_completed(futures):
+                bar.update(future.result())

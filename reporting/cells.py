@@ -1,0 +1,266 @@
+"""The columns of the report's table of experiments, and how each cell is written.
+
+Everything that comes from a run passes through `escape` here: names and settings are text, and
+whatever they hold they stay text.
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from reporting.curves import Sample
+from reporting.data import Run
+from reporting.files import whole
+from utils import format_seconds
+
+DASH = '<span class="none" aria-label="none">–</span>'
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in a cell, and what the column is sorted by; None sorts last."""
+
+    content: str
+    value: float | str | None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table.
+
+    Attributes:
+        key: its name in the page.
+        title, group: its header, and the header that spans it and its neighbours.
+        tip: one line that says what it holds.
+        cell: makes the cell of a run.
+        kind: 'score', 'number' or 'text'; scores and numbers are sorted downwards first.
+    """
+
+    key: str
+    title: str
+    group: str
+    tip: str
+    cell: Callable[[Run], Cell]
+    kind: str = "text"
+
+
+def escape(text: object) -> str:
+    return html.escape(str(text), quote=True)
+
+
+def score(auc: float, error: float | None = None, mark: str = "", tip: str = "") -> str:
+    """Write a score with its error below it and, where it needs one, a mark with its reason."""
+    parts = [f"<b>{auc:.4f}</b>"]
+    if error is not None:
+        parts.append(f"<small>± {error:.4f}</small>")
+    if mark:
+        parts.append(f'<small class="mark" title="{escape(tip)}">{escape(mark)}</small>')
+    return "".join(parts)
+
+
+def sample_cell(kind: str, variant: str) -> Callable[[Run], Cell]:
+    def cell(run: Run) -> Cell:
+        scores = run.variants.get(variant)
+        sample: Sample | None = getattr(scores, kind) if scores else None
+        if sample is None:
+            return Cell(DASH, None)
+        mark = "stored" if sample.stored else ""
+        tip = "from summary.json; it could not be computed anew" if mark else ""
+        return Cell(score(sample.auc, sample.error, mark, tip), sample.auc)
+
+    return cell
+
+
+def cv_cell(run: Run) -> Cell:
+    best = run.best
+    if best.mean is None:
+        return Cell(DASH, None)
+    mark = tip = ""
+    if best.validated:
+        mark, tip = "validation", "the best validation scores of the training, for want of logits"
+    elif "plain" not in run.variants:
+        mark, tip = "TTA", "only predictions with test-time views are there"
+    return Cell(score(best.mean, best.deviation, mark, tip), best.mean)
+
+
+def published_cell(key: str) -> Callable[[Run], Cell]:
+    def cell(run: Run) -> Cell:
+        value = run.published.get(key)
+        if value is None:
+            return Cell(DASH, None)
+        content = f"<b>{value:.4f}</b>"
+        mean = run.best.mean
+        if run.changed_settings:
+            changed = escape("run with --set " + " ".join(run.changed_settings))
+            content += f'<small class="mark" title="{changed}">other settings</small>'
+        elif key == "cv" and mean is not None and not run.best.validated:
+            difference = f"{mean - value:+.4f}".replace("-", "−")
+            content += f'<small title="this run minus the published score">{difference}</small>'
+        return Cell(content, value)
+
+    return cell
+
+
+def text_cell(get: Callable[[Run], str | None]) -> Callable[[Run], Cell]:
+    def cell(run: Run) -> Cell:
+        text = get(run)
+        return Cell(f"<span>{escape(text)}</span>" if text else DASH, text)
+
+    return cell
+
+
+def backbone_cell(run: Run) -> Cell:
+    """The architecture's name; the tag behind the dot says which weights it started from."""
+    if run.backbone is None:
+        return Cell(DASH, None)
+    name, _, tag = run.backbone.partition(".")
+    small = f"<small>{escape(tag)}</small>" if tag else ""
+    return Cell(f"<span>{escape(name)}</span>{small}", run.backbone)
+
+
+def epochs_cell(run: Run) -> Cell:
+    done, planned = run.epochs, whole(run.config.get("num_epochs"))
+    if not done:
+        return Cell(DASH if planned is None else f"<small>{planned} planned</small>", None)
+    text = str(done[0]) if len(set(done)) == 1 else f"{min(done)}–{max(done)}"
+    if planned is not None and set(done) != {planned}:
+        text += f"<small>of {planned}</small>"
+    return Cell(text, sum(done) / len(done))
+
+
+def time_cell(run: Run) -> Cell:
+    return Cell(DASH if run.seconds is None else format_seconds(run.seconds), run.seconds)
+
+
+def samples_cell(run: Run) -> Cell:
+    if run.samples is None or run.n_train is None:
+        return Cell(DASH, None)
+    number = f"{run.n_train:,}".replace(",", "\u202f")
+    return Cell(f"<b>{escape(run.samples)}</b><small>{number}</small>", run.samples)
+
+
+def revision_cell(run: Run) -> Cell:
+    revision = run.last_start.get("git_revision")
+    if not isinstance(revision, str) or not revision:
+        return Cell(DASH, None)
+    short = revision[:8] + ("+" if revision.endswith("+") else "")
+    tip = revision + (" (with uncommitted changes)" if revision.endswith("+") else "")
+    return Cell(f'<code title="{escape(tip)}">{escape(short)}</code>', revision)
+
+
+def versions_cell(run: Run) -> Cell:
+    versions = run.last_start.get("versions")
+    if not isinstance(versions, dict) or not versions:
+        return Cell(DASH, None)
+    shown = [f"{name} {versions[name]}" for name in ("torch", "timm") if name in versions]
+    every = ", ".join(f"{name} {version}" for name, version in versions.items())
+    text = "".join(f"<small>{escape(part)}</small>" for part in shown or ["…"])
+    return Cell(f'<div title="{escape(every)}">{text}</div>', " ".join(shown))
+
+
+def device_of(run: Run) -> str | None:
+    device, processes = run.last_start.get("device"), run.last_start.get("processes")
+    if not isinstance(device, str):
+        return None
+    return f"{processes} × {device}" if isinstance(processes, int) and processes > 1 else device
+
+
+def started_of(run: Run) -> str | None:
+    started = run.last_start.get("started")
+    return started[:16].replace("T", " ") if isinstance(started, str) else None
+
+
+def folds_cell(runs: Sequence[Run]) -> Callable[[Run], Cell]:
+    """Return a maker of small plots of the folds' scores, all on one axis."""
+    every = sorted(score for run in runs for score in run.best.folds.values())
+    low, high = axis(every)
+
+    def cell(run: Run) -> Cell:
+        best = run.best
+        if not best.folds:
+            return Cell(DASH, None)
+        done = "" if run.complete or best.validated else " (not all folds)"
+        words = ", ".join(f"fold {fold} {score:.4f}" for fold, score in best.folds.items())
+        few = run.cv is not None and len(best.folds) < run.cv
+        number = f"{len(best.folds)} of {run.cv}" if few else str(len(best.folds))
+        plot = strip(list(best.folds.values()), best.mean, low, high, words + done)
+        return Cell(f"{plot}<small>{number}</small>", len(best.folds))
+
+    return cell
+
+
+def axis(values: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis; scores far below the rest are drawn at its left end."""
+    if not values:
+        return 0.0, 1.0
+    high, middle = values[-1], values[len(values) // 2]
+    low = max(values[0], high - 4 * max(high - middle, 0.005))
+    return (low, high) if high > low else (low - 0.01, high + 0.01)
+
+
+def strip(
+    dots: Iterable[float], mean: float | None, low: float, high: float, title: str,
+    interval: tuple[float, float] | None = None,
+) -> str:  # fmt: skip
+    """Draw scores as dots on a line 110 units long, their mean as a stroke across it."""
+
+    def place(value: float) -> float:
+        return round(6 + 98 * (min(max(value, low), high) - low) / (high - low), 1)
+
+    parts = ['<path class="rule" d="M2 9H108"/>']
+    if interval is not None:
+        parts.append(f'<path class="span" d="M{place(interval[0])} 9H{place(interval[1])}"/>')
+    parts += [f'<circle cx="{place(value)}" cy="9" r="3"/>' for value in dots]
+    if mean is not None:
+        parts.append(f'<path class="mean" d="M{place(mean)} 3V15"/>')
+    return (
+        f'<svg class="strip" viewBox="0 0 110 18" role="img"><title>{escape(title)}</title>'
+        f"{''.join(parts)}</svg>"
+    )
+
+
+def columns(runs: Sequence[Run]) -> list[Column]:
+    """Return the columns, without those two that every row begins with."""
+    return [
+        Column("cv", "mean", "Cross-validation",
+               "mean of the folds' AUCs, ± their standard deviation", cv_cell, "score"),
+        Column("folds", "folds", "Cross-validation",
+               "each fold's AUC, all experiments on one axis", folds_cell(runs), "number"),
+        Column("oof", "AUC", "Out of fold",
+               "all validation rows together, ± standard error",
+               sample_cell("oof", "plain"), "score"),
+        Column("oof_tta", "with TTA", "Out of fold",
+               "the same, averaged over the test-time views",
+               sample_cell("oof", "tta"), "score"),
+        Column("test", "AUC", "Test",
+               "mean of the folds' networks, where the truth is known, ± standard error",
+               sample_cell("test", "plain"), "score"),
+        Column("test_tta", "with TTA", "Test",
+               "the same, averaged over the test-time views",
+               sample_cell("test", "tta"), "score"),
+        Column("published_cv", "CV", "Published",
+               "the cross-validated AUC published of this experiment, and this run's difference",
+               published_cell("cv"), "number"),
+        Column("private", "private LB", "Published",
+               "the AUC published for the private leaderboard",
+               published_cell("private"), "number"),
+        Column("front_end", "front-end", "Model", "makes the image of the strain",
+               text_cell(lambda run: run.front_end)),
+        Column("backbone", "backbone", "Model", "the network behind it, and its first weights",
+               backbone_cell),
+        Column("samples", "samples", "Training",
+               "a letter for each set of training samples: only scores of one set compare",
+               samples_cell),
+        Column("epochs", "epochs", "Training", "trained, of those planned where fewer",
+               epochs_cell, "number"),
+        Column("time", "time", "Training", "training and validation of all folds",
+               time_cell, "number"),
+        Column("device", "device", "Training", "of the last start", text_cell(device_of)),
+        Column("started", "started", "Provenance", "the last start", text_cell(started_of)),
+        Column("revision", "revision", "Provenance",
+               "git revision, + with uncommitted changes", revision_cell),
+        Column("versions", "versions", "Provenance", "of the last start; all in the details",
+               versions_cell),
+    ]  # fmt: skip

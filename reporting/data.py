@@ -1,0 +1,326 @@
+"""Read what runs have left in the results folder, for the report.
+
+A run may still train, lack folds, or hold a damaged file. Whatever can be read is read; what
+cannot becomes a note of that run, in the words of the `UserError`, and stands in its row.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from metrics import AUC
+from experiments.predictions import Predictions, has_predictions, sigmoid
+from reporting.curves import Sample, measure
+from reporting.files import (
+    Tables,
+    is_number,
+    params_of,
+    path_of,
+    read_curves,
+    read_object,
+    read_safely,
+    read_starts,
+    text_of,
+    whole,
+)
+from experiments.summary import best_validation_scores
+from utils import UserError, progress
+
+SUFFIXES = {"": "plain", "_tta": "tta"}
+# One of these makes a folder of the results folder an experiment's.
+MARKS = ("config.json", "run.json", "history.csv", "fold*.pt", "outoffolds*.npy")
+# Settings that say where files lie or what a run is called, and nothing of what it learns.
+PLACES = {"name", "train_path", "test_path", "train_cache", "test_cache", "data_root"}
+
+
+@dataclass
+class Variant:
+    """The scores of one run with one set of views.
+
+    Attributes:
+        folds: the AUC of each fold's validation rows.
+        validated: those are the best scores seen while training, for want of predictions.
+    """
+
+    folds: dict[int, float] = field(default_factory=dict)
+    validated: bool = False
+    oof: Sample | None = None
+    test: Sample | None = None
+
+    @property
+    def mean(self) -> float | None:
+        return statistics.fmean(self.folds.values()) if self.folds else None
+
+    @property
+    def deviation(self) -> float | None:
+        """The standard deviation over folds (n - 1); None where there is one fold only."""
+        return statistics.stdev(self.folds.values()) if len(self.folds) > 1 else None
+
+
+@dataclass
+class Run:
+    """What is known of one experiment.
+
+    Attributes:
+        starts: the provenance of every start, oldest first.
+        history: a dict an epoch, of all folds.
+        variants: by 'plain' and 'tta', those that there are scores of.
+        done: the folds whose logits are complete.
+        samples: the letter of its set of training samples; None where they are not known.
+        notes: what is missing or wrong, a sentence each.
+    """
+
+    name: str
+    config: dict[str, Any] = field(default_factory=dict)
+    starts: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, float]] = field(default_factory=list)
+    variants: dict[str, Variant] = field(default_factory=dict)
+    done: list[int] = field(default_factory=list)
+    samples: str | None = None
+    n_train: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def noting(self) -> Iterator[None]:
+        """Turn a `UserError` into a note, so that the rest of the run is still read."""
+        try:
+            yield
+        except UserError as error:
+            self.note(str(error))
+
+    def note(self, text: str) -> None:
+        text = " ".join(text.split())
+        if text not in self.notes:  # both sets of views may stumble over one file
+            self.notes.append(text)
+
+    @property
+    def best(self) -> Variant:
+        """The plain scores; those of the views where there are no others."""
+        return self.variants.get("plain") or self.variants.get("tta") or Variant()
+
+    @property
+    def cv(self) -> int | None:
+        return whole(self.config.get("cv"))
+
+    @property
+    def complete(self) -> bool:
+        return bool(self.done) and (self.cv is None or len(self.done) == self.cv)
+
+    @property
+    def epochs(self) -> list[int]:
+        """How many epochs each fold with a history was trained."""
+        by_fold: dict[int, int] = {}
+        for row in self.history:
+            by_fold[int(row["fold"])] = max(by_fold.get(int(row["fold"]), 0), int(row["epoch"]))
+        return [by_fold[fold] for fold in sorted(by_fold)]
+
+    @property
+    def seconds(self) -> float | None:
+        """Training and validation of all folds together."""
+        names = ("train_seconds", "valid_seconds")
+        seconds = sum(row.get(name, 0.0) for row in self.history for name in names)
+        return seconds or None
+
+    @property
+    def last_start(self) -> dict[str, Any]:
+        return self.starts[-1] if self.starts else {}
+
+    @property
+    def front_end(self) -> str | None:
+        return text_of(params_of(self.config).get("spectrogram"))
+
+    @property
+    def backbone(self) -> str | None:
+        return text_of(params_of(self.config).get("model_name") or self.config.get("model"))
+
+    @property
+    def published(self) -> dict[str, float]:
+        """What was published of this experiment: cv, public and private leaderboard."""
+        scores = self.config.get("published")
+        scores = scores if isinstance(scores, Mapping) else {}
+        return {str(key): float(value) for key, value in scores.items() if is_number(value)}
+
+    @property
+    def changed_settings(self) -> list[str]:
+        """The settings of --set that make it another experiment than its class says."""
+        command = self.last_start.get("command")
+        words = [str(word) for word in command] if isinstance(command, list) else []
+        found, inside = [], False
+        for word in words:
+            inside = word == "--set" if word.startswith("--") else inside
+            if inside and "=" in word and word.split("=")[0].split(".")[0] not in PLACES:
+                found.append(word)
+        return found
+
+
+# --- the results folder ----------------------------------------------------------------------
+
+
+def read_runs(results: Path, show: bool | None = None) -> list[Run]:
+    """Read every experiment in a results folder, the best out-of-fold score first.
+
+    Args:
+        show: whether to draw a bar; None where a person watches.
+
+    Raises:
+        UserError: there is no such folder, or no experiment in it.
+    """
+    folders = find_runs(results)
+    tables = Tables()
+    runs = [
+        read_run(folder, tables)
+        for folder in progress(folders, desc="reading", unit="run", show=show)
+    ]
+
+    def rank(run: Run) -> tuple[bool, float, str]:
+        return run.best.oof is None, -(run.best.oof.auc if run.best.oof else 0.0), run.name
+
+    return sorted(runs, key=rank)
+
+
+def find_runs(results: Path) -> list[Path]:
+    """Return the folders of experiments; a dry run is none."""
+    how = "train one first, e.g. `python train.py --config Demo`, or name another with --results"
+    if not results.is_dir():
+        raise UserError(f"there is no folder {results} with experiments: {how}")
+    try:
+        folders = sorted(
+            folder
+            for folder in results.iterdir()
+            if folder.is_dir() and folder.name != "dry_run" and not folder.name.startswith(".")
+        )
+        found = [f for f in folders if any(any(f.glob(mark)) for mark in MARKS)]
+    except OSError as error:
+        raise UserError(f"{results} cannot be read ({error}): {how}") from error
+    if not found:
+        raise UserError(f"{results} holds no experiment: {how}")
+    return found
+
+
+def read_run(folder: Path, tables: Tables) -> Run:
+    run = Run(folder.name)
+    with run.noting():
+        run.config = read_object(folder / "config.json")
+    with run.noting():
+        run.starts = read_starts(folder / "run.json")
+    with run.noting():
+        run.history = read_curves(folder / "history.csv")
+    for suffix, name in SUFFIXES.items():
+        variant = read_variant(run, folder, suffix, tables)
+        if variant.folds or variant.oof or variant.test:
+            run.variants[name] = variant
+    if not run.variants:
+        trained = len(list(folder.glob("fold[0-9].pt")) + list(folder.glob("fold[0-9][0-9].pt")))
+        of_all = f" of {run.cv}" if run.cv else ""
+        if not any(has_predictions(folder, suffix) for suffix in SUFFIXES):
+            run.note(
+                f"no predictions yet, {trained}{of_all} folds have weights: train the others, then "
+                f"predict with --inference"
+            )
+        best = {int(fold): score for fold, score in best_validation_scores(run.history).items()}
+        if best:
+            run.variants["plain"] = Variant(best, validated=True)
+    return run
+
+
+def read_variant(run: Run, folder: Path, suffix: str, tables: Tables) -> Variant:
+    """Score one pair of arrays; where that cannot be done, take the scores of the summary."""
+    variant = Variant()
+    there = [
+        name
+        for name in (f"outoffolds{suffix}.npy", f"predictions{suffix}.npy")
+        if (folder / name).exists()
+    ]
+    if len(there) == 1:
+        run.note(f"{folder} has {there[0]} without its counterpart: predict again with --inference")
+    if has_predictions(folder, suffix):
+        with run.noting():
+            predictions = read_safely(folder, suffix)
+            look_at(run, predictions, tables)
+            with run.noting():
+                score_train(run, variant, predictions, tables)
+            with run.noting():
+                score_test(run, variant, predictions, tables)
+    path = folder / f"summary{suffix}.json"
+    if path.exists():
+        with run.noting():
+            use_stored(run, variant, read_object(path), path)
+    return variant
+
+
+def look_at(run: Run, predictions: Predictions, tables: Tables) -> None:
+    """Note which folds are there and which samples they were trained on."""
+    missing = predictions.missing_folds
+    if "plain" not in run.variants:  # which decides, where both sets of views are there
+        run.done = [fold for fold in range(len(predictions.logits)) if fold not in missing]
+    run.n_train = len(predictions.train_ids)
+    run.samples = tables.letter(predictions.train_ids)
+    if missing:
+        named = ", ".join(map(str, missing))
+        run.note(
+            f"fold {named} has no finite logits in predictions{predictions.suffix}.npy, so the "
+            f"scores are of the other samples only: train all folds, then predict with --inference"
+        )
+
+
+def score_train(run: Run, variant: Variant, predictions: Predictions, tables: Tables) -> None:
+    targets = tables.targets(path_of(run.config, "train_path"), predictions.train_ids)
+    known = np.isfinite(predictions.out_of_fold)
+    if not known.any():
+        return
+    for fold in sorted(set(predictions.folds[known].tolist())):
+        rows = known & (predictions.folds == fold)
+        try:
+            variant.folds[fold] = AUC()(targets[rows], predictions.out_of_fold[rows])
+        except UserError as error:
+            run.note(f"fold {fold}: {error}")
+    variant.oof = measure(targets[known], predictions.out_of_fold[known])
+
+
+def score_test(run: Run, variant: Variant, predictions: Predictions, tables: Tables) -> None:
+    """Score the mean of the folds' probabilities, where the truth lies beside the test table."""
+    truth_path = path_of(run.config, "test_path").parent / "test_labels.csv"
+    done = np.isfinite(predictions.logits).all(1)
+    if not truth_path.exists() or not done.any() or not len(predictions.test_ids):
+        return
+    targets = tables.targets(truth_path, predictions.test_ids)
+    blend = sigmoid(predictions.logits[done].astype(np.float64)).mean(0)  # (folds, m) -> (m,)
+    # Drawn as logits like the others; 1e-15 keeps a probability that rounds to 0 or 1 finite.
+    inside = blend.clip(1e-15, 1 - 1e-15)
+    variant.test = measure(targets, blend, np.log(inside / (1 - inside)))
+
+
+def use_stored(run: Run, variant: Variant, summary: dict[str, Any], path: Path) -> None:
+    """Fill what could not be computed from summary.json, and compare what could."""
+    filled = []
+    for kind, name in (("oof", "out-of-fold"), ("test", "test")):
+        auc, error = summary.get(f"{kind}_auc"), summary.get(f"{kind}_auc_error")
+        if not is_number(auc):
+            continue
+        computed: Sample | None = getattr(variant, kind)
+        if computed is None:
+            error = float(error) if is_number(error) else None
+            setattr(variant, kind, Sample(float(auc), error, stored=True))
+            filled.append(name)
+        elif abs(computed.auc - auc) > 5e-5:
+            run.note(
+                f"{path} states an {name} AUC of {auc:.4f}, but the arrays beside it give "
+                f"{computed.auc:.4f}, which is shown: predict again with --inference"
+            )
+    stored = summary.get("fold_scores")
+    if not variant.folds and isinstance(stored, dict):
+        variant.folds = {
+            int(fold): float(score)
+            for fold, score in stored.items()
+            if fold.isdecimal() and is_number(score)
+        }
+        variant.validated = bool(variant.folds)
+    if filled:
+        run.note(f"the {' and '.join(filled)} score is the one stored in {path}")

@@ -1,0 +1,151 @@
+"""Read single files of a run, whatever state they are in.
+
+Everything that can be wrong with one becomes a `UserError`; the report turns it into a note.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.predictions import Predictions, align_table, read_predictions
+from data.sample_files import read_table
+from experiments.summary import read_history
+from utils import UserError, read_json
+
+
+class Tables:
+    """Targets by id, and the sets of samples met; each file is read once for all runs."""
+
+    def __init__(self) -> None:
+        self.tables: dict[str, Any] = {}
+        self.aligned: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
+        self.sets: list[np.ndarray] = []
+
+    def targets(self, path: Path, ids: np.ndarray) -> np.ndarray:
+        """Return the targets (n,) of these samples.
+
+        Raises:
+            UserError: the table cannot be read or lacks one of them.
+        """
+        key = os.fspath(path)
+        for known, targets in self.aligned.setdefault(key, []):
+            if np.array_equal(known, ids):
+                return targets
+        if key not in self.tables:
+            try:
+                self.tables[key] = read_table(path, ("id", "target"))
+            except OSError as error:
+                raise UserError(f"{path} cannot be read ({error}): restore it") from error
+        table = align_table(self.tables[key], ids, key)
+        targets = table["target"].to_numpy(np.float64)
+        self.aligned[key].append((ids, targets))
+        return targets
+
+    def letter(self, ids: np.ndarray) -> str:
+        """Return the same letter for the same samples, whatever their order."""
+        number = next((n for n, known in enumerate(self.sets) if same_set(known, ids)), None)
+        if number is None:
+            number = len(self.sets)
+            self.sets.append(ids)
+        return chr(ord("A") + number) if number < 26 else f"A{number}"
+
+
+def same_set(ids: np.ndarray, others: np.ndarray) -> bool:
+    return len(ids) == len(others) and (
+        np.array_equal(ids, others) or np.array_equal(np.sort(ids), np.sort(others))
+    )
+
+
+def read_safely(folder: Path, suffix: str) -> Predictions:
+    """`read_predictions`, where a header may also ask for terabytes or hold other things."""
+    try:
+        predictions = read_predictions(folder, suffix)
+    except MemoryError as error:
+        raise UserError(
+            f"an array in {folder} does not fit into memory ({error}): make it again"
+        ) from error
+    for split in ("train", "test"):
+        ids = getattr(predictions, f"{split}_ids")
+        if ids.dtype.kind != "U" or ids.ndim != 1:
+            raise UserError(
+                f"{folder / f'ids_{split}.npy'} holds {ids.dtype} of shape {ids.shape}, expected "
+                f"a list of ids: predict again with --inference"
+            )
+    return predictions
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        UserError: it is missing, unreadable, no JSON, or holds something else.
+    """
+    try:
+        value = read_json(path)
+    except (OSError, RecursionError, ValueError) as error:  # nested too deep; a number too long
+        raise UserError(f"{path} cannot be read ({error}): restore or remove it") from error
+    if not isinstance(value, dict):
+        raise UserError(
+            f"{path} holds a {type(value).__name__}, expected an object: restore or remove it"
+        )
+    return value
+
+
+def read_starts(path: Path) -> list[dict[str, Any]]:
+    content = read_object(path)
+    starts = content.get("starts", [content])  # an early run.json is itself the only start
+    if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
+        raise UserError(f"{path} has no list of starts: restore or remove it")
+    return starts
+
+
+def read_curves(path: Path) -> list[dict[str, float]]:
+    """Read history.csv; empty where there is none, as before the first fold is through."""
+    try:
+        history = read_history(path)
+    except (OSError, TypeError, ValueError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read ({error}): remove it and train on") from error
+    for number, row in enumerate(history, 2):
+        if not all(math.isfinite(row.get(key, math.nan)) for key in ("fold", "epoch")):
+            raise UserError(f"{path}, row {number}: no fold or no epoch: remove it and train on")
+    return history
+
+
+# --- values ----------------------------------------------------------------------------------
+
+
+def path_of(config: Mapping[str, Any], key: str) -> Path:
+    value = config.get(key)
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise UserError(f"config.json names no {key}, so that the targets are not known")
+    return Path(value)
+
+
+def params_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    params = config.get("model_params")
+    return params if isinstance(params, Mapping) else {}
+
+
+def text_of(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def whole(value: Any) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from JSON is a finite number; one of 400 digits is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False

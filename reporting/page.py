@@ -1,0 +1,322 @@
+"""Write the report as one HTML file that needs nothing else, and can do nothing else.
+
+The table is in the page itself; charts are drawn by `report_assets/*.js` from the JSON in it. The
+content security policy admits the page's own script and style by their hashes and nothing beside:
+were a name or a setting ever to slip through unescaped, it would still not run.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from reporting.cells import Column, columns, escape, score
+from reporting.curves import MOST_POINTS
+from reporting.data import Run
+from reporting.files import text_of
+from reporting.stack import Stack
+from reporting.stack_html import sentence, stack_section
+
+ASSETS = Path(__file__).parent / "assets"
+SCRIPTS = ("charts.js", "figures.js", "page.js")
+LONGEST = 400  # characters of a setting that are shown
+MOST_SETTINGS = 400
+DEEPEST = 12  # objects in objects
+MOST_EPOCHS = 200  # of a learning curve
+MOST_STARTS = 5
+
+
+def page(runs: Sequence[Run], stack: Stack, results: Path) -> str:
+    """Return the whole file."""
+    style = (ASSETS / "style.css").read_text(encoding="utf-8")
+    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    parts = {
+        "policy": policy(script, style), "style": style, "script": script,
+        "results": escape(results), "made": time.strftime("%Y-%m-%d %H:%M"),
+        "count": counted(runs), "cards": cards(runs, stack),
+        "table": table(runs), "stack": stack_section(stack), "sets": sets_note(runs),
+        "thinning": thinning_note(runs), "most": str(MOST_POINTS), "data": embed(chart_data(runs)),
+    }  # fmt: skip
+    return Template((ASSETS / "page.html").read_text(encoding="utf-8")).substitute(parts)
+
+
+def policy(script: str, style: str) -> str:
+    def sha(text: str) -> str:
+        return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+    return (
+        f"default-src 'none'; script-src {sha(script)}; style-src {sha(style)}; img-src data:; "
+        f"base-uri 'none'; form-action 'none'"
+    )
+
+
+def embed(value: Any) -> str:
+    """Return JSON that can stand in a script element: no text in it can end the element."""
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+# --- words above the table -------------------------------------------------------------------
+
+
+def counted(runs: Sequence[Run]) -> str:
+    partial = sum(not run.complete for run in runs)
+    text = f"{len(runs)} experiment{'s' if len(runs) != 1 else ''}"
+    return text + (f", {partial} of them not complete" if partial else "")
+
+
+def cards(runs: Sequence[Run], stack: Stack) -> str:
+    """Return the best scores in large figures."""
+    found = []
+    for kind, title in (("oof", "Best out of fold"), ("test", "Best on the test samples")):
+        scored = [
+            (getattr(variant, kind), name, run)
+            for run in runs
+            if run.complete
+            for name, variant in run.variants.items()
+            if getattr(variant, kind) is not None
+        ]
+        if scored:
+            sample, name, run = max(scored, key=lambda item: item[0].auc)
+            views = ", with TTA" if name == "tta" else ""
+            found.append(card(title, sample.auc, sample.error, run.name + views))
+    best = max((m for m in stack.methods if m.mean is not None), key=lambda m: m.mean, default=None)
+    if best is not None:
+        chosen = next((m for m in stack.methods if m.name == stack.chosen and m.mean), best)
+        found.append(card("Stack, over the folds", chosen.mean, chosen.std, chosen.name))
+    return "".join(found)
+
+
+def card(title: str, auc: float, error: float | None, what: str) -> str:
+    return (
+        f'<div class="card"><dt>{escape(title)}</dt><dd>{score(auc, error)}'
+        f"<span>{escape(what)}</span></dd></div>"
+    )
+
+
+def sets_note(runs: Sequence[Run]) -> str:
+    """Say where scores must not be compared."""
+    letters = sorted({run.samples for run in runs if run.samples})
+    if len(letters) < 2:
+        return ""
+    return (
+        f'<p class="warning">The experiments were trained on {len(letters)} different sets of '
+        f"samples ({', '.join(letters)}): compare scores within one letter only. The best of each "
+        f"set is marked.</p>"
+    )
+
+
+def thinning_note(runs: Sequence[Run]) -> str:
+    worst = [
+        sample.curve.worst
+        for run in runs
+        for variant in run.variants.values()
+        for sample in (variant.oof, variant.test)
+        if sample is not None and sample.curve is not None
+    ]
+    farthest = max(worst, default=0.0)
+    if not farthest:
+        return "No curve here needed that: each goes through all of its corners."
+    return (
+        f"The full curve lies nowhere farther than {farthest:.5f} of the unit square from the line "
+        f"drawn."
+    )
+
+
+# --- the table -------------------------------------------------------------------------------
+
+
+def table(runs: Sequence[Run]) -> str:
+    """Return the table's head and a body for each run, so that sorting moves its notes along."""
+    layout = columns(runs)
+    best = best_cells(runs, layout)
+    bodies = "".join(body(run, number, layout, best) for number, run in enumerate(runs))
+    return f"{head(layout)}{bodies}"
+
+
+def head(layout: Sequence[Column]) -> str:
+    groups: list[list[Any]] = []
+    for column in layout:
+        if groups and groups[-1][0] == column.group:
+            groups[-1][1] += 1
+        else:
+            groups.append([column.group, 1])
+    spans = "".join(
+        f'<th scope="colgroup" colspan="{count}">{escape(name)}</th>' for name, count in groups
+    )
+    starts = group_starts(layout)
+    titles = "".join(
+        f'<th scope="col" class="{column.kind}{" start" if column.key in starts else ""}" '
+        f'data-key="{column.key}" aria-sort="{"descending" if column.key == "oof" else "none"}" '
+        f'title="{escape(column.tip)}"><button type="button"><span class="sr">'
+        f"{escape(column.group)}: </span>{escape(column.title)}</button></th>"
+        for column in layout
+    )
+    return (
+        f'<thead><tr class="groups"><td class="pick"></td><td class="name"></td>{spans}</tr><tr>'
+        '<th scope="col" class="pick"><span class="sr">Shown in the charts</span></th>'
+        '<th scope="col" class="name text" data-key="name" aria-sort="none">'
+        f'<button type="button">experiment</button></th>{titles}</tr></thead>'
+    )
+
+
+def group_starts(layout: Sequence[Column]) -> set[str]:
+    """Return the first column of every group: a line is drawn before it."""
+    return {
+        column.key
+        for number, column in enumerate(layout)
+        if number == 0 or layout[number - 1].group != column.group
+    }
+
+
+def best_cells(runs: Sequence[Run], layout: Sequence[Column]) -> set[tuple[str, str]]:
+    """Return (run, column) of the best score of each set of samples, among complete runs."""
+    best = set()
+    for column in layout:
+        if column.kind != "score":
+            continue
+        for letter in {run.samples for run in runs}:
+            scored = [
+                (column.cell(run).value, run.name)
+                for run in runs
+                if run.samples == letter and run.complete and column.cell(run).value is not None
+            ]
+            if len(scored) > 1:
+                best.add((max(scored)[1], column.key))
+    return best
+
+
+def body(run: Run, number: int, layout: Sequence[Column], best: set[tuple[str, str]]) -> str:
+    starts = group_starts(layout)
+    cells = []
+    for column in layout:
+        cell = column.cell(run)
+        classes = [column.kind, *(["start"] if column.key in starts else [])]
+        classes += ["best"] if (run.name, column.key) in best else []
+        value = "" if cell.value is None else f' data-v="{escape(cell.value)}"'
+        cells.append(f'<td class="{" ".join(classes)}"{value}>{cell.content}</td>')
+    name, span = escape(run.name), len(layout) + 1
+    class_name = text_of(run.config.get("class"))
+    small = f"<small>{escape(class_name)}</small>" if class_name else ""
+    state = "" if run.complete else ' class="partial"'
+    notes = "".join(f"<li>{sentence(note)}</li>" for note in run.notes)
+    note = (
+        f'<tr class="note"><td></td><td colspan="{span}"><ul aria-label="Notes on {name}">'
+        f"{notes}</ul></td></tr>"
+        if notes
+        else ""
+    )
+    return (
+        f'<tbody data-run="{number}"{state}><tr><td class="pick"><input type="checkbox" '
+        f'aria-label="Show {name} in the charts"></td>'
+        f'<th scope="row" class="name" data-v="{name}"><button type="button" class="more" '
+        f'aria-expanded="false" aria-controls="details-{number}" '
+        f'aria-label="Details of {name}"></button><span>{name}</span>{small}</th>'
+        f'{"".join(cells)}</tr>{note}<tr class="details" id="details-{number}" hidden>'
+        f'<td></td><td colspan="{span}"></td></tr></tbody>'
+    )
+
+
+# --- what the charts are drawn from ----------------------------------------------------------
+
+
+def chart_data(runs: Sequence[Run]) -> dict[str, Any]:
+    return {"runs": [run_data(run) for run in runs]}
+
+
+def run_data(run: Run) -> dict[str, Any]:
+    variants = {}
+    for name, variant in run.variants.items():
+        variants[name] = {
+            "folds": {str(fold): round(auc, 6) for fold, auc in variant.folds.items()},
+            "validated": variant.validated,
+            **{
+                kind: sample.to_plain()
+                for kind, sample in (("oof", variant.oof), ("test", variant.test))
+                if sample is not None
+            },
+        }
+    return {
+        "name": run.name, "complete": run.complete, "variants": variants,
+        "history": history_data(run), "metric": metric_name(run), "settings": settings(run.config),
+        "starts": [settings(start) for start in run.starts[-MOST_STARTS:]],
+        "earlier_starts": max(0, len(run.starts) - MOST_STARTS),
+    }  # fmt: skip
+
+
+def history_data(run: Run) -> dict[str, dict[str, list[float | None]]]:
+    """Return the curves of each fold by what they are of, five significant digits each.
+
+    Of more than `MOST_EPOCHS` epochs every second, third … is kept, and each fold's last.
+    """
+    stride = -(-max(run.epochs, default=0) // MOST_EPOCHS)
+    last = {int(row["fold"]): int(row["epoch"]) for row in run.history}
+    shown = list(
+        dict.fromkeys(
+            key
+            for row in run.history
+            for key in row
+            if key == "learning_rate"
+            or (key.startswith(("train_", "valid_")) and not key.endswith("_seconds"))
+        )
+    )
+    folds: dict[str, dict[str, list[float | None]]] = {}
+    for row in sorted(run.history, key=lambda row: (row["fold"], row["epoch"])):
+        number, epoch = int(row["fold"]), int(row["epoch"])
+        if epoch % stride and epoch != last[number]:
+            continue
+        fold = folds.setdefault(str(number), {key: [] for key in ["epoch", *shown]})
+        fold["epoch"].append(epoch)
+        for key in shown:
+            fold[key].append(rounded(row.get(key)))
+    return folds
+
+
+def rounded(value: float | None) -> float | None:
+    return float(f"{value:.5g}") if value is not None and math.isfinite(value) else None
+
+
+def metric_name(run: Run) -> str:
+    metric = run.config.get("eval_metric")
+    return str(metric.get("class", "score")) if isinstance(metric, Mapping) else "score"
+
+
+def settings(value: Mapping[str, Any]) -> dict[str, str]:
+    """Return nested settings as one text for each path, e.g. 'model_params.resize_img'."""
+    flat: dict[str, str] = {}
+
+    def visit(item: Any, path: str, depth: int) -> None:
+        part = isinstance(item, Mapping) and "class" in item and depth > 0
+        if isinstance(item, Mapping) and item and not part and depth < DEEPEST:
+            for key, inner in item.items():
+                visit(inner, f"{path}.{key}" if path else str(key), depth + 1)
+        elif len(flat) < MOST_SETTINGS:
+            flat[path] = shortened(compact(item))
+
+    if value:
+        visit(value, "", 0)
+    return flat
+
+
+def shortened(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def compact(value: Any, depth: int = 0) -> str:
+    """Write a value as a person would: parts as calls, lists in brackets, texts bare."""
+    if depth > DEEPEST:
+        return "…"
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{k}={compact(v, depth + 1)}" for k, v in value.items() if k != "class")
+        name = compact(value["class"], depth + 1) if "class" in value else None
+        return f"{name}({inner})" if name is not None else f"{{{inner}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(compact(item, depth + 1) for item in value)}]"
+    return "none" if value is None else str(value)

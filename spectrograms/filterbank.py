@@ -1,0 +1,313 @@
+"""The magnitude of a complex filter bank, at a stride, in the frequency domain.
+
+y[f, m] = sum_k x[stride m + k] kernel_f[k],  m = 0 .. frames - 1
+
+is a cross-correlation: Y = X P with P[f, w] = sum_k kernel_f[k] exp(+i w k). Keeping every
+stride-th sample of y adds up the `stride` parts of its spectrum (aliasing), so that the inverse
+transforms have 1 / stride of the length. A filter is narrow: where P is below `NEGLIGIBLE` of its
+peak the product is not formed. The result equals the direct convolution, not an approximation.
+
+At a large stride, kernels of very different lengths are convolved in time at less cost
+(`direct_magnitude`): twenty periods at 1 kHz have a fiftieth of the samples of those at 20 Hz.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from signal_transforms.linear_operators import full_precision
+
+LEAST = 1e-18  # a magnitude, for waveforms of unit peak, that counts as zero: squares underflow
+NEGLIGIBLE = 1e-8  # of a filter's peak; below what float32 resolves
+SIMILAR = 1.6  # kernels whose lengths differ by less are convolved together
+ROWS_TOGETHER = 32  # filters that share one range of frequencies
+# Complex numbers worked on at a time; on a CPU, by each core. There, some waveforms times
+# `ROWS_TOGETHER` filters fit the cache: the spectra of a whole batch do not, and take longer.
+CHUNK = {"cpu": 2**18, "cuda": 2**26}
+
+
+class Band(NamedTuple):
+    """Filters `rows`, whose product with the spectrum is formed at some frequencies only."""
+
+    rows: slice
+    pieces: tuple[tuple[slice, slice], ...]  # of the full spectrum, and where it folds to
+
+
+def transform_length(reach: int, stride: int) -> int:
+    """Return the length of the full transform: a multiple of `stride`, fast, at least `reach`.
+
+    Args:
+        reach: number of samples that a circular correlation must tell apart.
+        stride: decimation.
+    """
+    from scipy.fft import next_fast_len
+
+    frames = -(-reach // stride)
+    # Powers of two with one small odd factor are the fastest that FFT libraries have.
+    candidates = [odd * 2**power for odd in (1, 3, 5) for power in range(1, 24)]
+    smooth = min(size for size in candidates if size >= frames)
+    return stride * min(smooth, next_fast_len(frames) if smooth > 1.15 * frames else smooth)
+
+
+def whole_plan(num_filters: int, size: int, stride: int) -> tuple[Band, ...]:
+    """Return the plan that forms every product; it asks nothing of the bank's values."""
+    folded = size // stride
+    pieces = tuple(
+        (slice(part * folded, (part + 1) * folded), slice(0, folded)) for part in range(stride)
+    )
+    return (Band(slice(0, num_filters), pieces),)
+
+
+def banded_plan(bank: Tensor, stride: int) -> tuple[Band, ...]:
+    """Return the plan that leaves out what is negligible in `bank` (filter, size)."""
+    num_filters, size = bank.shape
+    folded = size // stride
+    strength = bank.abs()
+    matters = (strength > NEGLIGIBLE * strength.amax(dim=1, keepdim=True)).cpu()
+    bands = []
+    for start in range(0, num_filters, ROWS_TOGETHER):
+        rows = slice(start, min(start + ROWS_TOGETHER, num_filters))
+        at = matters[rows].any(dim=0).nonzero().flatten()
+        first, last = (int(at[0]), int(at[-1]) + 1) if len(at) else (0, 0)
+        pieces = []
+        while first < last:  # cut at the multiples of the folded length
+            part = first // folded
+            stop = min(last, (part + 1) * folded)
+            pieces.append((slice(first, stop), slice(first - part * folded, stop - part * folded)))
+            first = stop
+        bands.append(Band(rows, tuple(pieces)))
+    return tuple(bands)
+
+
+class Correlator:
+    """Computes correlations at a stride, some rows and the filters of one band at a time.
+
+    Its buffers are written over by every call.
+
+    Args:
+        bank: (filter, size), real or complex.
+        plan: from `banded_plan` or `whole_plan`.
+        stride: samples between frames.
+        rows: largest number of rows at a time.
+    """
+
+    def __init__(self, bank: Tensor, plan: tuple[Band, ...], stride: int, rows: int) -> None:
+        self.stride = stride
+        self.folded = bank.shape[1] // stride
+        self.bank = bank if bank.is_complex() else pairs(bank)
+        filters = max(band.rows.stop - band.rows.start for band in plan)
+        complex_dtype = bank.dtype if bank.is_complex() else bank.dtype.to_complex()
+        self.product = bank.new_empty(rows, filters, self.folded, dtype=complex_dtype)
+        self.result = torch.empty_like(self.product)
+
+    def __call__(self, spectrum: Tensor, band: Band) -> Tensor:
+        """Return y (rows, filters of the band, folded) for spectra (rows, size)."""
+        # one block of memory whatever the shape, as the transform wants it
+        shape = (len(spectrum), band.rows.stop - band.rows.start, self.folded)
+        product = self.product.view(-1)[: math.prod(shape)].view(shape)
+        result = self.result.view(-1)[: math.prod(shape)].view(shape)
+        product.zero_()
+        if self.bank.is_complex():
+            for full, fold in band.pieces:
+                product[:, :, fold].addcmul_(spectrum[:, None, full], self.bank[band.rows, full])
+        else:  # products of real numbers, which a CPU does three times as fast
+            # complex (..., size) -> real (..., 2 size)
+            into, out_of = torch.view_as_real(product).flatten(2), as_pairs(spectrum)
+            for full, fold in map(both_parts, band.pieces):
+                into[:, :, fold].addcmul_(out_of[:, None, full], self.bank[band.rows, full])
+        return torch.fft.ifft(product, out=result)
+
+
+def pairs(bank: Tensor) -> Tensor:
+    """Repeat each value for a real and an imaginary part: (filter, size) to (filter, 2 size)."""
+    return bank.repeat_interleave(2, dim=1)
+
+
+def as_pairs(x: Tensor) -> Tensor:
+    """View complex (..., size) as real (..., 2 size)."""
+    return torch.view_as_real(x).flatten(-2)
+
+
+def both_parts(piece: tuple[slice, slice]) -> tuple[slice, slice]:
+    full, fold = piece
+    return slice(2 * full.start, 2 * full.stop), slice(2 * fold.start, 2 * fold.stop)
+
+
+class Magnitude(torch.autograd.Function):
+    """|y| of the module's first formula, some rows and filters at a time.
+
+    Where there is a gradient, y is kept for the backward pass: twice the memory of the result.
+    Where y is zero the gradient is taken as zero.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, bank: Tensor, plan: tuple, stride: int, frames: int) -> Tensor:
+        """Take x (rows, length) and bank (filter, size), real or complex, of one precision."""
+        size = bank.shape[1]
+        # A peak of one, lest the squares underflow for raw strain; 1 / stride is from the folding.
+        peak = unit_peak(x)
+        spectrum = torch.fft.fft(x / peak, size)
+        scale = (peak / stride)[..., None]  # (rows, 1, 1)
+        step = rows_at_a_time(bank, plan, stride, len(x))
+        correlator = Correlator(bank, plan, stride, step)
+        out = x.new_empty(len(x), len(bank), frames)
+        kept = spectrum.new_empty(out.shape) if any(ctx.needs_input_grad) else None
+        for part in parts_of(len(x), step):
+            for band in plan:
+                y = correlator(spectrum[part], band)[..., :frames]
+                if kept is not None:
+                    kept[part, band.rows] = y
+                y = torch.view_as_real(y)
+                tile = out[part, band.rows]
+                # By squares: abs() of a complex tensor is twice as slow on a CPU.
+                torch.mul(y[..., 0], y[..., 0], out=tile)
+                tile.addcmul_(y[..., 1], y[..., 1]).sqrt_().mul_(scale[part])
+        if kept is not None:
+            ctx.save_for_backward(x, bank, out, kept)
+            ctx.plan, ctx.stride = plan, stride
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None, None, None]:
+        x, bank, out, kept = ctx.saved_tensors
+        stride, size = ctx.stride, bank.shape[1]
+        folded = size // stride
+        # Of unit peak, as `kept` is; `scale` then brings back the peak and 1 / stride.
+        peak = unit_peak(x)
+        scale = (peak / stride)[..., None]  # (rows, 1, 1)
+        spectrum = torch.fft.fft(x / stride, size)
+        bank_gradient = torch.zeros_like(bank) if ctx.needs_input_grad[1] else None
+        spectrum_gradient = torch.zeros_like(spectrum) if ctx.needs_input_grad[0] else None
+        real_bank = None if bank.is_complex() else pairs(bank)
+        step = rows_at_a_time(bank, ctx.plan, stride, len(x))
+        for part in parts_of(len(x), step):
+            for band in ctx.plan:
+                # y / |y| times the gradient, and zero where y is; out / scale is |kept|
+                size_of_y = (out[part, band.rows] / scale[part]).clamp_min_(LEAST)
+                y = kept[part, band.rows] * size_of_y.reciprocal_().mul_(gradient[part, band.rows])
+                # the adjoint of the inverse transform and of the cut to `frames`
+                product = torch.fft.fft(y, folded, norm="forward")  # (rows, filters, folded)
+                for full, fold in band.pieces:
+                    piece = product[:, :, fold]  # (rows, filters, width)
+                    if bank_gradient is not None and real_bank is None:
+                        at_rows = spectrum[part, None, full].conj()
+                        bank_gradient[band.rows, full] += (at_rows * piece).sum(dim=0)
+                    elif bank_gradient is not None:
+                        # real part of conj(X) product: real by real plus imaginary by imaginary
+                        both = as_pairs(spectrum[part, full])[:, None] * as_pairs(piece)
+                        bank_gradient[band.rows, full] += (
+                            both.sum(dim=0).unflatten(-1, (-1, 2)).sum(-1)
+                        )  # (filters, 2 width) -> (filters, width)
+                    if spectrum_gradient is not None:
+                        filters = bank[band.rows, full].conj()
+                        spectrum_gradient[part, full] += (filters * piece).sum(dim=1)
+        x_gradient = None
+        if spectrum_gradient is not None:
+            # the adjoint of fft(x / stride, size) for a real x
+            x_gradient = torch.fft.ifft(spectrum_gradient).real[:, : x.shape[1]] * (size / stride)
+        return x_gradient, bank_gradient, None, None, None
+
+
+def unit_peak(x: Tensor) -> Tensor:
+    """Return the largest absolute value of each row, (rows, length) to (rows, 1), never zero."""
+    return x.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
+
+
+def rows_at_a_time(bank: Tensor, plan: tuple[Band, ...], stride: int, rows: int) -> int:
+    """Return how many rows to work on, so that one band of them is of `CHUNK` numbers."""
+    filters = max(band.rows.stop - band.rows.start for band in plan)
+    each = filters * bank.shape[1] // stride
+    budget = CHUNK.get(bank.device.type, CHUNK["cuda"])
+    if bank.device.type == "cpu":
+        budget *= torch.get_num_threads()  # each core has a cache of its own
+    return min(rows, max(1, budget // each))
+
+
+def parts_of(rows: int, step: int) -> list[slice]:
+    return [slice(start, start + step) for start in range(0, rows, step)] if rows else []
+
+
+def magnitude(x: Tensor, bank: Tensor, plan: tuple[Band, ...], stride: int, frames: int) -> Tensor:
+    """Return |y[f, m]| of the formula above, for m = 0 .. frames - 1.
+
+    Args:
+        x: (..., length), real.
+        bank: (filter, size) transforms of the kernels, real where the kernel is Hermitian; `size`
+            is a multiple of the stride and large enough that nothing wraps around.
+        plan: from `banded_plan` or `whole_plan`.
+        stride: samples between frames.
+        frames: number of them, at most size / stride.
+
+    Returns:
+        (..., filter, frames), float64 where x is, float32 otherwise.
+    """
+    dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
+    with torch.autocast(x.device.type, enabled=False):
+        bank = bank.to(dtype.to_complex() if bank.is_complex() else dtype)
+        rows = x.reshape(-1, x.shape[-1]).to(dtype)  # (rows, length)
+        out = Magnitude.apply(rows, bank, plan, stride, frames)
+    return out.reshape(*x.shape[:-1], len(bank), frames)
+
+
+class Kernels(NamedTuple):
+    """Kernels of like lengths, for `direct_magnitude`."""
+
+    rows: slice
+    first: int  # the sample at which they begin
+    weights: Tensor  # (2 filters, 1, samples): their real, then their imaginary parts
+
+
+def kernels_by_length(kernels: Tensor, like: Tensor) -> tuple[Kernels, ...]:
+    """Cut the zeros at the ends off kernels; those next to each other share what is left.
+
+    Args:
+        kernels: (filter, length) complex, the longest supports at either end of the list.
+        like: gives the device and the precision.
+    """
+    matters = (kernels != 0).cpu()
+    ends = [(int(at[0]), int(at[-1]) + 1) for at in (row.nonzero().flatten() for row in matters)]
+    groups, start = [], 0
+    for row in range(1, len(ends) + 1):
+        lengths = [last - first for first, last in ends[start : row + 1]]
+        if row < len(ends) and max(lengths) < SIMILAR * min(lengths):
+            continue
+        first, last = min(end[0] for end in ends[start:row]), max(end[1] for end in ends[start:row])
+        cut = kernels[start:row, None, first:last]
+        weights = torch.cat([cut.real, cut.imag]).to(like.device, like.dtype)
+        groups.append(Kernels(slice(start, row), first, weights))
+        start = row
+    return tuple(groups)
+
+
+def direct_magnitude(x: Tensor, groups: tuple[Kernels, ...], stride: int, frames: int) -> Tensor:
+    """Return |y[f, m]| of the module's first formula, by convolution.
+
+    Where y is zero the gradient is taken as zero.
+
+    Args:
+        x: (..., length), real, long enough for every frame.
+        groups: from `kernels_by_length`.
+        stride: samples between frames.
+        frames: number of them.
+
+    Returns:
+        (..., filter, frames) in the precision of x.
+    """
+    rows = x.reshape(-1, x.shape[-1])  # (rows, length)
+    peak = unit_peak(rows.detach())[:, None]  # (rows, 1, 1)
+    rows = rows[:, None] / peak  # (rows, 1, length); lest squares of raw strain underflow
+    tiles = []
+    with full_precision(x.device.type):
+        for _, first, weights in groups:
+            stop = first + (frames - 1) * stride + weights.shape[2]
+            y = nn.functional.conv1d(rows[..., first:stop], weights, stride=stride)
+            real, imaginary = y.chunk(2, dim=1)  # (rows, filters, frames) each
+            tiles.append(real.square().addcmul_(imaginary, imaginary))
+    power = torch.cat(tiles, dim=1).clamp_min(LEAST**2)  # lest the root's slope is infinite
+    return (power.sqrt() * peak).reshape(*x.shape[:-1], -1, frames)  # (rows, ...) to (..., ...)

@@ -1,0 +1,371 @@
+"""Front-ends: strain (batch, detector, time) to images (batch, channel, frequency, frame).
+
+All of them work in float32 whatever the autocast state, except that the learned ones
+(`learned_spectrograms.py`) follow autocast as any network does. The fixed ones hold no parameters
+and no state: their banks are computed in float64 at the first batch of a length and kept beside the
+module, so that a checkpoint does not carry them.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from spectrograms import filterbank
+from spectrograms.learned import (
+    CNNSpectrogram,
+    MultiSpectrogram,
+    ResNetSpectrogram,
+    WaveNetSpectrogram,
+)
+from utils import UserError
+from signal_transforms.base import check_waveforms, of_none
+
+__all__ = [
+    "CQT",
+    "CNNSpectrogram",
+    "ComplexMorletCWT",
+    "MultiSpectrogram",
+    "ResNetSpectrogram",
+    "RickerCWT",
+    "WaveNetSpectrogram",
+]
+
+
+DIRECT_HOP = 16  # samples between frames from which a CQT is faster by convolution
+
+
+def wavelet_scales(fs: float, lower_freq: float, upper_freq: float, n_scales: int) -> list[float]:
+    """Return the periods in seconds of a geometric row of frequencies, highest frequency first.
+
+    Raises:
+        UserError: not 0 < lower < upper <= fs / 2, or fewer than two scales.
+    """
+    if not 0 < lower_freq < upper_freq <= fs / 2:
+        raise UserError(
+            f"a wavelet transform from {lower_freq} to {upper_freq} Hz is not possible: expected "
+            f"0 < lower_freq < upper_freq <= {fs / 2:g}, half the sampling rate"
+        )
+    if n_scales < 2:
+        raise UserError(f"n_scales = {n_scales}: a wavelet transform needs at least two")
+    ratio = upper_freq / lower_freq
+    return [ratio ** (i / (n_scales - 1)) / upper_freq for i in range(n_scales)]
+
+
+def half_length(seconds: float, fs: float) -> int:
+    """Return the samples in a kernel's half; 767.99999 from rounding counts as 768."""
+    return math.floor(seconds * fs + 1e-6)
+
+
+def check_positive(name: str, **values: float) -> None:
+    for key, value in values.items():
+        if not value > 0:
+            raise UserError(f"{name}: {key} = {value} must be positive")
+
+
+def check_crop(name: str, crop: int, frames: int) -> int:
+    """Return the frames to cut from either end.
+
+    Raises:
+        UserError: none would be left.
+    """
+    if 2 * crop >= frames:
+        raise UserError(f"{name}: border_crop leaves nothing of {frames} frames: make it smaller")
+    return crop
+
+
+class ComplexMorletCWT(nn.Module):
+    """Continuous wavelet transform with complex Morlet wavelets, as magnitudes.
+
+    Row i has the nominal frequency 1 / s_i, geometric from `upper_freq` (row 0) down to
+    `lower_freq`. Its kernel on t = k / fs, k = -h .. h, is
+
+        exp(-(t/s)^2 / w) exp(2 pi i t/s) / (sqrt(pi w) s fs / 2),
+
+    so that a unit sine at a row's frequency gives magnitude one. w sets the envelope: sigma of time
+    s sqrt(w/2), of frequency f / (pi sqrt(2 w)). All rows share h = floor(size_factor s_max
+    sqrt(4.5 w) fs), where the longest envelope has fallen to exp(-4.5).
+
+    The result is the cross-correlation with these sampled, truncated kernels, zeros beyond both
+    ends of the waveform, at every `stride`-th sample; it is computed in the frequency domain (see
+    `filterbank`) from the transforms of these very kernels, not from the closed form of the endless
+    wavelet, which the cut at exp(-4.5) is 1e-3 off. What they do at the ends of the range is
+    therefore that of the direct convolution:
+
+    * in the lowest octave the cut at exp(-4.5), 1.1 % of the envelope, leaves side lobes, so that a
+      row sees about 1e-3 of what lies several bandwidths off; `size_factor` widens the support;
+    * near fs / 2 the sampled kernel folds over. At fs / 2 itself its sine part vanishes, the row
+      answers with |cos phase| instead of a constant magnitude, and it counts both signs of
+      frequency.
+
+    Args:
+        wavelet_width: w.
+        fs: sampling rate in Hz.
+        lower_freq: frequency of the last row in Hz.
+        upper_freq: frequency of row 0 in Hz, at most fs / 2.
+        n_scales: number of rows.
+        size_factor: scales the kernels' length.
+        trainable_width: make w a parameter; the kernels are rebuilt from it in every forward pass,
+            with the length of the initial w. w is held at or above a hundredth of its first value.
+        trainable_filter: make the kernels themselves parameters (2, n_scales, 2 h + 1).
+        border_crop: samples, in time steps of the input, to cut from either end of the output.
+        stride: samples between frames.
+
+    Raises:
+        UserError: an argument out of its range, or both trainable options at once.
+    """
+
+    def __init__(
+        self, wavelet_width: float, fs: float, lower_freq: float, upper_freq: float, n_scales: int,
+        size_factor: float = 1.0, trainable_width: bool = False, trainable_filter: bool = False,
+        border_crop: int = 0, stride: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        check_positive(
+            "ComplexMorletCWT", wavelet_width=wavelet_width, fs=fs, size_factor=size_factor,
+            stride=stride,
+        )  # fmt: skip
+        if trainable_width and trainable_filter:
+            raise UserError(
+                "ComplexMorletCWT: trainable_width has no effect on trainable filters: choose one"
+            )
+        if border_crop < 0:
+            raise UserError(f"ComplexMorletCWT: border_crop = {border_crop} is negative")
+        self.fs, self.stride, self.border_crop = fs, stride, border_crop
+        self.scales = wavelet_scales(fs, lower_freq, upper_freq, n_scales)
+        self.initial_width = float(wavelet_width)
+        self.half = half_length(size_factor * math.sqrt(4.5 * wavelet_width) / lower_freq, fs)
+        self.trainable_width, self.trainable_filter = trainable_width, trainable_filter
+        if trainable_width:
+            self.wavelet_width = nn.Parameter(torch.tensor(self.initial_width))
+        if trainable_filter:
+            upper_half = self.half_kernels(torch.tensor(self.initial_width).double())
+            kernels = torch.cat([upper_half.conj().flip(1)[:, :-1], upper_half], dim=1)
+            self.filters = nn.Parameter(torch.view_as_real(kernels).permute(2, 0, 1).float())
+        self.fixed: dict[tuple, tuple[Tensor, tuple[filterbank.Band, ...]]] = {}
+
+    def half_kernels(self, width: Tensor) -> Tensor:
+        """Return the kernels at k = 0 .. h, (n_scales, h + 1) complex128; the rest mirrors it."""
+        scales = torch.tensor(self.scales, dtype=torch.float64, device=width.device)[:, None]
+        u = torch.arange(self.half + 1, dtype=torch.float64, device=width.device) / self.fs / scales
+        envelope = torch.exp(-(u**2) / width) / (
+            torch.sqrt(torch.pi * width) * scales * self.fs / 2
+        )
+        return torch.polar(envelope, 2 * torch.pi * u)
+
+    def bank(self, size: int, device: torch.device) -> Tensor:
+        """Return the transforms of the kernels at `size` frequencies.
+
+        (n_scales, size): real float64, since the kernels are Hermitian; complex64 for trainable
+        filters, which need not stay so.
+        """
+        if self.trainable_filter:
+            # sum_k kernel[k] exp(+i w k), with k from -h to h wrapped around
+            kernels = torch.complex(self.filters[0], self.filters[1])  # (n_scales, 2 h + 1)
+            padded = nn.functional.pad(kernels, (0, size - kernels.shape[1]))  # (n_scales, size)
+            return torch.fft.ifft(padded.roll(-self.half, dims=1), norm="forward").to(device)
+        if self.trainable_width:
+            width = self.wavelet_width.double().clamp_min(self.initial_width / 100)
+        else:
+            width = torch.tensor(self.initial_width, dtype=torch.float64, device=device)
+        # hfft(a)[w] = sum_k conj(a[k]) exp(+i w k) over both halves, a real number. The conjugate
+        # kernel has the same magnitude and its peak at positive frequencies.
+        return torch.fft.hfft(self.half_kernels(width), size)
+
+    def bank_and_plan(self, length: int, x: Tensor) -> tuple[Tensor, tuple[filterbank.Band, ...]]:
+        # nothing of the waveform's `length` samples and h zeros before or after it may wrap around
+        size = filterbank.transform_length(max(length + self.half, 2 * self.half + 2), self.stride)
+        size += size % 2 * self.stride  # hfft is written for an even size
+        if self.trainable_width or self.trainable_filter:
+            bank = self.bank(size, x.device)
+            if x.device.type == "cpu":
+                return bank, filterbank.banded_plan(bank.detach(), self.stride)
+            # asking a GPU where its bank is negligible would wait for it in every step
+            return bank, filterbank.whole_plan(len(bank), size, self.stride)
+        key = (size, x.device, x.dtype == torch.float64)
+        if key not in self.fixed:
+            with torch.inference_mode(False), torch.no_grad():
+                bank = self.bank(size, x.device)
+                plan = filterbank.banded_plan(bank, self.stride)
+                self.fixed[key] = (bank if x.dtype == torch.float64 else bank.float(), plan)
+        return self.fixed[key]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform (batch, detector, time) to (batch, detector, n_scales, frame).
+
+        There are floor((time - 1) / stride) + 1 frames, less floor(border_crop / stride) cut from
+        either end.
+        """
+        check_waveforms("ComplexMorletCWT", x)
+        if not len(x):
+            return of_none(self, x)
+        frames = (x.shape[-1] - 1) // self.stride + 1
+        crop = check_crop("ComplexMorletCWT", self.border_crop // self.stride, frames)
+        with torch.autocast(x.device.type, enabled=False):
+            bank, plan = self.bank_and_plan(x.shape[-1], x)
+            image = filterbank.magnitude(x, bank, plan, self.stride, frames)
+        return image[..., crop : frames - crop]
+
+    def extra_repr(self) -> str:
+        return (
+            f"{1 / self.scales[-1]:g} to {1 / self.scales[0]:g} Hz, {len(self.scales)} rows, "
+            f"width={self.initial_width:g}, stride={self.stride}"
+        )
+
+
+class RickerCWT(nn.Module):
+    """Continuous wavelet transform with Ricker wavelets (Mexican hats), signed.
+
+    The kernel is (1 - (t/s)^2) exp(-(t/s)^2 / 2) with s = sqrt(2) / (2 pi f) = 0.2251 / f, which
+    puts the peak of its response at the nominal frequency f; it is scaled so that a unit sine of
+    that frequency gives an amplitude of one, and reaches to 6 s, where 5e-7 of it are left. Rows
+    are geometric, highest frequency first; cross-correlation with zeros beyond both ends.
+
+    Args:
+        fs: sampling rate in Hz.
+        lower_freq: frequency of the last row in Hz.
+        upper_freq: frequency of row 0 in Hz, at most fs / 2.
+        n_scales: number of rows.
+        size_factor: scales the kernels' length.
+        trainable_filter: make the kernels parameters (n_scales, 2 h + 1).
+        border_crop: samples to cut from either end of the output.
+        stride: samples between frames.
+
+    Raises:
+        UserError: an argument out of its range.
+    """
+
+    SUPPORT = 6.0  # in units of s
+
+    def __init__(
+        self, fs: float, lower_freq: float, upper_freq: float, n_scales: int,
+        size_factor: float = 1.0, trainable_filter: bool = False, border_crop: int = 0,
+        stride: int = 1,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        check_positive("RickerCWT", fs=fs, size_factor=size_factor, stride=stride)
+        if border_crop < 0:
+            raise UserError(f"RickerCWT: border_crop = {border_crop} is negative")
+        self.stride, self.border_crop = stride, border_crop
+        periods = wavelet_scales(fs, lower_freq, upper_freq, n_scales)
+        scales = torch.tensor(periods, dtype=torch.float64)[:, None] / (math.sqrt(2) * math.pi)
+        self.half = half_length(size_factor * self.SUPPORT * float(scales[-1]), fs)
+        u = torch.arange(-self.half, self.half + 1, dtype=torch.float64) / fs / scales
+        shapes = (1 - u**2) * torch.exp(-(u**2) / 2)
+        tones = torch.cos(math.sqrt(2) * u)  # 2 pi f t = sqrt(2) t / s
+        kernels = (shapes / (shapes * tones).sum(dim=1, keepdim=True)).float()
+        if trainable_filter:
+            self.filters = nn.Parameter(kernels)
+        else:
+            self.register_buffer("filters", kernels, persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform (batch, detector, time) to (batch, detector, n_scales, frame)."""
+        check_waveforms("RickerCWT", x)
+        if not len(x):
+            return of_none(self, x)
+        length = x.shape[-1]
+        frames = (length - 1) // self.stride + 1
+        crop = check_crop("RickerCWT", self.border_crop // self.stride, frames)
+        size = filterbank.transform_length(max(length + self.half, 2 * self.half + 1), 2)
+        with torch.autocast(x.device.type, enabled=False):
+            kernels = nn.functional.pad(self.filters, (0, size - self.filters.shape[1]))
+            bank = torch.fft.rfft(kernels.roll(-self.half, dims=1)).conj()  # (row, size / 2 + 1)
+            spectrum = torch.fft.rfft(x.float(), size)[..., None, :]  # (batch, detector, 1, ...)
+            image = torch.fft.irfft(spectrum * bank, size)[..., : length : self.stride]
+        return image[..., crop : frames - crop]
+
+
+class CQT(nn.Module):
+    """Constant-Q transform with the kernels of nnAudio's `CQT1992v2`, as magnitudes.
+
+    Equal to that layer (Hann window, kernels of unit L1 norm, reflected ends, magnitudes times the
+    square root of each kernel's length), computed in the frequency domain or, at a large stride,
+    with kernels cut to their own lengths. Row 0 is the *lowest*
+    frequency. `fmax`, where given, overrides `n_bins`: ceil(bins_per_octave log2(fmax / fmin)).
+
+    Args:
+        sr: sampling rate in Hz.
+        hop_length: samples between frames.
+        fmin: frequency of row 0 in Hz.
+        fmax: upper limit in Hz, or None.
+        n_bins: number of rows where fmax is None.
+        bins_per_octave: rows in an octave.
+        filter_scale: scales the kernels' length.
+
+    Raises:
+        UserError: an argument out of its range, or, in the forward pass, a waveform too short for
+            the reflection.
+    """
+
+    def __init__(
+        self, sr: float = 22050, hop_length: int = 512, fmin: float = 32.7,
+        fmax: float | None = None, n_bins: int = 84, bins_per_octave: int = 12,
+        filter_scale: float = 1.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        check_positive("CQT", sr=sr, hop_length=hop_length, fmin=fmin, n_bins=n_bins)
+        top = fmax if fmax is not None else fmin * 2 ** ((n_bins - 1) / bins_per_octave)
+        if not fmin < top <= sr / 2:
+            raise UserError(
+                f"CQT: rows from {fmin:g} to {top:g} Hz are not possible: expected fmin < fmax <= "
+                f"{sr / 2:g}, half the sampling rate"
+            )
+        from nnAudio.features.cqt import CQT1992v2
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="If fmax is given")  # as said above
+            layer = CQT1992v2(
+                sr=sr, hop_length=hop_length, fmin=fmin, fmax=fmax, n_bins=n_bins,
+                bins_per_octave=bins_per_octave, filter_scale=filter_scale, verbose=False,
+            )  # fmt: skip
+        kernels = torch.complex(
+            layer.cqt_kernels_real.double(), layer.cqt_kernels_imag.double()
+        )  # (row, 1, kernel)
+        self.kernels = kernels[:, 0] * layer.lenghts.double().sqrt()[:, None]  # (row, kernel)
+        self.hop_length = hop_length
+        self.fixed: dict[tuple, Any] = {}
+
+    def prepared(self, key: tuple, make: Callable[[], Any]) -> Any:
+        """Return what `make` gives, made once for a key."""
+        if key not in self.fixed:
+            with torch.inference_mode(False), torch.no_grad():
+                self.fixed[key] = make()
+        return self.fixed[key]
+
+    def bank_and_plan(self, size: int, x: Tensor) -> tuple[Tensor, tuple[filterbank.Band, ...]]:
+        # sum_k kernel[k] exp(+i w k), k = 0 .. kernel - 1
+        bank = torch.fft.ifft(self.kernels, size, norm="forward").to(x.device)
+        plan = filterbank.banded_plan(bank, self.hop_length)
+        return bank if x.dtype == torch.float64 else bank.cfloat(), plan
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform (batch, detector, time) to (batch, detector, row, time // hop + 1)."""
+        check_waveforms("CQT", x)
+        if not len(x):
+            return of_none(self, x)
+        width = self.kernels.shape[1]
+        if x.shape[-1] <= width // 2:
+            raise UserError(
+                f"CQT: the longest kernel has {width} samples and the waveform {x.shape[-1]}; it "
+                f"must have more than {width // 2} to be reflected: raise fmin"
+            )
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+            padded = nn.functional.pad(x, (width // 2, width // 2), mode="reflect")
+            frames = (padded.shape[-1] - width) // self.hop_length + 1
+            if self.hop_length >= DIRECT_HOP:
+                groups = self.prepared(
+                    (x.device, x.dtype), lambda: filterbank.kernels_by_length(self.kernels, x)
+                )
+                return filterbank.direct_magnitude(padded, groups, self.hop_length, frames)
+            size = filterbank.transform_length(padded.shape[-1], self.hop_length)
+            bank, plan = self.prepared(
+                (size, x.device, x.dtype), lambda: self.bank_and_plan(size, x)
+            )
+            return filterbank.magnitude(padded, bank, plan, self.hop_length, frames)

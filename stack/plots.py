@@ -1,0 +1,205 @@
+"""Pictures of a stack, each a figure of its own: what `submission.ipynb` shows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from stack.report import weights as weights_of
+from experiments.summary import NOISE, SIGNAL, roc
+from utils import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from stacking import Stack
+
+ROC_POINTS = 2000  # drawn of the hundreds of thousands that a curve has
+
+
+def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, list(figure.subplots(1, columns, squeeze=False)[0])
+
+
+def scores(stack: Stack) -> Figure:
+    """Draw the AUC of every model and method: each fold a dot, the mean with its standard error."""
+    candidates = [
+        *((candidate, NOISE) for candidate in stack.models.values()),
+        *((candidate, SIGNAL) for candidate in stack.methods.values()),
+    ]
+    candidates.sort(key=lambda pair: pair[0].score.mean)
+    figure, (axis,) = new_figure(9, 1.2 + 0.26 * len(candidates))
+    for place, (candidate, colour) in enumerate(candidates):
+        score = candidate.score
+        axis.plot(score.folds, [place] * len(score.folds), ".", color=colour, alpha=0.35)
+        axis.errorbar(score.mean, place, xerr=score.error, fmt="o", color=colour, capsize=3)
+    names = [
+        candidate.name + (" (chosen)" if candidate is stack.methods.get(stack.method) else "")
+        for candidate, _ in candidates
+    ]
+    axis.set_yticks(range(len(names)), names)
+    axis.set(
+        xlabel="AUC, out of sample", ylim=(-0.7, len(names) - 0.3),
+        title="Single models (blue) and methods (red): folds, mean, bootstrap standard error",
+    )  # fmt: skip
+    axis.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def correlations(stack: Stack) -> Figure:
+    """Draw Spearman's rank correlation of the models, on noise and on signals.
+
+    Ranks are those of each fold (`stack_features.Features`). Within a class the target has no
+    part in the correlation: what is left is which samples the models find alike.
+    """
+    data, ranks = stack.data, stack.features.train("rank")
+    figure, axes = new_figure(3 + 0.75 * len(data.names), 1.6 + 0.36 * len(data.names), 2)
+    matrices = [  # one model gives a number
+        np.atleast_2d(np.corrcoef(ranks[data.targets == value], rowvar=False)) for value in (0, 1)
+    ]
+    low = min(0.9, float(np.nanmin(matrices)))
+    for axis, matrix, kind in zip(axes, matrices, ("noise", "signals"), strict=True):
+        image = axis.imshow(matrix, cmap="viridis", vmin=low, vmax=1)
+        for (row, column), entry in np.ndenumerate(matrix):
+            axis.text(
+                column, row, f"{entry:.2f}", ha="center", va="center", fontsize=7,
+                color="white" if entry < 0.4 * low + 0.6 else "black",
+            )  # fmt: skip
+        axis.set_xticks(range(len(data.names)), data.names, rotation=90, fontsize=8)
+        axis.set_yticks(range(len(data.names)), data.names, fontsize=8)
+        axis.set_title(f"Rank correlation on {kind}")
+    figure.colorbar(image, ax=axes, shrink=0.8)
+    return figure
+
+
+def weights(stack: Stack, method: str | None = None) -> Figure:
+    """Draw a method's weights: the mean over the fits and their range.
+
+    Args:
+        method: default: the chosen one or, where that has none or equal ones, the best that has.
+
+    Raises:
+        UserError: the method has no weights.
+    """
+    method = method or weighted_method(stack)
+    table = weights_of(stack, method)
+    if table is None:
+        raise UserError(f"the method {method!r} has no weights to draw: name a linear one")
+    of_fold = table.filter(like="fold").to_numpy()
+    figure, (axis,) = new_figure(9, 1.2 + 0.28 * len(table))
+    reach = np.stack([table["mean"] - of_fold.min(1), of_fold.max(1) - table["mean"]])
+    place = np.arange(len(table))[::-1]
+    colours = [SIGNAL if value >= 0 else NOISE for value in table["mean"]]
+    axis.barh(place, table["mean"], xerr=np.maximum(reach, 0), color=colours, alpha=0.8, capsize=3)
+    axis.axvline(0, color="0.3", lw=1)
+    axis.set_yticks(place, table["model"])
+    axis.set(xlabel="weight", title=f"Weights of {method}: mean and range over the folds' fits")
+    axis.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def weighted_method(stack: Stack) -> str:
+    """Return the chosen method if it fits weights, else the best that does, else the mean."""
+    fitting = [
+        name
+        for name, fit in stack.fits.items()
+        if fit.weights is not None and not name.startswith("mean")
+    ]
+    if stack.method in fitting or not fitting:
+        return stack.method if fitting else "mean"
+    return max(fitting, key=lambda name: stack.methods[name].score.mean)
+
+
+def roc_curves(stack: Stack) -> Figure:
+    """Draw the ROC of the chosen method, the plain mean and the best single model."""
+    data = stack.data
+    best = stack.best_model.name
+    curves = {
+        f"{stack.method} (chosen)": (stack.fit.out_of_fold, SIGNAL, "-"),
+        "mean": (stack.fits["mean"].out_of_fold, "0.3", "--"),
+        best: (data.out_of_fold[:, data.names.index(best)], NOISE, "-"),
+    }
+    if stack.method == "mean":
+        del curves["mean"]
+    figure, (linear, logarithmic) = new_figure(11, 4.6, 2)
+    for name, (column, colour, style) in curves.items():
+        false_alarms, efficiency = roc(data.targets, column)
+        # Points evenly along the curve: the many at low false-alarm probabilities are kept.
+        arc = np.concatenate([[0], np.cumsum(np.hypot(np.diff(false_alarms), np.diff(efficiency)))])
+        spread = np.searchsorted(arc, np.linspace(0, arc[-1], ROC_POINTS))
+        kept = np.unique([*spread, *range(min(ROC_POINTS, len(arc)))])
+        for axis in (linear, logarithmic):
+            axis.plot(false_alarms[kept], efficiency[kept], style, color=colour, label=name, lw=1.3)
+    noise = int((data.targets == 0).sum())
+    linear.plot([0, 1], [0, 1], ":", color="0.6")
+    linear.set(xlim=(0, 1), ylim=(0, 1), title="ROC, out of fold")
+    logarithmic.set(
+        xscale="log", xlim=(max(1 / noise, 1e-5), 1), title="The same at few false alarms"
+    )
+    for axis in (linear, logarithmic):
+        axis.set(xlabel="false-alarm probability", ylabel="efficiency")
+        axis.grid(alpha=0.3)
+        axis.legend(loc="lower right")
+    return figure
+
+
+def calibration(stack: Stack, bins: int = 20) -> Figure:
+    """Draw how often the samples of a score are signals, and how the scores are distributed.
+
+    Bins hold equally many samples; bars are binomial standard errors.
+    """
+    column, targets = stack.fit.out_of_fold, stack.data.targets
+    parts = np.array_split(np.argsort(column, kind="stable"), min(bins, len(column)))
+    said = np.array([column[part].mean() for part in parts])
+    share = np.array([targets[part].mean() for part in parts])
+    counts = np.array([len(part) for part in parts])
+    figure, (axis, distribution) = new_figure(11, 4.6, 2)
+    error = np.sqrt(share * (1 - share) / counts)
+    axis.plot([0, 1], [0, 1], ":", color="0.6")
+    axis.errorbar(said, share, error, fmt="o", ms=4, color=SIGNAL, capsize=2)
+    axis.set(
+        xlabel=f"score of {stack.method}", ylabel="share of signals", xlim=(0, 1), ylim=(0, 1),
+        title="Calibration, out of fold",
+    )  # fmt: skip
+    axis.grid(alpha=0.3)
+    edges = np.linspace(0, 1, 61)
+    for value, name, colour in ((0, "noise", NOISE), (1, "signal", SIGNAL)):
+        distribution.hist(
+            column[targets == value], edges, color=colour, alpha=0.55, label=f"{name}, out of fold"
+        )
+    scale = len(column) / len(stack.fit.test)
+    distribution.hist(
+        stack.fit.test, edges, weights=np.full(len(stack.fit.test), scale), histtype="step",
+        color="0.2", label="test, to the same number",
+    )  # fmt: skip
+    distribution.set(xlabel="score", ylabel="samples", title="Scores by class, and of the test set")
+    distribution.legend()
+    return figure
+
+
+def left_out(table: pd.DataFrame) -> Figure:
+    """Draw what each model adds to the stack; the table is that of `stacking.leave_one_out`."""
+    table = table.iloc[::-1]
+    figure, (axis,) = new_figure(9, 1.2 + 0.28 * len(table))
+    if table.empty:
+        axis.axis("off")
+        axis.text(0.5, 0.5, "one model: nothing can be left out", ha="center", color="0.4")
+        return figure
+    place = np.arange(len(table))
+    # The percentiles of few resamples need not enclose the difference itself.
+    reach = np.maximum([table["adds"] - table["low"], table["high"] - table["adds"]], 0)
+    axis.errorbar(table["adds"], place, xerr=reach, fmt="o", color=SIGNAL, capsize=3)
+    axis.axvline(0, color="0.3", lw=1)
+    axis.set_yticks(place, table["model"])
+    axis.set(
+        xlabel="AUC of the stack − AUC of the stack without the model",
+        title="What each model adds, with 95 % intervals",
+    )  # fmt: skip
+    axis.grid(alpha=0.3, axis="x")
+    return figure

@@ -1,0 +1,131 @@
+"""Several processes: what `torchrun` starts, this file joins. One process is the simplest case."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from runtime.locks import held
+from training.synced_batch_norm import share_statistics
+from utils import UserError
+
+
+def start() -> None:
+    """Join the process group where torchrun has set one up; otherwise do nothing."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def stop() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def rank() -> int:
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def local_rank() -> int:
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def world_size() -> int:
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes files and talks."""
+    return rank() == 0
+
+
+def take_free_gpu() -> str:
+    """Return the id of a GPU that no other process of this user has taken in this way.
+
+    It is held until this process ends, however it ends, by a lock on a file named after the GPU.
+
+    Raises:
+        UserError: all are taken.
+    """
+    import fcntl
+
+    for index in range(torch.cuda.device_count()):
+        uuid = torch.cuda.get_device_properties(index).uuid
+        path = os.path.join(tempfile.gettempdir(), f"g2net-{os.getuid()}-gpu-{uuid}.lock")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            continue
+        held.add(lock)  # it stays open, in this process alone
+        return str(index)
+    raise UserError(
+        f"--gpu free: other runs have taken all {torch.cuda.device_count()} GPUs: start fewer at "
+        f"once (in a pipeline, --resources gpu=N)"
+    )
+
+
+def barrier() -> None:
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the first one's buffers, so that all score the same network.
+
+    Each may have batch-norm statistics of its own rows; the first one's are those that are saved.
+    """
+    if dist.is_initialized():
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+def wrap(model: nn.Module, device: torch.device, sync_batch_norm: bool) -> nn.Module:
+    """Let the processes average their gradients; one process needs nothing.
+
+    Args:
+        model: the network.
+        device: where it is.
+        sync_batch_norm: let its batch norms use the rows of all processes, in place.
+    """
+    if world_size() == 1:
+        return model
+    if sync_batch_norm:
+        share_statistics(model)
+    ids = [device.index] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(model, device_ids=ids)
+
+
+def any_of(wishes: Sequence[Any], device: torch.device) -> list[bool]:
+    """Return for each wish whether any process has it; all must ask at the same time."""
+    if not dist.is_initialized():
+        return [bool(wish) for wish in wishes]
+    flags = torch.tensor([float(bool(wish)) for wish in wishes], device=device)
+    dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+    return [flag > 0 for flag in flags.tolist()]
+
+
+def gather_objects(value: Any) -> list[Any]:
+    """Return every process's value, in the order of the ranks."""
+    if not dist.is_initialized():
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
+
+
+def gather_rows(*columns: torch.Tensor) -> list[torch.Tensor]:
+    """Concatenate every process's rows of each column, in the order of the ranks, on the CPU.
+
+    The processes may hold different numbers of rows; nothing is padded or repeated.
+    """
+    columns = tuple(column.detach().cpu() for column in columns)
+    if not dist.is_initialized():
+        return list(columns)  # without a copy
+    return [torch.cat(rows) for rows in zip(*gather_objects(columns), strict=True)]
