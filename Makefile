@@ -54,7 +54,7 @@ test-oldest: ## the tests with the oldest versions that pyproject.toml allows (P
 	@$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 13) else \
 	"error: these versions know Python 3.11 and 3.12 only: name one, e.g. make test-oldest PYTHON=python3.12")'
 	$(PYTHON) -m venv $(OLDEST)
-	$(PYTHON) tests/oldest_versions.py > $(OLDEST)/constraints.txt
+	$(PYTHON) tests/helpers/oldest_versions.py > $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
 		-c $(OLDEST)/constraints.txt -e '.[$(EXTRAS)]'
 	$(OLDEST)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder

@@ -13,8 +13,9 @@ import sys
 
 sys.path.insert(0, workflow.basedir)
 
+import configs  # registers the experiments
 from experiments.pipeline import read_config
-from utils import UserError
+from runtime.errors import UserError
 
 try:
     PLAN, THREADS, MARKS = read_config(config)

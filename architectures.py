@@ -8,11 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layers.mixing import cutmix, mix_rows
+from layers.resampling import resize
 from models2d.backbones import create_timm, size_params
 from models2d.image_network import ImageNetwork, check_patches
-from layers.layers import check_choice, cutmix, mix_rows
-from layers.resampling import resize
-from utils import UserError
+from runtime.errors import UserError, check_choice
 
 Size = int | Sequence[int] | None
 FrontEnd = Callable[..., nn.Module]

@@ -17,7 +17,8 @@ is corrected, a comment says so; gradients are clipped after they are unscaled i
 import torch
 
 from architectures import MultiInstanceSCNN, SpectroCNN
-from configuration.rules import Part
+from configuration.parts import Part
+from datasets import G2NetDataset
 from experiments.settings import (
     FLIP,
     NOISE,
@@ -30,7 +31,6 @@ from experiments.settings import (
     model_with,
     published_scores,
 )
-from datasets import G2NetDataset
 from loss_functions import BCEWithLogitsLoss, RankLoss
 from models1d import (
     BRANCHED_SIZES,
@@ -41,7 +41,7 @@ from models1d import (
     WaveNet1d,
 )
 from simulation.dataset_on_the_fly import SimulatedDataset
-from spectrograms.wavelets import CQT, CNNSpectrogram, ComplexMorletCWT, WaveNetSpectrogram
+from spectrograms import CQT, CNNSpectrogram, ComplexMorletCWT, WaveNetSpectrogram
 from training_extras import KeepLast
 from transforms import (
     DropChannel,

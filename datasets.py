@@ -24,7 +24,7 @@ from data.batch_order import IndexBatch
 from data.device_cache import DeviceCache
 from data.sample_files import SAMPLE_SHAPE, load_index, read_strain
 from data.strain_cache import StrainCache
-from utils import UserError, nearest
+from runtime.errors import UserError, nearest
 
 __all__ = ["G2NetDataset", "collate", "load_index"]
 

@@ -19,17 +19,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from utils import (
-    LOGGER,
-    CommandLine,
-    UserError,
-    atomic_path,
-    configure_logging,
-    format_seconds,
-    progress,
-    run_command,
-    write_json,
-)  # fmt: skip
+from runtime.command_line import CommandLine, run_command
+from runtime.console import LOGGER, configure_logging, format_seconds, progress
+from runtime.errors import UserError
+from runtime.files import atomic_path, write_json
 
 if TYPE_CHECKING:
     from configuration.rules import ConfigMeta
@@ -119,9 +112,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def load_networks(args: argparse.Namespace) -> tuple[ConfigMeta, WindowScorer]:
     import configs  # noqa: F401 - importing it registers the experiments
-    from configuration.rules import find_config, override
-    from train import choose_device
+    from configuration.overrides import override
+    from configuration.rules import find_config
     from search.window_scorer import WindowScorer, find_weights
+    from train import choose_device
 
     config = override(find_config(args.config), args.set)
     weights = find_weights(args.results / config.name, config)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utils import UserError
+from runtime.errors import UserError
 
 MOST_RANKED = 4096  # rows that are compared pair by pair
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from utils import UserError
+from runtime.errors import UserError
 
 Float64 = NDArray[np.float64]
 

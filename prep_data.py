@@ -21,15 +21,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils import (
-    CommandLine,
-    UserError,
-    atomic_path,
-    format_seconds,
-    num_cores,
-    progress,
-    run_command,
-)  # fmt: skip
+from runtime.command_line import CommandLine, run_command
+from runtime.console import format_seconds, progress
+from runtime.errors import UserError
+from runtime.files import atomic_path
+from runtime.machine import num_cores
 
 if TYPE_CHECKING:
     import pandas as pd

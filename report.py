@@ -8,7 +8,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from utils import CommandLine, UserError, atomic_path, run_command
+from runtime.command_line import CommandLine, run_command
+from runtime.errors import UserError
+from runtime.files import atomic_path
 
 
 def build_parser() -> argparse.ArgumentParser:

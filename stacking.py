@@ -23,9 +23,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stack import report as stack_report
-from metrics import AUC
 from experiments.predictions import align, save_array, sigmoid
+from experiments.summary import read_truth
+from metrics import AUC
+from runtime.command_line import CommandLine, run_command
+from runtime.console import LOGGER, configure_logging, format_seconds, progress
+from runtime.errors import UserError
+from runtime.files import atomic_path, write_json
+from runtime.optional_packages import require
+from stack import report as stack_report
 from stack.features import Features
 from stack.inputs import (
     FinalExperiment,
@@ -40,21 +46,8 @@ from stack.inputs import (
     train_table,
     write_submission,
 )
-from stack.scores import Candidate, Choice, assess, choose, fold_scores
 from stack.methods import METHODS, Fit, cross_fit
-from experiments.summary import read_truth
-from utils import (
-    LOGGER,
-    CommandLine,
-    UserError,
-    atomic_path,
-    configure_logging,
-    format_seconds,
-    progress,
-    require,
-    run_command,
-    write_json,
-)  # fmt: skip
+from stack.scores import Candidate, Choice, assess, choose, fold_scores
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,6 +188,8 @@ def read_inputs(
         UserError: runs are missing, unfinished or do not belong together; a table does not fit.
     """
     import pandas as pd
+
+    import configs  # noqa: F401 - importing it registers the experiments
 
     finals = final_experiments()
     folders = find_runs(results, experiments, finals)

@@ -11,16 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from configuration.plain import format_config
+from runtime.command_line import CommandLine, run_command
+from runtime.console import configure_logging
+from runtime.errors import UserError
 from runtime.interruption import Interrupted
-from utils import (
-    CommandLine,
-    UserError,
-    configure_logging,
-    format_config,
-    keep_freed_memory,
-    notify,
-    run_command,
-)  # fmt: skip
+from runtime.machine import keep_freed_memory
+from runtime.notices import notify
 
 if TYPE_CHECKING:
     import torch
@@ -119,7 +116,8 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
     args = build_parser(pseudo).parse_args(argv)
     import configs  # noqa: F401 - importing it registers the experiments
-    from configuration.rules import find_config, override
+    from configuration.overrides import override
+    from configuration.rules import find_config
 
     if args.list:
         from experiments.table import print_table
@@ -151,10 +149,10 @@ def check_script(config: ConfigMeta, pseudo: bool) -> None:
 
 
 def run(config: ConfigMeta, args: argparse.Namespace) -> int:
-    from training import distributed
-    from runtime import interruption
     from experiments.dry_run import shrink
     from experiments.experiment import Experiment, Options
+    from runtime import interruption
+    from training import distributed
 
     distributed.start()
     device = choose_device(args.gpu)
@@ -225,9 +223,9 @@ def explains_device(config: ConfigMeta, device: torch.device) -> Iterator[None]:
 
 def conduct(experiment: Experiment, args: argparse.Namespace) -> str:
     """Train the folds that are asked for, then predict and sum up; return what came of it."""
-    from training import distributed
     from experiments.inference import predict
     from experiments.summary import paragraph, summarize
+    from training import distributed
 
     config, folder = experiment.config, experiment.folder.path
     set_determinism(config.deterministic)
@@ -263,8 +261,8 @@ def announce(
     """Say what starts, in the log and, with `tell`, to those who are notified."""
     import torch
 
+    from runtime.console import LOGGER
     from training import distributed
-    from utils import LOGGER
 
     config = experiment.config
     what = "prediction" if args.inference else "training"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from runtime.command_line import run_command
 from train import main
-from utils import run_command
 
 if __name__ == "__main__":
     run_command(partial(main, pseudo=True))

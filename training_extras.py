@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from layers.layers import mix_rows
-from utils import UserError, nearest
+from layers.mixing import mix_rows
+from runtime.errors import UserError, nearest
 
 Batch = dict[str, Tensor]
 Criterion = Callable[[Tensor, Tensor], Tensor]

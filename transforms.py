@@ -27,6 +27,8 @@ from signal_transforms.amplitude import (
     ToTensor,
     VolumeControl,
 )
+from signal_transforms.base import Compose, OneOf, WaveTransform, check_waveforms
+from signal_transforms.channels import DropChannel, GetDiff, SwapChannel
 from signal_transforms.denoising import DWTDenoise, PitchShift
 from signal_transforms.filtering import (
     BandPass,
@@ -36,16 +38,12 @@ from signal_transforms.filtering import (
     Whiten,
     WhitenTorch,
 )
-from signal_transforms.time import (
+from signal_transforms.time_shifts import (
     AlignPhase,
-    DropChannel,
-    GetDiff,
     GlobalTimeShift,
     IndependentTimeShift,
-    SwapChannel,
     TimeShift,
 )
-from signal_transforms.base import Compose, OneOf, WaveTransform, check_waveforms
 
 __all__ = [
     "AddNoiseSNR2",

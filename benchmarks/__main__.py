@@ -19,7 +19,9 @@ from benchmarks import BENCHMARKS
 from benchmarks.command import add_arguments, check_arguments
 from benchmarks.machine import describe_device, find_device
 from benchmarks.results import FOLDER
-from utils import CommandLine, UserError, format_seconds, nearest, run_command
+from runtime.command_line import CommandLine, run_command
+from runtime.console import format_seconds
+from runtime.errors import UserError, nearest
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -33,25 +33,18 @@ from benchmarks.machine import describe_device, find_device
 from benchmarks.results import replace_between
 from benchmarks.rows import markdown_table
 from benchmarks.stepping import random_experiment
-from configuration.rules import ConfigMeta, find_config, override
+from configuration.overrides import override
+from configuration.plain import to_plain
+from configuration.rules import ConfigMeta, find_config
+from experiments.predictions import load_array, save_array
 from metrics import AUC, paired_delong_error
 from models1d import MatchedFilter1d
 from physics.noise import cache_folder
-from experiments.predictions import load_array, save_array
-from utils import (
-    CommandLine,
-    UserError,
-    atomic_path,
-    configure_logging,
-    git_revision,
-    nearest,
-    progress,
-    read_json,
-    run_command,
-    to_plain,
-    versions,
-    write_json,
-)
+from runtime.command_line import CommandLine, run_command
+from runtime.console import configure_logging, progress
+from runtime.errors import UserError, nearest
+from runtime.files import atomic_path, read_json, write_json
+from runtime.versions import git_revision, versions
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "detection.md"

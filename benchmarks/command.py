@@ -15,7 +15,8 @@ import torch
 from benchmarks.machine import Neighbours, conditions, describe_device, find_device, warn_if_busy
 from benchmarks.results import FOLDER, FORMAT, record, table_lines
 from benchmarks.rows import Row
-from utils import CommandLine, UserError
+from runtime.command_line import CommandLine
+from runtime.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from benchmarks import command
 from benchmarks.command import Report, Settings
 from benchmarks.measuring import Spread, interleave, paired_ratios
 from benchmarks.rows import Row
-from utils import UserError, run_command
+from runtime.command_line import run_command
+from runtime.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 IMPORT = "python -c 'import torch'"

@@ -18,9 +18,9 @@ from benchmarks.command import Report, Settings
 from benchmarks.cwt import TOLERANCE, use_full_float32, waveforms
 from benchmarks.measuring import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.rows import Row
-from configuration.rules import thaw
-from spectrograms.wavelets import CQT
-from utils import run_command
+from configuration.parts import thaw
+from runtime.command_line import run_command
+from spectrograms.constant_q import CQT
 
 TARGETS = {"cpu": 1.0, "cuda": 1.0}
 

@@ -15,9 +15,10 @@ from benchmarks.command import Report, Settings
 from benchmarks.direct_cwt import DirectMorletCWT
 from benchmarks.measuring import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.rows import Row
-from configuration.rules import ConfigMeta, thaw
+from configuration.parts import thaw
+from configuration.rules import ConfigMeta
+from runtime.command_line import run_command
 from spectrograms.wavelets import ComplexMorletCWT
-from utils import run_command
 
 TOLERANCE = 1e-4  # of the peak; both sides are float32
 TARGETS = {"cpu": 5.0, "cuda": 10.0}

@@ -17,7 +17,7 @@ from benchmarks.cwt import TOLERANCE, front_end_of, use_full_float32, waveforms
 from benchmarks.direct_cwt import DirectMorletCWT
 from benchmarks.measuring import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.rows import Row
-from utils import run_command
+from runtime.command_line import run_command
 
 GRADIENT_TOLERANCE = 1e-3  # of the gradient, a sum over millions of float32 products
 TARGETS = {"cpu": 20.0, "cuda": 10.0}

@@ -40,7 +40,11 @@ from benchmarks.detection_scores import KnownSignal, Scorer, measure, scores_of
 from benchmarks.detection_templates import MatchedFilter
 from benchmarks.machine import find_device
 from benchmarks.results import FOLDER
-from utils import CommandLine, UserError, configure_logging, git_revision, run_command, to_plain
+from configuration.plain import to_plain
+from runtime.command_line import CommandLine, run_command
+from runtime.console import configure_logging
+from runtime.errors import UserError
+from runtime.versions import git_revision
 
 # Of the near-optimal statistic: as many as the ceilings that it is compared with had, and more.
 TEMPLATES = (60, 180)
@@ -143,7 +147,8 @@ def find_scorers(args: argparse.Namespace) -> list[Scorer]:
     if args.config:
         import configs  # noqa: F401 - importing it registers the experiments
         from benchmarks.detection_networks import NetworkScorer
-        from configuration.rules import find_config, override
+        from configuration.overrides import override
+        from configuration.rules import find_config
 
         for name in args.config:
             config = override(find_config(name), args.set)

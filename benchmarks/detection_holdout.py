@@ -18,10 +18,13 @@ import torch
 
 from physics.noise import DETECTORS, NUM_SAMPLES, NoiseGenerator, cache_folder
 from physics.signals import Population, SignalGenerator
-from transforms import Whiten
-from utils import LOGGER, UserError, atomic_path, counted_seed, progress, read_json, write_json
 from physics.waveforms import FORMAT as BANK_FORMAT
 from physics.waveforms import BankSettings, WaveformBank
+from runtime.console import LOGGER, progress
+from runtime.errors import UserError
+from runtime.files import atomic_path, read_json, write_json
+from runtime.seeds import counted_seed
+from transforms import Whiten
 
 FORMAT = 1  # raise it when the same settings would give other samples
 BATCH = 64  # samples drawn with one seed

@@ -24,7 +24,9 @@ from benchmarks.detection_templates import BANK_SEED, TemplateBank, network_powe
 from physics.detectors import Network
 from physics.noise import DETECTORS, SAMPLE_RATE
 from physics.signals import Population
-from utils import UserError, counted_seed, progress
+from runtime.console import progress
+from runtime.errors import UserError
+from runtime.seeds import counted_seed
 
 STEP = 2  # samples of 2,048 Hz between arrival times
 # Offsets from the sample at H1 that the others are interpolated from: light travel from Hanford

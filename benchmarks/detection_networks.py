@@ -13,14 +13,17 @@ import numpy as np
 import torch
 
 from benchmarks.detection_holdout import Holdout
-from experiments.building import build_model, build_preparation
-from training.checkpoints import load_model
+from configuration.plain import to_plain
 from configuration.rules import ConfigMeta
+from experiments.building import build_model, build_preparation
 from experiments.predictions import load_array
 from experiments.run_directory import changed_settings
 from experiments.summary import read_history
+from runtime.console import progress
+from runtime.errors import UserError
+from runtime.files import read_json
+from training.checkpoints import load_model
 from training_extras import find_views
-from utils import UserError, progress, read_json, to_plain
 
 # What decides the logits that weights give.
 DECISIVE = ("model", "model_params", "transforms", "transforms2", "hook")

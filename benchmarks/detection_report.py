@@ -11,7 +11,9 @@ from typing import Any
 from benchmarks.detection_scores import FALSE_ALARMS
 from benchmarks.results import FOLDER, replace_between
 from benchmarks.rows import markdown_table
-from utils import UserError, atomic_path, format_seconds, read_json, write_json
+from runtime.console import format_seconds
+from runtime.errors import UserError
+from runtime.files import atomic_path, read_json, write_json
 
 FORMAT = 2
 DOCS = FOLDER.parent.parent / "docs"

@@ -19,10 +19,12 @@ import numpy as np
 import torch
 
 from benchmarks.detection_holdout import Holdout
+from experiments.predictions import load_array
 from metrics import AUC, delong_error, efficiency_at_fpr
 from physics.noise import cache_folder
-from experiments.predictions import load_array
-from utils import LOGGER, UserError, atomic_path, read_json, write_json
+from runtime.console import LOGGER
+from runtime.errors import UserError
+from runtime.files import atomic_path, read_json, write_json
 
 FALSE_ALARMS = (0.1, 0.01, 0.001)
 GRADES = (0.0, 4.5, 6.0, 8.0, 12.0, math.inf)  # of the network SNR; the first from the least

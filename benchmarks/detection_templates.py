@@ -17,8 +17,14 @@ import numpy as np
 import torch
 
 from benchmarks.detection_holdout import Holdout
-from physics.noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT, psd_on_grid, whitening_matrix
-from utils import progress, require
+from physics.noise import (
+    DETECTORS,
+    NUM_SAMPLES,
+    SAMPLE_RATE,
+    STRAIN_UNIT,
+    psd_on_grid,
+    whitening_matrix,
+)
 from physics.waveforms import (
     AFTER_MERGER,
     BEFORE_MERGER,
@@ -28,6 +34,8 @@ from physics.waveforms import (
     compute_waveforms,
     draw_parameters,
 )
+from runtime.console import progress
+from runtime.optional_packages import require
 
 ARRIVAL = (1.47, 1.83)  # s after the window begins, at H1
 LIGHT_TRAVEL = (0.0, 0.0105, 0.027)  # s from H1 to H1, L1, V1, and a little more

@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from utils import run_command
+from runtime.command_line import run_command
 
 
 def resident_bytes(pid: int) -> dict[str, int] | None:
@@ -56,7 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import configs  # noqa: F401 - importing it registers the experiments
     from benchmarks.machine import find_device
-    from configuration.rules import find_config, override
+    from configuration.overrides import override
+    from configuration.rules import find_config
     from experiments.experiment import Experiment, Options
 
     device = find_device(args.device)

@@ -20,7 +20,9 @@ from benchmarks import command
 from benchmarks.command import Report, Settings
 from benchmarks.results import FOLDER
 from benchmarks.rows import markdown_table, seconds_text, significant
-from utils import UserError, progress, run_command
+from runtime.command_line import run_command
+from runtime.console import progress
+from runtime.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

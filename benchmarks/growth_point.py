@@ -26,7 +26,7 @@ from benchmarks.machine import find_device
 from benchmarks.measuring import Spread, interleave
 from benchmarks.stepping import TINY, Plan, random_experiment, run_epoch, trainer_of, training_set
 from configuration.rules import find_config
-from utils import run_command
+from runtime.command_line import run_command
 
 MEGABYTE = 1e6
 

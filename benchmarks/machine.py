@@ -13,7 +13,9 @@ from typing import Any
 
 import torch
 
-from utils import UserError, git_revision, keep_freed_memory, num_cores, versions
+from runtime.errors import UserError
+from runtime.machine import keep_freed_memory, num_cores
+from runtime.versions import git_revision, versions
 
 BUSY = 0.1  # of the cores: taken by others meanwhile, so much disturbs the figures
 LOADED = 0.35  # load average a core before the start, from which others are likely to do so

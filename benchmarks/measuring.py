@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from utils import UserError
+from runtime.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -16,10 +16,11 @@ from benchmarks.command import Report, Settings
 from benchmarks.measuring import Spread, interleave, paired_ratios
 from benchmarks.rows import Row
 from benchmarks.stepping import TINY, as_train_does, plain_step
+from configuration.overrides import override
+from configuration.rules import ConfigMeta
 from experiments.building import build_model, build_optimizer, build_preparation
-from configuration.rules import ConfigMeta, override
+from runtime.command_line import run_command
 from training.precision import choose_amp_dtype
-from utils import run_command
 
 # Samples of a step on a CPU: the config's own where that takes a second or less.
 CPU_BATCH = {"Nspec16": 8, "Seq03aug3": 16}

@@ -21,7 +21,8 @@ from benchmarks.results import (
     replace_between,
     table_lines,
 )
-from utils import CommandLine, atomic_path, run_command
+from runtime.command_line import CommandLine, run_command
+from runtime.files import atomic_path
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.results import Results
-from utils import atomic_path
+from runtime.files import atomic_path
 
 LABELS = {
     "scales": "scales", "stride": "stride (samples)", "batch": "batch size", "workers": "readers",

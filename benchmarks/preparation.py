@@ -23,9 +23,9 @@ from benchmarks.measuring import (
     paired_ratios,
 )
 from benchmarks.rows import Row
-from experiments.building import build_transforms
 from configuration.rules import ConfigMeta
-from utils import run_command
+from experiments.building import build_transforms
+from runtime.command_line import run_command
 
 # `filtfilt` of a polynomial of order 16 is itself off by about 1e-3, see filters.zero_phase_filter;
 # against scipy's second-order sections the transform is right to 1e-5.

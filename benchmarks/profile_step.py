@@ -24,8 +24,8 @@ from benchmarks.command import Report, Settings
 from benchmarks.measuring import Spread, synchronise
 from benchmarks.rows import markdown_table, seconds_text
 from benchmarks.stepping import TINY, Plan, random_experiment, run_epoch, trainer_of, training_set
+from runtime.command_line import run_command
 from training.trainer import Trainer
-from utils import run_command
 
 CPU_BATCH = 8
 SHOWN = 10  # operations in the table

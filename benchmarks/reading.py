@@ -21,10 +21,11 @@ from benchmarks.command import Report, Settings
 from benchmarks.measuring import Spread, paired_ratios, time_calls
 from benchmarks.random_data import STRAIN, sample_ids
 from benchmarks.rows import Row
-from datasets import G2NetDataset
 from data.sample_files import SAMPLE_SHAPE
 from data.strain_cache import StrainCache, write_cache
-from utils import UserError, run_command
+from datasets import G2NetDataset
+from runtime.command_line import run_command
+from runtime.errors import UserError
 
 BATCH = 64
 TARGETS = {"cpu": 5.0}

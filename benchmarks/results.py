@@ -12,7 +12,8 @@ import torch
 from benchmarks import BENCHMARKS
 from benchmarks.machine import describe_device
 from benchmarks.rows import HEAD, Row, markdown_table, missed_lines, seconds_text
-from utils import UserError, atomic_path, read_json, write_json
+from runtime.errors import UserError
+from runtime.files import atomic_path, read_json, write_json
 
 FOLDER = Path(__file__).with_name("results")
 FORMAT = 1

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.batch_order import CountedBatchSampler
 from benchmarks import command
 from benchmarks.command import Report, Settings
 from benchmarks.measuring import Spread, interleave, one_core, paired_ratios
@@ -26,10 +25,12 @@ from benchmarks.preparation import SampleAtATime
 from benchmarks.random_data import sample_ids
 from benchmarks.reading import load_files, write_files
 from benchmarks.rows import Row
-from configuration.rules import ConfigMeta, thaw
+from configuration.parts import thaw
+from configuration.rules import ConfigMeta
+from data.batch_order import CountedBatchSampler
 from datasets import G2NetDataset
+from runtime.command_line import run_command
 from simulation.dataset_on_the_fly import SimulatedDataset
-from utils import run_command
 
 RATE = "simulating.rate"
 TARGETS = {"simulating.files": {"cpu": 20.0, "cuda": 20.0}, RATE: {"cuda": 20_000.0}}

@@ -29,7 +29,8 @@ from benchmarks.rows import Row
 from benchmarks.stepping import TINY
 from data.sample_files import SAMPLE_SHAPE
 from data.strain_cache import ROW_BYTES
-from utils import UserError, run_command
+from runtime.command_line import run_command
+from runtime.errors import UserError
 
 GIBIBYTES = 25
 CONFIG = "Nspec16"

@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.measuring import synchronise
 from benchmarks.random_data import write_data_set
-from configuration.rules import ConfigMeta, override
+from configuration.overrides import override
+from configuration.rules import ConfigMeta
 from experiments.experiment import Experiment, Options
 from training.trainer import Trainer
 

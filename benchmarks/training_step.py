@@ -32,8 +32,8 @@ from benchmarks.stepping import (
     training_set,
 )
 from configuration.rules import ConfigMeta
+from runtime.command_line import run_command
 from training.trainer import Trainer
-from utils import run_command
 
 TARGETS = {"Nspec16": 1.05, "Seq03aug3": 1.10, "Seq12arch4": 1.10}
 CPU_BATCH = {"Nspec16": 8, "Seq03aug3": 16, "Seq12arch4": 4}  # seconds a step, not minutes

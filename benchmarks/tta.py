@@ -20,8 +20,8 @@ from benchmarks.measuring import Spread, interleave, paired_ratios
 from benchmarks.rows import Row
 from benchmarks.stepping import TINY, random_experiment
 from configuration.rules import ConfigMeta
+from runtime.command_line import run_command
 from training_extras import find_views
-from utils import run_command
 
 TARGETS = {"cpu": 0.5, "cuda": 0.5}
 # By kind of device, from `profile_step`.

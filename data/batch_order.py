@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch.utils.data import Sampler
 
-from utils import UserError, counted_seed
+from runtime.errors import UserError
+from runtime.seeds import counted_seed
 
 
 class IndexBatch(list):

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor
 
 from data.strain_cache import StrainCache
-from utils import UserError, progress
+from runtime.console import progress
+from runtime.errors import UserError
 
 ROWS_AT_A_TIME = 4096  # 192 MiB
 SHARE = 0.9  # of the free memory that a cache may take

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from utils import UserError
+from runtime.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -31,9 +31,11 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from runtime.worker_pool import run_parallel
 from data.sample_files import SAMPLE_SHAPE, read_strain
-from utils import UserError, num_cores, progress
+from runtime.console import progress
+from runtime.errors import UserError
+from runtime.machine import num_cores
+from runtime.worker_pool import run_parallel
 
 MAGIC = b"G2STRAIN"
 VERSION = 1

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from configuration.parts import Part, accepted_arguments, build, thaw
+from configuration.rules import ConfigMeta, config_named
+from runtime.errors import UserError, nearest
+from runtime.versions import git_revision, versions
 from training import distributed
-from configuration.rules import ConfigMeta, Part, accepted_arguments, build, config_named, thaw
 from training_extras import Preparation
 from transforms import Compose
-from utils import UserError, git_revision, nearest, versions
 
 if TYPE_CHECKING:
     import pandas as pd

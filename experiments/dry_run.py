@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configuration.rules import ConfigMeta, accepted_arguments, config_named
-from utils import atomic_path, counted_seed
+from configuration.parts import accepted_arguments
+from configuration.rules import ConfigMeta, config_named
+from runtime.files import atomic_path
+from runtime.seeds import counted_seed
 
 if TYPE_CHECKING:
     from experiments.experiment import Options

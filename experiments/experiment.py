@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from training import distributed
+from configuration.parts import accepted_arguments, build, thaw
+from configuration.rules import ConfigMeta
 from experiments.building import (
     build_model,
     build_optimizer,
@@ -27,18 +28,16 @@ from experiments.building import (
     split_folds,
     weights_of_fold,
 )
-from training.checkpoints import adopt_weights, load_checkpoint
-from configuration.rules import ConfigMeta, accepted_arguments, build, thaw
-from runtime.locks import run_lock
 from experiments.pseudo_labels import Labels, describe
 from experiments.run_directory import RunFolder, learnt_from
+from runtime.console import LOGGER
+from runtime.errors import UserError
+from runtime.locks import run_lock
+from runtime.seeds import seed_everything
+from training import distributed
+from training.checkpoints import adopt_weights, load_checkpoint
 from training.trainer import Trainer, TrainerState
 from training_extras import WeightAverage, find_views
-from utils import (
-    LOGGER,
-    UserError,
-    seed_everything,
-)  # fmt: skip
 
 if TYPE_CHECKING:
     import pandas as pd

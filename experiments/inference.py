@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from training import distributed
+from configuration.plain import to_plain
 from experiments.building import weights_of_fold
-from training.checkpoints import load_checkpoint, load_model
 from experiments.predictions import load_array, samples_digest, save_array
 from experiments.run_directory import changed_settings, learnt_from
+from runtime.console import LOGGER
+from runtime.errors import UserError
+from runtime.files import read_json, write_json
+from training import distributed
+from training.checkpoints import load_checkpoint, load_model
 from training_extras import find_views
-from utils import LOGGER, UserError, read_json, to_plain, write_json
 
 if TYPE_CHECKING:
     from experiments.experiment import Experiment

@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import configs  # noqa: F401 - importing it registers the experiments
-from configuration.rules import ConfigMeta, config_named, find_config, override, published_stack
-from utils import UserError, nearest, num_cores
+from configuration.overrides import override
+from configuration.rules import ConfigMeta, config_named, find_config, published_stack
+from runtime.errors import UserError, nearest
+from runtime.machine import num_cores
 
 
 @dataclass(frozen=True)

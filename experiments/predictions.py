@@ -26,7 +26,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils import UserError, atomic_path, read_json
+from runtime.errors import UserError
+from runtime.files import atomic_path, read_json
 
 if TYPE_CHECKING:
     import pandas as pd

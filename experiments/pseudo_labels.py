@@ -16,7 +16,7 @@ import numpy as np
 
 from configuration.rules import config_named
 from experiments.predictions import Predictions, align, has_predictions, read_predictions, sigmoid
-from utils import UserError
+from runtime.errors import UserError
 
 
 @dataclass(frozen=True)

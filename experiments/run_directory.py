@@ -19,13 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from experiments.building import provenance
+from configuration.plain import to_plain
 from configuration.rules import ConfigMeta
-from runtime.locks import hold, is_held
+from experiments.building import provenance
 from experiments.predictions import load_array, samples_digest, save_array
-from simulation.dataset_on_the_fly import SimulatedDataset
 from experiments.summary import write_history
-from utils import TEMPORARY, UserError, read_json, to_plain, write_json
+from runtime.errors import UserError
+from runtime.files import TEMPORARY, read_json, write_json
+from runtime.locks import hold, is_held
+from simulation.dataset_on_the_fly import SimulatedDataset
 
 PREDICTED = (
     "outoffolds*.npy", "predictions*.npy", "predictions*.json", "submission.csv", "summary*.json",

@@ -7,11 +7,12 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from architectures import SpectroCNN
-from configuration.rules import ConfigMeta, Part
+from configuration.parts import Part
+from configuration.rules import ConfigMeta
 from datasets import G2NetDataset
+from experiments.pseudo_labels import PseudoLabels
 from loss_functions import BCEWithLogitsLoss
 from metrics import AUC
-from experiments.pseudo_labels import PseudoLabels
 from training_extras import EarlyStopping, TrainHook
 from transforms import BandPass, FlipWave, GaussianNoiseSNR, Normalize
 

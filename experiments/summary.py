@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from metrics import AUC, bootstrap_error
-from experiments.predictions import load_array, sigmoid
 from data.sample_files import read_table
-from utils import UserError, atomic_path, format_seconds, write_json
+from experiments.predictions import load_array, sigmoid
+from metrics import AUC, bootstrap_error
+from runtime.console import format_seconds
+from runtime.errors import UserError
+from runtime.files import atomic_path, write_json
 
 if TYPE_CHECKING:
     import pandas as pd

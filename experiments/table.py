@@ -1,41 +1,26 @@
-"""The table of all experiments, made from configs.py: for a terminal and for the README.
+"""The table of all experiments, as `train.py --list` and the README show it.
 
-What only a built network can tell, its parameters and the size of its image, is measured once and
-kept in experiment_sizes.json, so that listing the experiments builds none:
-
-    python experiment_table.py --measure   # build what is new or changed and measure it
-    python experiment_table.py --readme    # write the table into README.md
+What only a built network can tell, its parameters and the size of its image, is kept in
+network_sizes.json, so that listing the experiments builds none. It is
+measured by `python -m benchmarks.network_sizes`.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-import configs  # noqa: F401 - importing it registers the experiments
+from configuration.plain import to_plain
 from configuration.rules import ConfigMeta, config_named
-from utils import (
-    CommandLine,
-    UserError,
-    atomic_path,
-    progress,
-    read_json,
-    run_command,
-    to_plain,
-    write_json,
-)  # fmt: skip
+from runtime.files import read_json
 
 SIZES = Path(__file__).with_name("network_sizes.json")
-README = Path(__file__).with_name("README.md")
 COLUMNS = (
     "class", "name", "front-end", "backbone", "image", "parameters", "from", "CV", "public LB",
     "private LB",
 )  # fmt: skip
-BEGIN, END = "<!-- experiments: python experiment_table.py --readme -->", "<!-- experiments end -->"
 SHORT = {
     "ComplexMorletCWT": "CWT",
     "WaveNetSpectrogram": "WaveNet",
@@ -44,9 +29,6 @@ SHORT = {
     "RickerCWT": "Ricker",
     "MultiSpectrogram": "several",
 }
-
-
-# --- what is measured ------------------------------------------------------------------------
 
 
 def network_key(config: ConfigMeta) -> str:
@@ -58,41 +40,6 @@ def network_key(config: ConfigMeta) -> str:
 
 def read_sizes() -> dict[str, dict[str, Any]]:
     return read_json(SIZES) if SIZES.exists() else {}
-
-
-def measure(config: ConfigMeta) -> dict[str, Any]:
-    """Build a network and return its trainable parameters and the size of its image, if any."""
-    import torch
-
-    from experiments.building import build_model
-
-    model = build_model(config).eval()
-    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    image = None
-    if hasattr(model, "image"):
-        with torch.inference_mode():
-            made, _ = model.image(torch.randn(1, 3, 4096))
-        image = list(made.shape[-2:])
-    return {"classes": [config.__name__], "parameters": count, "image": image}
-
-
-def measure_all(fresh: bool = False) -> dict[str, dict[str, Any]]:
-    """Measure every network that is not in the file yet, and forget those that are no more."""
-    known = {} if fresh else read_sizes()
-    sizes: dict[str, dict[str, Any]] = {}
-    for config in progress(list(ConfigMeta.registry.values()), desc="networks", unit="network"):
-        key = network_key(config)
-        if key in sizes:
-            sizes[key]["classes"].append(config.__name__)
-        elif key in known:
-            sizes[key] = {**known[key], "classes": [config.__name__]}
-        else:
-            sizes[key] = measure(config)
-    write_json(SIZES, sizes)
-    return sizes
-
-
-# --- the table -------------------------------------------------------------------------------
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -140,57 +87,3 @@ def print_table() -> None:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip()
         )
-
-
-def markdown() -> str:
-    """Return the README's tables: the published stack first, all other experiments folded."""
-    every = rows()
-    stack = [cells for cells in every if cells[-1] != "-"]
-    others = [cells[:-3] for cells in every if cells[-1] == "-"]
-    return "\n".join(
-        [
-            BEGIN, "", *markdown_table(COLUMNS, stack), "", "<details>",
-            f"<summary>The {len(others)} others: their sources, and ours</summary>", "",
-            *markdown_table(COLUMNS[:-3], others), "", "</details>", "", END,
-        ]
-    )  # fmt: skip
-
-
-def markdown_table(head: tuple[str, ...], body: list[tuple[str, ...]]) -> list[str]:
-    lines = [head, tuple("---" for _ in head), *body]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
-
-
-def replace_table(text: str) -> str:
-    """Return the README with its tables made anew.
-
-    Raises:
-        UserError: the marks between which they stand are gone.
-    """
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    if not pattern.search(text):
-        raise UserError(f"{README} lacks the lines {BEGIN!r} and {END!r}: put them back")
-    return pattern.sub(lambda _: markdown(), text, count=1)
-
-
-def main(argv: list[str] | None = None) -> int:
-    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", action="store_true", help="measure networks that are new")
-    parser.add_argument("--fresh", action="store_true", help="measure all networks anew")
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
-    args = parser.parse_args(argv)
-    if args.measure or args.fresh:
-        sizes = measure_all(args.fresh)
-        print(f"{len(sizes)} networks of {len(ConfigMeta.registry)} experiments are in {SIZES}")
-    if args.readme:
-        text = replace_table(README.read_text())
-        with atomic_path(README) as temporary:
-            temporary.write_text(text)
-        print(f"{README} holds the table of {len(ConfigMeta.registry)} experiments")
-    if not (args.measure or args.fresh or args.readme):
-        print_table()
-    return 0
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -2,7 +2,8 @@
 
 Each takes (batch, detector, time) and flat arguments, returns logits (batch, classes), mixes
 waveforms when it is called with `lam` and `idx`, and has `forward_features`, `forward_head`,
-`get_classifier` and `reset_classifier`.
+`get_classifier` and `reset_classifier`. Imports layers, physics and runtime. The learned
+front-ends of spectrograms are built of the same blocks. Open resnet1d.py first.
 """
 
 from models1d.branched_resnet1d import BRANCHED_SIZES, BranchedResNet1d

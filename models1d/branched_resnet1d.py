@@ -7,9 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from layers.layers import Cbam1d, DropPath, GeMPool1d, GlobalPool1d, check_choice, make_activation
+from layers.activations import make_activation
+from layers.attention import Cbam1d
+from layers.pooling import GeMPool1d, GlobalPool1d
+from layers.stochastic_depth import DropPath
 from models1d.classifier import WaveformClassifier
-from utils import UserError
+from runtime.errors import UserError, check_choice
 
 # Arguments of `BranchedResNet1d` for strain whitened to 1,024 Hz, by name of the size.
 BRANCHED_SIZES = {

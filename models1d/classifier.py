@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from layers.layers import mix_input
+from layers.mixing import mix_input
 
 
 class WaveformClassifier(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from models1d.classifier import WaveformClassifier
 from models1d.convolutions import SameConv1d, reinitialise
-from utils import UserError
+from runtime.errors import UserError
 
 
 class DenseLayer1d(nn.Sequential):

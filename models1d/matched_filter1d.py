@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from models1d.classifier import WaveformClassifier
 from physics.noise import CURVES, NUM_SAMPLES
-from utils import UserError, nearest
 from physics.waveforms import SAMPLE_RATE, BankSettings
+from runtime.errors import UserError, nearest
 
 BLOCK = 32  # samples that the filters' outputs are computed for at once
 PAIRED_AT_A_TIME = {"cpu": 2**22}  # numbers, of all delays, that a CPU's caches hold

@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from layers.layers import make_activation
+from layers.activations import make_activation
 from models1d.classifier import WaveformClassifier
 from models1d.convolutions import SameConv1d, reinitialise
-from utils import UserError
+from runtime.errors import UserError
 
 
 def norm(channels: int, use_bn: bool) -> nn.Module:

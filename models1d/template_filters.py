@@ -8,10 +8,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from signal_transforms import linear_operators as filters
 from physics.noise import NUM_SAMPLES
-from utils import UserError
 from physics.waveforms import BEFORE_MERGER, SAMPLE_RATE, BankSettings, WaveformBank
+from runtime.errors import UserError
+from signal_transforms import linear_operators as filters
 
 MERGER = 1.65  # s after the window begins: in the middle of where mergers are
 AT_A_TIME = 256  # waveforms whitened together

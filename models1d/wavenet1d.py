@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from layers.layers import check_choice, make_activation
+from layers.activations import make_activation
 from models1d.classifier import WaveformClassifier
 from models1d.convolutions import SameConv1d, reinitialise
-from utils import UserError
+from runtime.errors import UserError, check_choice
 
 
 def entry_convolution(in_channels: int, out_channels: int, downsample: bool | int) -> nn.Conv1d:

@@ -12,7 +12,7 @@ from urllib.request import getproxies
 import torch
 from torch import Tensor, nn
 
-from utils import UserError, nearest
+from runtime.errors import UserError, nearest
 
 PROBE_SIZE = (128, 128)  # four times the coarsest stride of any network, and quick
 WAYS_OUT = (

@@ -9,9 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from layers.attention import TripletAttention
+from layers.mixing import ManifoldMixup
+from layers.pooling import GeM
+from layers.positional_encoding import PositionalEncoding2d
 from models2d.backbones import Backbone
-from layers.layers import GeM, ManifoldMixup, PositionalEncoding2d, TripletAttention
-from utils import UserError
+from runtime.errors import UserError
 
 HIDDEN = 512  # features of the head
 TABLE_SIZE = (128, 128)  # largest feature map of the 'positional' classifier

@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from utils import LOGGER, UserError, atomic_path, nearest
+from runtime.console import LOGGER
+from runtime.errors import UserError, nearest
+from runtime.files import atomic_path
 
 DETECTORS = ("H1", "L1", "V1")
 SAMPLE_RATE = 2048  # Hz

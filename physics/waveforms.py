@@ -25,17 +25,12 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import (
-    LOGGER,
-    UserError,
-    atomic_path,
-    counted_seed,
-    num_cores,
-    progress,
-    read_json,
-    require,
-    write_json,
-)
+from runtime.console import LOGGER, progress
+from runtime.errors import UserError
+from runtime.files import atomic_path, read_json, write_json
+from runtime.machine import num_cores
+from runtime.optional_packages import require
+from runtime.seeds import counted_seed
 
 FORMAT = 1  # raise it when the same settings would give another bank
 
@@ -279,7 +274,9 @@ class WaveformBank:
     def folder(cache_dir: Path | None) -> Path:
         if cache_dir is not None:
             return Path(cache_dir)
-        from physics.noise import cache_folder  # brings torch, which the worker processes do without
+        from physics.noise import (
+            cache_folder,  # brings torch, which the worker processes do without
+        )
 
         return cache_folder()
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from reporting.curves import Sample
 from reporting.data import Run
 from reporting.files import whole
-from utils import format_seconds
+from runtime.console import format_seconds
 
 DASH = '<span class="none" aria-label="none">–</span>'
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from metrics import AUC, check_scores, delong_error, efficiency_at_fpr
 from experiments.summary import roc
-from utils import UserError
+from metrics import AUC, check_scores, delong_error, efficiency_at_fpr
+from runtime.errors import UserError
 
 MOST_POINTS = 400  # of a ROC curve
 TOLERANCE = 5e-4  # of the unit square: half a pixel of a plot that is a thousand pixels wide

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from metrics import AUC
 from experiments.predictions import Predictions, has_predictions, sigmoid
+from experiments.summary import best_validation_scores
+from metrics import AUC
 from reporting.curves import Sample, measure
 from reporting.files import (
     Tables,
@@ -30,8 +31,8 @@ from reporting.files import (
     text_of,
     whole,
 )
-from experiments.summary import best_validation_scores
-from utils import UserError, progress
+from runtime.console import progress
+from runtime.errors import UserError
 
 SUFFIXES = {"": "plain", "_tta": "tta"}
 # One of these makes a folder of the results folder an experiment's.

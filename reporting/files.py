@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from experiments.predictions import Predictions, align_table, read_predictions
 from data.sample_files import read_table
+from experiments.predictions import Predictions, align_table, read_predictions
 from experiments.summary import read_history
-from utils import UserError, read_json
+from runtime.errors import UserError
+from runtime.files import read_json
 
 
 class Tables:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reporting.files import is_number, read_object
-from utils import UserError
+from runtime.errors import UserError
 
 HOW = "make it with `python stacking.py`"
 MOST_ROWS, MOST_COLUMNS = 60, 12  # of a CSV: a submission of 226,000 rows is not for reading

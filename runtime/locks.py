@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from utils import LOGGER, UserError
+from runtime.console import LOGGER
+from runtime.errors import UserError
 
 held: set[int] = set()  # the open files whose locks this process keeps
 

@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from typing import Any
 
-from utils import UserError
+from runtime.errors import UserError
 
 
 def enter_worker() -> None:

@@ -13,10 +13,10 @@ import math
 
 import numpy as np
 
-from signal_transforms import linear_operators as filters
 from physics import noise
 from physics.noise import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from search.strain_files import Recording
+from signal_transforms import linear_operators as filters
 
 CHUNK = 64  # s read at once
 PADDING = 2  # s read beyond either end; more than half of both filters together

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from utils import UserError
+from runtime.errors import UserError
 
 EXTRA = "gwosc"  # of pyproject.toml
 

@@ -7,10 +7,10 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.summary import NOISE, SIGNAL
 from physics.noise import NUM_SAMPLES, SAMPLE_RATE
 from search.search import ENVELOPE, HISTOGRAM, MERGER, Candidate, Outcome
 from spectrograms.wavelets import ComplexMorletCWT
-from experiments.summary import NOISE, SIGNAL
 
 BAND = (20.0, 512.0)  # Hz
 BEFORE, AFTER = 0.45, 0.25  # s around the merger that are drawn

@@ -16,9 +16,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from physics.noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE
+from runtime.console import LOGGER
+from runtime.errors import UserError
+from runtime.seeds import counted_seed
 from search.conditioning import condition, design_noise, whitening_of
 from search.strain_files import Recording
-from utils import LOGGER, UserError, counted_seed
 
 # Mergers lie 1.5 to 1.8 s after the window begins in what the networks have learnt from.
 MERGER = 1.65  # s

@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from search.frame_files import EXTRA, apart, describe_frames, read_frames
 from physics.noise import DETECTORS, SAMPLE_RATE
-from utils import UserError, nearest, require
+from runtime.errors import UserError, nearest
+from runtime.optional_packages import require
+from search.frame_files import EXTRA, apart, describe_frames, read_frames
 
 if TYPE_CHECKING:
     import h5py

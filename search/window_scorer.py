@@ -16,15 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from physics import noise
+from configuration.parts import Part, thaw
+from configuration.plain import to_plain
+from configuration.rules import ConfigMeta
 from experiments.building import build_model
-from training.checkpoints import load_model
-from configuration.rules import ConfigMeta, Part, thaw
+from physics import noise
 from physics.noise import DETECTORS, NUM_SAMPLES, STRAIN_UNIT
+from runtime.errors import UserError
+from runtime.files import read_json
 from search.conditioning import colouring
+from training.checkpoints import load_model
 from training_extras import Preparation, find_views
 from transforms import Compose, DropChannel, Normalize, Scale, Whiten
-from utils import UserError, read_json, to_plain
 
 
 def decisive(plain: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from signal_transforms.time import choose_channels
-from utils import UserError
+from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
+from signal_transforms.channels import choose_channels
 
 # --- scale ---------------------------------------------------------------------------------------
 

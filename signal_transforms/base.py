@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor, nn
 
-from utils import UserError
+from runtime.errors import UserError
 
 
 def check_waveforms(name: str, x: Tensor) -> None:

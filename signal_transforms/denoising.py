@@ -7,8 +7,9 @@ import math
 import torch
 from torch import Tensor
 
+from runtime.errors import UserError
+from runtime.optional_packages import require
 from signal_transforms.amplitude import nonzero, peak
-from utils import UserError, require
 from signal_transforms.base import WaveTransform
 
 # --- the discrete wavelet transform ---------------------------------------------------------------

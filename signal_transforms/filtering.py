@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from runtime.errors import UserError
 from signal_transforms import linear_operators as filters
 from signal_transforms.amplitude import nonzero, peak
-from utils import UserError
 from signal_transforms.base import WaveTransform
 
 

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from utils import UserError
+from runtime.errors import UserError
 from signal_transforms.base import check_probability
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -9,50 +9,21 @@ several times faster, on either device and whatever the TF32 setting.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from utils import UserError
+from runtime.errors import UserError
+from runtime.float32 import full_precision
 
 ROWS_IN_CACHE = 48  # of 4,096 samples; their spectra together fit a cache of some MiB
 LOWEST = 12.0  # Hz, kept by a whitening that decimates: detector noise begins at 10 Hz
 RANK_TOLERANCE = 1e-9  # of the filter's peak gain of one; float32 resolves 6e-8
-
-
-@contextlib.contextmanager
-def full_precision(device_type: str) -> Iterator[None]:
-    """Compute float32 products and convolutions as such: no autocast, no TF32, no bfloat16."""
-    try:
-        before = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
-        switches = []
-    except RuntimeError:  # someone used torch's newer switches, one a backend, and only those work
-        switches = [
-            torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, torch.backends.cudnn.conv,
-        ]  # fmt: skip
-        settings = [switch.fp32_precision for switch in switches]
-    try:
-        if switches:
-            for switch in switches:
-                switch.fp32_precision = "ieee"
-        else:
-            torch.set_float32_matmul_precision("highest")
-            torch.backends.cudnn.allow_tf32 = False
-        with torch.autocast(device_type, enabled=False):
-            yield
-    finally:
-        if switches:
-            for switch, setting in zip(switches, settings, strict=True):
-                switch.fp32_precision = setting
-        else:
-            torch.set_float32_matmul_precision(before[0])
-            torch.backends.cudnn.allow_tf32 = before[1]
 
 
 # --- the Butterworth filter ----------------------------------------------------------------------

@@ -20,22 +20,16 @@ from typing import Any
 import numpy as np
 import torch
 
+from configuration.plain import to_plain
 from physics.noise import DETECTORS, NUM_SAMPLES, NoiseGenerator
 from physics.signals import GPS_START, Population, SignalGenerator
-from utils import (
-    LOGGER,
-    UserError,
-    atomic_path,
-    counted_seed,
-    format_seconds,
-    num_cores,
-    progress,
-    read_json,
-    to_plain,
-    write_json,
-)
 from physics.waveforms import FORMAT as BANK_FORMAT
 from physics.waveforms import PARAMETERS, BankSettings, WaveformBank
+from runtime.console import LOGGER, format_seconds, progress
+from runtime.errors import UserError
+from runtime.files import atomic_path, read_json, write_json
+from runtime.machine import num_cores
+from runtime.seeds import counted_seed
 
 __all__ = [
     "BankSettings", "NoiseGenerator", "Population", "SignalGenerator", "WaveformBank",

@@ -10,16 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from signal_transforms import linear_operators as filters
+from configuration.parts import Part
 from data.batch_order import IndexBatch
-from configuration.rules import Part
 from datasets import Batch, G2NetDataset
-from signal_transforms.filtering import Whiten
 from physics.noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT, NoiseGenerator
-from simulation.noise_mixtures import MIXED, orthogonal_mixtures
 from physics.signals import Population, SignalGenerator
-from utils import UserError, counted_seed, nearest
 from physics.waveforms import BankSettings, WaveformBank
+from runtime.errors import UserError, nearest
+from runtime.seeds import counted_seed
+from signal_transforms import linear_operators as filters
+from signal_transforms.filtering import Whiten
+from simulation.noise_mixtures import MIXED, orthogonal_mixtures
 from simulation.whitened_signals import WhitenedSignals
 
 NOISES = ("gaussian", "real")

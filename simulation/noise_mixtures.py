@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from signal_transforms.linear_operators import full_precision
+from runtime.float32 import full_precision
 
 MIXED = 8  # stretches of which a mixture is made
 MIXTURES_IN_CACHE = 32  # of 3 x 2,048 samples

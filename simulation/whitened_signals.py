@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from physics import noise
-from signal_transforms.filtering import Whiten
-from signal_transforms.linear_operators import full_precision, without_low
 from physics.signals import SignalGenerator
 from physics.waveforms import BEFORE_MERGER, STRETCH
+from runtime.float32 import full_precision
+from signal_transforms.filtering import Whiten
+from signal_transforms.linear_operators import without_low
 
 FITTED = 2048  # signals that the edges are fitted to
 RANK = 48  # of what the edges change

@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from layers.resampling import average_to
 from models1d.convolutions import reinitialise
 from models1d.resnet1d import ResNet1dBody
 from models1d.wavenet1d import wave_block_class
-from layers.resampling import average_to
-from utils import UserError
+from runtime.errors import UserError
 from signal_transforms.base import check_waveforms
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from experiments.predictions import sigmoid
+from runtime.machine import num_cores
 from stack.inputs import StackData
-from utils import num_cores
 
 SPACES = ("probability", "logit", "rank")
 

@@ -17,8 +17,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.predictions import Predictions, align, align_table, has_predictions, read_predictions
-from utils import LOGGER, UserError, atomic_path, nearest, read_json
+from configuration.rules import published_stack
+from experiments.predictions import (
+    Predictions,
+    align,
+    align_table,
+    has_predictions,
+    read_predictions,
+)
+from runtime.console import LOGGER
+from runtime.errors import UserError, nearest
+from runtime.files import atomic_path, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,9 +54,6 @@ class FinalExperiment:
 
 def final_experiments() -> list[FinalExperiment]:
     """Return the published stack's experiments in its order of columns, as configs.py has them."""
-    import configs  # noqa: F401 - importing it registers the experiments
-    from configuration.rules import published_stack
-
     return [
         FinalExperiment(
             config.name, config.__name__, config.published["column"], config.published["tta"]

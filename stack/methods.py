@@ -14,11 +14,12 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from metrics import AUC
 from experiments.predictions import sigmoid
+from metrics import AUC
+from runtime.errors import UserError
+from runtime.optional_packages import require
 from stack.features import Features
 from stack.scores import MeanFoldAUC
-from utils import UserError, require
 
 OnFold = Callable[[int, float], None]
 GENERATIONS, PATIENCE = 100, 15  # of CMA-ES: at most, and how many may bring less than 1e-6

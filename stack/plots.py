@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stack.report import weights as weights_of
 from experiments.summary import NOISE, SIGNAL, roc
-from utils import UserError
+from runtime.errors import UserError
+from stack.report import weights as weights_of
 
 if TYPE_CHECKING:
     import pandas as pd

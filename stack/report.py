@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from utils import format_seconds, git_revision, versions
+from runtime.console import format_seconds
+from runtime.versions import git_revision, versions
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from metrics import AUC
-from utils import UserError, num_cores, progress
+from runtime.console import progress
+from runtime.errors import UserError
+from runtime.machine import num_cores
 
 CHUNK = 100  # resamples drawn at a time: of 112,000 rows that is 45 MB
 LINEAR_FROM = 10_000  # rows of a class in a fold, from which on resamples are linearized

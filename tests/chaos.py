@@ -25,9 +25,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "helpers"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from utils import progress, run_command
+from runtime.command_line import run_command
+from runtime.console import progress
 
 SMALL = {"cv": 2, "num_epochs": 2, "batch_size": 16, "train_cache": None, "test_cache": None}
 
@@ -42,7 +44,8 @@ def define_cases() -> dict[str, Any]:
     from torch.optim.lr_scheduler import ReduceLROnPlateau
 
     import configs
-    from configuration.rules import ConfigMeta, Part
+    from configuration.parts import Part
+    from configuration.rules import ConfigMeta
     from experiments.settings import labels_of
     from training_extras import EarlyStopping, MixupTrain
 
@@ -123,8 +126,8 @@ def differences(first: Path, second: Path) -> Iterator[str]:
     import numpy as np
     import torch
 
+    from runtime.files import read_json
     from training.checkpoints import load_checkpoint
-    from utils import read_json
 
     names = [
         sorted(path.name for path in folder.iterdir() if not path.name.endswith(("lock", ".log")))

@@ -26,13 +26,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent / "helpers"))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 # A fork has none of its parent's threads, and would wait for them in its first product of matrices.
 os.environ["OMP_NUM_THREADS"] = "1"
 
 import chaos
 
-from utils import TEMPORARY, progress, run_command
+from runtime.command_line import run_command
+from runtime.console import progress
+from runtime.files import TEMPORARY
 
 # What a run imports on its way, so that a fork need not.
 IMPORTED = (

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models2d import backbones
-from spectrograms import wavelets as spectrograms
 from architectures import MultiInstanceSCNN, SpectroCNN
+from models2d import backbones
 from models2d.image_network import cut_patches
-from utils import UserError
+from runtime.errors import UserError
+from spectrograms import wavelets as spectrograms
 
 
 def count(model: nn.Module) -> int:

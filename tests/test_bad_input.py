@@ -16,10 +16,11 @@ import prep_data
 import report
 import stacking
 import train
-from training.checkpoints import save_checkpoint
 from configuration.rules import find_config
 from data.strain_cache import write_cache
-from utils import UserError, run_command
+from runtime.command_line import run_command
+from runtime.errors import UserError
+from training.checkpoints import save_checkpoint
 
 TRAIN = functools.partial(train.main)
 PSEUDO = functools.partial(train.main, pseudo=True)

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 import configs
-from experiments.building import build_model
 from configuration.rules import ConfigMeta
+from experiments.building import build_model
 from experiments.table import network_key, read_sizes
 
 # Trainable parameters as measured on the reference system. Where it counts parameters that took no

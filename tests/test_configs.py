@@ -12,8 +12,9 @@ import pytest
 
 import configs
 import transforms as wave
+from configuration.plain import to_plain
 from configuration.rules import ConfigMeta
-from utils import UserError, to_plain
+from runtime.errors import UserError
 
 # What the reference calls otherwise: its name of 2021 stands for other weights now.
 PINNED = {

@@ -12,9 +12,9 @@ import torch
 from torch.utils.data import DataLoader
 
 from data.batch_order import CountedBatchSampler, IndexBatch
-from datasets import G2NetDataset, collate, load_index
 from data.strain_cache import StrainCache, write_cache
-from utils import UserError
+from datasets import G2NetDataset, collate, load_index
+from runtime.errors import UserError
 
 N, M = 20, 7  # training and test samples
 TARGETS = np.arange(N) % 2

@@ -12,17 +12,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from paths import ROOT
 from real_strain import START, chirp, coloured_noise, write_strain
 from small_run import SMALL
 from torch import nn
 
 import detect
-from experiments.building import build_model
-from training.checkpoints import save_checkpoint
-from configuration.rules import ConfigMeta, find_config, override
 from configs import Demo
-from utils import run_command
+from configuration.overrides import override
+from configuration.rules import ConfigMeta, find_config
+from experiments.building import build_model
+from runtime.command_line import run_command
+from training.checkpoints import save_checkpoint
 
 h5py = pytest.importorskip("h5py")
 

@@ -19,15 +19,18 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 
 import configs
-from training.checkpoints import load_checkpoint, save_checkpoint
-from configuration.rules import ConfigMeta, find_config, override
+from configuration.overrides import override
+from configuration.plain import format_config
+from configuration.rules import ConfigMeta, find_config
+from data.sample_files import PLAIN_ID, load_index, read_strain
+from data.strain_cache import StrainCache, write_cache
 from experiments.predictions import load_array, save_array
 from prep_data import read_labels
-from data.sample_files import PLAIN_ID, load_index, read_strain
+from runtime.errors import UserError
+from runtime.files import read_json, write_json
 from stack.inputs import read_targets
-from data.strain_cache import StrainCache, write_cache
+from training.checkpoints import load_checkpoint, save_checkpoint
 from training_extras import find_views
-from utils import UserError, format_config, read_json, write_json
 
 some = settings(
     max_examples=150, deadline=None, derandomize=True, database=None,

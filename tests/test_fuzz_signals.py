@@ -18,13 +18,14 @@ from torch import Tensor, nn
 from signal_transforms import images as image_transforms
 from spectrograms import learned as learned_spectrograms
 from spectrograms import wavelets as spectrograms
+from spectrograms.constant_q import CQT
 from spectrograms.learned import (
     CNNSpectrogram,
     MultiSpectrogram,
     ResNetSpectrogram,
     WaveNetSpectrogram,
 )
-from spectrograms.wavelets import CQT, ComplexMorletCWT, RickerCWT
+from spectrograms.wavelets import ComplexMorletCWT, RickerCWT
 
 # Few examples of each, and the same in every run: there are fifty things to try.
 few = settings(max_examples=12, deadline=None, derandomize=True, database=None)

@@ -18,20 +18,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from paths import ROOT
 from small_run import SMALL, make_data, run
 from stack_runs import NAMES, make_stack, write_results
 
 import report
 import stacking
 import train
-from models2d.backbones import read_state_dict
-from training.checkpoints import load_checkpoint
-from experiments.predictions import load_array
-from experiments.pseudo_labels import PseudoLabels
 from data.sample_files import load_index, read_strain
 from data.strain_cache import MAGIC, PREFIX, StrainCache, write_cache
-from utils import UserError, read_json
+from experiments.predictions import load_array
+from experiments.pseudo_labels import PseudoLabels
+from models2d.backbones import read_state_dict
+from runtime.errors import UserError
+from runtime.files import read_json
+from training.checkpoints import load_checkpoint
 
 SPRUNG = "sprung"  # the file that a trap makes where it can
 

@@ -9,7 +9,7 @@ from torch import nn
 
 import loss_functions
 from loss_functions import BCEWithLogitsLoss, FocalLoss, RankLoss
-from utils import UserError
+from runtime.errors import UserError
 
 
 def plain_bce(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:

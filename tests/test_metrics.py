@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metrics import AUC, bootstrap_error, delong_error, efficiency_at_fpr, midranks
-from utils import UserError
+from runtime.errors import UserError
 
 
 def separated(rng: np.random.Generator, n: int, shift: float = 1.5) -> tuple:

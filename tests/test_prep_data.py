@@ -15,13 +15,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from paths import ROOT
 
 import prep_data
-from datasets import load_index
 from data.strain_cache import StrainCache
-from utils import UserError, num_cores
+from datasets import load_index
+from runtime.errors import UserError
+from runtime.machine import num_cores
 
-ROOT = Path(__file__).resolve().parent.parent
 TRAIN, TEST = 9, 4
 
 
@@ -311,7 +312,7 @@ def test_simulated_data_are_indexed_and_cached(
 
     module = types.ModuleType("simulation")
     module.simulate_dataset = simulate_dataset
-    monkeypatch.setitem(sys.modules, "simulation", module)
+    monkeypatch.setitem(sys.modules, "simulation.dataset_on_disk", module)
     monkeypatch.chdir(tmp_path)
     assert prep_data.main(["--simulate", "9", "--cache", "--out", "made", "--seed", "3"]) == 0
     assert len(load_index("made/train.csv")) == TRAIN

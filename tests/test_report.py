@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from paths import ROOT
 from report_runs import make, write_run, write_tables
 from sklearn.metrics import roc_auc_score, roc_curve
 
@@ -19,7 +19,7 @@ import report
 from metrics import bootstrap_error
 from reporting.curves import BINS, MOST_POINTS, measure, thin
 from reporting.data import Run, read_runs
-from utils import UserError
+from runtime.errors import UserError
 
 
 @pytest.fixture

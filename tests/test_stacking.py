@@ -10,17 +10,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
 from matplotlib.image import imread
+from paths import ROOT
 from sklearn.metrics import roc_auc_score
 from stack_runs import NAMES, make_stack, read_exactly, write_results
 
-from stack import plots as stack_plots
-from stack import report as stack_report
 import stacking
 from experiments.predictions import load_array, save_array
+from runtime.errors import UserError
+from stack import plots as stack_plots
+from stack import report as stack_report
 from stack.methods import METHODS
-from utils import UserError
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
+from paths import ROOT
 from small_run import SMALL, command, make_data, run, same_arrays
 
-from utils import UserError
+from runtime.errors import UserError
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +88,9 @@ def test_out_of_fold_rows_come_from_the_fold_that_never_saw_them(trained: Path, 
     from sklearn.model_selection import StratifiedKFold
 
     import configs
+    from configuration.overrides import override
     from experiments.building import build_model, build_transforms
     from training.checkpoints import load_model
-    from configuration.rules import override
 
     config = override(configs.Demo, SMALL)
     train = pd.read_csv(data / "train.csv")

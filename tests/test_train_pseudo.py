@@ -12,10 +12,10 @@ import torch
 from small_run import SMALL, make_data, run, same_arrays
 
 import configs
+from configuration.overrides import override
 from experiments.building import build_model, build_transforms
-from training.checkpoints import load_model
-from configuration.rules import override
 from experiments.experiment import Experiment, Options
+from training.checkpoints import load_model
 
 PSEUDO = {"config": "PseudoDemo", "script": "train_pseudo.py"}
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from runtime.errors import UserError
 from training_extras import (
     EarlyStopping,
     KeepLast,
@@ -20,7 +21,6 @@ from training_extras import (
     find_views,
     mix_rows,
 )
-from utils import UserError
 
 BCE = nn.BCEWithLogitsLoss()
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from scipy import signal
 
+import transforms as T
+from physics import noise
+from runtime.errors import UserError
 from signal_transforms import denoising
 from signal_transforms import linear_operators as filters
-from physics import noise
-import transforms as T
-from utils import UserError
 
 FS = 2048
 CPU = torch.device("cpu")

@@ -13,16 +13,11 @@ import pytest
 import torch
 
 import utils
-from utils import (
-    UserError,
-    atomic_path,
-    configure_logging,
-    counted_seed,
-    format_config,
-    format_seconds,
-    nearest,
-    seed_everything,
-)
+from configuration.plain import format_config
+from runtime.console import configure_logging, format_seconds
+from runtime.errors import UserError, nearest
+from runtime.files import atomic_path
+from runtime.seeds import counted_seed, seed_everything
 
 
 def test_atomic_path_keeps_the_old_content_on_failure(tmp_path) -> None:

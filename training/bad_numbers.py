@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from runtime.errors import UserError
 from training import distributed
 from training.precision import are_finite
-from utils import UserError
 
 if TYPE_CHECKING:
     from training.trainer import Batch, Trainer

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from utils import LOGGER, UserError, atomic_path
+from runtime.console import LOGGER
+from runtime.errors import UserError
+from runtime.files import atomic_path
 
 
 def save_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:

@@ -11,9 +11,9 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+from runtime.errors import UserError
 from runtime.locks import held
 from training.synced_batch_norm import share_statistics
-from utils import UserError
 
 
 def start() -> None:

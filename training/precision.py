@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import nn
 
-from utils import UserError
+from runtime.errors import UserError
 
 
 def make_scaler(dtype: torch.dtype | None, device: torch.device) -> torch.amp.GradScaler:

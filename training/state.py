@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from runtime.errors import UserError
 from training import distributed
 from training.checkpoints import load_checkpoint
-from utils import UserError
 
 if TYPE_CHECKING:
     from training.trainer import Trainer

@@ -19,27 +19,22 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from training import distributed
+from data.batch_order import CountedBatchSampler
+from datasets import collate
 from runtime import interruption
+from runtime.console import LOGGER, format_seconds, progress
+from runtime.errors import UserError, nearest
+from runtime.files import write_json
+from runtime.interruption import Interrupted
+from runtime.machine import memory_use
+from runtime.seeds import seed_everything
+from training import distributed
 from training import state as trainer_state
 from training.bad_numbers import BadNumbers
-from data.batch_order import CountedBatchSampler
 from training.checkpoints import save_checkpoint
-from datasets import collate
-from runtime.interruption import Interrupted
 from training.precision import check_clipping, choose_amp_dtype, clip_gradients, make_scaler
 from training.state import TrainerState
 from training_extras import same
-from utils import (
-    LOGGER,
-    UserError,
-    format_seconds,
-    memory_use,
-    nearest,
-    progress,
-    seed_everything,
-    write_json,
-)  # fmt: skip
 
 Batch = dict[str, Tensor]
 SCORES = ("train_loss", "train_metric", "valid_loss", "valid_metric")  # of every epoch

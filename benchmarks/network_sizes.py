@@ -1,0 +1,112 @@
+"""Measure every experiment's network and write the table of experiments into the README.
+
+python -m benchmarks.network_sizes            # measure networks that are new or changed
+python -m benchmarks.network_sizes --fresh    # measure all networks anew
+python -m benchmarks.network_sizes --readme   # write the table into README.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+import configs  # noqa: F401 - importing it registers the experiments
+from configuration.rules import ConfigMeta
+from experiments.table import COLUMNS, SIZES, network_key, read_sizes, rows
+from runtime.command_line import CommandLine, run_command
+from runtime.console import progress
+from runtime.errors import UserError
+from runtime.files import atomic_path, write_json
+
+README = Path(__file__).resolve().parent.parent / "README.md"
+BEGIN = "<!-- experiments: python -m benchmarks.network_sizes --readme -->"
+END = "<!-- experiments end -->"
+
+
+def measure(config: ConfigMeta) -> dict[str, Any]:
+    """Build a network and return its trainable parameters and the size of its image, if any."""
+    import torch
+
+    from experiments.building import build_model
+
+    model = build_model(config).eval()
+    count = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    image = None
+    if hasattr(model, "image"):
+        with torch.inference_mode():
+            made, _ = model.image(torch.randn(1, 3, 4096))
+        image = list(made.shape[-2:])
+    return {"classes": [config.__name__], "parameters": count, "image": image}
+
+
+def measure_all(fresh: bool = False) -> dict[str, dict[str, Any]]:
+    """Measure every network that is not in the file yet, and forget those that are no more."""
+    known = {} if fresh else read_sizes()
+    sizes: dict[str, dict[str, Any]] = {}
+    for config in progress(list(ConfigMeta.registry.values()), desc="networks", unit="network"):
+        key = network_key(config)
+        if key in sizes:
+            sizes[key]["classes"].append(config.__name__)
+        elif key in known:
+            sizes[key] = {**known[key], "classes": [config.__name__]}
+        else:
+            sizes[key] = measure(config)
+    write_json(SIZES, sizes)
+    return sizes
+
+
+def markdown() -> str:
+    """Return the README's tables: the published stack first, all other experiments folded."""
+    every = rows()
+    stack = [cells for cells in every if cells[-1] != "-"]
+    others = [cells[:-3] for cells in every if cells[-1] == "-"]
+    return "\n".join(
+        [
+            BEGIN, "", *markdown_table(COLUMNS, stack), "", "<details>",
+            f"<summary>The {len(others)} others: their sources, and ours</summary>", "",
+            *markdown_table(COLUMNS[:-3], others), "", "</details>", "", END,
+        ]
+    )  # fmt: skip
+
+
+def markdown_table(head: tuple[str, ...], body: list[tuple[str, ...]]) -> list[str]:
+    lines = [head, tuple("---" for _ in head), *body]
+    return [f"| {' | '.join(cells)} |" for cells in lines]
+
+
+def replace_table(text: str) -> str:
+    """Return the README with its tables made anew.
+
+    Raises:
+        UserError: the marks between which they stand are gone.
+    """
+    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
+    if not pattern.search(text):
+        raise UserError(f"{README} lacks the lines {BEGIN!r} and {END!r}: put them back")
+    return pattern.sub(lambda _: markdown(), text, count=1)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = CommandLine(
+        prog="-m benchmarks.network_sizes",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--fresh", action="store_true", help="measure all networks anew")
+    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    args = parser.parse_args(argv)
+    if args.readme and not args.fresh:
+        text = replace_table(README.read_text())
+        with atomic_path(README) as temporary:
+            temporary.write_text(text)
+        print(f"{README} holds the table of {len(ConfigMeta.registry)} experiments")
+        return 0
+    sizes = measure_all(args.fresh)
+    print(f"{len(sizes)} networks of {len(ConfigMeta.registry)} experiments are in {SIZES}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,30 @@
+"""Mistakes that the user can correct, and hints at what was meant."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class UserError(Exception):
+    """A mistake that the user can mend.
+
+    The message is one sentence that names the file, key or id, what was expected, and what to do.
+    A command line prints it without a traceback and exits with code 2.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ' (did you mean X?)' for the known name closest to `name`, or an empty string."""
+    match = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
+    return f" (did you mean {match[0]!r}?)" if match else ""
+
+
+def check_choice(owner: str, key: str, value: object, choices: Sequence[object]) -> None:
+    """Raise a UserError that lists the choices when `value` is none of them."""
+    if value not in choices:
+        hint = nearest(value, [c for c in choices if isinstance(c, str)]) if value else ""
+        raise UserError(
+            f"{owner}: {key} = {value!r}{hint}: expected one of "
+            + ", ".join(repr(choice) for choice in choices)
+        )

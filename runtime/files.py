@@ -1,0 +1,70 @@
+"""Files that are written whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import UserError
+
+TEMPORARY = r"\.[0-9a-f]{12}\.tmp(\..+)?"  # how names end while `atomic_path` has a file written
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success flush it to disk and rename it.
+
+    Whatever happens inside, `path` holds either its old content or the whole new one.
+
+    Args:
+        size: the bytes to come, where they are known.
+
+    Raises:
+        UserError: the disk is full.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The suffix stays last: numpy and matplotlib choose or append the format by it.
+    # Containers that share a folder may have the same process numbers.
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}.tmp{path.suffix}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{path} could not be written ({error.strerror}): free "
+            f"{'some space' if size is None else f'{size:,} bytes'} on its disk and start again "
+            f"with --resume; what was there before is untouched"
+        ) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: str | os.PathLike[str], value: Any) -> None:
+    """Write `value` as indented JSON, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text())
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not a JSON file ({error}): restore or remove it") from error

@@ -1,0 +1,125 @@
+"""Transforms that move waveforms in time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from runtime.errors import UserError
+from signal_transforms.base import WaveTransform
+
+
+def check_channels(name: str, channels: Sequence[int], x: Tensor) -> None:
+    """Check that the channels are there.
+
+    Raises:
+        UserError: one is not.
+    """
+    if not all(0 <= channel < x.shape[1] for channel in channels):
+        raise UserError(f"{name}: channels {list(channels)} are not all among {x.shape[1]}")
+
+
+def roll(x: Tensor, shift: Tensor) -> Tensor:
+    """Move each row `shift` samples later, around the end.
+
+    Args:
+        x: (batch, detector, time).
+        shift: integers (batch, 1 or detector, 1).
+    """
+    time = torch.arange(x.shape[-1], device=x.device)
+    return x.gather(-1, ((time - shift) % x.shape[-1]).expand_as(x))
+
+
+def shift_with_zeros(x: Tensor, shift: Tensor) -> Tensor:
+    """Move each row `shift` samples later; what enters at the edge is zero."""
+    source = torch.arange(x.shape[-1], device=x.device) - shift
+    inside = (source >= 0) & (source < x.shape[-1])
+    return torch.where(inside, roll(x, shift), 0.0)
+
+
+class GlobalTimeShift(WaveTransform):
+    """Roll a sample by a uniform time, all detectors together, around the end.
+
+    The mergers lie near the end: most shifts tear the signal apart from what follows it.
+    """
+
+    def change(self, x: Tensor) -> Tensor:
+        return roll(x, torch.randint(x.shape[-1], (len(x), 1, 1), device=x.device))
+
+
+class TimeShift(WaveTransform):
+    """Shift a sample by a little, all detectors together; what enters at the edge is zero.
+
+    Args:
+        max_shift: largest shift in samples, either way; drawn uniformly for each row.
+    """
+
+    def __init__(self, max_shift: int = 64, always_apply: bool = False, p: float = 0.5) -> None:
+        super().__init__(always_apply, p)
+        if max_shift < 0:
+            raise UserError(f"TimeShift: max_shift = {max_shift} is negative")
+        self.max_shift = max_shift
+
+    def change(self, x: Tensor) -> Tensor:
+        limit = self.max_shift
+        shift = torch.randint(-limit, limit + 1, (len(x), 1, 1), device=x.device)
+        return shift_with_zeros(x, shift)
+
+
+class IndependentTimeShift(WaveTransform):
+    """Shift each channel by an integer of its own; what enters at the edge is zero.
+
+    Light needs 10 ms (20 samples) between the LIGO detectors.
+
+    Args:
+        frame_limit: least and largest shift in samples, both included.
+    """
+
+    per_channel = True
+
+    def __init__(
+        self, frame_limit: Sequence[int] = (-20, 20), always_apply: bool = False, p: float = 0.5
+    ) -> None:
+        super().__init__(always_apply, p)
+        if len(frame_limit) != 2 or frame_limit[0] > frame_limit[1]:
+            raise UserError(
+                f"IndependentTimeShift: frame_limit = {list(frame_limit)}: give least and largest"
+            )
+        self.frame_limit = tuple(frame_limit)
+
+    def change(self, x: Tensor) -> Tensor:
+        least, largest = self.frame_limit
+        shift = torch.randint(least, largest + 1, (*x.shape[:2], 1), device=x.device)
+        return shift_with_zeros(x, shift)
+
+
+class AlignPhase(WaveTransform):
+    """Roll every channel after the first to where its cross-correlation with the first is largest.
+
+    Args:
+        shift_limit: largest shift in samples, either way.
+    """
+
+    def __init__(self, shift_limit: int = 40, always_apply: bool = True, p: float = 0.5) -> None:
+        super().__init__(always_apply, p)
+        if shift_limit < 0:
+            raise UserError(f"AlignPhase: shift_limit = {shift_limit} is negative")
+        self.shift_limit = shift_limit
+
+    def change(self, x: Tensor) -> Tensor:
+        size, limit = 2 * x.shape[-1], self.shift_limit
+        if limit >= x.shape[-1]:
+            raise UserError(f"AlignPhase: shift_limit = {limit} exceeds {x.shape[-1]} samples")
+        with torch.autocast(x.device.type, enabled=False):
+            scaled = x.float()
+            scaled = scaled / scaled.abs().amax(dim=-1, keepdim=True).clamp_min(1e-37)
+            spectrum = torch.fft.rfft(scaled, size)  # (batch, detector, time + 1)
+            # correlation[d] = sum_t x_i[t] x_0[t + d]: rolling x_i by d brings it onto x_0
+            correlation = torch.fft.irfft(spectrum.conj() * spectrum[:, :1], size)
+        lags = torch.arange(-limit, limit + 1, device=x.device)
+        best = correlation[..., lags % size].argmax(dim=-1, keepdim=True) - limit
+        best[:, 0] = 0
+        silent = (x == 0).all(dim=-1, keepdim=True) | (x[:, :1] == 0).all(dim=-1, keepdim=True)
+        return roll(x, torch.where(silent, 0, best))

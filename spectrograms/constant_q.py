@@ -1,0 +1,107 @@
+"""The constant-Q transform as a front-end."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from runtime.errors import UserError
+from signal_transforms.base import check_waveforms, of_none
+from spectrograms import filterbank
+from spectrograms.wavelets import check_positive
+
+DIRECT_HOP = 16  # samples between frames from which a CQT is faster by convolution
+
+
+class CQT(nn.Module):
+    """Constant-Q transform with the kernels of nnAudio's `CQT1992v2`, as magnitudes.
+
+    Equal to that layer (Hann window, kernels of unit L1 norm, reflected ends, magnitudes times the
+    square root of each kernel's length), computed in the frequency domain or, at a large stride,
+    with kernels cut to their own lengths. Row 0 is the *lowest*
+    frequency. `fmax`, where given, overrides `n_bins`: ceil(bins_per_octave log2(fmax / fmin)).
+
+    Args:
+        sr: sampling rate in Hz.
+        hop_length: samples between frames.
+        fmin: frequency of row 0 in Hz.
+        fmax: upper limit in Hz, or None.
+        n_bins: number of rows where fmax is None.
+        bins_per_octave: rows in an octave.
+        filter_scale: scales the kernels' length.
+
+    Raises:
+        UserError: an argument out of its range, or, in the forward pass, a waveform too short for
+            the reflection.
+    """
+
+    def __init__(
+        self, sr: float = 22050, hop_length: int = 512, fmin: float = 32.7,
+        fmax: float | None = None, n_bins: int = 84, bins_per_octave: int = 12,
+        filter_scale: float = 1.0,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        check_positive("CQT", sr=sr, hop_length=hop_length, fmin=fmin, n_bins=n_bins)
+        top = fmax if fmax is not None else fmin * 2 ** ((n_bins - 1) / bins_per_octave)
+        if not fmin < top <= sr / 2:
+            raise UserError(
+                f"CQT: rows from {fmin:g} to {top:g} Hz are not possible: expected fmin < fmax <= "
+                f"{sr / 2:g}, half the sampling rate"
+            )
+        from nnAudio.features.cqt import CQT1992v2
+
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="If fmax is given")  # as said above
+            layer = CQT1992v2(
+                sr=sr, hop_length=hop_length, fmin=fmin, fmax=fmax, n_bins=n_bins,
+                bins_per_octave=bins_per_octave, filter_scale=filter_scale, verbose=False,
+            )  # fmt: skip
+        kernels = torch.complex(
+            layer.cqt_kernels_real.double(), layer.cqt_kernels_imag.double()
+        )  # (row, 1, kernel)
+        self.kernels = kernels[:, 0] * layer.lenghts.double().sqrt()[:, None]  # (row, kernel)
+        self.hop_length = hop_length
+        self.fixed: dict[tuple, Any] = {}
+
+    def prepared(self, key: tuple, make: Callable[[], Any]) -> Any:
+        """Return what `make` gives, made once for a key."""
+        if key not in self.fixed:
+            with torch.inference_mode(False), torch.no_grad():
+                self.fixed[key] = make()
+        return self.fixed[key]
+
+    def bank_and_plan(self, size: int, x: Tensor) -> tuple[Tensor, tuple[filterbank.Band, ...]]:
+        # sum_k kernel[k] exp(+i w k), k = 0 .. kernel - 1
+        bank = torch.fft.ifft(self.kernels, size, norm="forward").to(x.device)
+        plan = filterbank.banded_plan(bank, self.hop_length)
+        return bank if x.dtype == torch.float64 else bank.cfloat(), plan
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Transform (batch, detector, time) to (batch, detector, row, time // hop + 1)."""
+        check_waveforms("CQT", x)
+        if not len(x):
+            return of_none(self, x)
+        width = self.kernels.shape[1]
+        if x.shape[-1] <= width // 2:
+            raise UserError(
+                f"CQT: the longest kernel has {width} samples and the waveform {x.shape[-1]}; it "
+                f"must have more than {width // 2} to be reflected: raise fmin"
+            )
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+            padded = nn.functional.pad(x, (width // 2, width // 2), mode="reflect")
+            frames = (padded.shape[-1] - width) // self.hop_length + 1
+            if self.hop_length >= DIRECT_HOP:
+                groups = self.prepared(
+                    (x.device, x.dtype), lambda: filterbank.kernels_by_length(self.kernels, x)
+                )
+                return filterbank.direct_magnitude(padded, groups, self.hop_length, frames)
+            size = filterbank.transform_length(padded.shape[-1], self.hop_length)
+            bank, plan = self.prepared(
+                (size, x.device, x.dtype), lambda: self.bank_and_plan(size, x)
+            )
+            return filterbank.magnitude(padded, bank, plan, self.hop_length, frames)

@@ -1,0 +1,149 @@
+"""`--dry_run` of every family of experiments, and where the first weights come from."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from paths import ROOT
+
+import configs
+from experiments.dry_run import shrink
+from experiments.experiment import Options
+from training.checkpoints import load_checkpoint
+
+FAMILIES = [
+    "Resized08aug4",  # CQT
+    pytest.param("Nspec12", marks=pytest.mark.slow),  # band-pass alone, timm's own head
+    "Nspec16",  # CWT of a trainable width, GeM head
+    "Nspec22aug1",  # WaveNet front-end
+    "Nspec23",  # CNN front-end
+    "MultiInstance04",  # CWT, patches, a transformer
+    "Seq02",  # ResNet1d
+    "Seq09",  # DenseNet1d
+    "Seq12",  # WaveNet1d
+    "PseudoSeq03",  # with pseudo-labels
+    "Wave01",  # on injections that are drawn
+    "Wave03",  # from the weights of another, ranks
+    "Spec02",  # a front-end learnt on whitened strain
+]
+
+
+def dry_run(
+    config: str, results: Path, *extra: str, code: int = 0, **environment: str
+) -> subprocess.CompletedProcess:
+    script = "train_pseudo.py" if config.startswith("Pseudo") else "train.py"
+    done = subprocess.run(
+        [sys.executable, str(ROOT / script), "--config", config, "--dry_run", "--results",
+         str(results), *extra, "--set", "train_path=nowhere/train.csv"],
+        capture_output=True, text=True, cwd=ROOT, env=os.environ | environment,
+    )  # fmt: skip
+    assert done.returncode == code, done.stdout + done.stderr
+    return done
+
+
+@pytest.mark.parametrize("config", FAMILIES)
+def test_two_batches_one_epoch_two_folds(config: str, tmp_path: Path) -> None:
+    done = dry_run(config, tmp_path, "--no_pretrained", "--tta")
+    assert "invented noise" in done.stdout
+    assert ("invented labels" in done.stdout) == config.startswith("Pseudo")
+    (folder,) = (path for path in (tmp_path / "dry_run").iterdir() if path.name != "invented_noise")
+    for fold in range(2):
+        state = load_checkpoint(folder / f"fold{fold}.pt", ("model", "state"))["state"]
+        assert state["epoch"] == 1
+        assert state["finished"]
+    assert not (folder / "fold2.pt").exists()
+    predictions = np.load(folder / "predictions_tta.npy")
+    assert predictions.shape == (5, 4, 1)
+    assert np.isfinite(predictions[:2]).all()
+    assert np.isnan(predictions[2:]).all()
+
+
+def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
+    """`weight_path` names an experiment, whose run lies in the same results folder."""
+    settings = ("num_epochs=1", "batch_size=2", "cv=2", "ema_decay=none")
+    done = dry_run("Wave02", tmp_path, "--no_pretrained")
+    assert "begins with random weights" in done.stdout
+    noise = tmp_path / "dry_run" / "invented_noise"
+    data = (f"train_path={noise / 'train.csv'}", f"test_path={noise / 'test.csv'}")
+    slow = ("optimizer_params.lr=1e-12", "optimizer_params.weight_decay=0.0")
+    few = ("dataset_params.bank_size=32", "dataset_params.pool=8",
+           "dataset_params.samples_per_epoch=4")  # fmt: skip
+
+    def train(config: str, *more: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "train.py"), "--config", config, "--results",
+             str(tmp_path), "--limit_fold", "0", "--set", *settings, *data, *more],
+            capture_output=True, text=True, cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr
+
+    assert "wave_01/fold0.pt does not exist" in train("Wave02", code=2)
+    train("Wave01", *few)
+    train("Wave02", *slow)
+    first, second = (
+        load_checkpoint(tmp_path / name / "fold0.pt", ("model",))["model"]
+        for name in ("wave_01", "wave_02")
+    )
+    weight = "classifier.weight"
+    assert torch.allclose(first[weight], second[weight], rtol=0, atol=1e-9)
+
+
+def test_a_dry_run_computes_no_bank_for_filters(tmp_path: Path) -> None:
+    small, _ = shrink(configs.Wave06, Options(results=tmp_path))
+    assert small.model_params == {**configs.Wave06.model_params, "pretrained": False}
+
+
+def test_weights_that_cannot_be_had_name_the_ways_out(tmp_path: Path) -> None:
+    """Port 9 of this machine stands for a hub that does not answer."""
+    done = dry_run(
+        "Nspec16", tmp_path, code=2, HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path)
+    )
+    assert done.stderr.count("\n") == 1
+    for part in ("tf_efficientnet_b2.aa_in1k", "cannot be", "--no_pretrained", "--weights FILE"):
+        assert part in done.stderr
+
+
+SMALL = ("model_params.model_name=test_efficientnet.r160_in1k", "model_params.resize_img=(64,96)")
+
+
+def test_weights_from_a_local_file(tmp_path: Path) -> None:
+    import timm
+
+    torch.manual_seed(1)
+    source = timm.create_model("test_efficientnet", num_classes=1000)
+    path = tmp_path / "weights.pt"
+    torch.save(source.state_dict(), path)
+    # A learning rate of nothing: what is saved is what it began with.
+    still = ("optimizer_params.lr=0.0", "optimizer_params.weight_decay=0.0")
+    dry_run("Nspec16", tmp_path, "--weights", str(path), "--set", *SMALL, *still)
+    saved = load_checkpoint(tmp_path / "dry_run" / "nspec_16" / "fold1.pt")["model"]
+    name = "conv_stem.weight"
+    (found,) = (key for key in saved if key.endswith(name))
+    torch.testing.assert_close(saved[found], source.state_dict()[name])
+    assert not any("classifier.weight" in key and saved[key].shape[0] == 1000 for key in saved)
+
+
+@pytest.mark.parametrize(
+    ("config", "file", "message"),
+    [
+        ("Seq02", "weights.pt", "no backbone of timm to load it into"),
+        ("Nspec16", "missing.pt", "does not exist"),
+        ("Nspec16", "other.pt", "does not hold the weights of"),
+        ("Nspec16", "text.pt", "cannot be read as tensors alone"),
+    ],
+)
+def test_weights_that_do_not_serve(tmp_path: Path, config: str, file: str, message: str) -> None:
+    torch.save({"a": torch.zeros(2)}, tmp_path / "weights.pt")
+    torch.save({"a": torch.zeros(2)}, tmp_path / "other.pt")
+    (tmp_path / "text.pt").write_text("no tensors")
+    settings = SMALL if config == "Nspec16" else ("cv=5",)
+    done = dry_run(config, tmp_path, "--weights", str(tmp_path / file), "--set", *settings, code=2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,83 @@
+"""The table of experiments is true: sizes, README and --list."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+import configs
+from benchmarks import network_sizes
+from benchmarks.network_sizes import BEGIN, END, README, replace_table
+from configuration.rules import ConfigMeta
+from experiments import table as experiment_table
+from experiments.table import SIZES, network_key, read_sizes
+from runtime.errors import UserError
+from runtime.files import write_json
+
+
+def test_the_readme_is_not_stale() -> None:
+    text = README.read_text()
+    assert text == replace_table(text), "run: python -m benchmarks.network_sizes --readme"
+
+
+def test_a_stale_readme_would_be_seen() -> None:
+    text = README.read_text()
+    assert replace_table(text.replace("| Pseudo07 |", "| Pseudo70 |")) == text
+    with pytest.raises(UserError, match="lacks the lines"):
+        replace_table(text.replace(END, ""))
+    assert text.count(BEGIN) == text.count(END) == 1
+
+
+def test_sizes_of_every_network_are_known() -> None:
+    """A new or changed experiment needs `python -m benchmarks.network_sizes`."""
+    sizes = read_sizes()
+    named = {name for entry in sizes.values() for name in entry["classes"]}
+    assert named == set(ConfigMeta.registry)
+    assert {network_key(config) for config in ConfigMeta.registry.values()} == set(sizes)
+
+
+def test_a_changed_network_is_not_shown_with_the_size_of_another() -> None:
+    changes = {"model_params": configs.Demo.model_params | {"widths": (8, 8)}}
+    other = ConfigMeta("Other", (configs.Demo,), changes, register=False)
+    assert network_key(other) != network_key(configs.Demo)
+    sizes = read_sizes()
+    assert experiment_table.row(other, sizes)[5] == "-"
+    assert experiment_table.row(configs.Demo, sizes)[5] == "0.2 M"
+
+
+def test_measuring_fills_the_file(monkeypatch, tmp_path: Path) -> None:
+    path = tmp_path / "sizes.json"
+    sizes = read_sizes()
+    key = network_key(configs.Demo)
+    gone = {k: v for k, v in sizes.items() if k != key} | {"old": {"classes": ["Gone"]}}
+    write_json(path, gone)
+    monkeypatch.setattr(experiment_table, "SIZES", path)
+    monkeypatch.setattr(network_sizes, "SIZES", path)
+    assert network_sizes.measure_all() == sizes
+    assert read_sizes() == sizes
+
+
+def test_list_prints_all_with_scores_and_sources() -> None:
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "train.py"), "--list"], capture_output=True, text=True, cwd="/"
+    )
+    assert done.returncode == 0, done.stderr
+    head, *lines = done.stdout.splitlines()
+    assert head.split() == [
+        "class", "name", "front-end", "backbone", "image", "parameters", "from", "CV", "public",
+        "LB", "private", "LB",
+    ]  # fmt: skip
+    assert [line.split()[0] for line in lines] == list(ConfigMeta.registry)
+    (pseudo,) = (line for line in lines if line.startswith("Pseudo21 "))
+    assert pseudo.split() == [
+        "Pseudo21", "pseudo_21", "WaveNet", "tf_efficientnetv2_m", "128x1024", "55.6", "M",
+        "labels", "of", "Nspec22arch7", "0.8786", "0.8831", "0.8815",
+    ]  # fmt: skip
+
+
+def test_the_sizes_lie_beside_the_code() -> None:
+    assert SIZES.parent == ROOT / "experiments"

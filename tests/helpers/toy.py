@@ -1,0 +1,99 @@
+"""A small problem for the loop: a linear network on noise with an offset in the positives.
+
+Run under torchrun it is one of several processes: `torchrun --nproc_per_node 2 tests/toy.py OUT B`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from loss_functions import BCEWithLogitsLoss
+from metrics import AUC
+from training import distributed
+from training.trainer import Trainer
+from training_extras import EarlyStopping, Preparation, TrainHook
+
+
+class Toy(Dataset):
+    """Rows of 3 x 8 noise; positives are shifted by half a standard deviation."""
+
+    def __init__(self, n: int, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        target = rng.permutation(np.arange(n) % 2)
+        x = rng.normal(size=(n, 3, 8)) + 0.5 * target[:, None, None]
+        self.x, self.target = torch.tensor(x).float(), torch.tensor(target).float()[:, None]
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        index = torch.tensor(list(indices))
+        return {"waveform": self.x[index], "target": self.target[index], "index": index}
+
+
+class Jitter(nn.Module):
+    """A transform that draws random numbers, so that resuming has something to get wrong."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + 0.1 * torch.randn_like(x)
+
+
+def make_trainer(folder: Path, jitter: bool = True, **options) -> Trainer:
+    torch.manual_seed(1)
+    model = options.pop("model", None) or nn.Sequential(
+        nn.Flatten(), nn.Linear(24, 16), nn.SiLU(), nn.Linear(16, 1)
+    )
+    optimizer = torch.optim.Adam(model.parameters(), lr=options.pop("lr", 1e-2))
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 4)
+    settings = {
+        "optimizer": optimizer, "scheduler": scheduler, "criterion": BCEWithLogitsLoss(),
+        "metric": AUC(), "hook": TrainHook(), "folder": folder, "serial": "fold0",
+        "transforms": {"train": Preparation(Jitter() if jitter else nn.Identity()), "test": dict},
+        "callbacks": [EarlyStopping(5, maximize=True)], "device": torch.device("cpu"),
+        "counters": (7, 0), "batch_size": 16, "num_epochs": 3, "show_progress": False,
+    }  # fmt: skip
+    return Trainer(model, **(settings | options))
+
+
+class DyingHook(TrainHook):
+    """The second process dies, or has a bad loss, in the fifth step."""
+
+    def __init__(self, how: str) -> None:
+        self.how, self.steps = how, 0
+
+    def forward_train(self, model: nn.Module, batch: dict, criterion: nn.Module) -> tuple:
+        self.steps += 1
+        loss, logits, target = super().forward_train(model, batch, criterion)
+        if self.steps == 5 and distributed.rank() == 1:
+            if self.how == "die":
+                os._exit(7)
+            loss = loss * float("nan")
+        return loss, logits, target
+
+
+def main() -> None:
+    folder, batch_size = Path(sys.argv[1]), int(sys.argv[2])
+    hook = DyingHook(sys.argv[3]) if len(sys.argv) > 3 else TrainHook()
+    torch.set_num_threads(1)
+    distributed.start()
+    trainer = make_trainer(folder, jitter=False, batch_size=batch_size, hook=hook)
+    trainer.fit(Toy(203), Toy(51, seed=1))
+    prediction = trainer.predict(Toy(31, seed=2))
+    if distributed.is_main():
+        rows = [[row["train_loss"], row["valid_loss"], row["valid_metric"]]
+                for row in trainer.state.history]  # fmt: skip
+        np.savez(folder / "result.npz", history=np.array(rows), prediction=prediction)
+    distributed.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+"""MatchedFilter1d: its filters, powers, averages and likelihood beside independent ones."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+import torch
+import torch.nn.functional as F
+from test_models1d import check_classifier, check_gradients, check_mixing, count
+
+from models1d import MatchedFilter1d, matched_filter1d
+from models1d.matched_filter1d import power, strided_correlation
+from models1d.template_filters import quadrature, template_filters
+from physics.noise import STRAIN_UNIT
+from physics.signals import SignalGenerator
+from physics.waveforms import BankSettings, WaveformBank
+from runtime.errors import UserError
+from transforms import Whiten
+
+SMALL = {"templates": 5, "basis": 7, "before": 0.25, "after": 0.0625, "arrival": (1.6, 1.7)}
+BANK = BankSettings(size=40, seed=1)
+
+
+def randomised(model: MatchedFilter1d) -> MatchedFilter1d:
+    """Give the head, the delays and the prior other values than those that they begin with."""
+    with torch.no_grad():
+        for parameter in (model.classifier.weight, model.prior, *model.delay):
+            parameter.copy_(torch.randn_like(parameter))
+    return model
+
+
+@pytest.mark.parametrize("stride", [1, 2, 4, 8, 32])
+@pytest.mark.parametrize("length", [1, 31, 100, 128])
+def test_strided_correlation_is_a_strided_convolution(stride: int, length: int) -> None:
+    x = torch.randn(2, 512, dtype=torch.float64)
+    filters = torch.randn(3, length, dtype=torch.float64)
+    found = strided_correlation(x, filters, stride)
+    expected = F.conv1d(x[:, None], filters[:, None], stride=stride)[..., : found.shape[-1]]
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    # No more than a block of places is left out at the end.
+    assert (512 - length) // stride + 1 - found.shape[-1] <= 32 // stride
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_power_is_that_of_two_quadratures(share: bool) -> None:
+    """Beside numpy's correlation of each template with the strain, silence around the window."""
+    model = MatchedFilter1d(**SMALL | {"arrival": (0.1, 1.99)}, share_ligo=share).double()
+    x = torch.randn(2, 2048, dtype=torch.float64)
+    found = power(model.filtered(x, 1, reach=3)).detach().numpy()
+    templates = (model.templates[1] @ model.filters[1]).detach().numpy()  # (template, 2, samples)
+    silent = np.pad(x.numpy(), ((0, 0), (1000, 1000)))
+    for row in range(2):
+        for m in range(5):
+            both = [np.correlate(silent[row], q, "valid") for q in templates[m]]
+            # A filter whose merger is at sample t begins `before` = 256 samples earlier.
+            times = (model.first - 3 + np.arange(model.num_times + 6)) * 4 - 256 + 1000
+            expected = (both[0][times] ** 2 + both[1][times] ** 2) / 2
+            np.testing.assert_allclose(found[row, m], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_averaging_over_delays() -> None:
+    """Beside the plain logsumexp, however loud another place of the row is."""
+    model = MatchedFilter1d(**SMALL)
+    log_weights = torch.randn(7, dtype=torch.float64)
+    weights = torch.softmax(log_weights, 0)
+    for loudest in (5, 60, 1000):
+        log_ratio = torch.rand(2, 5, 40, dtype=torch.float64) * 10
+        log_ratio[0, 1, 20] = loudest
+        found = model.averaged(log_ratio, log_weights)
+        for t in range(34):
+            expected = (log_ratio[..., t : t + 7] + weights.log()).logsumexp(-1)
+            # The largest stands for the sum where 1e-30 of the row's largest is more.
+            exact = expected - log_ratio.amax((1, 2))[:, None] > np.log(1e-30)
+            torch.testing.assert_close(found[..., t][exact], expected[exact])
+            error = (found[..., t] - expected).abs().max()
+            assert error < 2 * np.log(7) + weights.log().abs().max()
+    assert not exact.all()
+
+
+def test_averages_have_gradients_beside_a_loud_place() -> None:
+    log_ratio = torch.rand(1, 2, 40) * 10
+    log_ratio[0, 0, 3] = 500
+    log_ratio.requires_grad_()
+    MatchedFilter1d(**SMALL).averaged(log_ratio, torch.zeros(7)).sum().backward()
+    # Every average hands one unit on.
+    torch.testing.assert_close(log_ratio.grad.sum(), torch.tensor(2 * 34.0))
+
+
+@pytest.mark.parametrize("share", [True, False])
+def test_the_ratio_is_the_sum_of_products_over_detectors(share: bool) -> None:
+    """The formula of the docstring, by loops over numpy's correlations."""
+    torch.manual_seed(3)
+    model = MatchedFilter1d(
+        **SMALL | {"templates": 2, "arrival": (1.6, 1.615)}, share_ligo=share,
+        amplitudes=(0.5, 0.6, 0.7),
+    ).double()  # fmt: skip
+    randomised(model)
+    x = torch.randn(3, 3, 2048, dtype=torch.float64)
+    w = torch.softmax(model.prior, 0).detach().numpy()
+    delays = [np.ones(1), *(torch.softmax(k, 0).detach().numpy() for k in model.delay)]
+    assert [len(k) for k in delays] == [1, 7, 17]  # up to 3 and 8 strides of 3.9 ms
+    filters = (model.templates @ model.filters[:, None]).detach().numpy()
+    which = (0, 0, 1) if share else (0, 1, 2)
+    expected = np.zeros((3, 2, model.num_times))
+    for row, m, t in np.ndindex(expected.shape):
+        ratio = 1.0
+        for d, a in enumerate((0.5, 0.6, 0.7)):
+            mean = 0.0
+            for i, weight in enumerate(delays[d]):
+                merger = (model.first + t + i - len(delays[d]) // 2) * 4
+                cut = x[row, d, merger - 256 : merger + 64].numpy()
+                power = sum((q @ cut) ** 2 for q in filters[which[d], m]) / 2
+                mean += weight * (1 - a) * np.exp(a * power)
+            ratio *= mean
+        expected[row, m, t] = ratio
+    found = model.forward_features(x)
+    np.testing.assert_allclose(found.detach().numpy(), np.log(expected), rtol=1e-5, atol=1e-5)
+    pooled = np.log((w[:, None] * expected).sum((1, 2)) / model.num_times)
+    model.reset_classifier(1)
+    model.double()
+    np.testing.assert_allclose(model(x)[:, 0].detach().numpy(), pooled, rtol=1e-5, atol=1e-5)
+
+
+def test_loud_bursts_that_do_not_coincide_are_not_a_merger() -> None:
+    """Each detector alone gives its own; together they give no more than the louder."""
+    torch.manual_seed(0)
+    model = MatchedFilter1d(**SMALL | {"arrival": (1.5, 1.8)}).double()
+    filters = (model.templates @ model.filters[:, None]).detach()
+
+    def burst(detector: int, at: float, m: int) -> torch.Tensor:
+        x = torch.zeros(1, 3, 2048, dtype=torch.float64)
+        place = int(at * 1024)
+        shape = filters[0, m, 0]
+        x[0, detector, place - 256 : place + 64] = 30 * shape / shape.norm()
+        return x
+
+    first, second = burst(0, 1.5625, 0), burst(1, 1.75, 1)
+    apart, together = model(first + second), model(first + burst(1, 1.5625, 0))
+    alone = torch.maximum(model(first), model(second))
+    assert (apart - alone).abs().item() < 0.1 * alone.item()
+    assert together.item() > 1.5 * model(first).item()
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_autocast_changes_little(dtype: torch.dtype) -> None:
+    model = MatchedFilter1d(**SMALL)
+    x = torch.randn(4, 3, 2048)
+    x[0] *= 1e5  # more than fp16 holds
+    with torch.autocast("cpu", dtype):
+        found = model(x)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, model(x), rtol=2e-2, atol=0.1)
+
+
+def test_the_likelihood_is_that_of_gaussian_amplitudes() -> None:
+    """Beside an integral over the real and imaginary part of the amplitude, by quadrature."""
+    model = MatchedFilter1d(
+        1, delays=(0.0,), detectors=("H1",), amplitudes=(0.7,),
+        **SMALL | {"templates": 1, "arrival": (1.6, 1.6001)},
+    ).double()  # fmt: skip
+    x = torch.randn(1, 1, 2048, dtype=torch.float64)
+    found = model.forward_features(x)
+    assert found.shape == (1, 1, 1)
+    square = 2 * power(model.filtered(x[:, 0], 0, 0)).item()
+    variance = 0.7 / (1 - 0.7)  # of the real and of the imaginary part
+
+    def integrand(imaginary: float, real: float) -> float:
+        prior = np.exp(-(real**2 + imaginary**2) / 2 / variance) / (2 * np.pi * variance)
+        return prior * np.exp(np.sqrt(square) * real - (real**2 + imaginary**2) / 2)
+
+    ratio, _ = scipy.integrate.dblquad(integrand, -15, 15, -15, 15, epsabs=1e-9)
+    np.testing.assert_allclose(found.item(), np.log(ratio), rtol=1e-5)
+
+
+@pytest.mark.parametrize("correlation", [-0.8, 0.0, 0.5])
+def test_correlated_amplitudes_are_gaussian_together(
+    correlation: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside scipy's densities of z with and without a signal, in more rows than go at a time."""
+    torch.manual_seed(1)
+    model = MatchedFilter1d(
+        2, delays=(0.0, 0.0115), detectors=("H1", "L1"), amplitudes=(0.5, 0.8),
+        correlation=correlation, **SMALL | {"templates": 2, "arrival": (1.6, 1.61)},
+    ).double()  # fmt: skip
+    randomised(model)
+    x = 2 * torch.randn(9, 2, 2048, dtype=torch.float64)
+    first, second = (model.filtered(x[:, d], 0, d * 3).detach().numpy() for d in range(2))
+    delays = torch.softmax(model.delay[0], 0).detach().numpy()
+    variances = np.array([0.5 / (1 - 0.5), 0.8 / (1 - 0.8)])
+    covariance = np.diag(variances)
+    covariance[0, 1] = covariance[1, 0] = correlation * np.sqrt(variances.prod())
+    signal = scipy.stats.multivariate_normal(cov=np.eye(2) + covariance)  # of each quadrature
+    noise = scipy.stats.multivariate_normal(cov=np.eye(2))
+    expected = np.zeros((9, 2, model.num_times))
+    for row, m, t in np.ndindex(expected.shape):
+        for u, weight in enumerate(delays):
+            z = np.stack([first[row, m, :, t], second[row, m, :, t + u]], axis=1)
+            expected[row, m, t] += weight * np.exp((signal.logpdf(z) - noise.logpdf(z)).sum())
+    of_a_row = 7 * 2 * (model.num_times + 6)
+    monkeypatch.setitem(matched_filter1d.PAIRED_AT_A_TIME, "cpu", 4 * of_a_row)  # then 4, 4 and 1
+    found = model.forward_features(x).detach().numpy()
+    np.testing.assert_allclose(found, np.log(expected), rtol=1e-6, atol=1e-6)
+    assert model.forward_features(x[:0]).shape == (0, 2, model.num_times)
+    if correlation == 0:
+        model.correlation = None
+        independent = model.forward_features(x).detach().numpy()
+        np.testing.assert_allclose(found, independent, rtol=1e-6, atol=1e-6)
+
+
+def test_template_filters_find_a_signal_of_the_bank() -> None:
+    """Whitened by itself, the detector's strain has its merger where P is largest, and its SNR.
+
+    The basis and the cut lose power: of the lightest binaries, which are seen for longest, 15 % of
+    the SNR, of most less than 8 %. Nothing is gained but by noise, of which there is none.
+    """
+    pytest.importorskip("lalsimulation")
+    waveforms = WaveformBank.build(BANK)
+    signals = SignalGenerator(waveforms)
+    model = MatchedFilter1d(
+        pretrained=True, templates=40, basis=48, bank_size=40, stride=1, arrival=(1.5, 1.8)
+    )
+    numbers = torch.arange(0, 40, 5)
+    zero = torch.zeros(len(numbers))
+    strain = signals.project(
+        numbers, longitude=zero + 1, dec=zero + 0.5, psi=zero, phase=zero, merger_time=zero + 1.65
+    )
+    snr = signals.optimal_snr(strain)  # (row, detector)
+    white = Whiten(decimate=2)(strain * STRAIN_UNIT)
+    arrival = 1.65 + signals.network.delays(torch.tensor([1.0]), torch.tensor([0.5]))[0]
+    for detector, which in ((0, 0), (2, 1)):
+        squares = 2 * power(model.filtered(white[:, detector], which, 0)).detach()
+        best, place = squares.flatten(1).max(1)
+        ratio = best.sqrt() / snr[:, detector]
+        assert ratio.min() > 0.8
+        assert ratio.median() > 0.92
+        assert ratio.max() < 1.001
+        times = (place % model.num_times + model.first) / 1024
+        # Templates of other masses find it a few milliseconds away.
+        assert (times - arrival[detector]).abs().max() < 6e-3
+
+
+def test_template_filters_are_unit_quadratures_in_an_orthonormal_basis() -> None:
+    pytest.importorskip("lalsimulation")
+    basis, templates = template_filters(("H1", "V1"), 40, 48, 704, 64, 2, BANK)
+    assert basis.shape == (2, 48, 768)
+    assert templates.shape == (2, 40, 2, 48)
+    for which in range(2):
+        torch.testing.assert_close(basis[which] @ basis[which].T, torch.eye(48), atol=1e-5, rtol=0)
+    torch.testing.assert_close(templates.norm(dim=-1), torch.ones(2, 40, 2))
+    # The quadratures of a whitened chirp are orthogonal but for the cut.
+    assert (templates[:, :, 0] * templates[:, :, 1]).sum(-1).abs().max() < 0.05
+
+
+def test_quadrature_of_a_cosine_is_a_sine() -> None:
+    t = torch.arange(512, dtype=torch.float64) * (2 * np.pi / 512)
+    torch.testing.assert_close(quadrature((7 * t).cos()), (7 * t).sin())
+
+
+@pytest.mark.parametrize("detectors", [1, 2, 3])
+@pytest.mark.parametrize("learn", [True, False])
+@pytest.mark.parametrize("correlation", [None, -0.6])
+def test_shapes_and_gradients(detectors: int, learn: bool, correlation: float | None) -> None:
+    correlation = correlation if detectors > 1 else None
+    names, delays = ("H1", "L1", "V1")[:detectors], (0.0, 0.0115, 0.029)[:detectors]
+    model = MatchedFilter1d(
+        detectors, delays=delays, detectors=names, learn_filters=learn, correlation=correlation,
+        **SMALL,
+    )  # fmt: skip
+    x = torch.randn(2, detectors, 2048)
+    assert model.forward_features(x).shape == (2, 5, model.num_times)
+    assert model(x).shape == (2, 1)
+    filters = max(detectors - 1, 1) * (7 * 320 + 5 * 2 * 7) if learn else 0
+    offsets = sum(2 * int(np.ceil(delay * 256)) + 1 for delay in delays[1:])
+    own = detectors + (correlation is not None)
+    assert count(model) == filters + own + offsets + 5 + 2 * 16 + 17 + 1
+    check_gradients(randomised(model), x)
+
+
+def test_classifier_and_mixing() -> None:
+    model = randomised(MatchedFilter1d(**SMALL))
+    check_mixing(model, torch.randn(2, 3, 2048))
+    check_classifier(model, torch.randn(2, 3, 2048), 17)
+
+
+@pytest.mark.parametrize("correlation", [None, -0.6])
+def test_silence_and_loud_strain_stay_finite(correlation: float | None) -> None:
+    model = MatchedFilter1d(**SMALL, learn_filters=True, correlation=correlation)
+    for scale in (0.0, 1e3):
+        x = torch.randn(2, 3, 2048) * scale
+        logits = model(x)
+        assert torch.isfinite(logits).all()
+        logits.sum().backward()
+        assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"delays": (0.0, 0.01)}, "as many as in_channels = 3"),
+        ({"stride": 3}, "a divisor of 32"),
+        ({"stride": 4.0}, "a whole number"),
+        ({"decimate": 0}, "decimate = 0"),
+        ({"templates": 0}, "templates = 0"),
+        ({"delays": (0.01, 0.0, 0.0)}, "begin with 0"),
+        ({"arrival": (1.8, 1.5)}, "rising times"),
+        ({"arrival": (1.8, 2.5)}, "within 2 s"),
+        ({"arrival": (1.6,)}, "two rising times"),
+        ({"amplitudes": (0.5, 0.5, 1.0)}, "between 0 and 1"),
+        ({"correlation": -1.0}, "correlation = -1.0 of 3 detectors: expected a number"),
+        ({"correlation": 1 - 1e-9}, "expected a number between -0.999 and 0.999"),
+        ({"correlation": "no"}, "correlation = 'no'"),
+        ({"correlation": False}, "correlation = False"),
+        ({"detectors": ("H1", "L2", "V1")}, "'L2' .*L1"),
+        ({"detectors": ("H1", "V1", "L1")}, "share_ligo=False"),
+        ({"before": 0.01, "after": 0.01}, "at least as many samples as basis"),
+        ({"pretrained": True, "templates": 9, "bank_size": 8}, "too small"),
+        ({"pretrained": True, "before": 1.8, "bank_size": 300}, "do not fit a window"),
+    ],
+)
+def test_arguments_that_do_not_fit(arguments: dict, words: str) -> None:
+    with pytest.raises(UserError, match=words):
+        MatchedFilter1d(**arguments)
+
+
+@pytest.mark.parametrize("shape", [(2, 2, 2048), (2, 3, 1024), (2, 3, 4096)])
+def test_strain_that_does_not_fit(shape: tuple[int, ...]) -> None:
+    with pytest.raises(UserError, match="detectors and 2048 samples"):
+        MatchedFilter1d(**SMALL)(torch.randn(shape))

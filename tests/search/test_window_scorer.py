@@ -1,0 +1,117 @@
+"""Networks on real strain: the adapted chains, and whose weights are taken."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from small_run import SMALL
+
+from configs import Demo, Nspec12, Nspec16
+from configuration.overrides import override
+from configuration.parts import Part
+from configuration.plain import to_plain
+from configuration.rules import ConfigMeta, find_config
+from experiments.building import build_model, build_transforms
+from physics import noise
+from physics.noise import DETECTORS, NUM_SAMPLES, NoiseGenerator
+from runtime.errors import UserError
+from runtime.files import write_json
+from search.window_scorer import WindowScorer, adapt, find_weights, sees_zeros
+from training.checkpoints import save_checkpoint
+from transforms import DropChannel, Whiten
+
+
+@pytest.fixture(scope="module")
+def design() -> dict[str, np.ndarray]:
+    return {name: noise.whitening_matrix(name).astype(np.float64) for name in DETECTORS}
+
+
+@pytest.fixture(scope="module")
+def strain() -> torch.Tensor:
+    return NoiseGenerator().sample(4, torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("config", [Demo, Nspec16])
+def test_other_noise_comes_out_like_that_of_the_design(config, design, strain):
+    """Louder noise, whitened by its own PSD, is to the network what the design's would be."""
+    expected = build_transforms(config.transforms["test"])(strain)
+    whitening = {"H1": design["H1"] / 3, "L1": design["L1"] * 2}  # and V1 is missing
+    other = strain * torch.tensor([3, 0.5, 1])[:, None]
+    change = adapt(config.transforms["test"], whitening)(other) - expected
+    # float32 through a matrix and its inverse, whose values span 1e4
+    assert change.abs().max() < 3e-3 * expected.abs().max()
+
+
+def test_the_factor_of_the_data_set_is_applied(strain):
+    factor = Nspec12.dataset_params["norm_factor"]
+    scaled = adapt(None, {}, factor)(strain)  # no detector is there: nothing to whiten
+    assert (scaled * torch.tensor(factor)[:, None] - strain).abs().max() < 1e-6 * strain.max()
+
+
+def test_whiten_is_replaced_and_not_doubled(design):
+    chain = list(adapt(Demo.transforms["test"], design))
+    assert [type(part) for part in chain] == [Whiten]
+    assert (chain[0].band, chain[0].decimate) == ((20.0, 500.0), 2)
+
+
+def test_who_has_seen_silence():
+    assert not sees_zeros(Demo)
+
+    def child(**options):
+        chain = {"train": (Part(DropChannel, **options),), "test": None}
+        return ConfigMeta("Child", (Demo,), {"transforms": chain}, register=False)
+
+    assert sees_zeros(child(always_apply=False, p=0.1))
+    assert not sees_zeros(child(always_apply=False, p=0.0))
+
+
+@pytest.fixture
+def config():
+    return override(find_config("Demo"), SMALL)
+
+
+def save(config, folder, fold: int) -> None:
+    torch.manual_seed(fold)
+    folder.mkdir(exist_ok=True)
+    save_checkpoint(folder / f"fold{fold}.pt", {"model": build_model(config).state_dict()})
+
+
+def test_logits_are_the_mean_over_folds_and_views(tmp_path, config, design):
+    for fold in (0, 1):
+        save(config, tmp_path, fold)
+    save_checkpoint(tmp_path / "fold0_last.pt", {"model": {}})
+    weights = find_weights(tmp_path, config)
+    assert [path.name for path in weights] == ["fold0.pt", "fold1.pt"]
+    windows = np.random.default_rng(0).standard_normal((3, 3, NUM_SAMPLES)).astype(np.float32)
+
+    prepared = WindowScorer(config, weights, torch.device("cpu"))
+    prepared.adapt(design)
+
+    def logits(paths, views=("identity",)):
+        scorer = WindowScorer(config, paths, torch.device("cpu"), views)
+        scorer.preparation = prepared.preparation
+        return scorer(windows)
+
+    each = [logits([path]) for path in weights]
+    assert np.allclose(logits(weights), np.mean(each, axis=0), atol=1e-5)
+    flipped = logits(weights, ("flip",))
+    assert np.allclose(
+        logits(weights, ("identity", "flip")), (logits(weights) + flipped) / 2, atol=1e-5
+    )
+
+
+def test_weights_that_are_not_there_or_of_other_settings(tmp_path, config):
+    with pytest.raises(UserError, match="has no weights"):
+        find_weights(tmp_path / "nowhere", config)
+    save(config, tmp_path, 0)
+    write_json(tmp_path / "config.json", to_plain(config))
+    same = ["cv=3", "train_path=elsewhere.csv", "transforms.train.2.p=0.1"]
+    find_weights(tmp_path, override(config, same))
+    with pytest.raises(UserError, match=r"another transforms\.test"):
+        find_weights(tmp_path, override(config, ["transforms.test.0.order=4"]))
+    with pytest.raises(UserError, match="another model_params"):
+        find_weights(tmp_path, override(config, ["model_params.widths=(4,16)"]))
+    write_json(tmp_path / "config.json", {"model": "BranchedResNet1d"})
+    with pytest.raises(UserError, match="not what a run writes"):
+        find_weights(tmp_path, config)

@@ -1,0 +1,127 @@
+"""The plan of the house: wings import downwards only, no files in a circle, few files at the top."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+
+# From the ground up. A file imports from its own wing and from those before it, never from those
+# after it; `TYPE_CHECKING` imports and imports inside functions count as well.
+WINGS = (
+    "runtime",
+    "configuration",
+    "metrics",
+    "loss_functions",
+    "physics",
+    "data",
+    "datasets",
+    "signal_transforms",
+    "transforms",
+    "layers",
+    "models1d",
+    "models2d",
+    "spectrograms",
+    "architectures",
+    "training_extras",
+    "training",
+    "simulation",
+    "experiments",
+    "stack",
+    "reporting",
+    "search",
+    "configs",
+    "utils",
+)
+COMMANDS = ("train", "train_pseudo", "prep_data", "stacking", "report", "detect")
+MOST_AT_THE_TOP = 16
+
+
+def sources() -> dict[str, Path]:
+    """Return the project's modules by dotted name, without tests and benchmarks."""
+    files = [*ROOT.glob("*.py")]
+    for wing in WINGS:
+        files += (ROOT / wing).rglob("*.py")
+    names = {}
+    for file in files:
+        parts = file.relative_to(ROOT).with_suffix("").parts
+        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = file
+    return names
+
+
+def imported_modules(file: Path, known: dict[str, Path]) -> set[str]:
+    """Return the project's modules that a file names in any import statement."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            # `from wing import module` is an import of the module, not of the wing's face
+            for alias in node.names:
+                deeper = f"{node.module}.{alias.name}"
+                found.add(deeper if deeper in known else node.module)
+    return found & set(known)
+
+
+def wing_of(module: str) -> str:
+    return module.split(".")[0]
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    known = sources()
+    return {name: imported_modules(file, known) for name, file in known.items()}
+
+
+def test_every_module_has_a_place(graph: dict[str, set[str]]) -> None:
+    assert {wing_of(name) for name in graph} == {*WINGS, *COMMANDS}
+    tops = [path.name for path in ROOT.glob("*.py")]
+    assert len(tops) <= MOST_AT_THE_TOP, sorted(tops)
+
+
+def test_wings_import_downwards_only(graph: dict[str, set[str]]) -> None:
+    order = {wing: level for level, wing in enumerate(WINGS)}
+    upwards = [
+        f"{name} imports {other}"
+        for name, others in graph.items()
+        for other in others
+        if wing_of(name) in order
+        and order.get(wing_of(other), len(order)) > order[wing_of(name)]
+    ]
+    assert not upwards, upwards
+
+
+def test_a_wing_never_uses_the_private_parts_of_another() -> None:
+    known = sources()
+    for name, file in known.items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and wing_of(node.module or "") != wing_of(name):
+                private = [alias.name for alias in node.names if alias.name.startswith("_")]
+                assert not private or node.module not in known, f"{name}: {private}"
+
+
+def test_no_files_import_each_other_in_a_circle(graph: dict[str, set[str]]) -> None:
+    done: set[str] = set()
+
+    def visit(name: str, path: tuple[str, ...]) -> None:
+        assert name not in path, " -> ".join((*path[path.index(name) :], name))
+        if name not in done:
+            for other in sorted(graph[name]):
+                visit(other, (*path, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+def test_every_wing_says_what_it_is_for() -> None:
+    for wing in WINGS:
+        if (ROOT / wing).is_dir():
+            text = ast.get_docstring(ast.parse((ROOT / wing / "__init__.py").read_text()))
+            text = " ".join((text or "").split())
+            assert text, wing
+            assert "mport" in text, f"{wing}/__init__.py does not say what it imports"
+            assert "Open " in text, f"{wing}/__init__.py does not say which file to open first"

@@ -1,0 +1,109 @@
+"""Checkpoints are written whole, refuse what could run code, and say what is wrong."""
+
+from __future__ import annotations
+
+import errno
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from runtime.console import LOGGER
+from runtime.errors import UserError
+from training.checkpoints import adopt_weights, load_checkpoint, load_model, save_checkpoint
+
+
+def test_round_trip(tmp_path) -> None:
+    content = {"model": {"w": torch.arange(3.0)}, "state": {"epoch": 3, "history": [{"a": 0.1}]}}
+    save_checkpoint(tmp_path / "a.pt", content)
+    back = load_checkpoint(tmp_path / "a.pt", ("model", "state"))
+    assert torch.equal(back["model"]["w"], content["model"]["w"])
+    assert back["state"] == content["state"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.pt"]
+
+
+class Malicious:
+    def __init__(self, target: Path) -> None:
+        self.target = target
+
+    def __reduce__(self):
+        return os.mkdir, (str(self.target),)
+
+
+def test_code_in_a_checkpoint_is_not_run(tmp_path) -> None:
+    target = tmp_path / "owned"
+    torch.save({"model": Malicious(target)}, tmp_path / "torch.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps({"model": Malicious(target)}))
+    for name in ("torch.pt", "plain.pt"):
+        with pytest.raises(UserError, match="more than tensors"):
+            load_checkpoint(tmp_path / name)
+    assert not target.exists()
+
+
+def test_missing_damaged_and_foreign_files(tmp_path) -> None:
+    with pytest.raises(UserError, match="does not exist: train that fold first"):
+        load_checkpoint(tmp_path / "none.pt")
+    save_checkpoint(tmp_path / "whole.pt", {"model": {"w": torch.randn(10_000)}})
+    content = (tmp_path / "whole.pt").read_bytes()
+    for name, damaged in (("cut", content[:20_000]), ("empty", b""), ("text", b"hello" * 100)):
+        (tmp_path / f"{name}.pt").write_bytes(damaged)
+        with pytest.raises(UserError, match=f"{name}.pt"):
+            load_checkpoint(tmp_path / f"{name}.pt")
+    torch.save([1, 2], tmp_path / "list.pt")
+    with pytest.raises(UserError, match="no entry 'model'"):
+        load_checkpoint(tmp_path / "list.pt")
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, {"model": {"w": torch.ones(2)}})
+    with pytest.raises((AttributeError, pickle.PicklingError, TypeError)):
+        save_checkpoint(path, {"model": lambda: None})  # cannot be written
+    assert torch.equal(load_checkpoint(path)["model"]["w"], torch.ones(2))
+    assert [found.name for found in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_a_full_disk_is_named(tmp_path, monkeypatch) -> None:
+    path = tmp_path / "a.pt"
+    save_checkpoint(path, {"model": {"w": torch.ones(2)}})
+
+    def full(self: Path, data: bytes) -> None:
+        with open(self, "wb") as file:
+            file.write(bytes(data[: len(data) // 2]))
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"No space left on device.*free 4"):
+        save_checkpoint(path, {"model": {"w": torch.randn(1_000_000)}})
+    assert torch.equal(load_checkpoint(path)["model"]["w"], torch.ones(2))
+    assert [found.name for found in tmp_path.iterdir()] == ["a.pt"]
+
+
+def test_load_model_is_strict(tmp_path) -> None:
+    model = nn.Linear(3, 2)
+    save_checkpoint(tmp_path / "a.pt", {"model": model.state_dict()})
+    other = nn.Linear(3, 2)
+    load_model(other, tmp_path / "a.pt")
+    assert torch.equal(other.weight, model.weight)
+    for foreign in (nn.Linear(4, 2), nn.Conv1d(3, 2, 1)):
+        with pytest.raises(UserError, match="belongs to another network"):
+            load_model(foreign, tmp_path / "a.pt")
+
+
+def test_adopt_weights_takes_what_fits_and_names_the_rest(tmp_path, monkeypatch, caplog) -> None:
+    source = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    save_checkpoint(tmp_path / "a.pt", {"model": source.state_dict()})
+    target = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 1))
+    before = target[1].weight.clone()
+    monkeypatch.setattr(LOGGER, "propagate", True)
+    with caplog.at_level("INFO", logger=LOGGER.name):
+        adopt_weights(target, tmp_path / "a.pt")
+    assert torch.equal(target[0].weight, source[0].weight)
+    assert torch.equal(target[1].weight, before)
+    assert "2 of 4 tensors taken" in caplog.text
+    assert "left as they began: 1.weight, 1.bias" in caplog.text
+    with pytest.raises(UserError, match="no weight"):
+        adopt_weights(nn.Conv1d(3, 2, 1), tmp_path / "a.pt")

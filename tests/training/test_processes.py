@@ -1,0 +1,135 @@
+"""Two processes through the real command line: they equal one of twice the batch, die together."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chaos import differences
+from paths import HELPERS
+from small_run import make_data
+
+from runtime.files import read_json
+
+RUN = str(HELPERS / "parallel_run.py")
+
+
+def start(
+    data: Path, folder: Path, processes: int, *extra: str, die: str | None = None,
+    settings: Sequence[str] = (),
+) -> subprocess.Popen:  # fmt: skip
+    """Start a run of so many processes with batches of two samples in all."""
+    launcher = [] if processes == 1 else [
+        "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
+    ]  # fmt: skip
+    line = [
+        sys.executable, *launcher, RUN, "--config", "Parallel", "--results", str(folder),
+        "--checkpoint_every", "0", *extra, "--set", f"batch_size={2 // processes}",
+        f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}", *settings,
+    ]  # fmt: skip
+    folder.mkdir(exist_ok=True)
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "NOTES": str(folder)}
+    if die is not None:
+        environment["DIE"] = die
+    return subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return make_data(tmp_path_factory.mktemp("data") / "input")
+
+
+@pytest.fixture(scope="module")
+def results(data: Path, tmp_path_factory) -> dict[int, Path]:
+    """The folders of a run of one process and of the same of two."""
+    found = {}
+    for processes in (1, 2):
+        found[processes] = tmp_path_factory.mktemp(f"results{processes}")
+        process = start(data, found[processes], processes)
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0, error
+    return found
+
+
+def history(folder: Path) -> np.ndarray:
+    """The scores of every epoch of both folds, (4, 4)."""
+    with open(folder / "parallel" / "history.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    names = ("train_loss", "train_metric", "valid_loss", "valid_metric")
+    return np.array([[float(row[name]) for name in names] for row in rows])
+
+
+def test_two_processes_leave_what_one_leaves(results: dict[int, Path]) -> None:
+    one, two = (history(results[processes]) for processes in (1, 2))
+    assert one.shape == (4, 4)
+    assert one[1, 0] < one[0, 0] - 1e-3  # it learns: the curves are no straight lines
+    np.testing.assert_allclose(two, one, atol=1e-5)
+    names, scores = [], []
+    for folder in results.values():
+        files = (folder / "parallel").iterdir()
+        names.append(sorted(path.name for path in files if path.suffix != ".log"))
+        scores.append(read_json(folder / "parallel" / "summary.json"))
+    assert names[0] == names[1]
+    assert {"fold0.pt", "fold1_last.pt", "outoffolds.npy", "submission.csv"} <= set(names[0])
+    for key in ("oof_auc", "test_auc"):
+        assert scores[0][key] == pytest.approx(scores[1][key], abs=1e-5)
+    for name in ("outoffolds.npy", "predictions.npy"):
+        arrays = [np.load(folder / "parallel" / name) for folder in results.values()]
+        # A bias before a batch norm has no gradient but rounding, and Adam makes steps of that.
+        np.testing.assert_allclose(*arrays, rtol=0, atol=1e-3)
+
+
+def test_without_synced_batch_norm_the_number_of_processes_counts(
+    data: Path, results: dict[int, Path], tmp_path: Path
+) -> None:
+    """So the tests above see whether it is synced."""
+    process = start(data, tmp_path, 2, "--limit_fold", "0", settings=["sync_batch_norm=false"])
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    apart = np.abs(history(tmp_path)[:2, 0] - history(results[1])[:2, 0])
+    assert apart.max() > 1e-4
+
+
+@pytest.mark.slow
+def test_two_compiled_processes_end_nearly_alike_but_for_batch_norm(
+    data: Path, results: dict[int, Path], tmp_path: Path
+) -> None:
+    process = start(data, tmp_path, 2, "--limit_fold", "0", "--compile")
+    output, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    assert "--compile leaves out every batch norm" in output + error
+    # Compiled code sums in another order.
+    np.testing.assert_allclose(history(tmp_path)[:2], history(results[1])[:2], atol=0.01)
+
+
+def test_only_the_first_process_writes(results: dict[int, Path]) -> None:
+    first, second = ((results[2] / f"writes{rank}").read_text() for rank in (0, 1))
+    assert "/.fold0." in first
+    assert "/.submission." in first  # on its way to its name
+    assert second == ""
+
+
+def test_when_one_is_killed_the_other_ends_and_both_go_on_within_the_epoch(
+    data: Path, results: dict[int, Path], tmp_path: Path
+) -> None:
+    started = time.monotonic()
+    process = start(data, tmp_path, 2, die="1,27")  # an epoch has 15 steps
+    _, error = process.communicate(timeout=120)
+    assert process.returncode not in (0, None)
+    assert time.monotonic() - started < 60, error
+    assert f"Signal {signal.SIGKILL.value} (SIGKILL)" in error
+    process = start(data, tmp_path, 2, "--resume")
+    output, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    assert "fold 0: goes on from epoch 2, batch 11" in output  # saved every ten steps
+    assert list(differences(results[2] / "parallel", tmp_path / "parallel")) == []
