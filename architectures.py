@@ -75,10 +75,17 @@ class SpectrogramImage(nn.Module):
     """
 
     def __init__(
-        self, spectrogram: FrontEnd | None, spec_params: Mapping[str, Any], channels: int,
-        augmentations: Any = None, augmentations_test: Any = None, resize_img: Size = None,
-        upsample: str = "nearest", norm_spec: bool = False, mixup: str | None = "mixup",
-    ) -> None:  # fmt: skip
+        self,
+        spectrogram: FrontEnd | None,
+        spec_params: Mapping[str, Any],
+        channels: int,
+        augmentations: Any = None,
+        augmentations_test: Any = None,
+        resize_img: Size = None,
+        upsample: str = "nearest",
+        norm_spec: bool = False,
+        mixup: str | None = "mixup",
+    ) -> None:
         super().__init__()
         check_choice("image model", "upsample", upsample, UPSAMPLE)
         self.spectrogram = build_front_end(spectrogram, spec_params)
@@ -136,9 +143,13 @@ class SpectrogramImage(nn.Module):
 
 
 def check_options(
-    owner: str, custom_preprocess: str, custom_classifier: str, custom_attention: str, mixup: str,
+    owner: str,
+    custom_preprocess: str,
+    custom_classifier: str,
+    custom_attention: str,
+    mixup: str,
     timm_params: Mapping[str, Any],
-) -> tuple[str | None, int]:  # fmt: skip
+) -> tuple[str | None, int]:
     """Check the options by themselves and in pairs.
 
     Returns:
@@ -204,23 +215,42 @@ class SpectroCNN(nn.Module):
     """
 
     def __init__(
-        self, model_name: str = "efficientnet_b7", pretrained: bool = False, num_classes: int = 1,
-        timm_params: Mapping[str, Any] | None = None, custom_preprocess: str = "none",
-        custom_classifier: str = "none", custom_attention: str = "none",
-        spectrogram: FrontEnd | None = None, spec_params: Mapping[str, Any] | None = None,
-        augmentations: Any = None, augmentations_test: Any = None, resize_img: Size = None,
-        upsample: str = "nearest", mixup: str = "mixup", norm_spec: bool = False,
-        return_spec: bool = False, feature_mode: bool = False, weights: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        model_name: str = "efficientnet_b7",
+        pretrained: bool = False,
+        num_classes: int = 1,
+        timm_params: Mapping[str, Any] | None = None,
+        custom_preprocess: str = "none",
+        custom_classifier: str = "none",
+        custom_attention: str = "none",
+        spectrogram: FrontEnd | None = None,
+        spec_params: Mapping[str, Any] | None = None,
+        augmentations: Any = None,
+        augmentations_test: Any = None,
+        resize_img: Size = None,
+        upsample: str = "nearest",
+        mixup: str = "mixup",
+        norm_spec: bool = False,
+        return_spec: bool = False,
+        feature_mode: bool = False,
+        weights: str | None = None,
+    ) -> None:
         super().__init__()
         timm_params = dict(timm_params or {})
         image_mixup, in_chans = check_options(
             "SpectroCNN", custom_preprocess, custom_classifier, custom_attention, mixup, timm_params
         )
         self.image = SpectrogramImage(
-            spectrogram, spec_params or {}, in_chans, augmentations, augmentations_test,
-            resize_img, upsample, norm_spec, image_mixup,
-        )  # fmt: skip
+            spectrogram,
+            spec_params or {},
+            in_chans,
+            augmentations,
+            augmentations_test,
+            resize_img,
+            upsample,
+            norm_spec,
+            image_mixup,
+        )
         self.return_spec = return_spec
         self.custom_head = (custom_classifier, custom_attention) != ("none", "none")
         if not self.custom_head:
@@ -230,15 +260,27 @@ class SpectroCNN(nn.Module):
                     "set custom_classifier, e.g. to 'gem'"
                 )
             self.network = build_plain(
-                model_name, pretrained, weights, 0 if feature_mode else num_classes,
-                self.image.size, {**timm_params, "in_chans": in_chans},
-            )  # fmt: skip
+                model_name,
+                pretrained,
+                weights,
+                0 if feature_mode else num_classes,
+                self.image.size,
+                {**timm_params, "in_chans": in_chans},
+            )
         else:
             self.network = ImageNetwork(
-                model_name, pretrained, weights, num_classes, timm_params, custom_preprocess,
-                custom_classifier, custom_attention, self.image.size, in_chans,
+                model_name,
+                pretrained,
+                weights,
+                num_classes,
+                timm_params,
+                custom_preprocess,
+                custom_classifier,
+                custom_attention,
+                self.image.size,
+                in_chans,
                 feature_mode=feature_mode,
-            )  # fmt: skip
+            )
         self.network.to(memory_format=torch.channels_last)
 
     def forward(
@@ -278,34 +320,67 @@ class MultiInstanceSCNN(nn.Module):
     """
 
     def __init__(
-        self, model_name: str = "efficientnet_b7", pretrained: bool = False, num_classes: int = 1,
-        timm_params: Mapping[str, Any] | None = None, n_patch: int = 2,
-        custom_preprocess: str = "none", custom_classifier: str = "none",
-        custom_attention: str = "none", spectrogram: FrontEnd | None = None,
-        spec_params: Mapping[str, Any] | None = None, augmentations: Any = None,
-        augmentations_test: Any = None, resize_img: Size = None, upsample: str = "nearest",
-        mixup: str = "mixup", norm_spec: bool = False, return_spec: bool = False,
-        feature_mode: bool = False, weights: str | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        model_name: str = "efficientnet_b7",
+        pretrained: bool = False,
+        num_classes: int = 1,
+        timm_params: Mapping[str, Any] | None = None,
+        n_patch: int = 2,
+        custom_preprocess: str = "none",
+        custom_classifier: str = "none",
+        custom_attention: str = "none",
+        spectrogram: FrontEnd | None = None,
+        spec_params: Mapping[str, Any] | None = None,
+        augmentations: Any = None,
+        augmentations_test: Any = None,
+        resize_img: Size = None,
+        upsample: str = "nearest",
+        mixup: str = "mixup",
+        norm_spec: bool = False,
+        return_spec: bool = False,
+        feature_mode: bool = False,
+        weights: str | None = None,
+    ) -> None:
         super().__init__()
         if n_patch < 1:
             raise UserError(f"MultiInstanceSCNN: n_patch = {n_patch}: expected at least 1")
         timm_params = dict(timm_params or {})
         image_mixup, in_chans = check_options(
-            "MultiInstanceSCNN", custom_preprocess, custom_classifier, custom_attention, mixup,
+            "MultiInstanceSCNN",
+            custom_preprocess,
+            custom_classifier,
+            custom_attention,
+            mixup,
             timm_params,
-        )  # fmt: skip
+        )
         self.image = SpectrogramImage(
-            spectrogram, spec_params or {}, in_chans, augmentations, augmentations_test,
-            resize_img, upsample, norm_spec, image_mixup,
-        )  # fmt: skip
+            spectrogram,
+            spec_params or {},
+            in_chans,
+            augmentations,
+            augmentations_test,
+            resize_img,
+            upsample,
+            norm_spec,
+            image_mixup,
+        )
         if n_patch > 1:
             check_patches(self.image.size or self.image.made)
         self.return_spec = return_spec
         self.network = ImageNetwork(
-            model_name, pretrained, weights, num_classes, timm_params, custom_preprocess,
-            custom_classifier, custom_attention, self.image.size, in_chans, n_patch, feature_mode,
-        )  # fmt: skip
+            model_name,
+            pretrained,
+            weights,
+            num_classes,
+            timm_params,
+            custom_preprocess,
+            custom_classifier,
+            custom_attention,
+            self.image.size,
+            in_chans,
+            n_patch,
+            feature_mode,
+        )
         self.network.to(memory_format=torch.channels_last)
 
     def forward(
@@ -325,9 +400,13 @@ class MultiInstanceSCNN(nn.Module):
 
 
 def build_plain(
-    model_name: str, pretrained: bool, weights: str | None, num_classes: int,
-    size: tuple[int, int] | None, timm_params: Mapping[str, Any],
-) -> nn.Module:  # fmt: skip
+    model_name: str,
+    pretrained: bool,
+    weights: str | None,
+    num_classes: int,
+    size: tuple[int, int] | None,
+    timm_params: Mapping[str, Any],
+) -> nn.Module:
     """Return a timm network with its own pooling and linear head."""
     timm_params = size_params(model_name, size, timm_params)
     return create_timm(model_name, num_classes, pretrained, weights, **timm_params)

@@ -80,10 +80,12 @@ class Resized08aug4(Baseline):
     dataset_params = {"norm_factor": PEAKS}
     transforms = {"train": (Part(GaussianNoiseSNR, min_snr=15, max_snr=30, p=0.25),), "test": None}
     model_params = model_with(
-        Baseline, {"fmin": 16, "hop_length": 8},
+        Baseline,
+        {"fmin": 16, "hop_length": 8},
         model_name="tf_efficientnet_b2.aa_in1k",  # today the bare name means ns_jft_in1k
-        resize_img=(256, 512), upsample="bicubic",
-    )  # fmt: skip
+        resize_img=(256, 512),
+        upsample="bicubic",
+    )
 
 
 # --- fixed wavelets --------------------------------------------------------------------------
@@ -150,9 +152,11 @@ class Nspec21(Resized08aug4):
     dataset_params = {}
     transforms = band_passed(12, 512, NOISE)
     model_params = model_with(
-        Nspec16, {"n_scales": 256},
-        model_name="tf_efficientnet_b4.ns_jft_in1k", resize_img=(256, 1024),
-    )  # fmt: skip
+        Nspec16,
+        {"n_scales": 256},
+        model_name="tf_efficientnet_b4.ns_jft_in1k",
+        resize_img=(256, 1024),
+    )
 
 
 class MultiInstance04(Nspec16):
@@ -160,9 +164,12 @@ class MultiInstance04(Nspec16):
     optimizer_params = adam(2e-4)
     model = MultiInstanceSCNN
     model_params = model_with(
-        Nspec16, {"n_scales": 384, "trainable_width": False},
-        model_name="xcit_tiny_12_p16_384.fb_dist_in1k", resize_img=(384, 768), n_patch=2,
-    )  # fmt: skip
+        Nspec16,
+        {"n_scales": 384, "trainable_width": False},
+        model_name="xcit_tiny_12_p16_384.fb_dist_in1k",
+        resize_img=(384, 768),
+        n_patch=2,
+    )
 
 
 # --- learned front-ends ----------------------------------------------------------------------
@@ -265,8 +272,7 @@ class Nspec30(Nspec22):
     name = "nspec_30"
     transforms = FLIPPED
     model_params = model_with(
-        Nspec22,
-        {**GATED, "separate_channel": True, "in_channels": 1, "wave_layers": (10, 10, 10)},
+        Nspec22, {**GATED, "separate_channel": True, "in_channels": 1, "wave_layers": (10, 10, 10)}
     )
 
 

@@ -122,9 +122,13 @@ class G2NetDataset(Dataset):
         self.check_mixup(has_targets=targets is not None)
 
     def make_group(
-        self, paths: Sequence | None, ids: Sequence | None, targets: Sequence | None, name: str,
+        self,
+        paths: Sequence | None,
+        ids: Sequence | None,
+        targets: Sequence | None,
+        name: str,
         must_be_cached: bool,
-    ) -> dict[str, np.ndarray]:  # fmt: skip
+    ) -> dict[str, np.ndarray]:
         """Return arrays of ids, paths, targets, and which cache (-1: none) holds which row."""
         if paths is None and ids is None:
             raise UserError(f"{name} is missing: give it, or ids and a cache that holds them")
@@ -156,8 +160,13 @@ class G2NetDataset(Dataset):
             )
         # Cached samples need no path, and what is not kept is not pickled to workers.
         files = [os.fsencode(path) for path in paths] if lacking else [b""] * n
-        return {"names": names, "paths": np.asarray(files, np.bytes_), "targets": values,
-                "source": source, "row": row}  # fmt: skip
+        return {
+            "names": names,
+            "paths": np.asarray(files, np.bytes_),
+            "targets": values,
+            "source": source,
+            "row": row,
+        }
 
     def check_mixup(self, has_targets: bool) -> None:
         if self.mixup_option not in MIXUP_OPTIONS:

@@ -37,21 +37,33 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_argument_group("what to search")
     what.add_argument(
-        "--strain", nargs="+", action="extend", default=[], metavar="DETECTOR=FILE",
+        "--strain",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="DETECTOR=FILE",
         help="H1=FILE L1=FILE V1=FILE: HDF5 or GWF of GWOSC; a detector may be missing, or come "
         "again with the next file",
-    )  # fmt: skip
+    )
     what.add_argument("--event", help="fetch the open strain around an event, e.g. GW150914")
     what.add_argument(
-        "--channel", nargs="+", action="extend", default=[], metavar="DETECTOR=NAME",
+        "--channel",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="DETECTOR=NAME",
         help="channels of GWF files, where it is not clear",
-    )  # fmt: skip
+    )
     network = parser.add_argument_group("with which networks")
     network.add_argument("--config", required=True, help="class name of an experiment")
     network.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
         help="settings it was trained with, as of train.py",
-    )  # fmt: skip
+    )
     network.add_argument(
         "--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)"
     )
@@ -65,9 +77,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--slides", type=int, default=20, help="time slides of each stretch (%(default)d; 0: none)")
     add("--shift", type=float, default=1, help="s of the first slide (%(default)g)")
     add(
-        "--exclude", type=int, default=0, metavar="N",
+        "--exclude",
+        type=int,
+        default=0,
+        metavar="N",
         help="leave the N loudest candidates out of the slides (%(default)d)",
-    )  # fmt: skip
+    )
     add("--top", type=int, default=20, help="candidates in the table (%(default)d)")
     add("--maps", type=int, default=3, help="candidates in the picture (%(default)d)")
     add("--batch_size", type=int, default=256, help="windows scored at once (%(default)d)")
@@ -105,8 +120,9 @@ def main(argv: list[str] | None = None) -> int:
     write_candidates(out / "candidates.csv", outcome)
     write_json(out / "detection.json", describe(args, config, search, filler))
     draw_picture(out / "detection.png", outcome, config)
-    print(f"\n{paragraph(outcome)}\nWritten to {out} in "
-          f"{format_seconds(time.monotonic() - started)}.")  # fmt: skip
+    print(
+        f"\n{paragraph(outcome)}\nWritten to {out} in {format_seconds(time.monotonic() - started)}."
+    )
     return 0
 
 
@@ -124,17 +140,27 @@ def load_networks(args: argparse.Namespace) -> tuple[ConfigMeta, WindowScorer]:
 
 
 def make_search(
-    args: argparse.Namespace, config: ConfigMeta, scorer: WindowScorer,
+    args: argparse.Namespace,
+    config: ConfigMeta,
+    scorer: WindowScorer,
     recordings: dict[str, Recording],
-) -> Search:  # fmt: skip
+) -> Search:
     from search.search import Options, Search
     from search.window_scorer import sees_zeros
 
     options = Options(
-        step=args.step, stretch=args.stretch, slides=args.slides, shift=args.shift,
-        cluster=args.cluster, top=args.top, exclude=args.exclude, maps=args.maps,
-        batch_size=args.batch_size, zeros=sees_zeros(config), seed=args.seed,
-    )  # fmt: skip
+        step=args.step,
+        stretch=args.stretch,
+        slides=args.slides,
+        shift=args.shift,
+        cluster=args.cluster,
+        top=args.top,
+        exclude=args.exclude,
+        maps=args.maps,
+        batch_size=args.batch_size,
+        zeros=sees_zeros(config),
+        seed=args.seed,
+    )
     return Search(recordings, scorer, options)
 
 
@@ -173,9 +199,12 @@ def conduct(search: Search, out: Path, show: bool | None) -> None:
     if len(search.present) < 2 and search.options.slides:
         LOGGER.info("one detector cannot be slid against another: no false-alarm rates")
     for _ in progress(
-        search.count_false_alarms(), total=outcome.stretches, desc="slides", unit="stretch",
+        search.count_false_alarms(),
+        total=outcome.stretches,
+        desc="slides",
+        unit="stretch",
         show=show,
-    ):  # fmt: skip
+    ):
         pass
 
 
@@ -184,17 +213,30 @@ def write_candidates(path: Path, outcome: Outcome) -> None:
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
-            ["rank", "gps", "score", "probability", "slid_as_loud", "false_alarms_per_hour",
-             "false_alarm_probability"]
-        )  # fmt: skip
+            [
+                "rank",
+                "gps",
+                "score",
+                "probability",
+                "slid_as_loud",
+                "false_alarms_per_hour",
+                "false_alarm_probability",
+            ]
+        )
         for rank, one in enumerate(outcome.candidates, 1):
             known = math.isfinite(one.rate)
             chance = -math.expm1(-one.rate * outcome.live) if known else math.nan
-            writer.writerow([
-                rank, f"{one.time:.3f}", f"{one.score:.4f}", f"{squashed(one.score):.6f}",
-                one.slid_as_loud if known else "", f"{one.rate * HOUR:.4g}" if known else "",
-                f"{chance:.4g}" if known else "",
-            ])  # fmt: skip
+            writer.writerow(
+                [
+                    rank,
+                    f"{one.time:.3f}",
+                    f"{one.score:.4f}",
+                    f"{squashed(one.score):.6f}",
+                    one.slid_as_loud if known else "",
+                    f"{one.rate * HOUR:.4g}" if known else "",
+                    f"{chance:.4g}" if known else "",
+                ]
+            )
 
 
 def squashed(logit: float) -> float:
@@ -210,24 +252,37 @@ def describe(
 
     outcome = search.outcome
     return {
-        "command": sys.argv, "config": config.__name__, "name": config.name,
-        "strain": args.strain or args.event, "detectors": list(outcome.detectors),
-        "filled": filler, "gps_start": outcome.start, "gps_end": outcome.end,
-        "options": asdict(search.options), "folds": len(search.scorer.networks),
-        "windows": outcome.windows, "scored": outcome.scored, "spoilt_by_gaps": outcome.gaps,
-        "stretches": outcome.stretches, "skipped_stretches": outcome.skipped_stretches,
-        "live_seconds": round(outcome.live, 3), "candidates": outcome.clusters,
-        "slid_windows": outcome.slid, "slid_live_seconds": round(outcome.slid_live, 3),
+        "command": sys.argv,
+        "config": config.__name__,
+        "name": config.name,
+        "strain": args.strain or args.event,
+        "detectors": list(outcome.detectors),
+        "filled": filler,
+        "gps_start": outcome.start,
+        "gps_end": outcome.end,
+        "options": asdict(search.options),
+        "folds": len(search.scorer.networks),
+        "windows": outcome.windows,
+        "scored": outcome.scored,
+        "spoilt_by_gaps": outcome.gaps,
+        "stretches": outcome.stretches,
+        "skipped_stretches": outcome.skipped_stretches,
+        "live_seconds": round(outcome.live, 3),
+        "candidates": outcome.clusters,
+        "slid_windows": outcome.slid,
+        "slid_live_seconds": round(outcome.slid_live, 3),
         "slid_candidates": outcome.slid_clusters,
         "slid_loudest": round(outcome.slid_loudest, 4) if outcome.slid_clusters else None,
-    }  # fmt: skip
+    }
 
 
 def draw_picture(path: Path, outcome: Outcome, config: ConfigMeta) -> None:
     from search.plots import draw
 
-    title = f"{config.__name__} on {', '.join(outcome.detectors)}, GPS {outcome.start:.0f} to " \
-            f"{outcome.end:.0f}"  # fmt: skip
+    title = (
+        f"{config.__name__} on {', '.join(outcome.detectors)}, GPS {outcome.start:.0f} to "
+        f"{outcome.end:.0f}"
+    )
     with atomic_path(path) as temporary:
         draw(outcome, title).savefig(temporary, dpi=100)
 

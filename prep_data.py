@@ -292,17 +292,19 @@ def check_file(path: str) -> tuple[bytes, str, str]:
     except UserError as error:
         text = str(error).removeprefix(f"{path}: ").split(": ")[0]
         for words, problem in (
-            ("wrong shape", "wrong shape"), ("wrong dtype", "wrong dtype"),
+            ("wrong shape", "wrong shape"),
+            ("wrong dtype", "wrong dtype"),
             ("non-finite", "non-finite"),
-        ):  # fmt: skip
+        ):
             if words in text:
                 return b"", problem, text
         return b"", "unreadable", text
     digest = hashlib.blake2b(strain.tobytes(), digest_size=16).digest()
     silent = [
-        name for name, channel in zip(("H1", "L1", "V1"), strain, strict=True)
+        name
+        for name, channel in zip(("H1", "L1", "V1"), strain, strict=True)
         if channel.min() == channel.max()
-    ]  # fmt: skip
+    ]
     return digest, "silent" if silent else "", " ".join(silent)
 
 

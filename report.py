@@ -16,9 +16,12 @@ from runtime.files import atomic_path
 def build_parser() -> argparse.ArgumentParser:
     parser = CommandLine(prog="report.py", description=__doc__)
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR",
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
         help="the folder that holds the experiments (results)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="the page to write (index.html in that folder)"
     )

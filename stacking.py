@@ -133,10 +133,16 @@ class Stack:
 
 
 def build(
-    results: Path, experiments: Sequence[str] = (), method: str = "auto",
-    train_csv: Path | None = None, sample_submission: Path | None = None, tta: bool = True,
-    resamples: int = 1000, seed: int = 0, show: bool | None = None,
-) -> Stack:  # fmt: skip
+    results: Path,
+    experiments: Sequence[str] = (),
+    method: str = "auto",
+    train_csv: Path | None = None,
+    sample_submission: Path | None = None,
+    tta: bool = True,
+    resamples: int = 1000,
+    seed: int = 0,
+    show: bool | None = None,
+) -> Stack:
     """Read the runs, fit the methods, score and compare them, and choose one.
 
     Args:
@@ -165,15 +171,28 @@ def build(
     )
     choice = choose(methods) if method == "auto" else None
     return Stack(
-        inputs, features, fits, method if choice is None else choice.method, models, methods,
-        choice, skipped, score_test(inputs, fits), resamples, seed, time.monotonic() - started,
-    )  # fmt: skip
+        inputs,
+        features,
+        fits,
+        method if choice is None else choice.method,
+        models,
+        methods,
+        choice,
+        skipped,
+        score_test(inputs, fits),
+        resamples,
+        seed,
+        time.monotonic() - started,
+    )
 
 
 def read_inputs(
-    results: Path, experiments: Sequence[str] = (), train_csv: Path | None = None,
-    sample_submission: Path | None = None, tta: bool = True,
-) -> Inputs:  # fmt: skip
+    results: Path,
+    experiments: Sequence[str] = (),
+    train_csv: Path | None = None,
+    sample_submission: Path | None = None,
+    tta: bool = True,
+) -> Inputs:
     """Find, read and join the runs and the tables that belong to them.
 
     Args:
@@ -336,19 +355,26 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--results", type=Path, default=Path("results"), help="folder of the runs (results)")
     add(
-        "--experiments", nargs="+", action="extend", default=[], metavar="NAME",
+        "--experiments",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME",
         help="folders or config classes to stack (the published stack's, or else all)",
-    )  # fmt: skip
+    )
     add(
-        "--method", default="auto", metavar="METHOD",
+        "--method",
+        default="auto",
+        metavar="METHOD",
         help=f"auto (the simplest within one standard error of the best) or one of "
         f"{', '.join(METHODS)}",
-    )  # fmt: skip
+    )
     add("--train_csv", type=Path, help="table of training targets (that of the runs)")
     add(
-        "--sample_submission", type=Path,
+        "--sample_submission",
+        type=Path,
         help="Kaggle's file of that name (looked for beside the runs' test table)",
-    )  # fmt: skip
+    )
     add("--out", type=Path, help="where to write (the folder of --results)")
     add("--no_tta", action="store_true", help="use the logits of the plain view throughout")
     add("--resamples", type=int, default=1000, help="bootstrap samples (1000)")
@@ -366,9 +392,16 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError(f"--seed {args.seed}: expected 0 or more")
     configure_logging()
     stack = build(
-        args.results, args.experiments, args.method, args.train_csv, args.sample_submission,
-        not args.no_tta, args.resamples, args.seed, True if args.progress_bar else None,
-    )  # fmt: skip
+        args.results,
+        args.experiments,
+        args.method,
+        args.train_csv,
+        args.sample_submission,
+        not args.no_tta,
+        args.resamples,
+        args.seed,
+        True if args.progress_bar else None,
+    )
     write(stack, out)
     print(f"\n{stack_report.text(stack)}\n\n{stack_report.paragraph(stack, out)}")
     return 0

@@ -50,61 +50,76 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
     parser = CommandLine(description=description)
     what = parser.add_argument_group("what to run")
     what.add_argument(
-        "--config", default="Pseudo07" if pseudo else "Baseline",
+        "--config",
+        default="Pseudo07" if pseudo else "Baseline",
         help="class name of an experiment (%(default)s)",
-    )  # fmt: skip
+    )
     what.add_argument("--list", action="store_true", help="print all experiments and exit")
     what.add_argument("--show", action="store_true", help="print the resolved config and exit")
     what.add_argument(
-        "--set", nargs="+", action="extend", default=[], metavar="KEY=VALUE",
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
         help="change settings, e.g. --set num_epochs=3 model_params.model_name=resnet18",
-    )  # fmt: skip
+    )
     what.add_argument("--limit_fold", type=int, metavar="K", help="train fold K only, from 0")
     what.add_argument("--inference", action="store_true", help="predict only, from checkpoints")
     what.add_argument("--tta", action="store_true", help="average predictions over the views")
     what.add_argument(
-        "--dry_run", action="store_true",
+        "--dry_run",
+        action="store_true",
         help="two batches, one epoch, two folds, into dry_run/ below --results; invents noise "
         "where the data are missing",
-    )  # fmt: skip
+    )
     going_on = parser.add_argument_group("going on")
     going_on.add_argument("--resume", action="store_true", help="go on where a run stopped")
     going_on.add_argument(
         "--skip_existing", action="store_true", help="skip folds that have a checkpoint"
     )
     going_on.add_argument(
-        "--checkpoint_every", type=not_negative(float), default=10, metavar="MINUTES",
+        "--checkpoint_every",
+        type=not_negative(float),
+        default=10,
+        metavar="MINUTES",
         help="minutes between saves within an epoch (%(default)g)",
-    )  # fmt: skip
+    )
     how = parser.add_argument_group("how")
     how.add_argument(
-        "--gpu", default="",
+        "--gpu",
+        default="",
         help="device ids, one a process, e.g. 0,1; or 'free': one that no other run has taken so",
-    )  # fmt: skip
+    )
     how.add_argument(
-        "--num_workers", type=not_negative(int),
-        help="reader processes; 0 on a CPU, 4 on a GPU",
-    )  # fmt: skip
+        "--num_workers", type=not_negative(int), help="reader processes; 0 on a CPU, 4 on a GPU"
+    )
     how.add_argument(
-        "--cache_device", action="store_true",
+        "--cache_device",
+        action="store_true",
         help="hold the caches wholly on the device; needs train_cache and test_cache",
-    )  # fmt: skip
+    )
     how.add_argument(
-        "--compile", action="store_true",
+        "--compile",
+        action="store_true",
         help="compile the backbone: minutes at the start, faster steps after",
-    )  # fmt: skip
+    )
     how.add_argument("--no_pretrained", action="store_true", help="start from random weights")
     how.add_argument(
-        "--weights", metavar="FILE",
+        "--weights",
+        metavar="FILE",
         help="start the backbone from this state dict, .pt or .safetensors, instead of timm's",
-    )  # fmt: skip
+    )
     how.add_argument(
         "--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)"
     )
     how.add_argument(
-        "--wait", type=not_negative(float), default=0, metavar="SECONDS",
+        "--wait",
+        type=not_negative(float),
+        default=0,
+        metavar="SECONDS",
         help="sleep first (%(default)g)",
-    )  # fmt: skip
+    )
     how.add_argument("--debug", action="store_true", help="say the memory used in every epoch")
     how.add_argument("--silent", action="store_true", help="no log file and no notification")
     how.add_argument(
@@ -157,13 +172,22 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     distributed.start()
     device = choose_device(args.gpu)
     options = Options(
-        results=args.results, resume=args.resume, skip_existing=args.skip_existing,
-        inference=args.inference, tta=args.tta, dry_run=args.dry_run,
-        pretrained=not args.no_pretrained, weights=args.weights, num_workers=args.num_workers,
-        cache_device=args.cache_device, compile=args.compile,
-        show_progress=True if args.progress_bar else None, limit_fold=args.limit_fold,
-        checkpoint_every=args.checkpoint_every, show_memory=args.debug,
-    )  # fmt: skip
+        results=args.results,
+        resume=args.resume,
+        skip_existing=args.skip_existing,
+        inference=args.inference,
+        tta=args.tta,
+        dry_run=args.dry_run,
+        pretrained=not args.no_pretrained,
+        weights=args.weights,
+        num_workers=args.num_workers,
+        cache_device=args.cache_device,
+        compile=args.compile,
+        show_progress=True if args.progress_bar else None,
+        limit_fold=args.limit_fold,
+        checkpoint_every=args.checkpoint_every,
+        show_memory=args.debug,
+    )
     check_arguments(config, args)
     log_file = None
     if not args.silent and not args.dry_run and distributed.is_main():
@@ -178,11 +202,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
         logger = configure_logging(log_file)
         if not distributed.is_main():
             logger.setLevel("WARNING")
-        with (
-            interruption.watched(),
-            experiment.lock(),
-            explains_device(config, device),
-        ):
+        with interruption.watched(), experiment.lock(), explains_device(config, device):
             announce(experiment, args, device, tell)
             text = conduct(experiment, args)
         if tell:
@@ -266,9 +286,11 @@ def announce(
 
     config = experiment.config
     what = "prediction" if args.inference else "training"
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else (
-        f"{torch.get_num_threads()} CPU threads"
-    )  # fmt: skip
+    where = (
+        torch.cuda.get_device_name(device)
+        if device.type == "cuda"
+        else (f"{torch.get_num_threads()} CPU threads")
+    )
     LOGGER.info(
         f"{config.__name__} ({config.name}): {what}, {len(experiment.fold_numbers)} of "
         f"{len(experiment.folds)} folds, {len(experiment.train)} train and "

@@ -44,9 +44,10 @@ class Preparation:
     """
 
     def __init__(
-        self, transform: Callable[[Tensor], Tensor],
+        self,
+        transform: Callable[[Tensor], Tensor],
         second: Callable[[Tensor], Tensor] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.transform, self.second = transform, second
 
     def __call__(self, batch: Batch) -> Batch:
@@ -101,9 +102,13 @@ class MixupTrain(TrainHook):
     """
 
     def __init__(
-        self, alpha: float = 0.4, hard_label: bool | float = False, lor_label: bool = False,
-        level: str = "model", evaluate_in_batch: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        alpha: float = 0.4,
+        hard_label: bool | float = False,
+        lor_label: bool = False,
+        level: str = "model",
+        evaluate_in_batch: bool = False,
+    ) -> None:
         if alpha <= 0:
             raise UserError(f"MixupTrain: alpha = {alpha}: expected a positive number")
         if hard_label is True:
@@ -150,9 +155,13 @@ class MixupTrain2(MixupTrain):
     """
 
     def __init__(
-        self, alpha: float = 0.4, pos_pos: bool = True, neg_neg: bool = True, level: str = "model",
+        self,
+        alpha: float = 0.4,
+        pos_pos: bool = True,
+        neg_neg: bool = True,
+        level: str = "model",
         evaluate_in_batch: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(alpha, level=level, evaluate_in_batch=evaluate_in_batch)
         self.pos_pos, self.neg_neg = pos_pos, neg_neg
 
@@ -189,9 +198,12 @@ class EarlyStopping:
     """
 
     def __init__(
-        self, patience: int = 5, target: str = "valid_metric", maximize: bool = False,
+        self,
+        patience: int = 5,
+        target: str = "valid_metric",
+        maximize: bool = False,
         skip_epoch: int = 0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.patience, self.target, self.maximize = patience, target, maximize
         self.skip_epoch, self.counter = skip_epoch, 0
 

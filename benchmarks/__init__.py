@@ -32,6 +32,16 @@ import utils  # noqa: F401 - before torch: it decides how waiting threads wait
 
 # What `python -m benchmarks` runs, in this order; the rows of the table keep it.
 BENCHMARKS = (
-    "cwt", "cwt_width", "cqt", "preparation", "simulating", "reading", "training_step",
-    "mixed_precision", "tta", "startup", "command_line", "profile_step",
-)  # fmt: skip
+    "cwt",
+    "cwt_width",
+    "cqt",
+    "preparation",
+    "simulating",
+    "reading",
+    "training_step",
+    "mixed_precision",
+    "tta",
+    "startup",
+    "command_line",
+    "profile_step",
+)

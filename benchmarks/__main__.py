@@ -38,9 +38,10 @@ def passed_on(args: argparse.Namespace, out: Path) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandLine(
-        prog="-m benchmarks", description=__doc__,
+        prog="-m benchmarks",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
     add_arguments(parser)
     args = parser.parse_args(argv)

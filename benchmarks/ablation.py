@@ -72,7 +72,7 @@ SWITCHES: dict[str, tuple[bool, tuple[str, ...]]] = {
     "long first kernels": (False, ("model_params.first_kernel_size=7",)),
 }
 OF_BANKS: dict[str, tuple[bool, tuple[str, ...]]] = {  # of experiments with a MatchedFilter1d
-    "correlated amplitudes": (True, ("model_params.correlation=-0.6",)),
+    "correlated amplitudes": (True, ("model_params.correlation=-0.6",))
 }
 
 
@@ -98,9 +98,11 @@ class HoldoutRows(Dataset):
 def run_settings(samples: int, seed: int) -> list[str]:
     """Return the `--set` of a run that sees so many samples."""
     return [
-        f"seed={seed}", f"num_epochs={EPOCHS}", f"scheduler_params.T_0={EPOCHS}",
+        f"seed={seed}",
+        f"num_epochs={EPOCHS}",
+        f"scheduler_params.T_0={EPOCHS}",
         f"dataset_params.samples_per_epoch={max(samples // EPOCHS, 1)}",
-    ]  # fmt: skip
+    ]
 
 
 @functools.cache
@@ -120,8 +122,13 @@ def logits_of(
 
     Runs of the same code that are at hand in `folder` are read.
     """
-    plain = {"format": FORMAT, "config": to_plain(config.to_plain()), "holdout": holdout.digest,
-             "device": device.type, "code": code_digest()}  # fmt: skip
+    plain = {
+        "format": FORMAT,
+        "config": to_plain(config.to_plain()),
+        "holdout": holdout.digest,
+        "device": device.type,
+        "code": code_digest(),
+    }
     key = hashlib.blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=8).hexdigest()
     path = folder / f"{key}.npy"
     if path.exists() and path.with_suffix(".json").exists():
@@ -161,15 +168,19 @@ def worth(
         on: whether the switch puts the part in; else it takes it out.
     """
     sign = 1 if on else -1
-    gains = np.array([
-        sign * (AUC()(targets, after) - AUC()(targets, before))
-        for before, after in zip(base, changed, strict=True)
-    ])  # fmt: skip
+    gains = np.array(
+        [
+            sign * (AUC()(targets, after) - AUC()(targets, before))
+            for before, after in zip(base, changed, strict=True)
+        ]
+    )
     # of the hold-out: the error of a seed's difference, as the samples are those of all seeds
-    samples = np.mean([
-        paired_delong_error(targets, before, after)
-        for before, after in zip(base, changed, strict=True)
-    ])  # fmt: skip
+    samples = np.mean(
+        [
+            paired_delong_error(targets, before, after)
+            for before, after in zip(base, changed, strict=True)
+        ]
+    )
     # with the seeds, whose spread holds the samples' share as well: on the safe side
     spread = gains.std(ddof=1) / math.sqrt(len(gains)) if len(gains) > 1 else 0.0
     return float(gains.mean()), float(math.hypot(samples, spread))
@@ -194,15 +205,18 @@ def as_markdown(results: dict[str, Any]) -> list[str]:
         f"{results['device']['name']}: AUC {with_error(base['auc'], base['error'], 4)} on "
         f"{results['holdout']:,} simulated samples, in {base['seconds']:.0f} s a run.",
         "",
-    ]  # fmt: skip
+    ]
     table = [["part", "worth in AUC", "in the experiment", "AUC switched", "settings"]]
     table += [
         [
-            row["part"], f"{row['worth']:+.4f} ± {row['error']:.4f}", "no" if row["on"] else "yes",
-            f"{row['auc']:.4f}", f"`{' '.join(row['settings'])}`",
+            row["part"],
+            f"{row['worth']:+.4f} ± {row['error']:.4f}",
+            "no" if row["on"] else "yes",
+            f"{row['auc']:.4f}",
+            f"`{' '.join(row['settings'])}`",
         ]
         for row in rows
-    ]  # fmt: skip
+    ]
     return lines + markdown_table(table[0], table[1:])
 
 
@@ -220,9 +234,10 @@ def update_page(results: dict[str, Any], page: Path = PAGE) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandLine(
-        prog="-m benchmarks.ablation", description=__doc__,
+        prog="-m benchmarks.ablation",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.add_argument("--config", default="Wave01", metavar="NAME", help="(default: Wave01)")
     parser.add_argument("--samples", type=int, default=2**17, metavar="N", help="of a run")
     parser.add_argument("--seeds", type=int, default=2, metavar="N", help="runs of each")
@@ -268,10 +283,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def summarise(
-    args: argparse.Namespace, switches: dict[str, tuple[bool, tuple[str, ...]]],
-    kept: dict[tuple[str | None, int], tuple[np.ndarray, float]], holdout: Holdout,
+    args: argparse.Namespace,
+    switches: dict[str, tuple[bool, tuple[str, ...]]],
+    kept: dict[tuple[str | None, int], tuple[np.ndarray, float]],
+    holdout: Holdout,
     device: torch.device,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Return the contents of ablation.json."""
     from metrics import delong_error
 
@@ -284,20 +301,35 @@ def summarise(
     rows = []
     for part, (on, settings) in switches.items():
         value, error = worth(holdout.targets, of(None), of(part), on)
-        rows.append({
-            "part": part, "on": on, "settings": list(settings), "worth": value, "error": error,
-            "auc": area(part),
-            "seconds": float(np.mean([kept[part, seed][1] for seed in range(args.seeds)])),
-        })  # fmt: skip
+        rows.append(
+            {
+                "part": part,
+                "on": on,
+                "settings": list(settings),
+                "worth": value,
+                "error": error,
+                "auc": area(part),
+                "seconds": float(np.mean([kept[part, seed][1] for seed in range(args.seeds)])),
+            }
+        )
     base = {
-        "auc": area(None), "error": delong_error(holdout.targets, of(None)[0]),
+        "auc": area(None),
+        "error": delong_error(holdout.targets, of(None)[0]),
         "seconds": float(np.mean([kept[None, seed][1] for seed in range(args.seeds)])),
-    }  # fmt: skip
+    }
     return {
-        "format": FORMAT, "config": args.config, "set": args.set, "samples": args.samples,
-        "seeds": args.seeds, "holdout": len(holdout), "device": describe_device(device),
-        "versions": versions(), "git_revision": git_revision(), "base": base, "switches": rows,
-    }  # fmt: skip
+        "format": FORMAT,
+        "config": args.config,
+        "set": args.set,
+        "samples": args.samples,
+        "seeds": args.seeds,
+        "holdout": len(holdout),
+        "device": describe_device(device),
+        "versions": versions(),
+        "git_revision": git_revision(),
+        "base": base,
+        "switches": rows,
+    }
 
 
 if __name__ == "__main__":

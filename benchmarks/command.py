@@ -76,9 +76,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeats", type=int, metavar="N", help="timings of each side")
     parser.add_argument("--threads", type=int, metavar="N", help="of torch (default: its own)")
     parser.add_argument(
-        "--folder", type=Path, metavar="DIR", default=Path(tempfile.gettempdir()),
+        "--folder",
+        type=Path,
+        metavar="DIR",
+        default=Path(tempfile.gettempdir()),
         help="where temporary caches and files go (default: the system's)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="put the figures into DIR/<device>.json and .md"
     )
@@ -103,10 +106,13 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def run(
-    name: str, description: str | None, measure: Callable[[Settings], Report],
-    argv: Sequence[str] | None = None, default_out: Path | None = None,
+    name: str,
+    description: str | None,
+    measure: Callable[[Settings], Report],
+    argv: Sequence[str] | None = None,
+    default_out: Path | None = None,
     after: Callable[[Path], None] | None = None,
-) -> int:  # fmt: skip
+) -> int:
     """Run one benchmark from its command line: measure, print its table, record it.
 
     Args:
@@ -118,9 +124,10 @@ def run(
         after: called with the JSON file once it is written.
     """
     parser = CommandLine(
-        prog=f"-m benchmarks.{name}", description=description,
+        prog=f"-m benchmarks.{name}",
+        description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     add_arguments(parser)
     args = parser.parse_args(argv)
     check_arguments(args)
@@ -132,9 +139,7 @@ def run(
         entry = measured_entry(measure, Settings(device, args.quick, args.repeats, args.folder))
     finally:
         torch.set_num_threads(before)
-    results = {
-        "format": FORMAT, "device": describe_device(device), "benchmarks": {name: entry}
-    }  # fmt: skip
+    results = {"format": FORMAT, "device": describe_device(device), "benchmarks": {name: entry}}
     lines = table_lines(results) if entry["rows"] else []
     for title, detail in entry["details"].items():
         lines += ["", f"{title}:", "", *detail]
@@ -148,9 +153,7 @@ def run(
     return 0
 
 
-def measured_entry(
-    measure: Callable[[Settings], Report], settings: Settings
-) -> dict[str, Any]:  # fmt: skip
+def measured_entry(measure: Callable[[Settings], Report], settings: Settings) -> dict[str, Any]:
     """Run a benchmark and return its entry of the files."""
     warn_if_busy()
     found = conditions(settings.device)
@@ -159,6 +162,10 @@ def measured_entry(
     if neighbours.disturbed:
         print("warning: others used this machine meanwhile: measure again", file=sys.stderr)
     return {
-        "quick": settings.quick, **found, "load": neighbours.to_plain(),
-        "rows": [row.to_plain() for row in report.rows], "details": report.details, **report.data,
-    }  # fmt: skip
+        "quick": settings.quick,
+        **found,
+        "load": neighbours.to_plain(),
+        "rows": [row.to_plain() for row in report.rows],
+        "details": report.details,
+        **report.data,
+    }

@@ -50,16 +50,32 @@ def measure(settings: Settings) -> Report:
     theirs = Spread.of(times["import"])
     rows = [
         Row(
-            "command_line.help", "python train.py --help", IMPORT, Spread.of(times["help"]), "s",
-            False, {"cpu": 0.3, "cuda": 0.3}, Spread.of(times["help"]), theirs,
-            reason=REASONS.get("command_line.help"), **common,
+            "command_line.help",
+            "python train.py --help",
+            IMPORT,
+            Spread.of(times["help"]),
+            "s",
+            False,
+            {"cpu": 0.3, "cuda": 0.3},
+            Spread.of(times["help"]),
+            theirs,
+            reason=REASONS.get("command_line.help"),
+            **common,
         ),
         Row(
-            "command_line.list", "python train.py --list", IMPORT,
-            paired_ratios(times["list"], times["import"]), "×", False, {"cpu": 1.5, "cuda": 1.5},
-            Spread.of(times["list"]), theirs, reason=REASONS.get("command_line.list"), **common,
+            "command_line.list",
+            "python train.py --list",
+            IMPORT,
+            paired_ratios(times["list"], times["import"]),
+            "×",
+            False,
+            {"cpu": 1.5, "cuda": 1.5},
+            Spread.of(times["list"]),
+            theirs,
+            reason=REASONS.get("command_line.list"),
+            **common,
         ),
-    ]  # fmt: skip
+    ]
     return Report(rows)
 
 

@@ -57,12 +57,18 @@ def measure(settings: Settings) -> Report:
     rounds = settings.rounds(25)
     times = interleave(sides, settings.device, rounds, settings.least_seconds)
     row = Row(
-        "cqt.baseline", "CQT of Baseline, forward", "nnAudio's CQT1992v2",
-        paired_ratios(times["theirs"], times["ours"]), "×", True, TARGETS,
-        Spread.of(times["ours"]), Spread.of(times["theirs"]),
+        "cqt.baseline",
+        "CQT of Baseline, forward",
+        "nnAudio's CQT1992v2",
+        paired_ratios(times["theirs"], times["ours"]),
+        "×",
+        True,
+        TARGETS,
+        Spread.of(times["ours"]),
+        Spread.of(times["theirs"]),
         settings={"batch": batch, "threads": torch.get_num_threads()},
         extra={"largest_difference": difference, "rounds": rounds},
-    )  # fmt: skip
+    )
     return Report([row])
 
 

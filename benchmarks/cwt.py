@@ -59,16 +59,23 @@ def compare(settings: Settings, config: ConfigMeta, tf32: bool = False) -> Row:
     times = interleave(sides, settings.device, rounds, settings.least_seconds)
     key = f"cwt.{config.name}" + (".tf32" if tf32 else "")
     return Row(
-        key, f"Morlet CWT of {config.__name__}, forward",
+        key,
+        f"Morlet CWT of {config.__name__}, forward",
         "strided conv1d" + (" in TF32, 1e-3 off" if tf32 else ""),
-        paired_ratios(times["theirs"], times["ours"]), "×", True, {} if tf32 else TARGETS,
-        Spread.of(times["ours"]), Spread.of(times["theirs"]),
+        paired_ratios(times["theirs"], times["ours"]),
+        "×",
+        True,
+        {} if tf32 else TARGETS,
+        Spread.of(times["ours"]),
+        Spread.of(times["theirs"]),
         settings={
-            "batch": batch, "scales": len(front_end.scales), "threads": torch.get_num_threads()
+            "batch": batch,
+            "scales": len(front_end.scales),
+            "threads": torch.get_num_threads(),
         },
         reason=REASONS.get((key, settings.device.type)),
         extra={"largest_difference": difference, "rounds": rounds},
-    )  # fmt: skip
+    )
 
 
 def measure(settings: Settings) -> Report:

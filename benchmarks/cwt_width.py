@@ -27,7 +27,7 @@ REASONS = {
     "every filtered waveform is formed, transformed and summed over the batch: a sixth of the time "
     "is Fourier transforms, most of the rest passes over memory, element by element, of which a "
     "second core makes less than twice. The convolution pays for its direct form mostly in the "
-    "forward pass and only a quarter more for its gradient.",
+    "forward pass and only a quarter more for its gradient."
 }
 
 
@@ -69,19 +69,27 @@ def measure(settings: Settings) -> Report:
     rounds = settings.rounds(settings.choose(cpu=7, cuda=25, quick=2))
     times = interleave(sides, settings.device, rounds, settings.least_seconds)
     row = Row(
-        "cwt_width.nspec_16", "Morlet CWT of Nspec16, width learnt, forward and backward",
+        "cwt_width.nspec_16",
+        "Morlet CWT of Nspec16, width learnt, forward and backward",
         "strided conv1d, kernels rebuilt, torch's gradient",
-        paired_ratios(times["theirs"], times["ours"]), "×", True, TARGETS,
-        Spread.of(times["ours"]), Spread.of(times["theirs"]),
+        paired_ratios(times["theirs"], times["ours"]),
+        "×",
+        True,
+        TARGETS,
+        Spread.of(times["ours"]),
+        Spread.of(times["theirs"]),
         settings={
-            "batch": batch, "scales": len(front_end.scales), "threads": torch.get_num_threads()
+            "batch": batch,
+            "scales": len(front_end.scales),
+            "threads": torch.get_num_threads(),
         },
         reason=REASONS.get(settings.device.type),
         extra={
-            "largest_difference": difference, "gradient_difference": gradient_difference,
+            "largest_difference": difference,
+            "gradient_difference": gradient_difference,
             "rounds": rounds,
         },
-    )  # fmt: skip
+    )
     return Report([row])
 
 

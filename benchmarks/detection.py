@@ -53,58 +53,86 @@ RECORD_SAMPLES = 4000  # what figures of the record are made from, at least
 
 def make_parser() -> CommandLine:
     parser = CommandLine(
-        prog="-m benchmarks.detection", description=__doc__,
+        prog="-m benchmarks.detection",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     settings, optimal = HoldoutSettings(), NearOptimal()
     parser.add_argument(
         "--config", nargs="+", default=[], metavar="NAME", help="experiments to score as well"
     )
     parser.add_argument(
-        "--set", nargs="+", default=[], metavar="KEY=VALUE",
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
         help="settings of those experiments, as in train.py, e.g. name=my_run",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--results", type=Path, default=Path("results"), metavar="DIR",
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
         help="where their runs are (default: results)",
-    )  # fmt: skip
+    )
     parser.add_argument("--tta", action="store_true", help="average over their test-time views")
     parser.add_argument(
-        "--samples", type=int, default=settings.samples, metavar="N",
+        "--samples",
+        type=int,
+        default=settings.samples,
+        metavar="N",
         help=f"of the hold-out, every second with a signal (default: {settings.samples})",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--seed", type=int, default=settings.seed, metavar="N", help="of the hold-out (default: 0)"
     )
     parser.add_argument(
-        "--near_optimal", type=int, default=None, metavar="N",
+        "--near_optimal",
+        type=int,
+        default=None,
+        metavar="N",
         help="samples, from the first, for the near-optimal statistic, which takes longest; "
         "0 leaves it out (default: all)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--templates", type=int, nargs="+", default=TEMPLATES, metavar="N",
+        "--templates",
+        type=int,
+        nargs="+",
+        default=TEMPLATES,
+        metavar="N",
         help="of the near-optimal statistic, each number for itself (default: 60 180)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--share", type=float, default=optimal.share, metavar="X",
+        "--share",
+        type=float,
+        default=optimal.share,
+        metavar="X",
         help="of a sample's pairs of template and time, those with the largest SNR, that it sums "
         f"over (default: {optimal.share})",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--bank", type=int, default=MatchedFilter.templates, metavar="N",
+        "--bank",
+        type=int,
+        default=MatchedFilter.templates,
+        metavar="N",
         help=f"templates of the matched filters (default: {MatchedFilter.templates})",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--draws", type=int, default=optimal.draws, metavar="N",
+        "--draws",
+        type=int,
+        default=optimal.draws,
+        metavar="N",
         help=f"of sky position and orientation (default: {optimal.draws})",
-    )  # fmt: skip
+    )
     parser.add_argument("--anew", action="store_true", help="compute scores that were kept again")
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: the GPU, if there is one)")
     parser.add_argument("--threads", type=int, metavar="N", help="of torch (default: its own)")
     parser.add_argument(
-        "--out", type=Path, metavar="DIR",
+        "--out",
+        type=Path,
+        metavar="DIR",
         help="put figures and plots there (default: the record, of 4,000 samples or more)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--page", action="store_true", help="only put what was recorded into docs/detection.md"
     )
@@ -118,9 +146,11 @@ def check_arguments(args: argparse.Namespace) -> None:
         UserError: a number out of range, or too few samples for the record.
     """
     numbers = {
-        "bank": args.bank, "draws": args.draws, "threads": args.threads,
+        "bank": args.bank,
+        "draws": args.draws,
+        "threads": args.threads,
         "templates": min(args.templates),
-    }  # fmt: skip
+    }
     for name, value in numbers.items():
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: expected 1 or more")
@@ -171,12 +201,16 @@ def detectors_of(
         rows = scorer.rows(holdout)
         for name, values in zip(scorer.names, scores.values, strict=True):
             found[name] = {
-                "scorer": scorer.key, "samples": rows, "settings": scorer.settings(),
-                "seconds": round(scores.seconds, 1), "device": scores.device,
-                "threads": scores.threads, "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "scorer": scorer.key,
+                "samples": rows,
+                "settings": scorer.settings(),
+                "seconds": round(scores.seconds, 1),
+                "device": scores.device,
+                "threads": scores.threads,
+                "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                 "git_revision": git_revision(),
                 **measure(holdout.targets[:rows], holdout.snr[:rows], values),
-            }  # fmt: skip
+            }
             if hasattr(scorer, "budget"):  # of what was trained
                 found[name]["budget"] = scorer.budget()
     return found
@@ -200,10 +234,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     finally:
         torch.set_num_threads(before)
     described = {
-        "samples": len(holdout), "signals": int(holdout.targets.sum()),
+        "samples": len(holdout),
+        "signals": int(holdout.targets.sum()),
         "known": [round(value, 4) for value in holdout.known[:32].tolist()],
         "settings": to_plain(asdict(holdout.settings)),
-    }  # fmt: skip
+    }
     results = {"format": FORMAT, "holdout": described, "detectors": detectors}
     if args.out is not None:
         path = record_detection(args.out, described, detectors)

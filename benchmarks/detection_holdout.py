@@ -190,11 +190,19 @@ def draw_holdout(
         strain.flush()
         digest = digest_of(strain)
     # Last: where there is a header, the samples are whole.
-    write_json(header, {
-        "format": FORMAT, "settings": asdict(settings), "shape": shape, "unit": "strain",
-        "digest": digest, "targets": targets.tolist(), "snr": (snr * targets).tolist(),
-        "known": known.tolist(),
-    })  # fmt: skip
+    write_json(
+        header,
+        {
+            "format": FORMAT,
+            "settings": asdict(settings),
+            "shape": shape,
+            "unit": "strain",
+            "digest": digest,
+            "targets": targets.tolist(),
+            "snr": (snr * targets).tolist(),
+            "known": known.tolist(),
+        },
+    )
 
 
 def draw_batch(

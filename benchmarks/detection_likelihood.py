@@ -75,9 +75,7 @@ def draw_orientations(count: int, seed: int = BANK_SEED) -> Orientations:
         responses.append(torch.complex(along.double(), across.double())[accepted])
         delays.append((arrival - arrival[:, :1]).double()[accepted])
         found += int(accepted.sum())
-    return Orientations(
-        torch.cat(responses)[:count].numpy(), torch.cat(delays)[:count].numpy()
-    )  # fmt: skip
+    return Orientations(torch.cat(responses)[:count].numpy(), torch.cat(delays)[:count].numpy())
 
 
 # --- the prior, integrated -------------------------------------------------------------------
@@ -145,9 +143,11 @@ def interpolation(delay: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray
     rows = np.arange(len(delay))
     s = delay - np.floor(delay)  # within the second of three intervals
     cubic = (
-        -s * (s - 1) * (s - 2) / 6, (s + 1) * (s - 1) * (s - 2) / 2,
-        -(s + 1) * s * (s - 2) / 2, (s + 1) * s * (s - 1) / 6,
-    )  # fmt: skip
+        -s * (s - 1) * (s - 2) / 6,
+        (s + 1) * (s - 1) * (s - 2) / 2,
+        -(s + 1) * s * (s - 2) / 2,
+        (s + 1) * s * (s - 1) / 6,
+    )
     for place, weight in enumerate(cubic):
         weights[rows, first + place + reach] = weight
     return weights, lag
@@ -168,9 +168,12 @@ class Group:
 
 
 def coherent_groups(
-    orientations: Orientations, scale: np.ndarray, centre: float, size: int = 125,
+    orientations: Orientations,
+    scale: np.ndarray,
+    centre: float,
+    size: int = 125,
     device: torch.device | str = "cpu",
-) -> list[Group]:  # fmt: skip
+) -> list[Group]:
     """Return the matrices that take one template's samples around a time to Z of every draw.
 
     Z = sum_d a_d n_d z_d(t + tau_d) / sqrt(sum_d |a_d n_d|^2), with a the response, n the norms of
@@ -245,9 +248,12 @@ class CoherentSearch:
     AT_ONCE = 512  # cells: their coherent SNRs fit a core's cache
 
     def __init__(
-        self, bank: TemplateBank, orientations: Orientations, bounds: tuple[float, float],
+        self,
+        bank: TemplateBank,
+        orientations: Orientations,
+        bounds: tuple[float, float],
         share: float,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.bank, self.share = bank, share
         self.draws = len(orientations.delay)
         self.table = likelihood_table(bounds).to(bank.device)
@@ -345,9 +351,14 @@ class NearOptimal:
 
     def settings(self) -> dict[str, Any]:
         return {
-            "format": 1, "samples": self.samples, "templates": self.templates,
-            "draws": self.draws, "share": self.share, "snr": list(self.snr), "seed": BANK_SEED,
-        }  # fmt: skip
+            "format": 1,
+            "samples": self.samples,
+            "templates": self.templates,
+            "draws": self.draws,
+            "share": self.share,
+            "snr": list(self.snr),
+            "seed": BANK_SEED,
+        }
 
     def rows(self, holdout: Holdout) -> int:
         return min(self.samples, len(holdout))

@@ -113,12 +113,13 @@ class NetworkScorer:
             drawn = config["dataset_params"].get("samples_per_epoch", default_samples(self.config))
             seen = sum(drawn or int((folds != row["fold"]).sum()) for row in history)
             return {
-                "samples": seen if config["pseudo_labels"] is None else None, "folds": len(kept),
+                "samples": seen if config["pseudo_labels"] is None else None,
+                "folds": len(kept),
                 "seconds": sum(row["train_seconds"] + row["valid_seconds"] for row in history),
                 "device": ", ".join(dict.fromkeys(start["device"] for start in starts)),
                 "threads": max(start["threads"] for start in starts),
                 "from": config["weight_path"],
-            }  # fmt: skip
+            }
         except (KeyError, TypeError, ValueError) as error:
             raise UserError(
                 f"the files of {self.folder} do not say what its training took ({error!r}): were "
@@ -134,9 +135,7 @@ class NetworkScorer:
         hook, views = self.config.hook.build(), find_views(self.views)
         weights, size = self.weights(), self.config.batch_size
         logits = np.zeros((len(weights), len(holdout)))
-        bar = progress(
-            total=logits.size, desc=self.config.name, unit="sample", show=show_progress
-        )  # fmt: skip
+        bar = progress(total=logits.size, desc=self.config.name, unit="sample", show=show_progress)
         with bar:
             for fold, path in enumerate(weights):
                 model = build_model(self.config).to(device).eval()

@@ -42,9 +42,10 @@ def load_detection(path: Path) -> Results:
     """
     results = read_json(path)
     if (
-        not isinstance(results, dict) or results.get("format") != FORMAT
+        not isinstance(results, dict)
+        or results.get("format") != FORMAT
         or "detectors" not in results
-    ):  # fmt: skip
+    ):
         raise UserError(
             f"{path} holds no detectors' results of format {FORMAT}: move it away and run again"
         )
@@ -53,7 +54,7 @@ def load_detection(path: Path) -> Results:
 
 def record_detection(
     folder: Path, holdout: Mapping[str, Any], detectors: Mapping[str, Any]
-) -> Path:  # fmt: skip
+) -> Path:
     """Put detectors into folder/detection.json and .md; return the JSON file.
 
     Those that were recorded before on the same samples stay, also if another kind of CPU has drawn
@@ -101,18 +102,28 @@ def as_markdown(results: Results) -> list[str]:
     return [
         f"{holdout['samples']:,} simulated samples, {holdout['signals']:,} of them with a signal "
         f"of network SNR {low:g} to {high:g}, its density proportional to SNR^-2 (seed "
-        f"{holdout['settings']['seed']}).", "", *summary_lines(results), "",
-        "AUC of the signals of some network SNR against all noise:", "", *grade_lines(results),
-        "", *budget_lines(results), *cost_lines(results),
-    ]  # fmt: skip
+        f"{holdout['settings']['seed']}).",
+        "",
+        *summary_lines(results),
+        "",
+        "AUC of the signals of some network SNR against all noise:",
+        "",
+        *grade_lines(results),
+        "",
+        *budget_lines(results),
+        *cost_lines(results),
+    ]
 
 
 def summary_lines(results: Results) -> list[str]:
     expects = tuple(results["holdout"]["settings"]["snr"]) == EXPECTED_SNR
     head = [
-        "detector", "samples", "AUC", *([] if not expects else ["AUC elsewhere", "apart by"]),
+        "detector",
+        "samples",
+        "AUC",
+        *([] if not expects else ["AUC elsewhere", "apart by"]),
         *(f"found at {fpr:g}" for fpr in FALSE_ALARMS),
-    ]  # fmt: skip
+    ]
     body = []
     for name, entry in ordered(results):
         cells = [name, f"{entry['samples']:,}", with_error(entry["auc"], entry["auc_error"])]
@@ -145,8 +156,10 @@ def grade_lines(results: Results) -> list[str]:
     }
     edges = sorted(columns, key=lambda edge: edge[0])
     least = results["holdout"]["settings"]["snr"][0]
-    head = ["detector", *(f"{max(low, least):g} to {high:g}" if high else f"above {low:g}"
-                          for low, high in edges)]  # fmt: skip
+    head = [
+        "detector",
+        *(f"{max(low, least):g} to {high:g}" if high else f"above {low:g}" for low, high in edges),
+    ]
     body = []
     for name, entry in ordered(results):
         by_edge = {(grade["low"], grade["high"]): grade for grade in entry["grades"]}
@@ -161,12 +174,16 @@ def budget_lines(results: Results) -> list[str]:
     """Return a table of what the training of the networks took, the best first; else nothing."""
     body = [
         [
-            name, f"{budget['samples']:,}" if budget["samples"] else "-", str(budget["folds"]),
-            format_seconds(budget["seconds"]), budget_device(budget), budget["from"] or "-",
+            name,
+            f"{budget['samples']:,}" if budget["samples"] else "-",
+            str(budget["folds"]),
+            format_seconds(budget["seconds"]),
+            budget_device(budget),
+            budget["from"] or "-",
         ]
         for name, entry in ordered(results)
         if (budget := entry.get("budget")) is not None
-    ]  # fmt: skip
+    ]
     if not body:
         return []
     head = ["network", "samples seen", "folds", "training took", "on", "went on from"]
@@ -218,9 +235,15 @@ def draw_efficiency(results: Results, path: Path) -> None:
             found = [point["efficiencies"][f"{fpr:g}"] for point in entry["curve"]]
             axis.errorbar(
                 [point["mean_snr"] for point in entry["curve"]],
-                [each["efficiency"] for each in found], [each["error"] for each in found],
-                fmt="o-", color=f"C{place}", markersize=3, linewidth=1, elinewidth=0.7, label=name,
-            )  # fmt: skip
+                [each["efficiency"] for each in found],
+                [each["error"] for each in found],
+                fmt="o-",
+                color=f"C{place}",
+                markersize=3,
+                linewidth=1,
+                elinewidth=0.7,
+                label=name,
+            )
         axis.set_title(f"false-alarm probability {fpr:g}", fontsize=9)
         axis.set_xlabel("network SNR")
         axis.set_xscale("log")
@@ -229,9 +252,12 @@ def draw_efficiency(results: Results, path: Path) -> None:
         style_axis(axis)
     axes[0].set_ylabel("efficiency: share of signals found")
     figure.legend(
-        *axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False,
+        *axes[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
         fontsize=8,
-    )  # fmt: skip
+    )
     save(figure, path)
 
 
@@ -266,11 +292,15 @@ def section(results: Results) -> list[str]:
     """Return what stands between the marks of the page."""
     link = os.path.relpath(FOLDER / "detection.md", PAGE.parent)
     return [
-        *as_markdown(results), "",
-        "![Efficiency against SNR](detection-efficiency.png)", "",
-        "![ROC curves](detection-roc.png)", "",
-        f"All figures, finer grades and ROC curves: [detection.json]({link[:-2]}json).", "",
-    ]  # fmt: skip
+        *as_markdown(results),
+        "",
+        "![Efficiency against SNR](detection-efficiency.png)",
+        "",
+        "![ROC curves](detection-roc.png)",
+        "",
+        f"All figures, finer grades and ROC curves: [detection.json]({link[:-2]}json).",
+        "",
+    ]
 
 
 def replace_section(text: str, results: Results) -> str:

@@ -88,9 +88,13 @@ class Scores:
 
 
 def scores_of(
-    scorer: Scorer, holdout: Holdout, device: torch.device, cache_dir: Path | None = None,
-    anew: bool = False, show_progress: bool | None = None,
-) -> Scores:  # fmt: skip
+    scorer: Scorer,
+    holdout: Holdout,
+    device: torch.device,
+    cache_dir: Path | None = None,
+    anew: bool = False,
+    show_progress: bool | None = None,
+) -> Scores:
     """Return a scorer's scores of a hold-out, computing and keeping them where they are not there.
 
     They are named by all that decides them: the samples and the scorer's settings.
@@ -155,12 +159,14 @@ def efficiency(targets: np.ndarray, scores: np.ndarray, fpr: float) -> dict[str,
     least, most = max(fpr - spread, 0.0), min(fpr + spread, 1 - 1e-9)
     of_threshold = (
         efficiency_at_fpr(targets, scores, most) - efficiency_at_fpr(targets, scores, least)
-    ) / 2  # fmt: skip
+    ) / 2
     binomial = binomial_error(value, signals)
     return {
-        "efficiency": value, "binomial_error": binomial, "threshold_error": of_threshold,
+        "efficiency": value,
+        "binomial_error": binomial,
+        "threshold_error": of_threshold,
         "error": math.hypot(binomial, of_threshold),
-    }  # fmt: skip
+    }
 
 
 def binomial_error(share: float, count: int) -> float:
@@ -187,11 +193,13 @@ def measure(targets: np.ndarray, snr: np.ndarray, scores: np.ndarray) -> dict[st
         pairs of false-alarm probability and efficiency. Grades without two signals are left out.
     """
     found = {
-        "auc": AUC()(targets, scores), "auc_error": delong_error(targets, scores),
+        "auc": AUC()(targets, scores),
+        "auc_error": delong_error(targets, scores),
         "efficiencies": {f"{fpr:g}": efficiency(targets, scores, fpr) for fpr in FALSE_ALARMS},
         "roc": [[round(float(f), 6), efficiency_at_fpr(targets, scores, f)] for f in ROC],
-        "grades": [], "curve": [],
-    }  # fmt: skip
+        "grades": [],
+        "curve": [],
+    }
     for name, edges in (("grades", GRADES), ("curve", CURVE)):
         for low, high in itertools.pairwise(edges):
             inside = (targets == 1) & (snr >= low) & (snr < high)
@@ -200,9 +208,11 @@ def measure(targets: np.ndarray, snr: np.ndarray, scores: np.ndarray) -> dict[st
             rows = inside | (targets == 0)
             part = targets[rows], scores[rows]
             entry: dict[str, Any] = {
-                "low": low, "high": None if math.isinf(high) else high,
-                "signals": int(inside.sum()), "mean_snr": float(snr[inside].mean()),
-            }  # fmt: skip
+                "low": low,
+                "high": None if math.isinf(high) else high,
+                "signals": int(inside.sum()),
+                "mean_snr": float(snr[inside].mean()),
+            }
             if name == "grades":
                 entry |= {"auc": AUC()(*part), "auc_error": delong_error(*part)}
             else:

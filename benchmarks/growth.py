@@ -58,26 +58,41 @@ def points(settings: Settings) -> Iterator[Point]:
             for value in settings.choose(*values):
                 base = {key: settings.choose(*each) for key, each in CWT_BASE.items()}
                 yield {
-                    "what": "cwt", "curve": "width learnt, both passes" if learnt else "forward",
-                    "varied": varied, "width_learnt": learnt, **base, varied: value,
-                }  # fmt: skip
+                    "what": "cwt",
+                    "curve": "width learnt, both passes" if learnt else "forward",
+                    "varied": varied,
+                    "width_learnt": learnt,
+                    **base,
+                    varied: value,
+                }
     for config, curves in TRAINING.items():
         for varied, values in curves.items():
             for value in settings.choose(*values):
                 base = {k: settings.choose(*each) for k, each in TRAINING_BASE[config].items()}
                 yield {
-                    "what": "training", "curve": config, "varied": varied, "config": config,
-                    **base, varied: value,
-                }  # fmt: skip
+                    "what": "training",
+                    "curve": config,
+                    "varied": varied,
+                    "config": config,
+                    **base,
+                    varied: value,
+                }
 
 
 def measure_point(settings: Settings, point: Point) -> Point | None:
     """Return a point with its figures, from a process of its own; None if memory did not do."""
     line = [
-        sys.executable, "-m", "benchmarks.growth_point", json.dumps(point), "--device",
-        str(settings.device), "--folder", str(settings.folder), "--threads",
+        sys.executable,
+        "-m",
+        "benchmarks.growth_point",
+        json.dumps(point),
+        "--device",
+        str(settings.device),
+        "--folder",
+        str(settings.folder),
+        "--threads",
         str(torch.get_num_threads()),
-    ]  # fmt: skip
+    ]
     line += ["--quick"] if settings.quick else []
     line += ["--repeats", str(settings.repeats)] if settings.repeats else []
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
@@ -109,23 +124,31 @@ def tables(found: Sequence[Point]) -> dict[str, list[str]]:
     """Return a table of the front-end's points and one of the trainings'."""
     cwt = [
         (
-            point["varied"], point["curve"], str(point["scales"]), str(point["stride"]),
-            str(point["batch"]), seconds_text(point["seconds"]["median"]),
+            point["varied"],
+            point["curve"],
+            str(point["scales"]),
+            str(point["stride"]),
+            str(point["batch"]),
+            seconds_text(point["seconds"]["median"]),
             seconds_text(point["seconds"]["median"] / point["batch"]),
             f"{significant(point['peak_megabytes'])} MB",
         )
         for point in found
         if point["what"] == "cwt"
-    ]  # fmt: skip
+    ]
     training = [
         (
-            point["varied"], point["config"], str(point["batch"]), str(point["workers"]),
+            point["varied"],
+            point["config"],
+            str(point["batch"]),
+            str(point["workers"]),
             significant(point["samples_per_second"]["median"]),
-            seconds_text(point["data_seconds"]["median"]), megabytes(point),
+            seconds_text(point["data_seconds"]["median"]),
+            megabytes(point),
         )
         for point in found
         if point["what"] == "training"
-    ]  # fmt: skip
+    ]
     head = ("varied", "what", "scales", "stride", "batch", "time", "a sample", "memory on top")
     other = ("varied", "config", "batch", "readers", "samples/s", "waiting for data", "memory")
     return {

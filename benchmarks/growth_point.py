@@ -80,9 +80,13 @@ def cwt_point(settings: Settings, point: dict[str, Any]) -> dict[str, Any]:
     use_full_float32()
     learnt = point["width_learnt"]
     front_end = front_end_of(
-        Nspec16, quick=False, trainable_width=learnt, n_scales=point["scales"],
-        stride=point["stride"], lower_freq=128 if settings.quick else 16,
-    ).to(settings.device)  # fmt: skip
+        Nspec16,
+        quick=False,
+        trainable_width=learnt,
+        n_scales=point["scales"],
+        stride=point["stride"],
+        lower_freq=128 if settings.quick else 16,
+    ).to(settings.device)
     x = waveforms(settings, point["batch"])
     peak = PeakMemory(settings.device)
     peak.start()
@@ -107,17 +111,23 @@ def training_point(settings: Settings, point: dict[str, Any]) -> dict[str, Any]:
     batch, workers = point["batch"], point["workers"]
     steps = settings.choose(cpu=1, cuda=20, quick=1)
     plan = Plan(
-        warm_up=settings.choose(cpu=2, cuda=20, quick=1), rounds=settings.rounds(5),
+        warm_up=settings.choose(cpu=2, cuda=20, quick=1),
+        rounds=settings.rounds(5),
         # a reader that was started late must not count as fast, and one may be ahead by batches
-        steps=max(steps, 2 * workers), settle=3 * workers,
-    )  # fmt: skip
+        steps=max(steps, 2 * workers),
+        settle=3 * workers,
+    )
     changes = [f"batch_size={batch}", *(TINY[config.__name__] if settings.quick else [])]
     peak = PeakMemory(settings.device)
     with tempfile.TemporaryDirectory(prefix="growth_", dir=settings.folder) as folder:
         experiment = random_experiment(
-            config, Path(folder), settings.device, plan.total * batch, changes=changes,
+            config,
+            Path(folder),
+            settings.device,
+            plan.total * batch,
+            changes=changes,
             num_workers=workers,
-        )  # fmt: skip
+        )
         dataset = training_set(experiment)
         readers = []
         with trainer_of(experiment) as trainer:
@@ -127,9 +137,10 @@ def training_point(settings: Settings, point: dict[str, Any]) -> dict[str, Any]:
             )
     rates = Spread.of([batch / seconds for seconds in paced.step_seconds])
     found = {
-        "samples_per_second": rates, "data_seconds": Spread.of(paced.data_seconds),
+        "samples_per_second": rates,
+        "data_seconds": Spread.of(paced.data_seconds),
         "peak_megabytes": peak.megabytes(on_top=False),
-    }  # fmt: skip
+    }
     return found | ({} if settings.on_gpu else {"readers_megabytes": max(readers)})
 
 

@@ -69,9 +69,13 @@ def describe_device(device: torch.device) -> dict[str, Any]:
     if device.type == "cpu":
         slug = f"cpu-{slug}-{num_cores()}-cores"
     return {
-        "kind": device.type, "name": name, "slug": slug, "cores": num_cores(),
-        "memory_gib": round(memory / 2**30, 1), **extra,
-    }  # fmt: skip
+        "kind": device.type,
+        "name": name,
+        "slug": slug,
+        "cores": num_cores(),
+        "memory_gib": round(memory / 2**30, 1),
+        **extra,
+    }
 
 
 def device_versions(device: torch.device) -> dict[str, str]:
@@ -135,10 +139,12 @@ class Neighbours:
 
     def to_plain(self) -> dict[str, Any]:
         return {
-            "seconds": round(self.seconds, 1), "load_average_before": self.load_before,
-            "load_average_after": self.load_after, "cores_used_by_others": self.others,
+            "seconds": round(self.seconds, 1),
+            "load_average_before": self.load_before,
+            "load_average_after": self.load_after,
+            "cores_used_by_others": self.others,
             "disturbed": self.disturbed,
-        }  # fmt: skip
+        }
 
 
 def load_average() -> list[float] | None:
@@ -170,7 +176,9 @@ def warn_if_busy() -> None:
 def conditions(device: torch.device) -> dict[str, Any]:
     """Return what else decides a figure: date, revision, versions, threads."""
     return {
-        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "git_revision": git_revision(),
-        "versions": device_versions(device), "threads": torch.get_num_threads(),
+        "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "git_revision": git_revision(),
+        "versions": device_versions(device),
+        "threads": torch.get_num_threads(),
         "wait_policy": os.environ.get("OMP_WAIT_POLICY"),
-    }  # fmt: skip
+    }

@@ -62,9 +62,12 @@ def time_calls(function: Callable[[], Any], device: torch.device, number: int = 
 
 
 def interleave(
-    sides: Mapping[str, Callable[[], Any]], device: torch.device, rounds: int,
-    least_seconds: float = 0.1, warm_up: int = 2,
-) -> dict[str, list[float]]:  # fmt: skip
+    sides: Mapping[str, Callable[[], Any]],
+    device: torch.device,
+    rounds: int,
+    least_seconds: float = 0.1,
+    warm_up: int = 2,
+) -> dict[str, list[float]]:
     """Time the sides in turn, A B A B ..., and return the seconds a call of each round.
 
     Args:

@@ -54,16 +54,25 @@ def compare(settings: Settings, config: ConfigMeta) -> Row:
     step = step_of(config, batch, settings.device)
     rounds = settings.rounds(settings.choose(cpu=9, cuda=11, quick=2))
     times = interleave(
-        {"half": lambda: step(half), "single": lambda: step(None)}, settings.device, rounds,
+        {"half": lambda: step(half), "single": lambda: step(None)},
+        settings.device,
+        rounds,
         settings.least_seconds,
-    )  # fmt: skip
+    )
     kind = str(half).removeprefix("torch.")
     return Row(
-        f"mixed_precision.{config.name}", f"step of {name} in {kind}", "in float32",
-        paired_ratios(times["single"], times["half"]), "×", True, {}, Spread.of(times["half"]),
+        f"mixed_precision.{config.name}",
+        f"step of {name} in {kind}",
+        "in float32",
+        paired_ratios(times["single"], times["half"]),
+        "×",
+        True,
+        {},
+        Spread.of(times["half"]),
         Spread.of(times["single"]),
-        settings={"batch": batch, "threads": torch.get_num_threads()}, extra={"rounds": rounds},
-    )  # fmt: skip
+        settings={"batch": batch, "threads": torch.get_num_threads()},
+        extra={"rounds": rounds},
+    )
 
 
 def measure(settings: Settings) -> Report:

@@ -64,11 +64,20 @@ def markdown() -> str:
     others = [cells[:-3] for cells in every if cells[-1] == "-"]
     return "\n".join(
         [
-            BEGIN, "", *markdown_table(COLUMNS, stack), "", "<details>",
-            f"<summary>The {len(others)} others: their sources, and ours</summary>", "",
-            *markdown_table(COLUMNS[:-3], others), "", "</details>", "", END,
+            BEGIN,
+            "",
+            *markdown_table(COLUMNS, stack),
+            "",
+            "<details>",
+            f"<summary>The {len(others)} others: their sources, and ours</summary>",
+            "",
+            *markdown_table(COLUMNS[:-3], others),
+            "",
+            "</details>",
+            "",
+            END,
         ]
-    )  # fmt: skip
+    )
 
 
 def markdown_table(head: tuple[str, ...], body: list[tuple[str, ...]]) -> list[str]:

@@ -28,11 +28,12 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
 ELSEWHERE = ("detection.json", "ablation.json")  # in docs/detection.md
 NO_GPU = [
-    "### A CUDA GPU", "",
+    "### A CUDA GPU",
+    "",
     "Not measured: none was at hand. `python -m benchmarks` and `python -m benchmarks.page` on a "
     "machine with one fills this in.",
     "",
-]  # fmt: skip
+]
 
 
 def marks(section: str) -> tuple[str, str]:
@@ -54,10 +55,13 @@ def results_section(path: Path, results: Results) -> list[str]:
     """Return the table of a device and where all of its figures are."""
     link = os.path.relpath(path.with_suffix(".md"), PAGE.parent)
     return [
-        f"### {results['device']['name']}, {results['device']['cores']} cores", "",
-        f"{condition_line(results)} All figures: [{path.stem}]({link}).", "",
-        *table_lines(results), "",
-    ]  # fmt: skip
+        f"### {results['device']['name']}, {results['device']['cores']} cores",
+        "",
+        f"{condition_line(results)} All figures: [{path.stem}]({link}).",
+        "",
+        *table_lines(results),
+        "",
+    ]
 
 
 def details_of(name: str) -> Callable[[Path, Results], list[str]]:
@@ -90,8 +94,10 @@ def growth_section(path: Path, results: Results) -> list[str]:
 
 
 SECTIONS: dict[str, Callable[[Path, Results], list[str]]] = {
-    "results": results_section, "profile": details_of("profile_step"), "growth": growth_section,
-}  # fmt: skip
+    "results": results_section,
+    "profile": details_of("profile_step"),
+    "growth": growth_section,
+}
 
 
 def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
@@ -112,9 +118,10 @@ def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandLine(
-        prog="-m benchmarks.page", description=__doc__,
+        prog="-m benchmarks.page",
+        description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-    )  # fmt: skip
+    )
     parser.parse_args(argv)
     every = all_results(FOLDER)
     for path, results in every:

@@ -10,8 +10,11 @@ from benchmarks.results import Results
 from runtime.files import atomic_path
 
 LABELS = {
-    "scales": "scales", "stride": "stride (samples)", "batch": "batch size", "workers": "readers",
-}  # fmt: skip
+    "scales": "scales",
+    "stride": "stride (samples)",
+    "batch": "batch size",
+    "workers": "readers",
+}
 # Of each picture: its title and its rows, a figure and what stands beside the axis.
 PICTURES = {
     "cwt": (
@@ -80,9 +83,13 @@ def draw_curve(axis: Any, points: Points, setting: str, key: str, color: str, la
     values = [point[key] for point in points]
     if isinstance(values[0], dict):
         axis.fill_between(
-            x, [v["lower"] for v in values], [v["upper"] for v in values], color=color, alpha=0.2,
+            x,
+            [v["lower"] for v in values],
+            [v["upper"] for v in values],
+            color=color,
+            alpha=0.2,
             linewidth=0,
-        )  # fmt: skip
+        )
         values = [v["median"] for v in values]
     axis.plot(x, values, "o-", color=color, markersize=3, linewidth=1, label=label)
 

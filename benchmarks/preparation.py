@@ -15,13 +15,7 @@ import torch
 
 from benchmarks import command
 from benchmarks.command import Report, Settings
-from benchmarks.measuring import (
-    Spread,
-    check_agreement,
-    interleave,
-    one_core,
-    paired_ratios,
-)
+from benchmarks.measuring import Spread, check_agreement, interleave, one_core, paired_ratios
 from benchmarks.rows import Row
 from configuration.rules import ConfigMeta
 from experiments.building import build_transforms
@@ -47,7 +41,7 @@ class SampleAtATime:
 
     def __init__(
         self, config: ConfigMeta, rng: np.random.Generator, sections: bool = False
-    ) -> None:  # fmt: skip
+    ) -> None:
         from scipy import signal
 
         normalize, band_pass, noise = (part.build() for part in config.transforms["train"])
@@ -125,12 +119,19 @@ def compare(settings: Settings, config: ConfigMeta) -> Row:
     theirs = [seconds / few for seconds in times["theirs"]]
     cores = "one core" if not settings.on_gpu else "the GPU, theirs on one core"
     return Row(
-        "preparation.nspec_16", "Normalize, BandPass and noise of Nspec16, a sample",
-        "scipy's filtfilt and numpy, a sample at a time", paired_ratios(theirs, ours), "×", True,
-        TARGETS, Spread.of(ours), Spread.of(theirs),
-        settings={"batch": batch, "on": cores}, reason=REASONS.get(settings.device.type),
+        "preparation.nspec_16",
+        "Normalize, BandPass and noise of Nspec16, a sample",
+        "scipy's filtfilt and numpy, a sample at a time",
+        paired_ratios(theirs, ours),
+        "×",
+        True,
+        TARGETS,
+        Spread.of(ours),
+        Spread.of(theirs),
+        settings={"batch": batch, "on": cores},
+        reason=REASONS.get(settings.device.type),
         extra={"largest_difference": differences, "rounds": rounds},
-    )  # fmt: skip
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -31,9 +31,15 @@ CPU_BATCH = 8
 SHOWN = 10  # operations in the table
 LARGEST = 3  # named in the sentence
 PHASES = (
-    "waiting for data", "transforms", "front-end, forward", "backbone and head, forward",
-    "backbone and head, backward", "front-end, backward", "clipping", "optimiser",
-)  # fmt: skip
+    "waiting for data",
+    "transforms",
+    "front-end, forward",
+    "backbone and head, forward",
+    "backbone and head, backward",
+    "front-end, backward",
+    "clipping",
+    "optimiser",
+)
 MEANING = {
     "aten::convolution_backward": "gradients of convolutions",
     "aten::mkldnn_convolution": "convolutions",
@@ -45,18 +51,28 @@ MEANING = {
     "aten::native_batch_norm_backward": "gradients of batch norm",
     "aten::cudnn_batch_norm": "batch norm",
     "aten::cudnn_batch_norm_backward": "gradients of batch norm",
-    "aten::silu": "activations", "aten::silu_": "activations",
+    "aten::silu": "activations",
+    "aten::silu_": "activations",
     "aten::silu_backward": "gradients of activations",
-    "aten::mul": "products, element by element", "aten::mul_": "products, element by element",
-    "aten::add_": "sums, element by element", "aten::add": "sums, element by element",
+    "aten::mul": "products, element by element",
+    "aten::mul_": "products, element by element",
+    "aten::add_": "sums, element by element",
+    "aten::add": "sums, element by element",
     "aten::_fft_c2c": "Fourier transforms of the front-end",
-    "aten::_fft_r2c": "Fourier transforms", "aten::_fft_c2r": "Fourier transforms",
+    "aten::_fft_r2c": "Fourier transforms",
+    "aten::_fft_c2r": "Fourier transforms",
     "aten::addcmul_": "products of the front-end and the optimiser",
-    "aten::sum": "sums over images", "aten::mean": "means over images",
-    "aten::copy_": "copies", "aten::fill_": "filling with zeros", "aten::clamp_": "clipping",
-    "aten::addmm": "matrix products", "aten::mm": "matrix products", "aten::bmm": "matrix products",
-    "aten::_fused_adam_": "the optimiser", "aten::_foreach_addcdiv_": "the optimiser",
-}  # fmt: skip
+    "aten::sum": "sums over images",
+    "aten::mean": "means over images",
+    "aten::copy_": "copies",
+    "aten::fill_": "filling with zeros",
+    "aten::clamp_": "clipping",
+    "aten::addmm": "matrix products",
+    "aten::mm": "matrix products",
+    "aten::bmm": "matrix products",
+    "aten::_fused_adam_": "the optimiser",
+    "aten::_foreach_addcdiv_": "the optimiser",
+}
 
 
 # --- by phase --------------------------------------------------------------------------------
@@ -128,8 +144,9 @@ def clocked(trainer: Trainer, clock: PhaseClock) -> Iterator[None]:
         optimizer.register_step_post_hook(lambda *_: clock.mark("stepped")),
     ]
     trainer.transforms = {
-        **trainer.transforms, "train": surrounded(transform, "batch", "transformed")
-    }  # fmt: skip
+        **trainer.transforms,
+        "train": surrounded(transform, "batch", "transformed"),
+    }
     trainer.criterion = surrounded(criterion, None, "loss")
     try:
         yield
@@ -204,9 +221,13 @@ def measure(settings: Settings) -> Report:
     clock = PhaseClock(settings.device)
     with tempfile.TemporaryDirectory(prefix="profile_", dir=settings.folder) as folder:
         experiment = random_experiment(
-            Nspec16, Path(folder), settings.device, max(plan.total, warm_up + 3) * batch,
-            changes=changes, num_workers=workers,
-        )  # fmt: skip
+            Nspec16,
+            Path(folder),
+            settings.device,
+            max(plan.total, warm_up + 3) * batch,
+            changes=changes,
+            num_workers=workers,
+        )
         dataset = training_set(experiment)
         with trainer_of(experiment) as trainer:
             with clocked(trainer, clock):
@@ -217,10 +238,12 @@ def measure(settings: Settings) -> Report:
     return Report(
         details={f"A training step of Nspec16, batches of {batch}": lines(phases, found)},
         data={
-            "batch": batch, "phases": phases, "operations": found[: 3 * SHOWN],
+            "batch": batch,
+            "phases": phases,
+            "operations": found[: 3 * SHOWN],
             "largest_costs": [each["name"] for each in found[:LARGEST]],
         },
-    )  # fmt: skip
+    )
 
 
 def lines(phases: dict[str, float], found: Sequence[dict[str, Any]]) -> list[str]:
@@ -231,14 +254,22 @@ def lines(phases: dict[str, float], found: Sequence[dict[str, Any]]) -> list[str
         for phase, seconds in phases.items()
     ]
     by_operation = [
-        (f"`{each['name']}`", each["meaning"], seconds_text(each["seconds"]),
-         f"{each['share']:.1%}", str(each["calls"]))
+        (
+            f"`{each['name']}`",
+            each["meaning"],
+            seconds_text(each["seconds"]),
+            f"{each['share']:.1%}",
+            str(each["calls"]),
+        )
         for each in found[:SHOWN]
-    ]  # fmt: skip
+    ]
     return [
-        sentence(found), "", *markdown_table(("phase", "time", "share"), by_phase), "",
+        sentence(found),
+        "",
+        *markdown_table(("phase", "time", "share"), by_phase),
+        "",
         *markdown_table(("operation", "what", "own time", "share", "calls"), by_operation),
-    ]  # fmt: skip
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

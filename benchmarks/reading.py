@@ -67,7 +67,7 @@ def read_all(read: Callable[[np.ndarray], object], batches: np.ndarray) -> None:
 
 def timed_rounds(
     settings: Settings, rounds: int, paths: Sequence[Path], cache_path: Path, cold: bool
-) -> dict[str, list[float]]:  # fmt: skip
+) -> dict[str, list[float]]:
     """Return the seconds a batch of each round, both ways."""
     rng = np.random.default_rng(1)
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
@@ -122,13 +122,20 @@ def measure(settings: Settings) -> Report:
             where = "dropped from memory" if cold else "in memory"
             rows.append(
                 Row(
-                    key, f"reading shuffled batches from the cache, {where}",
-                    "np.load of the single files", paired_ratios(times["theirs"], times["ours"]),
-                    "×", True, {} if cold else TARGETS, Spread.of(times["ours"]),
-                    Spread.of(times["theirs"]), settings={"batch": BATCH, "samples": n},
-                    reason=REASONS.get((key, settings.device.type)), extra={"rounds": rounds},
+                    key,
+                    f"reading shuffled batches from the cache, {where}",
+                    "np.load of the single files",
+                    paired_ratios(times["theirs"], times["ours"]),
+                    "×",
+                    True,
+                    {} if cold else TARGETS,
+                    Spread.of(times["ours"]),
+                    Spread.of(times["theirs"]),
+                    settings={"batch": BATCH, "samples": n},
+                    reason=REASONS.get((key, settings.device.type)),
+                    extra={"rounds": rounds},
                 )
-            )  # fmt: skip
+            )
     return Report(rows)
 
 

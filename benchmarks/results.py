@@ -140,15 +140,25 @@ def condition_lines(results: Results) -> list[str]:
         versions = entry["versions"]
         body.append(
             (
-                f"`{name}`", entry["date"], (entry["git_revision"] or "-")[:10]
+                f"`{name}`",
+                entry["date"],
+                (entry["git_revision"] or "-")[:10]
                 + ("+" if (entry["git_revision"] or "").endswith("+") else ""),
-                f"{versions.get('torch', '-')}", str(entry["threads"]),
+                f"{versions.get('torch', '-')}",
+                str(entry["threads"]),
                 "-" if before is None else f"{before[0]:.2f}",
-                "-" if others is None else f"{others:.2f}", seconds_text(load["seconds"]),
+                "-" if others is None else f"{others:.2f}",
+                seconds_text(load["seconds"]),
             )
-        )  # fmt: skip
+        )
     head = (
-        "benchmark", "date", "revision", "torch", "threads", "load average before",
-        "cores used by others", "took",
-    )  # fmt: skip
+        "benchmark",
+        "date",
+        "revision",
+        "torch",
+        "threads",
+        "load average before",
+        "cores used by others",
+        "took",
+    )
     return markdown_table(head, body)

@@ -10,9 +10,16 @@ from benchmarks.measuring import Spread
 
 KINDS = ("cpu", "cuda")
 HEAD = (
-    "what", "against", "measured", "target CPU", "target CUDA", "verdict", "ours", "theirs",
+    "what",
+    "against",
+    "measured",
+    "target CPU",
+    "target CUDA",
+    "verdict",
+    "ours",
+    "theirs",
     "measured with",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -64,15 +71,15 @@ class Row:
         if kind not in self.targets:
             return None
         target, figure = self.targets[kind], self.figure.median
-        return "reached" if (figure >= target if self.more_is_better else figure <= target) else (
-            "missed"
-        )  # fmt: skip
+        return (
+            "reached"
+            if (figure >= target if self.more_is_better else figure <= target)
+            else ("missed")
+        )
 
     def is_close(self, kind: str) -> bool:
         """Whether the target lies within the quartiles, so that another run may judge otherwise."""
-        return kind in self.targets and (
-            self.figure.lower < self.targets[kind] < self.figure.upper
-        )  # fmt: skip
+        return kind in self.targets and (self.figure.lower < self.targets[kind] < self.figure.upper)
 
     def target_text(self, kind: str) -> str:
         if kind not in self.targets:
@@ -88,10 +95,15 @@ class Row:
             verdict += " (within the quartiles)" if self.is_close(kind) else ""
         settings = ", ".join(f"{key} {value}" for key, value in self.settings.items())
         return (
-            self.what, self.against, spread_text(self.figure, self.unit),
-            *(self.target_text(each) for each in KINDS), verdict or "-",
-            side_text(self.ours, self.side_unit), side_text(self.theirs, self.side_unit), settings,
-        )  # fmt: skip
+            self.what,
+            self.against,
+            spread_text(self.figure, self.unit),
+            *(self.target_text(each) for each in KINDS),
+            verdict or "-",
+            side_text(self.ours, self.side_unit),
+            side_text(self.theirs, self.side_unit),
+            settings,
+        )
 
 
 # --- numbers as text -------------------------------------------------------------------------

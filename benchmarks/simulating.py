@@ -103,24 +103,36 @@ def compare(settings: Settings, folder: Path) -> list[Row]:
         reference(load_files([paths[row] for row in next(rows)[:few]]))
 
     sides: dict[str, tuple[Callable[[], None], int]] = {
-        "ours": (ours, steps * batch), "once": (ours_used_once, fewer * batch),
-        "files": (from_files, batch), "published": (published, few),
-    }  # fmt: skip
+        "ours": (ours, steps * batch),
+        "once": (ours_used_once, fewer * batch),
+        "files": (from_files, batch),
+        "published": (published, few),
+    }
     rounds = settings.rounds(9)
     times = interleave(
-        {name: call for name, (call, _) in sides.items()}, settings.device, rounds,
+        {name: call for name, (call, _) in sides.items()},
+        settings.device,
+        rounds,
         settings.least_seconds,
-    )  # fmt: skip
+    )
     each = {name: [s / sides[name][1] for s in seconds] for name, seconds in times.items()}
     cores = "one core" if not settings.on_gpu else "the GPU; files read on one core"
     shared = {"batch": batch, "on": cores, "a signal used": f"{dataset.reuse} times"}
 
     def row(key: str, against: str, name: str, side: str = "ours", **more: str) -> Row:
         return Row(
-            key, "endless injections, a sample", against, paired_ratios(each[name], each[side]),
-            "×", True, TARGETS.get(key, {}), Spread.of(each[side]), Spread.of(each[name]),
-            settings=shared | more, extra={"rounds": rounds},
-        )  # fmt: skip
+            key,
+            "endless injections, a sample",
+            against,
+            paired_ratios(each[name], each[side]),
+            "×",
+            True,
+            TARGETS.get(key, {}),
+            Spread.of(each[side]),
+            Spread.of(each[name]),
+            settings=shared | more,
+            extra={"rounds": rounds},
+        )
 
     rates = {name: Spread.of([1 / s for s in seconds]) for name, seconds in each.items()}
     batched = "files read and whitened in batches"
@@ -128,15 +140,26 @@ def compare(settings: Settings, folder: Path) -> list[Row]:
         row("simulating.files", batched, "files"),
         row("simulating.once", batched, "files", "once", **{"a signal used": "once"}),
         row(
-            "simulating.published", "np.load, filtfilt and numpy, a sample at a time", "published",
+            "simulating.published",
+            "np.load, filtfilt and numpy, a sample at a time",
+            "published",
             theirs=f"{few} samples",
         ),
         Row(
-            RATE, "endless injections, how many", batched,
-            rates["ours"], "samples/s", True, TARGETS[RATE], rates["ours"], rates["files"],
-            "samples/s", settings=shared, extra={"rounds": rounds},
+            RATE,
+            "endless injections, how many",
+            batched,
+            rates["ours"],
+            "samples/s",
+            True,
+            TARGETS[RATE],
+            rates["ours"],
+            rates["files"],
+            "samples/s",
+            settings=shared,
+            extra={"rounds": rounds},
         ),
-    ]  # fmt: skip
+    ]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

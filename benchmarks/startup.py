@@ -61,11 +61,23 @@ def write_inputs(folder: Path, n: int) -> dict[str, list[str]]:
 def start(settings: Settings, folder: Path, workers: int, changes: Sequence[str]) -> dict[str, Any]:
     """Start a process, wait for its end, and return what it says."""
     line = [
-        sys.executable, "-m", "benchmarks.first_batch", "--config", CONFIG,
-        "--device", str(settings.device), "--workers", str(workers),
-        "--results", str(folder / "results"), "--started", repr(time.monotonic()),
-        "--set", *changes, *(TINY[CONFIG] if settings.quick else []),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "benchmarks.first_batch",
+        "--config",
+        CONFIG,
+        "--device",
+        str(settings.device),
+        "--workers",
+        str(workers),
+        "--results",
+        str(folder / "results"),
+        "--started",
+        repr(time.monotonic()),
+        "--set",
+        *changes,
+        *(TINY[CONFIG] if settings.quick else []),
+    ]
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         raise UserError(f"a start with {workers} readers failed: {done.stderr[-300:]}")
@@ -81,18 +93,24 @@ def compare(
         for side, changes in inputs.items():
             found[side].append(start(settings, folder, workers, changes))
     seconds = {side: [one["seconds"] for one in ones] for side, ones in found.items()}
-    common = {
-        "settings": {"readers": workers, "starts": rounds}, "extra": {"rounds": rounds},
-    }  # fmt: skip
+    common = {"settings": {"readers": workers, "starts": rounds}, "extra": {"rounds": rounds}}
     key = f"startup.seconds.{workers}"
     what = f"from start to first batch with a {GIBIBYTES} GiB cache, {workers} readers"
     rows = [
         Row(
-            key, what, "without a cache", paired_differences(seconds["with"], seconds["without"]),
-            "s more", False, SECONDS, Spread.of(seconds["with"]), Spread.of(seconds["without"]),
-            reason=REASONS.get(key), **common,
+            key,
+            what,
+            "without a cache",
+            paired_differences(seconds["with"], seconds["without"]),
+            "s more",
+            False,
+            SECONDS,
+            Spread.of(seconds["with"]),
+            Spread.of(seconds["without"]),
+            reason=REASONS.get(key),
+            **common,
         )
-    ]  # fmt: skip
+    ]
     if any(one["memory"] is None for ones in found.values() for one in ones):
         return rows
     memory = {
@@ -106,28 +124,35 @@ def compare(
     common["extra"] = {"rounds": rounds, "resident_counted_in_each_process": resident}
     rows.append(
         Row(
-            key, f"memory of all processes with a {GIBIBYTES} GiB cache, {workers} readers",
-            "without a cache", paired_differences(memory["with"], memory["without"]), "MB more",
-            False, MEGABYTES, Spread.of(memory["with"]), Spread.of(memory["without"]), "MB",
-            reason=REASONS.get(key), **common,
+            key,
+            f"memory of all processes with a {GIBIBYTES} GiB cache, {workers} readers",
+            "without a cache",
+            paired_differences(memory["with"], memory["without"]),
+            "MB more",
+            False,
+            MEGABYTES,
+            Spread.of(memory["with"]),
+            Spread.of(memory["without"]),
+            "MB",
+            reason=REASONS.get(key),
+            **common,
         )
-    )  # fmt: skip
+    )
     return rows
 
 
 def measure(settings: Settings) -> Report:
-    n = settings.choose(cpu=GIBIBYTES * 2**30 // ROW_BYTES, cuda=GIBIBYTES * 2**30 // ROW_BYTES,
-                        quick=500)  # fmt: skip
+    n = settings.choose(
+        cpu=GIBIBYTES * 2**30 // ROW_BYTES, cuda=GIBIBYTES * 2**30 // ROW_BYTES, quick=500
+    )
     rounds = settings.repeats or settings.choose(cpu=5, cuda=5, quick=1)
     with tempfile.TemporaryDirectory(prefix="startup_", dir=settings.folder) as name:
         folder = Path(name)
         inputs = write_inputs(folder, n)
         counts = settings.choose(cpu=(0, 2, 8), cuda=(0, 4, 16), quick=(1,))
         rows = [
-            row
-            for workers in counts
-            for row in compare(settings, folder, workers, rounds, inputs)
-        ]  # fmt: skip
+            row for workers in counts for row in compare(settings, folder, workers, rounds, inputs)
+        ]
     return Report(rows)
 
 

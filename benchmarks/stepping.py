@@ -29,16 +29,23 @@ from training.trainer import Trainer
 # In quick mode, what makes a network tiny.
 TINY = {
     "Nspec16": [
-        "model_params.model_name=test_efficientnet.r160_in1k", "model_params.resize_img=(64,96)",
-        "model_params.spec_params.n_scales=16", "model_params.spec_params.stride=16",
+        "model_params.model_name=test_efficientnet.r160_in1k",
+        "model_params.resize_img=(64,96)",
+        "model_params.spec_params.n_scales=16",
+        "model_params.spec_params.stride=16",
     ],
     "Seq03aug3": ["model_params.base_filters=32", "model_params.n_block=4"],
     "Seq12arch4": [
-        "model_params.hidden_dims=(8,8,8,8,8,8,8,8)", "model_params.wave_layers=(2,2,2,2,2,2,2,2)"
+        "model_params.hidden_dims=(8,8,8,8,8,8,8,8)",
+        "model_params.wave_layers=(2,2,2,2,2,2,2,2)",
     ],
-    "Demo": ["model_params.widths=(4,8)", "model_params.depths=(1,1)",
-             "model_params.kernel_sizes=(7,5)", "model_params.strides=(4,4)"],
-}  # fmt: skip
+    "Demo": [
+        "model_params.widths=(4,8)",
+        "model_params.depths=(1,1)",
+        "model_params.kernel_sizes=(7,5)",
+        "model_params.strides=(4,4)",
+    ],
+}
 
 
 @dataclass(frozen=True)
@@ -79,9 +86,12 @@ class PacedLoader:
     """
 
     def __init__(
-        self, loader: DataLoader, plan: Plan, device: torch.device,
+        self,
+        loader: DataLoader,
+        plan: Plan,
+        device: torch.device,
         between: Callable[[int], None] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.loader, self.plan, self.device = loader, plan, device
         self.between = between
         self.batch_sampler = loader.batch_sampler  # the trainer sets the epoch on it
@@ -121,9 +131,14 @@ def as_train_does(device: torch.device) -> None:
 
 
 def random_experiment(
-    config: ConfigMeta, folder: Path, device: torch.device, n_train: int, n_test: int = 64,
-    changes: Sequence[str] = (), **options: Any,
-) -> Experiment:  # fmt: skip
+    config: ConfigMeta,
+    folder: Path,
+    device: torch.device,
+    n_train: int,
+    n_test: int = 64,
+    changes: Sequence[str] = (),
+    **options: Any,
+) -> Experiment:
     """Return an experiment of a config on caches of random strain, by default from random weights.
 
     Args:
@@ -148,9 +163,13 @@ def training_set(experiment: Experiment) -> Dataset:
 
 
 def plain_step(
-    network: nn.Module, inputs: Tensor, target: Tensor, criterion: Callable,
-    optimizer: torch.optim.Optimizer, autocast: contextlib.AbstractContextManager,
-) -> None:  # fmt: skip
+    network: nn.Module,
+    inputs: Tensor,
+    target: Tensor,
+    criterion: Callable,
+    optimizer: torch.optim.Optimizer,
+    autocast: contextlib.AbstractContextManager,
+) -> None:
     """Train a network for one step, with nothing of the trainer: forward, loss, backward, step."""
     with autocast:
         loss = criterion(network(inputs).float(), target)

@@ -42,7 +42,7 @@ REASONS = {
     ("training_step.nspec_16", "cpu"): "the front-end with a learnt width takes 4 to 5 % of the "
     "step, two thirds of that in its backward pass, and the gradient of the image, which the bare "
     "backbone need not hand on, another 1 %; reading and transforms take 0.2 %, clipping 0.5 %. "
-    "Kernels and their gradient cost the same for 8 samples as for the config's 64.",
+    "Kernels and their gradient cost the same for 8 samples as for the config's 64."
 }
 
 
@@ -93,37 +93,53 @@ def compare(settings: Settings, config: ConfigMeta, cache_device: bool = False) 
     bare: list[float] = []
     with tempfile.TemporaryDirectory(prefix="training_", dir=settings.folder) as folder:
         experiment = random_experiment(
-            config, Path(folder), settings.device, plan.total * batch, changes=changes,
-            num_workers=workers, cache_device=cache_device,
-        )  # fmt: skip
+            config,
+            Path(folder),
+            settings.device,
+            plan.total * batch,
+            changes=changes,
+            num_workers=workers,
+            cache_device=cache_device,
+        )
         with trainer_of(experiment) as trainer:
             step = bare_step(trainer, ready_inputs(trainer, batch))
             trainer.wrapped.train()
             time_calls(step, settings.device, plan.warm_up)
             paced = run_epoch(
-                trainer, training_set(experiment), plan,
+                trainer,
+                training_set(experiment),
+                plan,
                 between=lambda steps: bare.append(time_calls(step, settings.device, steps)),
-            )  # fmt: skip
+            )
     key = f"training_step.{config.name}" + (".cache_device" if cache_device else "")
     target = TARGETS[name]
     data = Spread.of(paced.data_seconds)
     theirs = "backbone" if hasattr(trainer.model, "image") else "network"
     return Row(
-        key, f"training step of {name}" + (", cache on the device" if cache_device else ""),
+        key,
+        f"training step of {name}" + (", cache on the device" if cache_device else ""),
         f"{theirs} and optimiser on ready inputs",
-        paired_ratios(paced.step_seconds, bare), "×", False,
+        paired_ratios(paced.step_seconds, bare),
+        "×",
+        False,
         {} if cache_device else {"cpu": target, "cuda": target},
-        Spread.of(paced.step_seconds), Spread.of(bare),
+        Spread.of(paced.step_seconds),
+        Spread.of(bare),
         settings={
-            "batch": batch, "workers": workers, "threads": torch.get_num_threads(),
+            "batch": batch,
+            "workers": workers,
+            "threads": torch.get_num_threads(),
             "of which waiting for data": seconds_text(data.median),
         },
         reason=REASONS.get((key, settings.device.type)),
         extra={
-            "data_seconds": data, "config_batch": config.batch_size, "rounds": rounds,
-            "steps_a_round": plan.steps, "amp": str(trainer.amp_dtype),
+            "data_seconds": data,
+            "config_batch": config.batch_size,
+            "rounds": rounds,
+            "steps_a_round": plan.steps,
+            "amp": str(trainer.amp_dtype),
         },
-    )  # fmt: skip
+    )
 
 
 def measure(settings: Settings) -> Report:

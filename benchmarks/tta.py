@@ -27,7 +27,7 @@ TARGETS = {"cpu": 0.5, "cuda": 0.5}
 # By kind of device, from `profile_step`.
 REASONS = {
     "cpu": "the network runs once for each view, and what the views share, reading and transforms, "
-    "is 0.2 % of the time: half is the bound, and the rest is the spread of the measurement.",
+    "is 0.2 % of the time: half is the bound, and the rest is the spread of the measurement."
 }
 
 
@@ -37,9 +37,14 @@ def predictors(
     """Return functions that predict all of a test set of n samples, with and without views."""
     changes = [f"batch_size={batch}", *(TINY[config.__name__] if settings.quick else [])]
     experiment = random_experiment(
-        config, folder, settings.device, n_train=2 * config.cv, n_test=n, changes=changes,
+        config,
+        folder,
+        settings.device,
+        n_train=2 * config.cv,
+        n_test=n,
+        changes=changes,
         num_workers=workers,
-    )  # fmt: skip
+    )
     trainer = experiment.build_trainer(0, training=False)
     dataset = experiment.dataset(experiment.test, np.arange(n), "test", is_test=True)
     views = find_views(config.views)
@@ -61,14 +66,25 @@ def measure(settings: Settings) -> Report:
         times = interleave(sides, settings.device, rounds, settings.least_seconds, warm_up=1)
     rates = {name: [n / seconds for seconds in times[name]] for name in times}
     row = Row(
-        "tta.nspec_16", f"samples a second of Nspec16 with its {len(Nspec16.views)} views",
-        "without views", paired_ratios(rates["ours"], rates["theirs"]), "×", True, TARGETS,
-        Spread.of(rates["ours"]), Spread.of(rates["theirs"]), "samples/s",
+        "tta.nspec_16",
+        f"samples a second of Nspec16 with its {len(Nspec16.views)} views",
+        "without views",
+        paired_ratios(rates["ours"], rates["theirs"]),
+        "×",
+        True,
+        TARGETS,
+        Spread.of(rates["ours"]),
+        Spread.of(rates["theirs"]),
+        "samples/s",
         settings={
-            "batch": batch, "samples": n, "workers": workers, "threads": torch.get_num_threads()
+            "batch": batch,
+            "samples": n,
+            "workers": workers,
+            "threads": torch.get_num_threads(),
         },
-        reason=REASONS.get(settings.device.type), extra={"rounds": rounds},
-    )  # fmt: skip
+        reason=REASONS.get(settings.device.type),
+        extra={"rounds": rounds},
+    )
     return Report([row])
 
 

@@ -26,10 +26,15 @@ class IndexBatch(list):
     """
 
     def __init__(
-        self, indices: Iterable[int], seed: int, offset: int = 0,
-        counters: tuple[int | str, ...] = (), progress: float = 0.0, rank: int = 0,
+        self,
+        indices: Iterable[int],
+        seed: int,
+        offset: int = 0,
+        counters: tuple[int | str, ...] = (),
+        progress: float = 0.0,
+        rank: int = 0,
         batch_size: int | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(indices)
         self.seed = seed
         self.offset = offset
@@ -38,9 +43,14 @@ class IndexBatch(list):
 
     def __reduce__(self) -> tuple:
         return IndexBatch, (
-            list(self), self.seed, self.offset, self.counters, self.progress, self.rank,
+            list(self),
+            self.seed,
+            self.offset,
+            self.counters,
+            self.progress,
+            self.rank,
             self.batch_size,
-        )  # fmt: skip
+        )
 
 
 class CountedBatchSampler(Sampler[IndexBatch]):
@@ -71,10 +81,17 @@ class CountedBatchSampler(Sampler[IndexBatch]):
     """
 
     def __init__(
-        self, n: int, batch_size: int, shuffle: bool = False, *,
-        counters: tuple[int | str, ...] = (0, 0), epoch: int = 0, start_step: int = 0,
-        rank: int = 0, world_size: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        n: int,
+        batch_size: int,
+        shuffle: bool = False,
+        *,
+        counters: tuple[int | str, ...] = (0, 0),
+        epoch: int = 0,
+        start_step: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+    ) -> None:
         if n < 1:
             raise UserError("there are no samples to make batches of: check the index")
         if batch_size < 1:
@@ -137,6 +154,11 @@ class CountedBatchSampler(Sampler[IndexBatch]):
                 last = min(first + self.batch_size, end)
             counters = (*self.counters, self.epoch, step)
             yield IndexBatch(
-                order[first:last].tolist(), counted_seed(*counters, "batch"), first - start,
-                counters, self.epoch + step / self.num_batches, self.rank, self.batch_size,
-            )  # fmt: skip
+                order[first:last].tolist(),
+                counted_seed(*counters, "batch"),
+                first - start,
+                counters,
+                self.epoch + step / self.num_batches,
+                self.rank,
+                self.batch_size,
+            )

@@ -211,9 +211,13 @@ def write_rows(part: str, data_offset: int, rows: list[int], paths: list[str]) -
 
 
 def record_rows(
-    file: BinaryIO, done: np.ndarray, written: Iterable[list[int]], map_offset: int, desc: str,
+    file: BinaryIO,
+    done: np.ndarray,
+    written: Iterable[list[int]],
+    map_offset: int,
+    desc: str,
     show: bool | None,
-) -> None:  # fmt: skip
+) -> None:
     """Mark written rows as done, always after their data has reached the disk."""
     pending: list[int] = []
     synced = time.monotonic()

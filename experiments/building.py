@@ -230,7 +230,12 @@ def weights_of_fold(config: ConfigMeta, results: Path, fold: int) -> Path:
 def provenance(config: ConfigMeta, device: torch.device) -> dict[str, Any]:
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor()
     return {
-        "command": sys.argv, "seed": config.seed, "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "device": f"{device} {name}".strip(), "processes": distributed.world_size(),
-        "threads": torch.get_num_threads(), "git_revision": git_revision(), "versions": versions(),
-    }  # fmt: skip
+        "command": sys.argv,
+        "seed": config.seed,
+        "started": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "device": f"{device} {name}".strip(),
+        "processes": distributed.world_size(),
+        "threads": torch.get_num_threads(),
+        "git_revision": git_revision(),
+        "versions": versions(),
+    }

@@ -30,9 +30,11 @@ def shrink(config: ConfigMeta, options: Options) -> tuple[ConfigMeta, Options]:
         invent_noise(folder, config.seed)
         print(f"{config.train_path} is not there: the dry run reads invented noise in {folder}/")
         changed |= {
-            "train_path": str(folder / "train.csv"), "test_path": str(folder / "test.csv"),
-            "train_cache": None, "test_cache": None,
-        }  # fmt: skip
+            "train_path": str(folder / "train.csv"),
+            "test_path": str(folder / "test.csv"),
+            "train_cache": None,
+            "test_cache": None,
+        }
     if "bank_size" in (accepted_arguments(config.dataset) or ()):
         changed["dataset_params"] = {**config.dataset_params, **FEW_SIGNALS}
     if "bank_size" in (accepted_arguments(config.model) or ()):  # what its filters would begin as

@@ -81,9 +81,12 @@ class Experiment:
         for fold, (_, rows) in enumerate(self.folds):
             fold_of_row[rows] = fold
         self.folder = RunFolder(
-            Path(options.results) / config.name, config, self.train["id"].to_numpy(str),
-            self.test["id"].to_numpy(str), fold_of_row,
-        )  # fmt: skip
+            Path(options.results) / config.name,
+            config,
+            self.train["id"].to_numpy(str),
+            self.test["id"].to_numpy(str),
+            fold_of_row,
+        )
         self.labels = None if options.inference else self.read_labels()
         self.states: dict[int, TrainerState] = {}
 
@@ -182,17 +185,23 @@ class Experiment:
             trainer.board.close()
 
     def dataset(
-        self, frame: pd.DataFrame, rows: np.ndarray, split: str, is_test: bool = False,
-        **extra: Any,
-    ) -> Dataset:  # fmt: skip
+        self, frame: pd.DataFrame, rows: np.ndarray, split: str, is_test: bool = False, **extra: Any
+    ) -> Dataset:
         part = frame.iloc[rows]
         if "device" in (accepted_arguments(self.config.dataset) or ()):
             extra["device"] = self.device  # it draws its samples there
-        return build(self.config.dataset, {
-            "paths": part["path"].tolist(), "targets": part["target"].to_numpy(np.float32),
-            "ids": part["id"].tolist(), "cache": self.cache(split), "is_test": is_test,
-            **thaw(self.config.dataset_params), **extra,
-        })  # fmt: skip
+        return build(
+            self.config.dataset,
+            {
+                "paths": part["path"].tolist(),
+                "targets": part["target"].to_numpy(np.float32),
+                "ids": part["id"].tolist(),
+                "cache": self.cache(split),
+                "is_test": is_test,
+                **thaw(self.config.dataset_params),
+                **extra,
+            },
+        )
 
     def cache(self, split: str) -> Any:
         return open_cache(self.config, split, self.device if self.options.cache_device else None)
@@ -216,10 +225,12 @@ class Experiment:
             return {}
         part = self.test.iloc[self.labels.rows]
         return {
-            "pseudo_label": True, "test_paths": part["path"].tolist(),
-            "test_ids": part["id"].tolist(), "test_targets": self.labels.values[fold],
+            "pseudo_label": True,
+            "test_paths": part["path"].tolist(),
+            "test_ids": part["id"].tolist(),
+            "test_targets": self.labels.values[fold],
             "test_cache": self.cache("test"),
-        }  # fmt: skip
+        }
 
     def check_start(self, fold: int) -> None:
         """Refuse to begin a fold with weights that have learnt from what it is validated on."""
@@ -267,23 +278,35 @@ class Experiment:
             ema = None if config.ema_decay is None else WeightAverage(model, config.ema_decay)
         default_workers = 0 if self.device.type == "cpu" else 4
         return Trainer(
-            model, optimizer=optimizer, scheduler=scheduler,
-            criterion=config.criterion.build(), metric=config.eval_metric.build(),
+            model,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            criterion=config.criterion.build(),
+            metric=config.eval_metric.build(),
             monitors=build_parts(config, "monitor_metrics"),
             hook=config.hook.build(),
             callbacks=build_parts(config, "callbacks"),
             transforms={
                 stage: build_preparation(config, stage, self.device) for stage in ("train", "test")
             },
-            folder=self.folder.path, serial=f"fold{fold}", device=self.device,
-            counters=(config.seed, fold), batch_size=config.batch_size,
+            folder=self.folder.path,
+            serial=f"fold{fold}",
+            device=self.device,
+            counters=(config.seed, fold),
+            batch_size=config.batch_size,
             num_epochs=config.num_epochs,
             num_workers=default_workers if options.num_workers is None else options.num_workers,
-            amp=config.amp, clip_grad=config.clip_grad, max_grad_norm=config.max_grad_norm,
-            max_bad_losses=config.max_bad_losses, accumulate=config.accumulate,
+            amp=config.amp,
+            clip_grad=config.clip_grad,
+            max_grad_norm=config.max_grad_norm,
+            max_bad_losses=config.max_bad_losses,
+            accumulate=config.accumulate,
             sync_batch_norm=config.sync_batch_norm,
-            batch_scheduler=config.batch_scheduler, scheduler_target=config.scheduler_target,
-            ema=ema, checkpoint_every=options.checkpoint_every,
-            max_batches=2 if options.dry_run else None, show_progress=options.show_progress,
+            batch_scheduler=config.batch_scheduler,
+            scheduler_target=config.scheduler_target,
+            ema=ema,
+            checkpoint_every=options.checkpoint_every,
+            max_batches=2 if options.dry_run else None,
+            show_progress=options.show_progress,
             show_memory=options.show_memory,
-        )  # fmt: skip
+        )

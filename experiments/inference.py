@@ -25,9 +25,17 @@ if TYPE_CHECKING:
 # What decides a network's predictions and who may be scored by it. Other settings, such as where
 # the test samples lie, may differ from those it was trained with.
 DECISIVE = (
-    "cv", "splitter", "splitter_params", "debug", "dataset", "dataset_params", "model",
-    "model_params", "transforms", "transforms2",
-)  # fmt: skip
+    "cv",
+    "splitter",
+    "splitter_params",
+    "debug",
+    "dataset",
+    "dataset_params",
+    "model",
+    "model_params",
+    "transforms",
+    "transforms2",
+)
 
 
 def predict(experiment: Experiment) -> None:
@@ -181,9 +189,11 @@ def make_stamp(experiment: Experiment, sources: dict[int, Path]) -> dict[str, An
         stat = path.stat()
         weights[str(fold)] = [str(path), stat.st_size, stat.st_mtime_ns]
     return {
-        "views": list(experiment.view_names), "weights": weights, "config": to_plain(config),
+        "views": list(experiment.view_names),
+        "weights": weights,
+        "config": to_plain(config),
         "samples": samples_digest(folder.train_ids, folder.test_ids, folder.folds),
-    }  # fmt: skip
+    }
 
 
 def are_current(folder: Path, stamp: dict[str, Any], suffix: str) -> bool:

@@ -104,9 +104,12 @@ def read_config(config: Mapping[str, Any]) -> tuple[Plan, int, str | None]:
         raise UserError(f"--config threads={threads}: expected a number of cores")
     names = experiments if isinstance(experiments, list | tuple) else str(experiments)
     plan = make_plan(
-        names, str(config.get("results", "results")), str(config.get("settings", "")),
-        str(config.get("options", "")), str(config.get("python", sys.executable)),
-    )  # fmt: skip
+        names,
+        str(config.get("results", "results")),
+        str(config.get("settings", "")),
+        str(config.get("options", "")),
+        str(config.get("python", sys.executable)),
+    )
     marks = config.get("marks")
     return plan, int(threads), None if marks is None else str(marks)
 
@@ -124,9 +127,12 @@ def split_words(name: str, text: str) -> list[str]:
 
 
 def make_plan(
-    experiments: str | Sequence[str] = (), results: str = "results", settings: str = "",
-    options: str = "", python: str = "python",
-) -> Plan:  # fmt: skip
+    experiments: str | Sequence[str] = (),
+    results: str = "results",
+    settings: str = "",
+    options: str = "",
+    python: str = "python",
+) -> Plan:
     """Return the runs that lead to a stack of some experiments.
 
     Args:

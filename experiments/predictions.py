@@ -123,9 +123,14 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
             f"{len(logits)} folds: predict again with --inference"
         )
     return Predictions(
-        folder, suffix, train_ids, test_ids, folds,
-        out_of_fold[:, 0], logits[..., 0],  # (n, 1) -> (n,); (folds, m, 1) -> (folds, m)
-    )  # fmt: skip
+        folder,
+        suffix,
+        train_ids,
+        test_ids,
+        folds,
+        out_of_fold[:, 0],
+        logits[..., 0],  # (n, 1) -> (n,); (folds, m, 1) -> (folds, m)
+    )
 
 
 def samples_digest(train_ids: np.ndarray, test_ids: np.ndarray, folds: np.ndarray) -> str:

@@ -59,9 +59,11 @@ class PseudoLabels:
     """
 
     def __init__(
-        self, source: str, confident_samples: tuple[float, float] | None = None,
+        self,
+        source: str,
+        confident_samples: tuple[float, float] | None = None,
         hard_label: bool | str = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         if not (isinstance(hard_label, bool) or hard_label == "mix"):
             raise UserError(
                 f"pseudo_labels: hard_label = {hard_label!r}: expected False, True or 'mix'"
@@ -176,6 +178,8 @@ class PseudoLabels:
 def describe(labels: Labels, m: int) -> dict[str, Any]:
     """Return plain figures of the labels for the log and for `pseudo_labels.json`."""
     return {
-        "digest": labels.digest, "samples": len(labels.rows), "test_samples": m,
+        "digest": labels.digest,
+        "samples": len(labels.rows),
+        "test_samples": m,
         "mean_label": round(float(labels.values.mean()), 6),
-    }  # fmt: skip
+    }

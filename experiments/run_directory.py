@@ -30,14 +30,16 @@ from runtime.locks import hold, is_held
 from simulation.dataset_on_the_fly import SimulatedDataset
 
 PREDICTED = (
-    "outoffolds*.npy", "predictions*.npy", "predictions*.json", "submission.csv", "summary*.json",
+    "outoffolds*.npy",
+    "predictions*.npy",
+    "predictions*.json",
+    "submission.csv",
+    "summary*.json",
     "summary.png",
-)  # fmt: skip
+)
 # Where the samples lie and what is done with finished networks; which samples they are is checked
 # by their ids.
-FREE = (
-    "train_path", "test_path", "train_cache", "test_cache", "data_root", "views", "published",
-)  # fmt: skip
+FREE = ("train_path", "test_path", "train_cache", "test_cache", "data_root", "views", "published")
 ANEW = (
     "start all its folds anew without --resume and --skip_existing, or give it a folder of its own "
     "with --set name=…"
@@ -61,8 +63,10 @@ def learnt_from(weights: Path) -> np.ndarray | None:
     config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
     noise = (config.get("dataset_params") or {}).get("noise", "gaussian")
     if (config.get("dataset"), noise, config.get("weight_path")) == (
-        SimulatedDataset.__name__, "gaussian", None,
-    ):  # fmt: skip
+        SimulatedDataset.__name__,
+        "gaussian",
+        None,
+    ):
         return ids[:0]
     if fold is None or not (folder / "folds.npy").exists():
         return ids
@@ -80,9 +84,13 @@ class RunFolder:
     """
 
     def __init__(
-        self, path: Path, config: ConfigMeta, train_ids: np.ndarray, test_ids: np.ndarray,
+        self,
+        path: Path,
+        config: ConfigMeta,
+        train_ids: np.ndarray,
+        test_ids: np.ndarray,
         folds: np.ndarray,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.path, self.config = path, config
         self.train_ids, self.test_ids, self.folds = train_ids, test_ids, folds
 
@@ -154,9 +162,12 @@ class RunFolder:
     # --- what a run writes -------------------------------------------------------------------
 
     def begin(
-        self, mine: Sequence[int], going_on: bool, device: torch.device,
+        self,
+        mine: Sequence[int],
+        going_on: bool,
+        device: torch.device,
         labels: dict[str, Any] | None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Write what the run is; remove what no longer holds. `labels` are figures of them.
 
         Raises:

@@ -24,9 +24,13 @@ SIGNAL, NOISE = "#b2432f", "#4a6fa5"  # one colour a class, in every panel
 
 
 def summarize(
-    folder: Path, suffix: str, train: pd.DataFrame, test: pd.DataFrame, train_path: str,
+    folder: Path,
+    suffix: str,
+    train: pd.DataFrame,
+    test: pd.DataFrame,
+    train_path: str,
     test_path: str,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Score the arrays in `folder`, write submission.csv, summary.json and summary.png.
 
     Args:
@@ -40,9 +44,7 @@ def summarize(
     out_of_fold = np.load(folder / f"outoffolds{suffix}.npy", allow_pickle=False)[:, 0]
     predictions = np.load(folder / f"predictions{suffix}.npy", allow_pickle=False)[..., 0]
     done = np.isfinite(predictions).all(1)
-    result: dict[str, Any] = {
-        "folds": int(done.sum()), "n_train": len(train), "n_test": len(test),
-    }  # fmt: skip
+    result: dict[str, Any] = {"folds": int(done.sum()), "n_train": len(train), "n_test": len(test)}
     known = np.isfinite(out_of_fold)
     truth = train["target"].to_numpy()
     result |= score("oof", truth[known], out_of_fold[known])
@@ -61,9 +63,14 @@ def summarize(
             result |= score("test", test_truth, blend)
     write_json(folder / f"summary{suffix}.json", result)
     draw(
-        folder / "summary.png", f"{folder.name}{suffix}", history, truth[known], out_of_fold[known],
-        read_snr(Path(train_path).parent / "parameters.csv", train[known]), result,
-    )  # fmt: skip
+        folder / "summary.png",
+        f"{folder.name}{suffix}",
+        history,
+        truth[known],
+        out_of_fold[known],
+        read_snr(Path(train_path).parent / "parameters.csv", train[known]),
+        result,
+    )
     return result
 
 
@@ -166,9 +173,14 @@ def paragraph(name: str, result: dict[str, Any], folder: Path, suffix: str) -> s
 
 
 def draw(
-    path: Path, title: str, history: Sequence[dict[str, float]], targets: np.ndarray,
-    logits: np.ndarray, snr: np.ndarray | None, result: dict[str, Any],
-) -> None:  # fmt: skip
+    path: Path,
+    title: str,
+    history: Sequence[dict[str, float]],
+    targets: np.ndarray,
+    logits: np.ndarray,
+    snr: np.ndarray | None,
+    result: dict[str, Any],
+) -> None:
     """Draw learning curves, ROC, score histograms and efficiency against SNR into one PNG."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -225,9 +237,12 @@ def draw_roc(axis: Axes, targets: np.ndarray, logits: np.ndarray, result: dict[s
     axis.fill_between(false_alarms, efficiency, color=SIGNAL, alpha=0.1)
     axis.plot([0, 1], [0, 1], "--", color="0.6", lw=1)
     axis.set(
-        xlabel="false-alarm probability", ylabel="efficiency", title="ROC, out of fold",
-        xlim=(0, 1), ylim=(0, 1),
-    )  # fmt: skip
+        xlabel="false-alarm probability",
+        ylabel="efficiency",
+        title="ROC, out of fold",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right")
 
@@ -258,9 +273,14 @@ def draw_efficiency(
         share = np.bincount(place, logits[found] > threshold, minlength=bins) / counts
         error = np.sqrt(share * (1 - share) / counts)
         axis.errorbar(
-            centres, share, error, fmt="o-", ms=3, color=f"C{index}",
+            centres,
+            share,
+            error,
+            fmt="o-",
+            ms=3,
+            color=f"C{index}",
             label=f"false-alarm probability {probability:g}",
-        )  # fmt: skip
+        )
     axis.set(
         xlabel="network SNR", ylabel="efficiency", title="Efficiency against SNR", ylim=(0, 1.02)
     )

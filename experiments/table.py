@@ -18,9 +18,17 @@ from runtime.files import read_json
 
 SIZES = Path(__file__).with_name("network_sizes.json")
 COLUMNS = (
-    "class", "name", "front-end", "backbone", "image", "parameters", "from", "CV", "public LB",
+    "class",
+    "name",
+    "front-end",
+    "backbone",
+    "image",
+    "parameters",
+    "from",
+    "CV",
+    "public LB",
     "private LB",
-)  # fmt: skip
+)
 SHORT = {
     "ComplexMorletCWT": "CWT",
     "WaveNetSpectrogram": "WaveNet",
@@ -58,11 +66,15 @@ def row(config: ConfigMeta, sizes: dict[str, dict[str, Any]]) -> tuple[str, ...]
         source = f"labels of {source_class(config)}"
     scores = [config.published.get(key) for key in ("cv", "public", "private")]
     return (
-        config.__name__, config.name, SHORT.get(front_end, front_end), backbone,
+        config.__name__,
+        config.name,
+        SHORT.get(front_end, front_end),
+        backbone,
         "x".join(map(str, image)) if image else "-",
-        count_text(size.get("parameters")), source,
+        count_text(size.get("parameters")),
+        source,
         *("-" if score is None else f"{score:.4f}" for score in scores),
-    )  # fmt: skip
+    )
 
 
 def count_text(count: int | None) -> str:

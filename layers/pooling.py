@@ -25,9 +25,12 @@ class GeM(nn.Module):
     """
 
     def __init__(
-        self, p: float = 3.0, eps: float = 1e-6, dims: Sequence[int] = (-2, -1),
+        self,
+        p: float = 3.0,
+        eps: float = 1e-6,
+        dims: Sequence[int] = (-2, -1),
         keepdim: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.p = nn.Parameter(torch.tensor([float(p)]))
         self.eps, self.dims, self.keepdim = float(eps), tuple(dims), keepdim

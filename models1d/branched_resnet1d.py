@@ -17,19 +17,30 @@ from runtime.errors import UserError, check_choice
 # Arguments of `BranchedResNet1d` for strain whitened to 1,024 Hz, by name of the size.
 BRANCHED_SIZES = {
     "small": {
-        "widths": (16, 48, 64, 96), "strides": (4, 2, 2, 2), "first_kernel_size": 31,
+        "widths": (16, 48, 64, 96),
+        "strides": (4, 2, 2, 2),
+        "first_kernel_size": 31,
         "first_stride": 4,
     },
     "base": {
-        "widths": (32, 96, 128, 192), "depths": (1, 2, 2, 2), "strides": (2, 2, 2, 2),
-        "first_kernel_size": 63, "first_stride": 4, "second_concat": True,
+        "widths": (32, 96, 128, 192),
+        "depths": (1, 2, 2, 2),
+        "strides": (2, 2, 2, 2),
+        "first_kernel_size": 63,
+        "first_stride": 4,
+        "second_concat": True,
     },
     "large": {
-        "widths": (48, 128, 256, 384), "depths": (2, 2, 3, 2), "kernel_sizes": (15, 9, 7, 5),
-        "strides": (2, 2, 2, 2), "first_kernel_size": 63, "first_stride": 2,
-        "second_concat": True, "drop_path": 0.1,
+        "widths": (48, 128, 256, 384),
+        "depths": (2, 2, 3, 2),
+        "kernel_sizes": (15, 9, 7, 5),
+        "strides": (2, 2, 2, 2),
+        "first_kernel_size": 63,
+        "first_stride": 2,
+        "second_concat": True,
+        "drop_path": 0.1,
     },
-}  # fmt: skip
+}
 
 
 class DownConv1d(nn.Sequential):
@@ -47,11 +58,15 @@ class DownConv1d(nn.Sequential):
         inside = stride if kind == "stride" else 1
         parts: list[nn.Module] = [
             nn.Conv1d(
-                in_channels, out_channels, kernel_size, stride=inside,
-                padding="same" if inside == 1 else (kernel_size - 1) // 2, bias=False,
+                in_channels,
+                out_channels,
+                kernel_size,
+                stride=inside,
+                padding="same" if inside == 1 else (kernel_size - 1) // 2,
+                bias=False,
             ),
             nn.BatchNorm1d(out_channels),
-        ]  # fmt: skip
+        ]
         if kind != "stride" and stride > 1:
             pools = {"avg": nn.AvgPool1d, "max": nn.MaxPool1d, "gem": GeMPool1d}
             parts.append(pools[kind](stride))
@@ -68,10 +83,17 @@ class ResidualBlock1d(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int,
-        activation: str | type[nn.Module], downsampling: str, dropout: float,
-        attention: str | None = None, drop_path: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        activation: str | type[nn.Module],
+        downsampling: str,
+        dropout: float,
+        attention: str | None = None,
+        drop_path: float = 0.0,
+    ) -> None:
         super().__init__()
         check_choice("BranchedResNet1d", "attention", attention, (None, "cbam"))
         self.body = nn.Sequential(
@@ -137,15 +159,26 @@ class BranchedResNet1d(WaveformClassifier):
     """
 
     def __init__(
-        self, in_channels: int = 3, num_classes: int = 1,
-        widths: Sequence[int] = (16, 48, 64, 96), depths: Sequence[int] = (1, 1, 1, 1),
-        kernel_sizes: Sequence[int] = (15, 7, 7, 5), strides: Sequence[int] = (2, 4, 2, 2),
-        first_kernel_size: int = 63, first_stride: int = 8, branch_stages: int = 1,
-        share_ligo: bool = True, activation: str | type[nn.Module] = "silu",
-        downsampling: str = "stride", pooling: str = "concat", dropout: float = 0.0,
-        head_dropout: float = 0.0, second_concat: bool = False, attention: str | None = None,
+        self,
+        in_channels: int = 3,
+        num_classes: int = 1,
+        widths: Sequence[int] = (16, 48, 64, 96),
+        depths: Sequence[int] = (1, 1, 1, 1),
+        kernel_sizes: Sequence[int] = (15, 7, 7, 5),
+        strides: Sequence[int] = (2, 4, 2, 2),
+        first_kernel_size: int = 63,
+        first_stride: int = 8,
+        branch_stages: int = 1,
+        share_ligo: bool = True,
+        activation: str | type[nn.Module] = "silu",
+        downsampling: str = "stride",
+        pooling: str = "concat",
+        dropout: float = 0.0,
+        head_dropout: float = 0.0,
+        second_concat: bool = False,
+        attention: str | None = None,
         drop_path: float = 0.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         check_stages(widths, depths, kernel_sizes, strides, branch_stages, in_channels)
         if second_concat and not 0 < branch_stages < len(widths):
@@ -162,13 +195,19 @@ class BranchedResNet1d(WaveformClassifier):
             return nn.Sequential(
                 *(
                     ResidualBlock1d(
-                        channels if j == 0 else width, width, kernel_sizes[i],
-                        strides[i] if j == 0 else 1, activation, downsampling, dropout, attention,
+                        channels if j == 0 else width,
+                        width,
+                        kernel_sizes[i],
+                        strides[i] if j == 0 else 1,
+                        activation,
+                        downsampling,
+                        dropout,
+                        attention,
                         drop_path * (sum(depths[:i]) + j) / last,
                     )
                     for j in range(depths[i])
                 )
-            )  # fmt: skip
+            )
 
         def branch() -> nn.Sequential:
             stem = (
@@ -225,13 +264,19 @@ class BranchedResNet1d(WaveformClassifier):
 
 
 def check_stages(
-    widths: Sequence[int], depths: Sequence[int], kernel_sizes: Sequence[int],
-    strides: Sequence[int], branch_stages: int, in_channels: int,
-) -> None:  # fmt: skip
+    widths: Sequence[int],
+    depths: Sequence[int],
+    kernel_sizes: Sequence[int],
+    strides: Sequence[int],
+    branch_stages: int,
+    in_channels: int,
+) -> None:
     lengths = {
-        "widths": len(widths), "depths": len(depths), "kernel_sizes": len(kernel_sizes),
+        "widths": len(widths),
+        "depths": len(depths),
+        "kernel_sizes": len(kernel_sizes),
         "strides": len(strides),
-    }  # fmt: skip
+    }
     if len(set(lengths.values())) != 1 or not widths:
         raise UserError(f"BranchedResNet1d: {lengths}: give each as many numbers as stages")
     if not 0 <= branch_stages <= len(widths):

@@ -22,9 +22,13 @@ class CNN1d(WaveformClassifier):
     """
 
     def __init__(
-        self, in_channels: int = 3, num_classes: int = 1,
-        hidden_dims: Sequence[int] = (8, 16, 32, 64), kernel_size: int = 3, reinit: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int = 3,
+        num_classes: int = 1,
+        hidden_dims: Sequence[int] = (8, 16, 32, 64),
+        kernel_size: int = 3,
+        reinit: bool = False,
+    ) -> None:
         super().__init__()
         parts: list[nn.Module] = []
         for inputs, outputs in zip((in_channels, *hidden_dims), hidden_dims, strict=False):

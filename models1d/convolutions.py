@@ -15,13 +15,24 @@ class SameConv1d(nn.Conv1d):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1,
-        dilation: int = 1, groups: int = 1, bias: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        bias: bool = True,
+    ) -> None:
         super().__init__(
-            in_channels, out_channels, kernel_size, stride=stride, dilation=dilation,
-            groups=groups, bias=bias,
-        )  # fmt: skip
+            in_channels,
+            out_channels,
+            kernel_size,
+            stride=stride,
+            dilation=dilation,
+            groups=groups,
+            bias=bias,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) -> (B, C', ceil(T / stride))."""

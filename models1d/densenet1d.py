@@ -24,11 +24,7 @@ class DenseLayer1d(nn.Sequential):
     ) -> None:
         inner = bottleneck_size * growth_rate or in_channels
         bottleneck = (
-            (
-                nn.BatchNorm1d(in_channels),
-                nn.ReLU(),
-                nn.Conv1d(in_channels, inner, 1),
-            )
+            (nn.BatchNorm1d(in_channels), nn.ReLU(), nn.Conv1d(in_channels, inner, 1))
             if bottleneck_size
             else ()
         )
@@ -44,9 +40,13 @@ class DenseBlock1d(nn.Module):
     """Layers that each see all that came before: (B, C, T) -> (B, C + n·growth_rate, T)."""
 
     def __init__(
-        self, in_channels: int, n_layers: int, growth_rate: int, bottleneck_size: int,
+        self,
+        in_channels: int,
+        n_layers: int,
+        growth_rate: int,
+        bottleneck_size: int,
         kernel_size: int,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             DenseLayer1d(in_channels + i * growth_rate, growth_rate, bottleneck_size, kernel_size)
@@ -78,10 +78,17 @@ class DenseNet1d(WaveformClassifier):
     """
 
     def __init__(
-        self, growth_rate: int = 32, block_config: Sequence[int] = (6, 12, 24, 16),
-        num_init_features: int = 64, bottleneck_size: int = 4, first_kernel_size: int = 7,
-        kernel_size: int = 3, in_channels: int = 3, num_classes: int = 1, reinit: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        growth_rate: int = 32,
+        block_config: Sequence[int] = (6, 12, 24, 16),
+        num_init_features: int = 64,
+        bottleneck_size: int = 4,
+        first_kernel_size: int = 7,
+        kernel_size: int = 3,
+        in_channels: int = 3,
+        num_classes: int = 1,
+        reinit: bool = True,
+    ) -> None:
         super().__init__()
         if not block_config or bottleneck_size < 0:
             raise UserError(
@@ -90,13 +97,16 @@ class DenseNet1d(WaveformClassifier):
             )
         parts: list[nn.Module] = [
             nn.Conv1d(
-                in_channels, num_init_features, first_kernel_size, stride=2,
+                in_channels,
+                num_init_features,
+                first_kernel_size,
+                stride=2,
                 padding=first_kernel_size // 2,
             ),
             nn.BatchNorm1d(num_init_features),
             nn.ReLU(),
             nn.MaxPool1d(3, stride=2, padding=1),
-        ]  # fmt: skip
+        ]
         channels = num_init_features
         for i, n_layers in enumerate(block_config):
             if i > 0:  # transition: half the channels, half the length

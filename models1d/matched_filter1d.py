@@ -96,24 +96,41 @@ class MatchedFilter1d(WaveformClassifier):
     """
 
     def __init__(
-        self, in_channels: int = 3, num_classes: int = 1, pretrained: bool = False,
-        templates: int = 256, basis: int = 64, before: float = 0.6875, after: float = 0.0625,
-        stride: int = 4, arrival: Sequence[float] = (1.45, 1.86),
-        delays: Sequence[float] = (0.0, 0.0115, 0.029), amplitudes: Sequence[float] | None = None,
-        correlation: float | None = None, hidden: int = 16, learn_filters: bool = False,
+        self,
+        in_channels: int = 3,
+        num_classes: int = 1,
+        pretrained: bool = False,
+        templates: int = 256,
+        basis: int = 64,
+        before: float = 0.6875,
+        after: float = 0.0625,
+        stride: int = 4,
+        arrival: Sequence[float] = (1.45, 1.86),
+        delays: Sequence[float] = (0.0, 0.0115, 0.029),
+        amplitudes: Sequence[float] | None = None,
+        correlation: float | None = None,
+        hidden: int = 16,
+        learn_filters: bool = False,
         share_ligo: bool = True,
-        detectors: Sequence[str] = ("H1", "L1", "V1"), decimate: int = 2, bank_size: int = 8000,
+        detectors: Sequence[str] = ("H1", "L1", "V1"),
+        decimate: int = 2,
+        bank_size: int = 8000,
         bank_seed: int = 1,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         if amplitudes is None:
             amplitudes = [0.76] * min(in_channels, 2) + [0.6] * max(in_channels - 2, 0)
         self.share_ligo = share_ligo and in_channels > 1
         check_arguments(
-            in_channels, self.share_ligo, delays, amplitudes, detectors, arrival,
+            in_channels,
+            self.share_ligo,
+            delays,
+            amplitudes,
+            detectors,
+            arrival,
             correlation,
             {"templates": templates, "basis": basis, "stride": stride, "decimate": decimate},
-        )  # fmt: skip
+        )
         rate = SAMPLE_RATE / decimate
         self.in_channels, self.stride = in_channels, stride
         self.samples = NUM_SAMPLES // decimate
@@ -273,19 +290,22 @@ def autocasts_safely(device_type: str) -> bool:
 
 
 def check_arguments(
-    in_channels: int, share_ligo: bool, delays: Sequence[float], amplitudes: Sequence[float],
-    detectors: Sequence[str], arrival: Sequence[float], correlation: float | None,
+    in_channels: int,
+    share_ligo: bool,
+    delays: Sequence[float],
+    amplitudes: Sequence[float],
+    detectors: Sequence[str],
+    arrival: Sequence[float],
+    correlation: float | None,
     counts: dict[str, int],
-) -> None:  # fmt: skip
+) -> None:
     def refuse(what: str) -> NoReturn:
         raise UserError(f"MatchedFilter1d: {what}")
 
     for name, value in {"in_channels": in_channels, **counts}.items():
         if not isinstance(value, int) or value < 1:
             refuse(f"{name} = {value!r}: expected a whole number of at least 1")
-    numbers = {
-        "delays": len(delays), "amplitudes": len(amplitudes), "detectors": len(detectors),
-    }  # fmt: skip
+    numbers = {"delays": len(delays), "amplitudes": len(amplitudes), "detectors": len(detectors)}
     if set(numbers.values()) != {in_channels}:
         refuse(f"{numbers}: give each as many as in_channels = {in_channels}")
     for name in detectors:

@@ -31,9 +31,17 @@ class PreActivationBlock1d(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, kernel_size: int, stride: int, groups: int,
-        use_bn: bool, dropout: float, activation: str | type[nn.Module], first: bool,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int,
+        groups: int,
+        use_bn: bool,
+        dropout: float,
+        activation: str | type[nn.Module],
+        first: bool,
+    ) -> None:
         super().__init__()
         before = [norm(in_channels, use_bn), make_activation(activation), nn.Dropout(dropout)]
         self.body = nn.Sequential(
@@ -68,11 +76,19 @@ class ResNet1dBody(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, base_filters: int, kernel_size: int, stride: int = 2,
-        groups: int = 32, n_block: int = 16, downsample_gap: int | None = None,
-        increasefilter_gap: int | None = None, use_bn: bool = True, dropout: float = 0.2,
+        self,
+        in_channels: int,
+        base_filters: int,
+        kernel_size: int,
+        stride: int = 2,
+        groups: int = 32,
+        n_block: int = 16,
+        downsample_gap: int | None = None,
+        increasefilter_gap: int | None = None,
+        use_bn: bool = True,
+        dropout: float = 0.2,
         activation: str | type[nn.Module] = nn.ReLU,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         if base_filters % groups:
             raise UserError(
@@ -94,10 +110,17 @@ class ResNet1dBody(nn.Module):
             strides = i % downsample_gap == 1 % downsample_gap
             blocks.append(
                 PreActivationBlock1d(
-                    channels, out, kernel_size, stride if strides else 1, groups, use_bn, dropout,
-                    activation, first=i == 0,
+                    channels,
+                    out,
+                    kernel_size,
+                    stride if strides else 1,
+                    groups,
+                    use_bn,
+                    dropout,
+                    activation,
+                    first=i == 0,
                 )
-            )  # fmt: skip
+            )
             channels = out
         self.blocks = nn.Sequential(*blocks)
         self.num_features = channels
@@ -135,16 +158,36 @@ class ResNet1d(WaveformClassifier):
     """
 
     def __init__(
-        self, in_channels: int, base_filters: int, kernel_size: int, stride: int = 2,
-        groups: int = 32, n_block: int = 16, n_classes: int = 1, downsample_gap: int | None = None,
-        increasefilter_gap: int | None = None, use_bn: bool = True, dropout: float = 0.2,
-        activation: str | type[nn.Module] = nn.ReLU, final_act: bool = True, reinit: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int,
+        base_filters: int,
+        kernel_size: int,
+        stride: int = 2,
+        groups: int = 32,
+        n_block: int = 16,
+        n_classes: int = 1,
+        downsample_gap: int | None = None,
+        increasefilter_gap: int | None = None,
+        use_bn: bool = True,
+        dropout: float = 0.2,
+        activation: str | type[nn.Module] = nn.ReLU,
+        final_act: bool = True,
+        reinit: bool = False,
+    ) -> None:
         super().__init__()
         self.body = ResNet1dBody(
-            in_channels, base_filters, kernel_size, stride, groups, n_block, downsample_gap,
-            increasefilter_gap, use_bn, dropout, activation,
-        )  # fmt: skip
+            in_channels,
+            base_filters,
+            kernel_size,
+            stride,
+            groups,
+            n_block,
+            downsample_gap,
+            increasefilter_gap,
+            use_bn,
+            dropout,
+            activation,
+        )
         self.num_features = self.body.num_features
         self.norm = norm(self.num_features, use_bn)
         self.activation = make_activation(activation) if final_act else nn.Identity()

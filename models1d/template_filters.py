@@ -19,9 +19,14 @@ AT_A_TIME = 256  # waveforms whitened together
 
 @functools.lru_cache(maxsize=2)
 def template_filters(
-    detectors: Sequence[str], templates: int, basis: int, before: int, after: int, decimate: int,
+    detectors: Sequence[str],
+    templates: int,
+    basis: int,
+    before: int,
+    after: int,
+    decimate: int,
     bank: BankSettings,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:
     """Return the matched filters of a bank's waveforms, as combinations of a few.
 
     The waveforms are whitened exactly, as `transforms.Whiten(decimate=…)` whitens strain, with

@@ -57,9 +57,13 @@ class WaveBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, n_layers: int, kernel_size: int = 3,
+        self,
+        in_channels: int,
+        out_channels: int,
+        n_layers: int,
+        kernel_size: int = 3,
         downsample: bool | int = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.entry = entry_convolution(in_channels, out_channels, downsample)
         self.layers = nn.ModuleList(
@@ -78,9 +82,13 @@ class SimplifiedWaveBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, n_layers: int, kernel_size: int = 3,
+        self,
+        in_channels: int,
+        out_channels: int,
+        n_layers: int,
+        kernel_size: int = 3,
         downsample: bool | int = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.entry = entry_convolution(in_channels, out_channels, downsample)
         self.layers = nn.ModuleList(
@@ -141,11 +149,17 @@ class WaveNet1d(WaveformClassifier):
     """
 
     def __init__(
-        self, in_channels: int = 3, hidden_dims: Sequence[int] = (16, 32, 64, 128),
-        wave_layers: Sequence[int] = (12, 8, 4, 1), wave_block: str = "none", kernel_size: int = 3,
-        num_classes: int = 1, activation: str | type[nn.Module] = nn.ReLU,
-        downsample: bool | int | Sequence[bool | int] = False, reinit: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int = 3,
+        hidden_dims: Sequence[int] = (16, 32, 64, 128),
+        wave_layers: Sequence[int] = (12, 8, 4, 1),
+        wave_block: str = "none",
+        kernel_size: int = 3,
+        num_classes: int = 1,
+        activation: str | type[nn.Module] = nn.ReLU,
+        downsample: bool | int | Sequence[bool | int] = False,
+        reinit: bool = False,
+    ) -> None:
         super().__init__()
         block = wave_block_class(wave_block)
         factors = [downsample] * len(hidden_dims) if isinstance(downsample, int) else downsample

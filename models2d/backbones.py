@@ -126,9 +126,12 @@ def check_reachable(config: Any, name: str) -> None:
 
 
 def create_timm(
-    name: str, num_classes: int, pretrained: bool = False, weights: str | None = None,
+    name: str,
+    num_classes: int,
+    pretrained: bool = False,
+    weights: str | None = None,
     **timm_params: Any,
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """Return a timm model, with its pretrained weights or those of a local file where asked for.
 
     Args:
@@ -180,9 +183,13 @@ def build(name: str, num_classes: int, timm_params: Mapping[str, Any], **loading
 
 
 def from_state_dict(
-    name: str, config: Any, state: dict[str, Tensor], path: str, num_classes: int,
+    name: str,
+    config: Any,
+    state: dict[str, Tensor],
+    path: str,
+    num_classes: int,
     timm_params: Mapping[str, Any],
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     """Build a model from a state dict, every tensor of which must find its place."""
     # timm loads strictly only when the model's head is that of the file; so build that head
     # first, and exchange it after.
@@ -239,9 +246,13 @@ class Backbone(nn.Module):
     """
 
     def __init__(
-        self, model_name: str, pretrained: bool = False, weights: str | None = None,
-        img_size: tuple[int, int] | None = None, timm_params: Mapping[str, Any] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        model_name: str,
+        pretrained: bool = False,
+        weights: str | None = None,
+        img_size: tuple[int, int] | None = None,
+        timm_params: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__()
         timm_params = size_params(model_name, img_size, timm_params or {})
         self.net = create_timm(model_name, 0, pretrained, weights, **timm_params)

@@ -35,11 +35,20 @@ class ImageNetwork(nn.Module):
     """
 
     def __init__(
-        self, model_name: str, pretrained: bool, weights: str | None, num_classes: int,
-        timm_params: Mapping[str, Any], custom_preprocess: str, custom_classifier: str,
-        custom_attention: str, size: tuple[int, int] | None, in_chans: int, n_patch: int = 1,
+        self,
+        model_name: str,
+        pretrained: bool,
+        weights: str | None,
+        num_classes: int,
+        timm_params: Mapping[str, Any],
+        custom_preprocess: str,
+        custom_classifier: str,
+        custom_attention: str,
+        size: tuple[int, int] | None,
+        in_chans: int,
+        n_patch: int = 1,
         feature_mode: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.n_patch = n_patch
         if n_patch > 1 and size is not None:

@@ -18,13 +18,34 @@ EARTH_MAJOR_AXIS, EARTH_MINOR_AXIS = 6_378_137.0, 6_356_752.314_245  # m, WGS-84
 # in m; tilt of the arms above the horizontal in rad. H1, L1: LIGO-T980044; V1: VIR-0001A-05 as
 # in LALSuite.
 SITES = {
-    "H1": (46 + 27 / 60 + 18.528 / 3600, -(119 + 24 / 60 + 27.5657 / 3600), 125.9994, 215.9994,
-           142.554, -6.195e-4, 1.25e-5),
-    "L1": (30 + 33 / 60 + 46.4196 / 3600, -(90 + 46 / 60 + 27.2654 / 3600), 197.7165, 287.7165,
-           -6.574, -3.121e-4, -6.107e-4),
-    "V1": (43 + 37 / 60 + 53.0921 / 3600, 10 + 30 / 60 + 16.1887 / 3600, 70.5674, 160.5674,
-           51.884, 0.0, 0.0),
-}  # fmt: skip
+    "H1": (
+        46 + 27 / 60 + 18.528 / 3600,
+        -(119 + 24 / 60 + 27.5657 / 3600),
+        125.9994,
+        215.9994,
+        142.554,
+        -6.195e-4,
+        1.25e-5,
+    ),
+    "L1": (
+        30 + 33 / 60 + 46.4196 / 3600,
+        -(90 + 46 / 60 + 27.2654 / 3600),
+        197.7165,
+        287.7165,
+        -6.574,
+        -3.121e-4,
+        -6.107e-4,
+    ),
+    "V1": (
+        43 + 37 / 60 + 53.0921 / 3600,
+        10 + 30 / 60 + 16.1887 / 3600,
+        70.5674,
+        160.5674,
+        51.884,
+        0.0,
+        0.0,
+    ),
+}
 
 
 def vertex(detector: str) -> np.ndarray:
@@ -34,22 +55,26 @@ def vertex(detector: str) -> np.ndarray:
     major, minor = EARTH_MAJOR_AXIS, EARTH_MINOR_AXIS
     radius = major**2 / math.hypot(major * math.cos(latitude), minor * math.sin(latitude))
     across = (radius + elevation) * math.cos(latitude)
-    return np.array([
-        across * math.cos(longitude),
-        across * math.sin(longitude),
-        ((minor / major) ** 2 * radius + elevation) * math.sin(latitude),
-    ])  # fmt: skip
+    return np.array(
+        [
+            across * math.cos(longitude),
+            across * math.sin(longitude),
+            ((minor / major) ** 2 * radius + elevation) * math.sin(latitude),
+        ]
+    )
 
 
 def arms(detector: str) -> np.ndarray:
     """Return the unit vectors along the arms: (2, 3) float64 (LIGO-T980044, appendix B)."""
     latitude, longitude = (math.radians(angle) for angle in SITES[detector][:2])
     east = np.array([-math.sin(longitude), math.cos(longitude), 0.0])
-    north = np.array([
-        -math.sin(latitude) * math.cos(longitude),
-        -math.sin(latitude) * math.sin(longitude),
-        math.cos(latitude),
-    ])  # fmt: skip
+    north = np.array(
+        [
+            -math.sin(latitude) * math.cos(longitude),
+            -math.sin(latitude) * math.sin(longitude),
+            math.cos(latitude),
+        ]
+    )
     up = np.cross(east, north)
     directions = []
     for azimuth, tilt in zip(SITES[detector][2:4], SITES[detector][5:7], strict=True):

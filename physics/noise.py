@@ -35,11 +35,7 @@ STRETCH_FACTOR = 4
 # takes this fraction of the PSD at 10 Hz for what lies below.
 FLOOR = 1e-3
 
-CURVES = {
-    "H1": "ligo_O4high_asd.csv",
-    "L1": "ligo_O4high_asd.csv",
-    "V1": "virgo_O4high_asd.csv",
-}
+CURVES = {"H1": "ligo_O4high_asd.csv", "L1": "ligo_O4high_asd.csv", "V1": "virgo_O4high_asd.csv"}
 
 
 # --- curves ------------------------------------------------------------------------------------

@@ -72,9 +72,12 @@ class SignalGenerator:
     CANDIDATES = 64
 
     def __init__(
-        self, bank: WaveformBank, device: torch.device | str = "cpu",
-        population: Population | None = None, members: tuple[int, int] | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        bank: WaveformBank,
+        device: torch.device | str = "cpu",
+        population: Population | None = None,
+        members: tuple[int, int] | None = None,
+    ) -> None:
         self.device = torch.device(device)
         self.population = population or Population()
         self.members = members or (0, len(bank))
@@ -137,9 +140,14 @@ class SignalGenerator:
         return {name: values.gather(1, first)[:, 0] for name, values in drawn.items()}
 
     def project(
-        self, waveform: torch.Tensor, longitude: torch.Tensor, dec: torch.Tensor,
-        psi: torch.Tensor, phase: torch.Tensor, merger_time: torch.Tensor,
-    ) -> torch.Tensor:  # fmt: skip
+        self,
+        waveform: torch.Tensor,
+        longitude: torch.Tensor,
+        dec: torch.Tensor,
+        psi: torch.Tensor,
+        phase: torch.Tensor,
+        merger_time: torch.Tensor,
+    ) -> torch.Tensor:
         """Return what the detectors see of waveforms of the bank at 1,000 Mpc.
 
         Args:

@@ -46,9 +46,7 @@ FADE_IN, FADE_OUT = 307, 204  # 0.15 s and 0.1 s
 DISTANCE = 1000.0  # Mpc, of every waveform in the bank
 SCALE = 1e-21  # strain, the unit of the stored waveforms
 
-PARAMETERS = (
-    "mass_1", "mass_2", "a_1", "a_2", "tilt_1", "tilt_2", "phi_12", "phi_jl", "theta_jn",
-)  # fmt: skip
+PARAMETERS = ("mass_1", "mass_2", "a_1", "a_2", "tilt_1", "tilt_2", "phi_12", "phi_jl", "theta_jn")
 
 
 @dataclass(frozen=True)
@@ -135,10 +133,22 @@ def lal_waveform(
         theta_jn, phi_jl, tilt_1, tilt_2, phi_12, a_1, a_2, mass_1_si, mass_2_si, reference, phase
     )
     plus, cross = lalsimulation.SimInspiralChooseFDWaveform(
-        mass_1_si, mass_2_si, *spins, DISTANCE * 1e6 * lal.PC_SI, inclination, phase,
-        0.0, 0.0, 0.0, 1 / settings.duration, start_frequency(mass_1, mass_2, settings),
-        SAMPLE_RATE / 2, reference, lal.CreateDict(), lalsimulation.IMRPhenomPv2,
-    )  # fmt: skip
+        mass_1_si,
+        mass_2_si,
+        *spins,
+        DISTANCE * 1e6 * lal.PC_SI,
+        inclination,
+        phase,
+        0.0,
+        0.0,
+        0.0,
+        1 / settings.duration,
+        start_frequency(mass_1, mass_2, settings),
+        SAMPLE_RATE / 2,
+        reference,
+        lal.CreateDict(),
+        lalsimulation.IMRPhenomPv2,
+    )
     return plus.data.data, cross.data.data
 
 
@@ -209,9 +219,12 @@ class WaveformBank:
 
     @classmethod
     def build(
-        cls, settings: BankSettings, cache_dir: Path | None = None, processes: int | None = None,
+        cls,
+        settings: BankSettings,
+        cache_dir: Path | None = None,
+        processes: int | None = None,
         show_progress: bool | None = None,
-    ) -> WaveformBank:  # fmt: skip
+    ) -> WaveformBank:
         """Read the bank of these settings, computing and keeping it where it is not yet there.
 
         Args:
@@ -237,11 +250,20 @@ class WaveformBank:
             np.lib.format.open_memmap(temporary, "w+", np.float32, shape).flush()
             compute_rows(temporary, parameters, settings, processes, show_progress)
         # Last: where there is a header, the waveforms are whole.
-        write_json(header, {
-            "format": FORMAT, "settings": asdict(settings), "lalsimulation": version,
-            "shape": shape, "unit": "1e-21 strain at 1000 Mpc", "sample_rate": SAMPLE_RATE,
-            "merger_at": BEFORE_MERGER, "parameters": PARAMETERS, "rows": parameters.tolist(),
-        })  # fmt: skip
+        write_json(
+            header,
+            {
+                "format": FORMAT,
+                "settings": asdict(settings),
+                "lalsimulation": version,
+                "shape": shape,
+                "unit": "1e-21 strain at 1000 Mpc",
+                "sample_rate": SAMPLE_RATE,
+                "merger_at": BEFORE_MERGER,
+                "parameters": PARAMETERS,
+                "rows": parameters.tolist(),
+            },
+        )
         return cls.load(header)
 
     @classmethod
@@ -282,9 +304,13 @@ class WaveformBank:
 
 
 def compute_rows(
-    path: Path, parameters: np.ndarray, settings: BankSettings, processes: int | None = None,
-    show_progress: bool | None = None, chunk: int = 100,
-) -> None:  # fmt: skip
+    path: Path,
+    parameters: np.ndarray,
+    settings: BankSettings,
+    processes: int | None = None,
+    show_progress: bool | None = None,
+    chunk: int = 100,
+) -> None:
     """Fill the array file `path` with the waveforms of `parameters`, in parallel where it pays."""
     starts = range(0, len(parameters), chunk)
     processes = min(processes or num_cores(), len(starts))

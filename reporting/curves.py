@@ -93,10 +93,14 @@ def measure(targets: np.ndarray, scores: np.ndarray, drawn: np.ndarray | None = 
     noise = labels.size - signals
     found = {p: efficiency_at_fpr(labels, checked, p) for p in FALSE_ALARMS if noise * p >= 5}
     return Sample(
-        AUC()(labels, checked), error, n=labels.size, signals=signals,
+        AUC()(labels, checked),
+        error,
+        n=labels.size,
+        signals=signals,
         curve=thin(*roc(labels, checked)),
-        histogram=histogram(labels, checked if drawn is None else drawn), found=found,
-    )  # fmt: skip
+        histogram=histogram(labels, checked if drawn is None else drawn),
+        found=found,
+    )
 
 
 def thin(false_alarms: np.ndarray, efficiency: np.ndarray, most: int = MOST_POINTS) -> Curve:

@@ -38,12 +38,20 @@ def page(runs: Sequence[Run], stack: Stack, results: Path) -> str:
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     parts = {
-        "policy": policy(script, style), "style": style, "script": script,
-        "results": escape(results), "made": time.strftime("%Y-%m-%d %H:%M"),
-        "count": counted(runs), "cards": cards(runs, stack),
-        "table": table(runs), "stack": stack_section(stack), "sets": sets_note(runs),
-        "thinning": thinning_note(runs), "most": str(MOST_POINTS), "data": embed(chart_data(runs)),
-    }  # fmt: skip
+        "policy": policy(script, style),
+        "style": style,
+        "script": script,
+        "results": escape(results),
+        "made": time.strftime("%Y-%m-%d %H:%M"),
+        "count": counted(runs),
+        "cards": cards(runs, stack),
+        "table": table(runs),
+        "stack": stack_section(stack),
+        "sets": sets_note(runs),
+        "thinning": thinning_note(runs),
+        "most": str(MOST_POINTS),
+        "data": embed(chart_data(runs)),
+    }
     return Template((ASSETS / "page.html").read_text(encoding="utf-8")).substitute(parts)
 
 
@@ -244,11 +252,15 @@ def run_data(run: Run) -> dict[str, Any]:
             },
         }
     return {
-        "name": run.name, "complete": run.complete, "variants": variants,
-        "history": history_data(run), "metric": metric_name(run), "settings": settings(run.config),
+        "name": run.name,
+        "complete": run.complete,
+        "variants": variants,
+        "history": history_data(run),
+        "metric": metric_name(run),
+        "settings": settings(run.config),
         "starts": [settings(start) for start in run.starts[-MOST_STARTS:]],
         "earlier_starts": max(0, len(run.starts) - MOST_STARTS),
-    }  # fmt: skip
+    }
 
 
 def history_data(run: Run) -> dict[str, dict[str, list[float | None]]]:

@@ -115,9 +115,13 @@ def plot(method: Method, low: float, high: float) -> str:
         return DASH
     words = ", ".join(f"fold {fold} {value:.4f}" for fold, value in enumerate(method.folds))
     return strip(
-        method.folds, method.mean, low, high, words or f"mean {method.mean:.4f}",
+        method.folds,
+        method.mean,
+        low,
+        high,
+        words or f"mean {method.mean:.4f}",
         own_interval(method) or None,
-    )  # fmt: skip
+    )
 
 
 def weights_table(methods: Sequence[Method]) -> str:

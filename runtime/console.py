@@ -18,17 +18,28 @@ def person_watches() -> bool:
 
 
 def progress(
-    iterable: Iterable[Any] | None = None, *, total: int | None = None, desc: str = "",
-    unit: str = "it", show: bool | None = None, leave: bool = False,
-) -> Any:  # fmt: skip
+    iterable: Iterable[Any] | None = None,
+    *,
+    total: int | None = None,
+    desc: str = "",
+    unit: str = "it",
+    show: bool | None = None,
+    leave: bool = False,
+) -> Any:
     """Return a tqdm bar; shown when a person watches, unless `show` says otherwise."""
     from tqdm import tqdm
 
     show = person_watches() if show is None else show
     return tqdm(
-        iterable, total=total, desc=desc, unit=unit, disable=not show, leave=leave,
-        dynamic_ncols=True, smoothing=0.1,
-    )  # fmt: skip
+        iterable,
+        total=total,
+        desc=desc,
+        unit=unit,
+        disable=not show,
+        leave=leave,
+        dynamic_ncols=True,
+        smoothing=0.1,
+    )
 
 
 def configure_logging(file: str | os.PathLike[str] | None = None) -> logging.Logger:

@@ -16,8 +16,10 @@ def full_precision(device_type: str) -> Iterator[None]:
         switches = []
     except RuntimeError:  # someone used torch's newer switches, one a backend, and only those work
         switches = [
-            torch.backends.cuda.matmul, torch.backends.mkldnn.matmul, torch.backends.cudnn.conv,
-        ]  # fmt: skip
+            torch.backends.cuda.matmul,
+            torch.backends.mkldnn.matmul,
+            torch.backends.cudnn.conv,
+        ]
         settings = [switch.fp32_precision for switch in switches]
     try:
         if switches:

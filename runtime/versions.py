@@ -28,8 +28,11 @@ def git_revision() -> str | None:
         ).stdout.strip()
         changed = subprocess.run(
             ["git", "status", "--porcelain", "--untracked-files=no"],
-            cwd=here, capture_output=True, text=True, check=True,
-        ).stdout.strip()  # fmt: skip
+            cwd=here,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
     except (FileNotFoundError, subprocess.CalledProcessError):
         return None
     return revision + ("+" if changed else "")

@@ -49,22 +49,30 @@ def draw_scores(axis: Axes, outcome: Outcome) -> None:
     for rank, candidate in enumerate(outcome.candidates):
         marked = bool(candidate.whitened)
         axis.plot(
-            candidate.time - outcome.start, candidate.score, "o", mfc="none", ms=8 if marked else 5,
+            candidate.time - outcome.start,
+            candidate.score,
+            "o",
+            mfc="none",
+            ms=8 if marked else 5,
             color=SIGNAL if marked else "0.5",
-        )  # fmt: skip
+        )
         if marked:
             axis.annotate(
-                f"{rank + 1}", (candidate.time - outcome.start, candidate.score),
-                xytext=(7, -3), textcoords="offset points", color=SIGNAL,
-            )  # fmt: skip
+                f"{rank + 1}",
+                (candidate.time - outcome.start, candidate.score),
+                xytext=(7, -3),
+                textcoords="offset points",
+                color=SIGNAL,
+            )
     if len(outcome.candidates) > 1:
         first, second = (candidate.score for candidate in outcome.candidates[:2])
         axis.axhline(second, color="0.6", lw=0.8, ls=":")
         axis.set_title(f"Loudest {first:.2f}, second loudest {second:.2f}")
     axis.set(
-        xlabel=f"merger time, s after GPS {outcome.start:.0f}", ylabel="score (mean logit)",
+        xlabel=f"merger time, s after GPS {outcome.start:.0f}",
+        ylabel="score (mean logit)",
         xlim=(0, outcome.end - outcome.start),
-    )  # fmt: skip
+    )
     axis.grid(alpha=0.3)
 
 
@@ -81,8 +89,9 @@ def draw_counts(axis: Axes, outcome: Outcome) -> None:
     if outcome.slid_live:
         expected = outcome.slid_histogram[::-1].cumsum()[::-1] * outcome.live / outcome.slid_live
         seen = expected > 0
-        axis.step(HISTOGRAM[:-1][seen], expected[seen], color="0.3", where="post",
-                  label="chance (slides)")  # fmt: skip
+        axis.step(
+            HISTOGRAM[:-1][seen], expected[seen], color="0.3", where="post", label="chance (slides)"
+        )
         floor = outcome.live / outcome.slid_live
         axis.axhline(floor, color="0.6", lw=0.8, ls=":", label="one slid candidate")
     found = outcome.histogram[::-1].cumsum()[::-1]
@@ -103,9 +112,13 @@ def draw_map(axis: Axes, candidate: Candidate, detector: str, rank: int) -> None
     signal-to-noise.
     """
     transform = ComplexMorletCWT(
-        wavelet_width=8, fs=SAMPLE_RATE, lower_freq=BAND[0], upper_freq=BAND[1], n_scales=96,
+        wavelet_width=8,
+        fs=SAMPLE_RATE,
+        lower_freq=BAND[0],
+        upper_freq=BAND[1],
+        n_scales=96,
         stride=8,
-    )  # fmt: skip
+    )
     strain = torch.tensor(candidate.whitened[detector], dtype=torch.float32)
     with torch.inference_mode():
         image = transform(strain[None, None])[0, 0].numpy()  # (row, frame), highest row first
@@ -113,14 +126,22 @@ def draw_map(axis: Axes, candidate: Candidate, detector: str, rank: int) -> None
     frequency = np.geomspace(BAND[1], BAND[0], len(image))
     image = image / np.sqrt(frequency[:, None] / frequency[-1])
     image = image / np.median(image)
-    times = candidate.whitened_start - candidate.time + np.linspace(
-        0, NUM_SAMPLES / SAMPLE_RATE, image.shape[1]
-    )  # fmt: skip
+    times = (
+        candidate.whitened_start
+        - candidate.time
+        + np.linspace(0, NUM_SAMPLES / SAMPLE_RATE, image.shape[1])
+    )
     inside = (times >= -BEFORE) & (times <= AFTER)
     axis.pcolormesh(
-        times[inside], frequency, image[:, inside], cmap="viridis", vmin=0, vmax=8,
-        shading="gouraud", rasterized=True,
-    )  # fmt: skip
+        times[inside],
+        frequency,
+        image[:, inside],
+        cmap="viridis",
+        vmin=0,
+        vmax=8,
+        shading="gouraud",
+        rasterized=True,
+    )
     axis.set_yscale("log")
     ticks = [20, 50, 100, 200, 500]
     axis.set_yticks(ticks, [str(tick) for tick in ticks])

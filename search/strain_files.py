@@ -341,9 +341,7 @@ class Recording:
         return values
 
 
-def open_recordings(
-    words: Sequence[str], channels: Sequence[str] = ()
-) -> dict[str, Recording]:  # fmt: skip
+def open_recordings(words: Sequence[str], channels: Sequence[str] = ()) -> dict[str, Recording]:
     """Open what the command line names.
 
     Args:

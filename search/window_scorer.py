@@ -33,11 +33,12 @@ from transforms import Compose, DropChannel, Normalize, Scale, Whiten
 def decisive(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a config, in JSON's own types, decides how a network answers to strain."""
     return {
-        "model": plain["model"], "model_params": plain["model_params"],
+        "model": plain["model"],
+        "model_params": plain["model_params"],
         "dataset_params.norm_factor": plain["dataset_params"].get("norm_factor"),
         "transforms.test": plain["transforms"]["test"],
         "transforms2.test": (plain["transforms2"] or {}).get("test"),
-    }  # fmt: skip
+    }
 
 
 def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
@@ -81,9 +82,10 @@ def sees_zeros(config: ConfigMeta) -> bool:
 
 
 def adapt(
-    parts: Sequence[Part] | None, whitening: Mapping[str, np.ndarray],
+    parts: Sequence[Part] | None,
+    whitening: Mapping[str, np.ndarray],
     norm_factor: Sequence[float] | None = None,
-) -> Compose:  # fmt: skip
+) -> Compose:
     """Return a config's transforms for strain whose noise is not that of the design curves.
 
     Args:
@@ -125,9 +127,12 @@ class WindowScorer:
     """
 
     def __init__(
-        self, config: ConfigMeta, weights: Sequence[Path], device: torch.device,
+        self,
+        config: ConfigMeta,
+        weights: Sequence[Path],
+        device: torch.device,
         views: Sequence[str] = ("identity",),
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.config, self.device = config, device
         self.views = find_views(tuple(views))
         self.hook = config.hook.build()

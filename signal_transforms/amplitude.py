@@ -118,9 +118,12 @@ class VolumeControl(WaveTransform):
     MODES = ("uniform", "fade", "cosine", "sine")
 
     def __init__(
-        self, db_limit: float = 10.0, mode: str = "uniform", always_apply: bool = False,
+        self,
+        db_limit: float = 10.0,
+        mode: str = "uniform",
+        always_apply: bool = False,
         p: float = 0.5,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(always_apply, p)
         if mode not in self.MODES:
             raise UserError(
@@ -202,9 +205,12 @@ class GaussianNoiseSNR(WaveTransform):
     per_channel = True
 
     def __init__(
-        self, min_snr: float = 5.0, max_snr: float = 20.0, always_apply: bool = False,
+        self,
+        min_snr: float = 5.0,
+        max_snr: float = 20.0,
+        always_apply: bool = False,
         p: float = 0.5,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(always_apply, p)
         check_snr(type(self).__name__, min_snr, max_snr)
         self.min_snr, self.max_snr = min_snr, max_snr
@@ -251,9 +257,13 @@ class PinkNoiseSNR(GaussianNoiseSNR):
     """
 
     def __init__(
-        self, min_snr: float = 5.0, max_snr: float = 20.0, exponent: float = 1.0,
-        always_apply: bool = False, p: float = 0.5,
-    ) -> None:  # fmt: skip
+        self,
+        min_snr: float = 5.0,
+        max_snr: float = 20.0,
+        exponent: float = 1.0,
+        always_apply: bool = False,
+        p: float = 0.5,
+    ) -> None:
         super().__init__(min_snr, max_snr, always_apply, p)
         self.exponent = exponent
 
@@ -275,10 +285,15 @@ class AddNoiseSNR2(WaveTransform):
     EXPONENTS = {"gaussian": 0.0, "pink": 1.0, "brown": 2.0}  # noqa: RUF012 - a constant
 
     def __init__(
-        self, target_channel: Sequence[int] = (0, 1, 2), random_channel: int = 0,
-        noise_type: str = "gaussian", min_snr: float = 5.0, max_snr: float = 20.0,
-        always_apply: bool = False, p: float = 0.5,
-    ) -> None:  # fmt: skip
+        self,
+        target_channel: Sequence[int] = (0, 1, 2),
+        random_channel: int = 0,
+        noise_type: str = "gaussian",
+        min_snr: float = 5.0,
+        max_snr: float = 20.0,
+        always_apply: bool = False,
+        p: float = 0.5,
+    ) -> None:
         super().__init__(always_apply, p)
         check_snr("AddNoiseSNR2", min_snr, max_snr)
         if noise_type not in self.EXPONENTS:

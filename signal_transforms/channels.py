@@ -30,9 +30,12 @@ class DropChannel(WaveTransform):
     """
 
     def __init__(
-        self, channels: Sequence[int] = (0,), random: int = 0, always_apply: bool = True,
+        self,
+        channels: Sequence[int] = (0,),
+        random: int = 0,
+        always_apply: bool = True,
         p: float = 0.5,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(always_apply, p)
         if not 0 <= random <= len(channels):
             raise UserError(f"DropChannel: random = {random} of {len(channels)} channels")

@@ -93,9 +93,13 @@ class DWTDenoise(WaveTransform):
     per_channel = True
 
     def __init__(
-        self, wavelet: str = "haar", mode: str = "per", level: int = 1, always_apply: bool = True,
+        self,
+        wavelet: str = "haar",
+        mode: str = "per",
+        level: int = 1,
+        always_apply: bool = True,
         p: float = 0.5,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(always_apply, p)
         if mode != "per":
             raise UserError(f"DWTDenoise: mode = {mode!r}: only 'per' (periodic) is there")

@@ -38,9 +38,15 @@ class BandPass(WaveTransform):
     per_channel = True
 
     def __init__(
-        self, lower: float = 16, upper: float = 512, sr: float = 2048, order: int = 8,
-        taper: int = 0, always_apply: bool = True, p: float = 0.5,
-    ) -> None:  # fmt: skip
+        self,
+        lower: float = 16,
+        upper: float = 512,
+        sr: float = 2048,
+        order: int = 8,
+        taper: int = 0,
+        always_apply: bool = True,
+        p: float = 0.5,
+    ) -> None:
         super().__init__(always_apply, p)
         filters.check_band(type(self).__name__, lower, upper, sr)
         if order < 1 or taper < 0:
@@ -82,9 +88,13 @@ class BandPass2(WaveTransform):
     per_channel = True
 
     def __init__(
-        self, bands: Sequence[Sequence[float]] = ((12, 500), (12, 500), (12, 500)),
-        sr: float = 2048, order: int = 8, always_apply: bool = True, p: float = 0.5,
-    ) -> None:  # fmt: skip
+        self,
+        bands: Sequence[Sequence[float]] = ((12, 500), (12, 500), (12, 500)),
+        sr: float = 2048,
+        order: int = 8,
+        always_apply: bool = True,
+        p: float = 0.5,
+    ) -> None:
         super().__init__(always_apply, p)
         self.filters = nn.ModuleList(BandPass(*band, sr=sr, order=order) for band in bands)
 
@@ -110,9 +120,13 @@ class BandPassTorch(WaveTransform):
     per_channel = True
 
     def __init__(
-        self, lower: float = 16, upper: float = 512, sr: float = 2048, always_apply: bool = True,
+        self,
+        lower: float = 16,
+        upper: float = 512,
+        sr: float = 2048,
+        always_apply: bool = True,
         p: float = 0.5,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(always_apply, p)
         filters.check_band("BandPassTorch", lower, upper, sr)
         self.lower, self.upper, self.sr = lower, upper, sr
@@ -153,11 +167,18 @@ class Whiten(WaveTransform):
     """
 
     def __init__(
-        self, detectors: Sequence[str] = ("H1", "L1", "V1"),
-        psds: Sequence[np.ndarray] | None = None, matrices: Sequence[np.ndarray] | None = None,
-        sr: float = 2048, unit: float = 1e-21, band: Sequence[float] | None = None, order: int = 8,
-        decimate: int = 1, always_apply: bool = True, p: float = 0.5,
-    ) -> None:  # fmt: skip
+        self,
+        detectors: Sequence[str] = ("H1", "L1", "V1"),
+        psds: Sequence[np.ndarray] | None = None,
+        matrices: Sequence[np.ndarray] | None = None,
+        sr: float = 2048,
+        unit: float = 1e-21,
+        band: Sequence[float] | None = None,
+        order: int = 8,
+        decimate: int = 1,
+        always_apply: bool = True,
+        p: float = 0.5,
+    ) -> None:
         super().__init__(always_apply, p)
         if psds is not None and matrices is not None:
             raise UserError("Whiten: give psds or matrices, not both")
@@ -264,9 +285,14 @@ class WhitenTorch(WaveTransform):
     per_channel = True
 
     def __init__(
-        self, signal_len: int | None = 4096, psds: Sequence[np.ndarray] | None = None,
-        sr: float = 2048, segments: int = 15, always_apply: bool = True, p: float = 0.5,
-    ) -> None:  # fmt: skip
+        self,
+        signal_len: int | None = 4096,
+        psds: Sequence[np.ndarray] | None = None,
+        sr: float = 2048,
+        segments: int = 15,
+        always_apply: bool = True,
+        p: float = 0.5,
+    ) -> None:
         super().__init__(always_apply, p)
         if segments < 1:
             raise UserError(f"WhitenTorch: segments = {segments} must be at least 1")

@@ -93,9 +93,13 @@ class BatchFrequencyMask(ImageTransform):
     """
 
     def __init__(
-        self, max_bins: int = 12, freq_limit: Sequence[int] = (0, 72), fill: str = "zero",
-        always_apply: bool = False, p: float = 0.5,
-    ) -> None:  # fmt: skip
+        self,
+        max_bins: int = 12,
+        freq_limit: Sequence[int] = (0, 72),
+        fill: str = "zero",
+        always_apply: bool = False,
+        p: float = 0.5,
+    ) -> None:
         super().__init__(always_apply, p)
         if max_bins < 1 or freq_limit[1] - freq_limit[0] < max_bins:
             raise UserError(
@@ -204,9 +208,12 @@ class RandomResizedCrop(ImageTransform):
     """
 
     def __init__(
-        self, size: Sequence[int] = (256, 256), scale: Sequence[float] = (0.8, 1.0),
-        always_apply: bool = True, p: float = 0.5,
-    ) -> None:  # fmt: skip
+        self,
+        size: Sequence[int] = (256, 256),
+        scale: Sequence[float] = (0.8, 1.0),
+        always_apply: bool = True,
+        p: float = 0.5,
+    ) -> None:
         super().__init__(always_apply, p)
         self.size = (int(size[0]), int(size[1]))
         self.scale = check_scale("RandomResizedCrop", scale, 1.0)
@@ -278,9 +285,12 @@ class TimeTrim(ImageTransform):
     """
 
     def __init__(
-        self, trim_range: Sequence[float] = (0.25, 1.0), mode: str = "trim",
-        always_apply: bool = True, p: float = 0.5,
-    ) -> None:  # fmt: skip
+        self,
+        trim_range: Sequence[float] = (0.25, 1.0),
+        mode: str = "trim",
+        always_apply: bool = True,
+        p: float = 0.5,
+    ) -> None:
         super().__init__(always_apply, p)
         if len(trim_range) != 2 or not 0 <= trim_range[0] < trim_range[1] <= 1:
             raise UserError(
@@ -310,9 +320,12 @@ class NormalizeImage(ImageTransform):
     """
 
     def __init__(
-        self, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD,
-        always_apply: bool = True, p: float = 0.5,
-    ) -> None:  # fmt: skip
+        self,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        always_apply: bool = True,
+        p: float = 0.5,
+    ) -> None:
         super().__init__(always_apply, p)
         if len(mean) != len(std) or any(value == 0 for value in std):
             raise UserError("NormalizeImage: give one mean and one non-zero std a channel")

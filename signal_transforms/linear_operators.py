@@ -308,9 +308,14 @@ def dense_map(matrix: np.ndarray, device: torch.device) -> DenseMap:
 
 
 def design_whitening(
-    detector: str, length: int, sr: float, band: tuple[float, float] | None, order: int,
-    decimate: int, device: torch.device,
-) -> DenseMap:  # fmt: skip
+    detector: str,
+    length: int,
+    sr: float,
+    band: tuple[float, float] | None,
+    order: int,
+    decimate: int,
+    device: torch.device,
+) -> DenseMap:
     """Return the whitening of a detector's design curve as an operator, made once.
 
     Detectors of one curve share it.
@@ -325,9 +330,14 @@ def design_whitening(
 
 @functools.lru_cache(maxsize=8)
 def whitening_operator(
-    detector: str, length: int, sr: float, band: tuple[float, float] | None, order: int,
-    decimate: int, device: torch.device,
-) -> DenseMap:  # fmt: skip
+    detector: str,
+    length: int,
+    sr: float,
+    band: tuple[float, float] | None,
+    order: int,
+    decimate: int,
+    device: torch.device,
+) -> DenseMap:
     from physics import noise
 
     matrix = noise.whitening_matrix(detector, n=length, fs=sr)

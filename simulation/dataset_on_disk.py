@@ -32,9 +32,13 @@ from runtime.machine import num_cores
 from runtime.seeds import counted_seed
 
 __all__ = [
-    "BankSettings", "NoiseGenerator", "Population", "SignalGenerator", "WaveformBank",
+    "BankSettings",
+    "NoiseGenerator",
+    "Population",
+    "SignalGenerator",
+    "WaveformBank",
     "simulate_dataset",
-]  # fmt: skip
+]
 
 FORMAT = 1  # raise it when the same settings would give other samples
 BATCH = 64  # samples drawn with one seed
@@ -42,9 +46,20 @@ BATCH = 64  # samples drawn with one seed
 STARTED, MARKER = "simulation.started.json", "simulation.json"
 
 COLUMNS = (
-    "id", "split", "waveform", *PARAMETERS, "phase", "ra", "dec", "psi", "geocent_time",
-    "merger_time", "luminosity_distance", *(f"snr_{name}" for name in DETECTORS), "network_snr",
-)  # fmt: skip
+    "id",
+    "split",
+    "waveform",
+    *PARAMETERS,
+    "phase",
+    "ra",
+    "dec",
+    "psi",
+    "geocent_time",
+    "merger_time",
+    "luminosity_distance",
+    *(f"snr_{name}" for name in DETECTORS),
+    "network_snr",
+)
 
 
 @dataclass(frozen=True)
@@ -165,9 +180,13 @@ class BatchWriter:
     """
 
     def __init__(
-        self, root: Path, seed: int, signals: dict[str, SignalGenerator], noise: NoiseGenerator,
+        self,
+        root: Path,
+        seed: int,
+        signals: dict[str, SignalGenerator],
+        noise: NoiseGenerator,
         resumed: bool,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.root, self.seed, self.signals, self.noise = root, seed, signals, noise
         self.resumed, self.header = resumed, npy_header()
 
@@ -235,10 +254,16 @@ def find_marker(out: Path, settings: dict[str, Any]) -> str:
 
 
 def simulate_dataset(
-    out: str | os.PathLike[str], n_train: int, n_test: int, seed: int = 0, device: str = "cpu",
-    bank_size: int = 8000, show_progress: bool | None = None, cache_dir: Path | None = None,
+    out: str | os.PathLike[str],
+    n_train: int,
+    n_test: int,
+    seed: int = 0,
+    device: str = "cpu",
+    bank_size: int = 8000,
+    show_progress: bool | None = None,
+    cache_dir: Path | None = None,
     workers: int | None = None,
-) -> dict[str, Any]:  # fmt: skip
+) -> dict[str, Any]:
     """Write a simulated data set in the competition's layout.
 
     Below `out`: {train,test}/a/b/c/abc0123456.npy, float64 (3, 4096) strain;
@@ -279,16 +304,27 @@ def simulate_dataset(
         raise UserError("n_train and n_test are both 0: ask for at least one sample")
     bank_settings, population = BankSettings(size=bank_size), Population()
     members = share_bank(bank_size, n_train, n_test)
-    settings = to_plain({
-        "n_train": n_train, "n_test": n_test, "seed": seed, "device": torch.device(device).type,
-        "bank": asdict(bank_settings), "population": asdict(population),
-        "format": [FORMAT, BANK_FORMAT], "batch": BATCH,
-    })  # fmt: skip
+    settings = to_plain(
+        {
+            "n_train": n_train,
+            "n_test": n_test,
+            "seed": seed,
+            "device": torch.device(device).type,
+            "bank": asdict(bank_settings),
+            "population": asdict(population),
+            "format": [FORMAT, BANK_FORMAT],
+            "batch": BATCH,
+        }
+    )
     batches = plan_batches(n_train, n_test, seed)
     summary = {
-        "out": str(out), "train": n_train, "test": n_test, "bank_size": bank_size,
-        "signals": sum(int(batch.targets.sum()) for batch in batches), "done_before": False,
-    }  # fmt: skip
+        "out": str(out),
+        "train": n_train,
+        "test": n_test,
+        "bank_size": bank_size,
+        "signals": sum(int(batch.targets.sum()) for batch in batches),
+        "done_before": False,
+    }
     state = find_marker(out, settings)
     if state == "done":
         LOGGER.info("%s already holds this simulation: nothing to do", out)

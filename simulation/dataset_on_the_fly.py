@@ -88,19 +88,31 @@ class SimulatedDataset(G2NetDataset):
     """
 
     def __init__(
-        self, paths: Sequence[Any] | None, targets: Sequence[float] | None = None, *,
-        ids: Sequence[str] | None = None, cache: Any = None, is_test: bool = False,
+        self,
+        paths: Sequence[Any] | None,
+        targets: Sequence[float] | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        cache: Any = None,
+        is_test: bool = False,
         device: torch.device | str = "cpu",
-        samples_per_epoch: int = 65_536, snr: Sequence[float] = Population.snr,
-        curriculum: Sequence[float] | None = None, noise: str = "gaussian",
-        whiten: Part | None = None, reuse: int = 1, pool: int = 1024, bank_size: int = 8000,
+        samples_per_epoch: int = 65_536,
+        snr: Sequence[float] = Population.snr,
+        curriculum: Sequence[float] | None = None,
+        noise: str = "gaussian",
+        whiten: Part | None = None,
+        reuse: int = 1,
+        pool: int = 1024,
+        bank_size: int = 8000,
         bank_seed: int = 1,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(paths, targets, ids=ids, cache=cache, is_test=is_test)
         self.is_test, self.device = is_test, torch.device(device)
         for name, value in (
-            ("samples_per_epoch", samples_per_epoch), ("reuse", reuse), ("pool", pool),
-        ):  # fmt: skip
+            ("samples_per_epoch", samples_per_epoch),
+            ("reuse", reuse),
+            ("pool", pool),
+        ):
             if value < 1:
                 raise UserError(f"SimulatedDataset: {name} = {value}: expected 1 or more")
         if len(snr) != 2 or not 0 < snr[0] < snr[1]:
@@ -263,9 +275,12 @@ class SimulatedDataset(G2NetDataset):
 
 
 def in_parts(
-    draw: Callable[[int, torch.Generator], Tensor], count: int, each: int,
-    generator: torch.Generator, room: Tensor | None,
-) -> Tensor:  # fmt: skip
+    draw: Callable[[int, torch.Generator], Tensor],
+    count: int,
+    each: int,
+    generator: torch.Generator,
+    room: Tensor | None,
+) -> Tensor:
     """Return `count` rows drawn some at a time, in old memory where that is of the same size.
 
     Memory that is new costs a CPU as much as what is drawn.

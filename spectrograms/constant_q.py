@@ -40,10 +40,15 @@ class CQT(nn.Module):
     """
 
     def __init__(
-        self, sr: float = 22050, hop_length: int = 512, fmin: float = 32.7,
-        fmax: float | None = None, n_bins: int = 84, bins_per_octave: int = 12,
+        self,
+        sr: float = 22050,
+        hop_length: int = 512,
+        fmin: float = 32.7,
+        fmax: float | None = None,
+        n_bins: int = 84,
+        bins_per_octave: int = 12,
         filter_scale: float = 1.0,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         check_positive("CQT", sr=sr, hop_length=hop_length, fmin=fmin, n_bins=n_bins)
         top = fmax if fmax is not None else fmin * 2 ** ((n_bins - 1) / bins_per_octave)
@@ -57,9 +62,15 @@ class CQT(nn.Module):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="If fmax is given")  # as said above
             layer = CQT1992v2(
-                sr=sr, hop_length=hop_length, fmin=fmin, fmax=fmax, n_bins=n_bins,
-                bins_per_octave=bins_per_octave, filter_scale=filter_scale, verbose=False,
-            )  # fmt: skip
+                sr=sr,
+                hop_length=hop_length,
+                fmin=fmin,
+                fmax=fmax,
+                n_bins=n_bins,
+                bins_per_octave=bins_per_octave,
+                filter_scale=filter_scale,
+                verbose=False,
+            )
         kernels = torch.complex(
             layer.cqt_kernels_real.double(), layer.cqt_kernels_imag.double()
         )  # (row, 1, kernel)

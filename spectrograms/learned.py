@@ -62,11 +62,18 @@ class WaveNetSpectrogram(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int = 3, base_filters: int | Sequence[int] = 128,
-        wave_layers: Sequence[int] = (10, 6, 2), wave_block: str = "simplified",
-        kernel_size: int = 3, downsample: int = 4, sigmoid: bool = False,
-        output_size: int | None = None, separate_channel: bool = False, reinit: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int = 3,
+        base_filters: int | Sequence[int] = 128,
+        wave_layers: Sequence[int] = (10, 6, 2),
+        wave_block: str = "simplified",
+        kernel_size: int = 3,
+        downsample: int = 4,
+        sigmoid: bool = False,
+        output_size: int | None = None,
+        separate_channel: bool = False,
+        reinit: bool = True,
+    ) -> None:
         super().__init__()
         if separate_channel and in_channels != 1:
             raise UserError(
@@ -118,11 +125,17 @@ class CNNSpectrogram(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int = 3, base_filters: int | Sequence[int] = 128,
-        kernel_sizes: Sequence[int] = (32, 16, 4), stride: int = 4, sigmoid: bool = False,
-        output_size: int | None = None, conv: type[nn.Module] = nn.Conv1d,
-        disable_amp: bool = False, reinit: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int = 3,
+        base_filters: int | Sequence[int] = 128,
+        kernel_sizes: Sequence[int] = (32, 16, 4),
+        stride: int = 4,
+        sigmoid: bool = False,
+        output_size: int | None = None,
+        conv: type[nn.Module] = nn.Conv1d,
+        disable_amp: bool = False,
+        reinit: bool = True,
+    ) -> None:
         super().__init__()
         filters = as_tuple(base_filters)
         self.branches = nn.ModuleList()
@@ -174,15 +187,30 @@ class ResNetSpectrogram(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int = 3, base_filters: int = 32, kernel_size: int = 3, stride: int = 2,
-        groups: int = 32, n_block: int = 16, downsample_gap: int = 8, increasefilter_gap: int = 6,
-        transpose: bool = False, reinit: bool = False,
-    ) -> None:  # fmt: skip
+        self,
+        in_channels: int = 3,
+        base_filters: int = 32,
+        kernel_size: int = 3,
+        stride: int = 2,
+        groups: int = 32,
+        n_block: int = 16,
+        downsample_gap: int = 8,
+        increasefilter_gap: int = 6,
+        transpose: bool = False,
+        reinit: bool = False,
+    ) -> None:
         super().__init__()
         self.body = ResNet1dBody(
-            in_channels, base_filters, kernel_size, stride, groups, n_block, downsample_gap,
-            increasefilter_gap, dropout=0.0,
-        )  # fmt: skip
+            in_channels,
+            base_filters,
+            kernel_size,
+            stride,
+            groups,
+            n_block,
+            downsample_gap,
+            increasefilter_gap,
+            dropout=0.0,
+        )
         if reinit:
             reinitialise(self)
         self.transpose = transpose

@@ -98,15 +98,26 @@ class ComplexMorletCWT(nn.Module):
     """
 
     def __init__(
-        self, wavelet_width: float, fs: float, lower_freq: float, upper_freq: float, n_scales: int,
-        size_factor: float = 1.0, trainable_width: bool = False, trainable_filter: bool = False,
-        border_crop: int = 0, stride: int = 1,
-    ) -> None:  # fmt: skip
+        self,
+        wavelet_width: float,
+        fs: float,
+        lower_freq: float,
+        upper_freq: float,
+        n_scales: int,
+        size_factor: float = 1.0,
+        trainable_width: bool = False,
+        trainable_filter: bool = False,
+        border_crop: int = 0,
+        stride: int = 1,
+    ) -> None:
         super().__init__()
         check_positive(
-            "ComplexMorletCWT", wavelet_width=wavelet_width, fs=fs, size_factor=size_factor,
+            "ComplexMorletCWT",
+            wavelet_width=wavelet_width,
+            fs=fs,
+            size_factor=size_factor,
             stride=stride,
-        )  # fmt: skip
+        )
         if trainable_width and trainable_filter:
             raise UserError(
                 "ComplexMorletCWT: trainable_width has no effect on trainable filters: choose one"
@@ -220,10 +231,16 @@ class RickerCWT(nn.Module):
     SUPPORT = 6.0  # in units of s
 
     def __init__(
-        self, fs: float, lower_freq: float, upper_freq: float, n_scales: int,
-        size_factor: float = 1.0, trainable_filter: bool = False, border_crop: int = 0,
+        self,
+        fs: float,
+        lower_freq: float,
+        upper_freq: float,
+        n_scales: int,
+        size_factor: float = 1.0,
+        trainable_filter: bool = False,
+        border_crop: int = 0,
         stride: int = 1,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         check_positive("RickerCWT", fs=fs, size_factor=size_factor, stride=stride)
         if border_crop < 0:

@@ -97,10 +97,12 @@ class StackData:
         """Return the same data with one model left out."""
         kept = [i for i, other in enumerate(self.names) if other != name]
         return replace(
-            self, names=tuple(self.names[i] for i in kept),
+            self,
+            names=tuple(self.names[i] for i in kept),
             suffixes=tuple(self.suffixes[i] for i in kept),
-            out_of_fold=self.out_of_fold[:, kept], test=self.test[..., kept],
-        )  # fmt: skip
+            out_of_fold=self.out_of_fold[:, kept],
+            test=self.test[..., kept],
+        )
 
 
 # --- which runs ------------------------------------------------------------------------------
@@ -225,9 +227,15 @@ def join(runs: Sequence[Predictions], targets: np.ndarray) -> StackData:
                 f"its AUC is undefined, so split with both classes in every fold"
             )
     return StackData(
-        tuple(run.name for run in runs), tuple(run.suffix for run in runs), first.train_ids,
-        first.test_ids, targets.astype(np.int8), first.folds, out_of_fold, test,
-    )  # fmt: skip
+        tuple(run.name for run in runs),
+        tuple(run.suffix for run in runs),
+        first.train_ids,
+        first.test_ids,
+        targets.astype(np.int8),
+        first.folds,
+        out_of_fold,
+        test,
+    )
 
 
 def check_unique(ids: np.ndarray, path: Path) -> None:

@@ -209,10 +209,15 @@ def fit_boosting(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed: in
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     model = HistGradientBoostingClassifier(
-        learning_rate=0.1, max_iter=200, max_leaf_nodes=15,
-        min_samples_leaf=int(np.clip(len(x) // 200, 5, 100)), monotonic_cst=[1] * x.shape[1],
-        early_stopping=len(x) >= 10_000, n_iter_no_change=5, random_state=seed,
-    )  # fmt: skip
+        learning_rate=0.1,
+        max_iter=200,
+        max_leaf_nodes=15,
+        min_samples_leaf=int(np.clip(len(x) // 200, 5, 100)),
+        monotonic_cst=[1] * x.shape[1],
+        early_stopping=len(x) >= 10_000,
+        n_iter_no_change=5,
+        random_state=seed,
+    )
     return Trees(model.fit(x, targets))
 
 

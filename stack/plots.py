@@ -45,9 +45,10 @@ def scores(stack: Stack) -> Figure:
     ]
     axis.set_yticks(range(len(names)), names)
     axis.set(
-        xlabel="AUC, out of sample", ylim=(-0.7, len(names) - 0.3),
+        xlabel="AUC, out of sample",
+        ylim=(-0.7, len(names) - 0.3),
         title="Single models (blue) and methods (red): folds, mean, bootstrap standard error",
-    )  # fmt: skip
+    )
     axis.grid(alpha=0.3, axis="x")
     return figure
 
@@ -68,9 +69,14 @@ def correlations(stack: Stack) -> Figure:
         image = axis.imshow(matrix, cmap="viridis", vmin=low, vmax=1)
         for (row, column), entry in np.ndenumerate(matrix):
             axis.text(
-                column, row, f"{entry:.2f}", ha="center", va="center", fontsize=7,
+                column,
+                row,
+                f"{entry:.2f}",
+                ha="center",
+                va="center",
+                fontsize=7,
                 color="white" if entry < 0.4 * low + 0.6 else "black",
-            )  # fmt: skip
+            )
         axis.set_xticks(range(len(data.names)), data.names, rotation=90, fontsize=8)
         axis.set_yticks(range(len(data.names)), data.names, fontsize=8)
         axis.set_title(f"Rank correlation on {kind}")
@@ -164,9 +170,12 @@ def calibration(stack: Stack, bins: int = 20) -> Figure:
     axis.plot([0, 1], [0, 1], ":", color="0.6")
     axis.errorbar(said, share, error, fmt="o", ms=4, color=SIGNAL, capsize=2)
     axis.set(
-        xlabel=f"score of {stack.method}", ylabel="share of signals", xlim=(0, 1), ylim=(0, 1),
+        xlabel=f"score of {stack.method}",
+        ylabel="share of signals",
+        xlim=(0, 1),
+        ylim=(0, 1),
         title="Calibration, out of fold",
-    )  # fmt: skip
+    )
     axis.grid(alpha=0.3)
     edges = np.linspace(0, 1, 61)
     for value, name, colour in ((0, "noise", NOISE), (1, "signal", SIGNAL)):
@@ -175,9 +184,13 @@ def calibration(stack: Stack, bins: int = 20) -> Figure:
         )
     scale = len(column) / len(stack.fit.test)
     distribution.hist(
-        stack.fit.test, edges, weights=np.full(len(stack.fit.test), scale), histtype="step",
-        color="0.2", label="test, to the same number",
-    )  # fmt: skip
+        stack.fit.test,
+        edges,
+        weights=np.full(len(stack.fit.test), scale),
+        histtype="step",
+        color="0.2",
+        label="test, to the same number",
+    )
     distribution.set(xlabel="score", ylabel="samples", title="Scores by class, and of the test set")
     distribution.legend()
     return figure
@@ -200,6 +213,6 @@ def left_out(table: pd.DataFrame) -> Figure:
     axis.set(
         xlabel="AUC of the stack − AUC of the stack without the model",
         title="What each model adds, with 95 % intervals",
-    )  # fmt: skip
+    )
     axis.grid(alpha=0.3, axis="x")
     return figure

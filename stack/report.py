@@ -59,11 +59,15 @@ def table(stack: Stack) -> pd.DataFrame:
             fit = stack.fits.get(name) if kind == "method" else None
             score = candidate.score
             row: dict[str, Any] = {
-                "kind": kind, "name": name,
+                "kind": kind,
+                "name": name,
                 "chosen": kind == "method" and name == stack.method,
-                "auc": score.mean, "std": score.std, "error": score.error, "pooled": score.pooled,
+                "auc": score.mean,
+                "std": score.std,
+                "error": score.error,
+                "pooled": score.pooled,
                 **{f"fold{k}": value for k, value in enumerate(score.folds)},
-            }  # fmt: skip
+            }
             for key, other in (("vs_best", stack.best_model), ("vs_mean", stack.plain_mean)):
                 against = candidate.against(other)
                 row |= {
@@ -103,23 +107,30 @@ def plain(stack: Stack) -> dict[str, Any]:
     """Return what stack.json holds."""
     data = stack.data
     result: dict[str, Any] = {
-        "method": stack.method, "choice": None if stack.choice is None else asdict(stack.choice),
+        "method": stack.method,
+        "choice": None if stack.choice is None else asdict(stack.choice),
         "best_model": stack.best_model.name,
         "models": {
             name: {"tta": bool(suffix), **describe(stack, "model", stack.models[name])}
             for name, suffix in zip(data.names, data.suffixes, strict=True)
         },
         "methods": {
-            name: describe(stack, "method", candidate)
-            for name, candidate in stack.methods.items()
+            name: describe(stack, "method", candidate) for name, candidate in stack.methods.items()
         },
-        "skipped": dict(stack.skipped), "missing": [final.name for final in stack.inputs.missing],
+        "skipped": dict(stack.skipped),
+        "missing": [final.name for final in stack.inputs.missing],
         "train_csv": str(stack.inputs.train_csv),
         "test_csv": None if stack.inputs.test_csv is None else str(stack.inputs.test_csv),
-        "n_train": len(data.train_ids), "n_test": len(data.test_ids), "folds": data.num_folds,
-        "resamples": stack.resamples, "seed": stack.seed, "seconds": round(stack.seconds, 1),
-        "command": sys.argv, "revision": git_revision(), "versions": versions(),
-    }  # fmt: skip
+        "n_train": len(data.train_ids),
+        "n_test": len(data.test_ids),
+        "folds": data.num_folds,
+        "resamples": stack.resamples,
+        "seed": stack.seed,
+        "seconds": round(stack.seconds, 1),
+        "command": sys.argv,
+        "revision": git_revision(),
+        "versions": versions(),
+    }
     with contextlib.suppress(PackageNotFoundError):
         result["versions"]["cmaes"] = version("cmaes")
     return result
@@ -128,10 +139,14 @@ def plain(stack: Stack) -> dict[str, Any]:
 def describe(stack: Stack, kind: str, candidate: Candidate) -> dict[str, Any]:
     score = candidate.score
     entry: dict[str, Any] = {
-        "auc": score.mean, "std": score.std, "error": score.error, "pooled": score.pooled,
-        "folds": list(score.folds), "vs_best": asdict(candidate.against(stack.best_model)),
+        "auc": score.mean,
+        "std": score.std,
+        "error": score.error,
+        "pooled": score.pooled,
+        "folds": list(score.folds),
+        "vs_best": asdict(candidate.against(stack.best_model)),
         "vs_mean": asdict(candidate.against(stack.plain_mean)),
-    }  # fmt: skip
+    }
     if stack.test_areas:
         entry["test_auc"] = stack.test_areas[kind][candidate.name]
     if kind == "method":
@@ -156,10 +171,12 @@ def text(stack: Stack) -> str:
         for candidate in ordered:
             mark = "* " if kind == "method" and candidate.name == stack.method else "  "
             line = [
-                f"{mark}{candidate.name}", f"{candidate.score.mean:.5f}",
-                f"{candidate.score.std:.5f}", interval(candidate.against(stack.best_model)),
+                f"{mark}{candidate.name}",
+                f"{candidate.score.mean:.5f}",
+                f"{candidate.score.std:.5f}",
+                interval(candidate.against(stack.best_model)),
                 interval(candidate.against(stack.plain_mean)),
-            ]  # fmt: skip
+            ]
             if stack.test_areas:
                 line.append(f"{stack.test_areas[kind][candidate.name]:.5f}")
             lines.append(line)

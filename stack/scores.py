@@ -63,9 +63,12 @@ def score(targets: np.ndarray, scores: np.ndarray, folds: np.ndarray, areas: np.
     """
     of_fold = fold_scores(targets, scores, folds)
     return Score(
-        tuple(of_fold.tolist()), float(of_fold.mean()), float(of_fold.std(ddof=1)),
-        AUC()(targets, scores), float(areas.mean(1).std(ddof=1)),
-    )  # fmt: skip
+        tuple(of_fold.tolist()),
+        float(of_fold.mean()),
+        float(of_fold.std(ddof=1)),
+        AUC()(targets, scores),
+        float(areas.mean(1).std(ddof=1)),
+    )
 
 
 @dataclass(frozen=True)
@@ -87,9 +90,13 @@ class Candidate:
 
 
 def assess(
-    columns: Mapping[str, np.ndarray], targets: np.ndarray, folds: np.ndarray,
-    resamples: int = 1000, seed: int = 0, show: bool | None = None,
-) -> dict[str, Candidate]:  # fmt: skip
+    columns: Mapping[str, np.ndarray],
+    targets: np.ndarray,
+    folds: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
+    show: bool | None = None,
+) -> dict[str, Candidate]:
     """Score every column (n,). Two calls with one seed draw the same rows, and so are paired."""
     areas = bootstrap_areas(columns, targets, folds, resamples, seed, show)
     return {
@@ -102,9 +109,13 @@ def assess(
 
 
 def bootstrap_areas(
-    columns: Mapping[str, np.ndarray], targets: np.ndarray, folds: np.ndarray,
-    resamples: int = 1000, seed: int = 0, show: bool | None = None,
-) -> dict[str, np.ndarray]:  # fmt: skip
+    columns: Mapping[str, np.ndarray],
+    targets: np.ndarray,
+    folds: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
+    show: bool | None = None,
+) -> dict[str, np.ndarray]:
     """Return the AUC (resamples, folds) of every column on the same resampled rows.
 
     Signals and noise of each fold are resampled separately, with replacement, so that neither can

@@ -50,24 +50,38 @@ def define_cases() -> dict[str, Any]:
     from training_extras import EarlyStopping, MixupTrain
 
     network = {
-        "widths": (4, 8), "depths": (1, 1), "kernel_sizes": (7, 5), "strides": (4, 4),
+        "widths": (4, 8),
+        "depths": (1, 1),
+        "kernel_sizes": (7, 5),
+        "strides": (4, 4),
         "dropout": 0.1,
-    }  # fmt: skip
+    }
     waveform = {**SMALL, "model_params": network, "ema_decay": 0.9}
     wavelets = configs.DemoSpec.model_params["spec_params"] | {
-        "n_scales": 16, "trainable_width": True
-    }  # fmt: skip
+        "n_scales": 16,
+        "trainable_width": True,
+    }
     images = {
-        **SMALL, "model_params": configs.DemoSpec.model_params | {"spec_params": wavelets},
-        "clip_grad": "norm", "max_grad_norm": 1.0, "scheduler": ReduceLROnPlateau,
-        "scheduler_params": {"patience": 0, "threshold": 1.0}, "scheduler_target": "valid_loss",
-    }  # fmt: skip
+        **SMALL,
+        "model_params": configs.DemoSpec.model_params | {"spec_params": wavelets},
+        "clip_grad": "norm",
+        "max_grad_norm": 1.0,
+        "scheduler": ReduceLROnPlateau,
+        "scheduler_params": {"patience": 0, "threshold": 1.0},
+        "scheduler_target": "valid_loss",
+    }
     mixup = {
-        **SMALL, "num_epochs": 4, "model_params": network, "ema_decay": 0.9, "accumulate": 2,
-        "hook": Part(MixupTrain, level="waveform"), "dataset_params": {"mixup": True},
+        **SMALL,
+        "num_epochs": 4,
+        "model_params": network,
+        "ema_decay": 0.9,
+        "accumulate": 2,
+        "hook": Part(MixupTrain, level="waveform"),
+        "dataset_params": {"mixup": True},
         # The AUC is to sink here, which it does not for long.
-        "batch_scheduler": True, "callbacks": (Part(EarlyStopping, patience=2),),
-    }  # fmt: skip
+        "batch_scheduler": True,
+        "callbacks": (Part(EarlyStopping, patience=2),),
+    }
     cases = {
         "Waveform": (configs.Demo, waveform),
         "Wavelets": (configs.DemoSpec, images),
@@ -98,10 +112,19 @@ def command(case: str, data: Path, results: Path, every: str, *extra: str) -> li
 def arguments(case: str, data: Path, results: Path, every: str, *extra: str) -> list[str]:
     """What `train.py` is given for a case."""
     return [
-        "--config", case, "--results", str(results), "--checkpoint_every", every,
-        "--num_workers", "1" if case == "Mixup" else "0", *extra,
-        "--set", f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}",
-    ]  # fmt: skip
+        "--config",
+        case,
+        "--results",
+        str(results),
+        "--checkpoint_every",
+        every,
+        "--num_workers",
+        "1" if case == "Mixup" else "0",
+        *extra,
+        "--set",
+        f"train_path={data / 'train.csv'}",
+        f"test_path={data / 'test.csv'}",
+    ]
 
 
 def run_for(line: list[str], seconds: float | None) -> bool:

@@ -39,9 +39,13 @@ from runtime.files import TEMPORARY
 
 # What a run imports on its way, so that a fork need not.
 IMPORTED = (
-    "experiment", "train", "scipy.special", "sklearn.model_selection", "matplotlib.pyplot",
+    "experiment",
+    "train",
+    "scipy.special",
+    "sklearn.model_selection",
+    "matplotlib.pyplot",
     "torch.utils.tensorboard",
-)  # fmt: skip
+)
 # What changes a folder, as Python's audit hooks call it and as moments are named after it.
 EVENTS = {"os.rename": "before", "os.remove": "removing"}
 

@@ -107,9 +107,12 @@ def test_options(options: dict, extra: int, strain: Tensor) -> None:
 def test_map_backbones(name: str, classifier: str, strain: Tensor) -> None:
     """Channels first or last, convolutions after the pooling or not."""
     model = SpectroCNN(
-        name, num_classes=2, spectrogram=Frames, custom_classifier=classifier,
+        name,
+        num_classes=2,
+        spectrogram=Frames,
+        custom_classifier=classifier,
         custom_attention="none" if classifier == "none" else "triplet",
-    )  # fmt: skip
+    )
     assert model(strain).shape == (2, 2)
     if classifier == "gem":
         assert model.network.backbone.is_map
@@ -134,8 +137,10 @@ def test_token_backbones_give_their_class_token(name, width, classifier, strain)
 
 
 def test_backbone_with_fixed_size_and_map(strain: Tensor) -> None:
-    model = SpectroCNN(**{**TOKENS, "model_name": "maxvit_pico_rw_256", "resize_img": (64, 64)},
-                       custom_classifier="gem")  # fmt: skip
+    model = SpectroCNN(
+        **{**TOKENS, "model_name": "maxvit_pico_rw_256", "resize_img": (64, 64)},
+        custom_classifier="gem",
+    )
     assert model.network.backbone.is_map
     assert model(strain).shape == (2, 1)
 
@@ -214,9 +219,12 @@ class Recipe:
 
 def test_augmentations_in_training_and_outside(strain: Tensor) -> None:
     model = SpectroCNN(
-        "test_resnet", spectrogram=Frames, return_spec=True,
-        augmentations=(Recipe(), Scale(5.0)), augmentations_test=Scale(3.0),
-    )  # fmt: skip
+        "test_resnet",
+        spectrogram=Frames,
+        return_spec=True,
+        augmentations=(Recipe(), Scale(5.0)),
+        augmentations_test=Scale(3.0),
+    )
     image = Frames()(strain)
     torch.testing.assert_close(model.train()(strain)[1], 10 * image)
     torch.testing.assert_close(model.eval()(strain)[1], 3 * image)
@@ -369,8 +377,11 @@ def test_multi_instance_mixes_images_too(strain: Tensor) -> None:
             "set resize_img",
         ),
         (
-            {"custom_preprocess": "positional-cat", "custom_classifier": "gem",
-             "timm_params": {"in_chans": 1}},
+            {
+                "custom_preprocess": "positional-cat",
+                "custom_classifier": "gem",
+                "timm_params": {"in_chans": 1},
+            },
             "one more",
         ),
         ({"custom_classifier": "mixup", "custom_attention": "mixup"}, "mix twice"),
@@ -390,7 +401,7 @@ def test_multi_instance_mixes_images_too(strain: Tensor) -> None:
         ({"model_name": "test_resnett"}, "did you mean 'test_resnet'"),
         ({"model_name": "resnet18.nothing"}, "a1_in1k"),
     ],
-)  # fmt: skip
+)
 def test_refused_when_built(options: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         SpectroCNN(**{**SMALL, **options})
@@ -478,9 +489,13 @@ def test_weights_for_another_number_of_channels(tmp_path: Path) -> None:
     source = timm.create_model("test_efficientnet.r160_in1k")
     file = save(source.state_dict(), tmp_path / "body.pt")
     model = SpectroCNN(
-        "test_efficientnet.r160_in1k", spectrogram=Frames, weights=file, resize_img=64,
-        custom_preprocess="positional-cat", custom_classifier="gem",
-    )  # fmt: skip
+        "test_efficientnet.r160_in1k",
+        spectrogram=Frames,
+        weights=file,
+        resize_img=64,
+        custom_preprocess="positional-cat",
+        custom_classifier="gem",
+    )
     stem = model.network.backbone.net.conv_stem.weight
     assert stem.shape[1] == 4
     torch.testing.assert_close(model.network.backbone.net.conv_head.weight, source.conv_head.weight)
@@ -558,8 +573,11 @@ CWT = {"fs": 2048, "lower_freq": 16, "upper_freq": 1024, "wavelet_width": 8, "st
 
 def test_wavelets_to_logits_with_every_gradient(strain: Tensor) -> None:
     model = SpectroCNN(
-        "test_efficientnet", spectrogram=spectrograms.ComplexMorletCWT,
-        spec_params={**CWT, "n_scales": 64, "trainable_width": True}, resize_img=(64, 256),
-        upsample="bicubic", custom_classifier="gem",
-    )  # fmt: skip
+        "test_efficientnet",
+        spectrogram=spectrograms.ComplexMorletCWT,
+        spec_params={**CWT, "n_scales": 64, "trainable_width": True},
+        resize_img=(64, 256),
+        upsample="bicubic",
+        custom_classifier="gem",
+    )
     check_gradients(model, strain)

@@ -96,8 +96,15 @@ def trained(place: Path) -> Path:
 
 def on(folder: str, *settings: str) -> list[str]:
     """Arguments of a small Demo run on one of the folders of `place`."""
-    return ["--config", "Demo", "--set", *SMALL, f"train_path={folder}/train.csv",
-            f"test_path={folder}/test.csv", *settings]  # fmt: skip
+    return [
+        "--config",
+        "Demo",
+        "--set",
+        *SMALL,
+        f"train_path={folder}/train.csv",
+        f"test_path={folder}/test.csv",
+        *settings,
+    ]
 
 
 def injections(*settings: str) -> list[str]:
@@ -109,8 +116,17 @@ def injections(*settings: str) -> list[str]:
 def image(config: str, *settings: str) -> list[str]:
     """Arguments of a run of an image model."""
     tables = [f"{split}_path=input/{split}.csv" for split in ("train", "test")]
-    return ["--config", config, "--no_pretrained", "--set", *tables, "cv=2", "train_cache=none",
-            "test_cache=none", *settings]  # fmt: skip
+    return [
+        "--config",
+        config,
+        "--no_pretrained",
+        "--set",
+        *tables,
+        "cv=2",
+        "train_cache=none",
+        "test_cache=none",
+        *settings,
+    ]
 
 
 CASES = {
@@ -120,12 +136,16 @@ CASES = {
     "fold no number": (TRAIN, ["--limit_fold", "x"], "invalid int value: 'x'"),
     "fold that is not": (TRAIN, [*on("input"), "--limit_fold", "9"], "has folds 0 to 1"),
     "one fold of predictions": (
-        TRAIN, [*on("input"), "--limit_fold", "0", "--inference"], "leave --limit_fold out",
+        TRAIN,
+        [*on("input"), "--limit_fold", "0", "--inference"],
+        "leave --limit_fold out",
     ),
     "pseudo with train": (TRAIN, ["--config", "Pseudo07"], "use `python train_pseudo.py"),
     "plain with pseudo": (PSEUDO, ["--config", "Demo"], "use `python train.py"),
     "no pseudo source": (
-        PSEUDO, [*on("input"), "--config", "PseudoDemo"], "make them with `python train.py",
+        PSEUDO,
+        [*on("input"), "--config", "PseudoDemo"],
+        "make them with `python train.py",
     ),
     # --- settings ---
     "no value": (TRAIN, on("input", "num_epochs"), "expected key=value"),
@@ -147,7 +167,8 @@ CASES = {
     "injections": (TRAIN, injections("dataset_params.snr=5"), "SimulatedDataset cannot be made"),
     "stopping": (TRAIN, on("input", "callbacks.0.target=valid_auc"), "no score 'valid_auc'"),
     "schedule": (
-        TRAIN, on("input", "batch_scheduler=true", "scheduler_target=valid_loss"),
+        TRAIN,
+        on("input", "batch_scheduler=true", "scheduler_target=valid_loss"),
         "batch_scheduler = False",
     ),
     "schedule target": (TRAIN, on("input", "scheduler_target=loss"), "no score 'loss'"),
@@ -174,7 +195,9 @@ CASES = {
     "readers": (TRAIN, [*on("input"), "--num_workers", "-1"], "-1 is not 0 or more"),
     "saves": (TRAIN, [*on("input"), "--checkpoint_every", "nan"], "nan is not 0 or more"),
     "weights of none": (
-        TRAIN, [*on("input"), "--weights", "foreign.pt", "--inference"], "choose one",
+        TRAIN,
+        [*on("input"), "--weights", "foreign.pt", "--inference"],
+        "choose one",
     ),
     # --- networks ---
     "pooling": (TRAIN, image("Nspec16", "model_params.custom_classifier=gm"), "'gem'"),
@@ -217,7 +240,9 @@ CASES = {
     "cache of the other split": (TRAIN, on("input", "test_cache=good.f32"), "made of other data"),
     "test cache missing": (TRAIN, on("input", "test_cache=none.f32"), "none.f32"),
     "one cache on the device": (
-        TRAIN, [*on("input", "train_cache=good.f32"), "--cache_device"], "test_cache is not set",
+        TRAIN,
+        [*on("input", "train_cache=good.f32"), "--cache_device"],
+        "test_cache is not set",
     ),
     # --- where to write ---
     "results in a file": (TRAIN, [*on("input"), "--results", "mine"], "another file or folder"),
@@ -227,12 +252,10 @@ CASES = {
     "simulate none": (prep_data.main, ["--simulate", "0"], "is not 1 or more"),
     "device": (prep_data.main, ["--simulate", "4", "--device", "tpu"], "is not cpu, cuda"),
     "nothing to stack": (stacking.main, ["--results", "nowhere"], "nowhere"),
-    "no such run": (
-        stacking.main, ["--results", "results", "--experiments", "nothing"], "nothing",
-    ),
+    "no such run": (stacking.main, ["--results", "results", "--experiments", "nothing"], "nothing"),
     "no such method": (stacking.main, ["--results", "results", "--method", "magic"], "magic"),
     "nothing to report": (report.main, ["--results", "nowhere"], "nowhere"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -262,7 +285,7 @@ EXTRAS = {
     "lalsimulation": (prep_data.main, ["--simulate", "4", "--out", "new"], "sim"),
     "cmaes": (stacking.main, ["--results", "results", "--method", "cmaes"], "stack"),
     "apprise": (TRAIN, on("input"), "notify"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("package", EXTRAS)
@@ -291,8 +314,9 @@ def test_truth_that_cannot_be_read_is_named_and_costs_no_prediction(
     (tmp_path / "input" / "test_labels.csv").write_text("id,label\na,1\n")
     done = run(tmp_path / "input", tmp_path / "results", "--inference", code=2)
     assert "test_labels.csv has no column 'target'" in done.stderr
-    arrays = [np.load(results / "demo" / "predictions.npy") for results in
-              (trained, tmp_path / "results")]  # fmt: skip
+    arrays = [
+        np.load(results / "demo" / "predictions.npy") for results in (trained, tmp_path / "results")
+    ]
     assert np.array_equal(*arrays)
 
 

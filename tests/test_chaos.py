@@ -18,9 +18,13 @@ def test_ten_kills(tmp_path: Path) -> None:
 # While a checkpoint of an epoch's middle is written, and what says how far a fold is; between two
 # folds; in the predictions; after them; and where a run is begun anew over an old one.
 MOMENTS = [
-    "half of fold0_last.pt 2", "before fold0.json 2", "before fold1_last.pt 1",
-    "half of predictions.npy 1", "before summary.json 1", "removing fold0.pt 1",
-]  # fmt: skip
+    "half of fold0_last.pt 2",
+    "before fold0.json 2",
+    "before fold1_last.pt 1",
+    "half of predictions.npy 1",
+    "before summary.json 1",
+    "removing fold0.pt 1",
+]
 
 
 def test_kills_at_the_worst_moments() -> None:
@@ -37,5 +41,6 @@ def test_a_difference_would_be_seen() -> None:
     two["model"]["a"] = torch.tensor([1.0, 1.0 + 2e-7])
     two["state"]["history"][0]["loss"] = float("nan")
     assert list(chaos.nested(one, two, "fold0.pt", torch)) == [
-        "fold0.pt.model.a", "fold0.pt.state.history.0.loss",
-    ]  # fmt: skip
+        "fold0.pt.model.a",
+        "fold0.pt.state.history.0.loss",
+    ]

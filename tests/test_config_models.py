@@ -46,14 +46,19 @@ PUBLISHED = {
 }
 # The smallest of each family, and of each backbone family; the others are for `make test-all`.
 QUICK = (
-    "Resized08aug4", "Nspec12", "Nspec16spec13", "Nspec22aug1", "Nspec23", "MultiInstance04",
-    "Seq02", "Seq09", "Seq12",
-)  # fmt: skip
+    "Resized08aug4",
+    "Nspec12",
+    "Nspec16spec13",
+    "Nspec22aug1",
+    "Nspec23",
+    "MultiInstance04",
+    "Seq02",
+    "Seq09",
+    "Seq12",
+)
 
 # The networks of the project's own experiments, on whitened strain of 1,024 Hz.
-OURS = (
-    "Demo", "DemoSpec", "Wave01", "Wave04", "Wave05", "Wave06", "Wave07", "Spec01", "Spec02",
-)  # fmt: skip
+OURS = ("Demo", "DemoSpec", "Wave01", "Wave04", "Wave05", "Wave06", "Wave07", "Spec01", "Spec02")
 
 
 def test_every_experiment_is_among_them() -> None:
@@ -72,8 +77,7 @@ def test_sizes_in_the_table_are_the_published_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    [pytest.param(k, marks=() if k in QUICK else pytest.mark.slow) for k in PUBLISHED],
+    "name", [pytest.param(k, marks=() if k in QUICK else pytest.mark.slow) for k in PUBLISHED]
 )
 def test_network(name: str) -> None:
     model = build_model(getattr(configs, name), pretrained=False).train()

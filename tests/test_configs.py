@@ -72,27 +72,43 @@ def here(config: ConfigMeta) -> dict[str, Any]:
         **{
             key: to_plain(getattr(config, key))
             for key in (
-                "seed", "debug", "train_path", "test_path", "train_cache", "test_cache", "cv",
-                "weight_path", "num_epochs", "batch_size", "amp", "deterministic", "clip_grad",
-                "max_grad_norm", "dataset_params", "monitor_metrics",
+                "seed",
+                "debug",
+                "train_path",
+                "test_path",
+                "train_cache",
+                "test_cache",
+                "cv",
+                "weight_path",
+                "num_epochs",
+                "batch_size",
+                "amp",
+                "deterministic",
+                "clip_grad",
+                "max_grad_norm",
+                "dataset_params",
+                "monitor_metrics",
             )
         },
         "dataset": config.dataset.__name__,
         "splitter": {
-            "type": config.splitter, "n_splits": config.cv, **to_plain(config.splitter_params)
+            "type": config.splitter,
+            "n_splits": config.cv,
+            **to_plain(config.splitter_params),
         },
         "model": config.model.__name__,
         "model_params": full(config.model, params),
         "optimizer": {
-            "name": config.optimizer.__name__, "params": to_plain(config.optimizer_params)
+            "name": config.optimizer.__name__,
+            "params": to_plain(config.optimizer_params),
         },
         "scheduler": {
-            "name": config.scheduler.__name__, "params": to_plain(config.scheduler_params),
-            "target": config.scheduler_target, "per_batch": config.batch_scheduler,
+            "name": config.scheduler.__name__,
+            "params": to_plain(config.scheduler_params),
+            "target": config.scheduler_target,
+            "per_batch": config.batch_scheduler,
         },
-        "criterion": {
-            "name": config.criterion.cls.__name__, "smoothing": criterion["smoothing"]
-        },
+        "criterion": {"name": config.criterion.cls.__name__, "smoothing": criterion["smoothing"]},
         "eval_metric": config.eval_metric.cls.__name__,
         "hook": config.hook.cls.__name__,
         "early_stopping": full(config.callbacks[0].cls, config.callbacks[0].params),
@@ -107,7 +123,7 @@ def here(config: ConfigMeta) -> dict[str, Any]:
         "pseudo_labels": pseudo,
         "ema_decay": config.ema_decay,
         "accumulate": config.accumulate,
-    }  # fmt: skip
+    }
 
 
 def expected(entry: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
@@ -130,11 +146,30 @@ def expected(entry: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
     assert (transforms.get("tta") or []) == (transforms.get("test") or [])
     # Arguments that are ours alone, as BandPass's taper, stand at their defaults.
     kept = (
-        "name", "seed", "debug", "train_path", "test_path", "train_cache", "test_cache", "cv",
-        "weight_path", "num_epochs", "batch_size", "amp", "deterministic", "clip_grad",
-        "max_grad_norm", "dataset_params", "monitor_metrics", "dataset", "splitter", "model",
-        "optimizer", "scheduler", "eval_metric",
-    )  # fmt: skip
+        "name",
+        "seed",
+        "debug",
+        "train_path",
+        "test_path",
+        "train_cache",
+        "test_cache",
+        "cv",
+        "weight_path",
+        "num_epochs",
+        "batch_size",
+        "amp",
+        "deterministic",
+        "clip_grad",
+        "max_grad_norm",
+        "dataset_params",
+        "monitor_metrics",
+        "dataset",
+        "splitter",
+        "model",
+        "optimizer",
+        "scheduler",
+        "eval_metric",
+    )
     wanted = {key: entry[key] for key in kept} | {
         "parent": entry["parent"] or "Config",
         "model_params": full(config.model, params),
@@ -213,9 +248,12 @@ def test_published_scores_and_stacking_order(spec: dict[str, Any]) -> None:
             continue
         entry = finals[name]
         assert dict(config.published) == {
-            "cv": entry["cv_auc"], "public": entry["public_lb"], "private": entry["private_lb"],
-            "column": entry["stacking_column"], "tta": entry["tta_used_in_stacking"],
-        }  # fmt: skip
+            "cv": entry["cv_auc"],
+            "public": entry["public_lb"],
+            "private": entry["private_lb"],
+            "column": entry["stacking_column"],
+            "tta": entry["tta_used_in_stacking"],
+        }
     ours = sorted(
         (config for config in ConfigMeta.registry.values() if config.published),
         key=lambda config: config.published["column"],

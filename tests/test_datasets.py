@@ -127,9 +127,12 @@ def test_spawned_workers_with_mixup_draw_what_the_main_process_draws(samples: Sa
     order = CountedBatchSampler(N, 10, shuffle=True)
     here = list(DataLoader(data, batch_sampler=order, collate_fn=collate))
     loader = DataLoader(
-        data, batch_sampler=order, collate_fn=collate, num_workers=1,
+        data,
+        batch_sampler=order,
+        collate_fn=collate,
+        num_workers=1,
         multiprocessing_context="spawn",
-    )  # fmt: skip
+    )
     for one, other in zip(here, loader, strict=True):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
@@ -172,11 +175,14 @@ def test_the_test_cache_counts_without_pseudo_labels(samples: Samples) -> None:
 @pytest.mark.parametrize("caches", ["none", "both", "train"])
 def test_pseudo_labelled_samples_come_last(samples: Samples, caches: str) -> None:
     data = G2NetDataset(
-        samples.paths[:N], TARGETS, pseudo_label=True, test_targets=SOFT,
+        samples.paths[:N],
+        TARGETS,
+        pseudo_label=True,
+        test_targets=SOFT,
         test_paths=samples.paths[N:],
         cache=samples.train_cache() if caches != "none" else None,
         test_cache=samples.test_cache() if caches == "both" else None,
-    )  # fmt: skip
+    )
     assert len(data) == N + M
     index = [N + 3, 1, N, 0]
     batch = data.__getitems__(index)
@@ -190,9 +196,14 @@ def test_pseudo_labelled_samples_come_last(samples: Samples, caches: str) -> Non
 
 def test_is_test_switches_pseudo_labels_and_mixup_off(samples: Samples) -> None:
     data = G2NetDataset(
-        samples.paths[:N], TARGETS, is_test=True, mixup=True, pseudo_label=True,
-        test_targets=SOFT, test_paths=samples.paths[N:],
-    )  # fmt: skip
+        samples.paths[:N],
+        TARGETS,
+        is_test=True,
+        mixup=True,
+        pseudo_label=True,
+        test_targets=SOFT,
+        test_paths=samples.paths[N:],
+    )
     batch = data.__getitems__([0, 1])  # a plain list
     assert len(data) == N
     assert "pseudo" not in batch
@@ -204,9 +215,12 @@ def test_lists_of_different_lengths_are_refused(samples: Samples) -> None:
         G2NetDataset(samples.paths[:N], TARGETS[1:])
     with pytest.raises(UserError, match="test_paths: 7 ids but 1000 targets"):
         G2NetDataset(
-            samples.paths[:N], TARGETS, pseudo_label=True, test_paths=samples.paths[N:],
+            samples.paths[:N],
+            TARGETS,
+            pseudo_label=True,
+            test_paths=samples.paths[N:],
             test_targets=np.zeros(1000),
-        )  # fmt: skip
+        )
     with pytest.raises(UserError, match="test_targets"):
         G2NetDataset(samples.paths[:N], TARGETS, pseudo_label=True, test_paths=samples.paths[N:])
     with pytest.raises(UserError, match="paths is missing"):
@@ -262,9 +276,13 @@ def test_draws_follow_their_distributions(samples: Samples) -> None:
     assert stats.kstest(lam, stats.beta(0.4, 0.4).cdf).pvalue > 1e-3
     assert stats.chisquare(np.bincount(partner, minlength=N)).pvalue > 1e-3
     negative = mixing(
-        samples, mixup_option="negative", mixup_alpha=0.4, pseudo_label=True,
-        test_targets=np.zeros(M), test_paths=samples.paths[N:],
-    )  # fmt: skip
+        samples,
+        mixup_option="negative",
+        mixup_alpha=0.4,
+        pseudo_label=True,
+        test_targets=np.zeros(M),
+        test_paths=samples.paths[N:],
+    )
     partner, lam = negative.draw(20_000, 5, 0)
     assert set(partner) == set(range(0, N, 2))  # real negatives, no pseudo-labelled ones
     assert lam.min() >= 0.5
@@ -430,8 +448,10 @@ def test_an_index_keeps_ids_as_text(tmp_path: Path) -> None:
     assert table["target"].tolist() == [0, 1, 1]
     base = tmp_path.resolve()
     assert table["path"].tolist() == [
-        str(base / "a/train/0/0/0/0000661522.npy"), str(base / "x.npy"), "/z.npy",
-    ]  # fmt: skip
+        str(base / "a/train/0/0/0/0000661522.npy"),
+        str(base / "x.npy"),
+        "/z.npy",
+    ]
 
 
 def test_an_index_through_a_link(tmp_path: Path) -> None:

@@ -88,8 +88,11 @@ def test_finds_the_event(place, tmp_path, excess, capsys):
     assert "no strain of V1: its channel is filled with noise of its design curve" in said
     assert "windows skipped: they lie within a second of a gap or of an end" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "candidates.csv", "detection.json", "detection.png", "scores.csv",
-    ]  # fmt: skip
+        "candidates.csv",
+        "detection.json",
+        "detection.png",
+        "scores.csv",
+    ]
     scores = rows(tmp_path / "scores.csv")
     facts = json.loads((tmp_path / "detection.json").read_text())
     assert len(scores) == facts["scored"] == facts["windows"] - 22  # 1.06 s at either end
@@ -124,10 +127,23 @@ def test_gw150914_is_the_loudest_of_its_file(place, shared, tmp_path, excess):
 def test_the_command_itself(place, tmp_path):
     """As a person runs it, with one detector alone and a network as train.py leaves it."""
     line = [
-        sys.executable, str(ROOT / "detect.py"), "--config", "Demo", "--set", *SMALL,
-        "--results", str(place / "small"), "--strain", f"H1={place / 'H1.hdf5'}", "--step", "1",
-        "--out", str(tmp_path / "new" / "folder"), "--maps", "1",
-    ]  # fmt: skip
+        sys.executable,
+        str(ROOT / "detect.py"),
+        "--config",
+        "Demo",
+        "--set",
+        *SMALL,
+        "--results",
+        str(place / "small"),
+        "--strain",
+        f"H1={place / 'H1.hdf5'}",
+        "--step",
+        "1",
+        "--out",
+        str(tmp_path / "new" / "folder"),
+        "--maps",
+        "1",
+    ]
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "no strain of L1, V1" in done.stdout

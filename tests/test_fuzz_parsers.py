@@ -33,9 +33,12 @@ from training.checkpoints import load_checkpoint, save_checkpoint
 from training_extras import find_views
 
 some = settings(
-    max_examples=150, deadline=None, derandomize=True, database=None,
+    max_examples=150,
+    deadline=None,
+    derandomize=True,
+    database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
-)  # fmt: skip
+)
 
 
 def attempt(read: Callable[..., Any], *arguments: Any) -> tuple[Any, str]:
@@ -52,10 +55,29 @@ IDS = st.sampled_from(
     ["abc", "0a1", "x-_9", "", "..", "a/b", "1e5", "NaN", "é", "a\0b", "null", " "]
 )
 TARGETS = st.sampled_from(["0", "1", "0.5", "", "nan", "inf", "-1", "1e400", "0x1", "yes", "١"])
-PATHS = st.sampled_from([
-    "a.npy", "a/b.npy", "a/../b.npy", "../b.npy", "a/../../b", "/etc/passwd", "", ".", "..", "//x",
-    "~/x", "a\0b", "C:\\x", "./x", "a//b", "../input2/x", "\\..\\x", "....//x", "%2e%2e/x",
-])  # fmt: skip
+PATHS = st.sampled_from(
+    [
+        "a.npy",
+        "a/b.npy",
+        "a/../b.npy",
+        "../b.npy",
+        "a/../../b",
+        "/etc/passwd",
+        "",
+        ".",
+        "..",
+        "//x",
+        "~/x",
+        "a\0b",
+        "C:\\x",
+        "./x",
+        "a//b",
+        "../input2/x",
+        "\\..\\x",
+        "....//x",
+        "%2e%2e/x",
+    ]
+)
 ROWS = st.lists(st.tuples(IDS, TARGETS, PATHS).map(",".join), max_size=4).map("\n".join)
 ALPHABET = st.sampled_from(list("id,target,path\n\r\"'abc01.5-_/ \t\0;é\ufeff#"))
 TABLES = st.one_of(
@@ -81,8 +103,9 @@ def test_an_index_is_sound_or_refused(tmp_path: Path, content: bytes) -> None:
     assert table["id"].str.fullmatch(PLAIN_ID).all()
     assert np.isfinite(table["target"]).all()
     inside = os.path.realpath(tmp_path / "input") + os.sep
-    assert all(os.path.realpath(path).startswith(inside) for path in table["path"]
-               if "\0" not in path)  # fmt: skip
+    assert all(
+        os.path.realpath(path).startswith(inside) for path in table["path"] if "\0" not in path
+    )
 
 
 @some
@@ -111,28 +134,85 @@ def test_targets_of_a_stack_are_sound_or_refused(tmp_path: Path, content: bytes)
 
 # --- settings --------------------------------------------------------------------------------
 
-KEYS = st.sampled_from([
-    *configs.Demo.fields(), "model_params.widths", "model_params.widths.0", "model_params.dropout",
-    "model_params.second_concat", "transforms.train.0.band", "transforms.train.2.p", "callbacks.0",
-    "callbacks.0.patience", "hook.alpha", "transforms.train", "transforms.train.-1.p", "seed.x",
-    "optimizer_params.lr", "optimizer_params.betas.1", "criterion.x", "", ".", "..", "__class__",
-    "model.__init__", "transforms.train.0.__dict__", "splitter_params.shuffle", "views.0",
-])  # fmt: skip
+KEYS = st.sampled_from(
+    [
+        *configs.Demo.fields(),
+        "model_params.widths",
+        "model_params.widths.0",
+        "model_params.dropout",
+        "model_params.second_concat",
+        "transforms.train.0.band",
+        "transforms.train.2.p",
+        "callbacks.0",
+        "callbacks.0.patience",
+        "hook.alpha",
+        "transforms.train",
+        "transforms.train.-1.p",
+        "seed.x",
+        "optimizer_params.lr",
+        "optimizer_params.betas.1",
+        "criterion.x",
+        "",
+        ".",
+        "..",
+        "__class__",
+        "model.__init__",
+        "transforms.train.0.__dict__",
+        "splitter_params.shuffle",
+        "views.0",
+    ]
+)
 VALUES = st.one_of(
-    st.sampled_from([
-        "1", "-1", "0.5", "true", "None", "NULL", "nan", "1e999", "[]", "[1, 2]", "(1,)", "{}",
-        "{'a': 1}", "{1: 2}", "{[]: 1}", "{1, 2}", "b'x'", "1j", "...", "'x'", "x", "", "=", "a=b",
-        "9" * 5000, "[" * 300, "('a' 'b')", "-'a'", "\0", "__import__('os')", "é", "lambda: 1",
-        "{'lr': 1}", "{'lr': {1}}", "[b'x']", "{'a': ...}", "(1, 2j)", "[[[]]]", "1_000", "0o17",
-    ]),
+    st.sampled_from(
+        [
+            "1",
+            "-1",
+            "0.5",
+            "true",
+            "None",
+            "NULL",
+            "nan",
+            "1e999",
+            "[]",
+            "[1, 2]",
+            "(1,)",
+            "{}",
+            "{'a': 1}",
+            "{1: 2}",
+            "{[]: 1}",
+            "{1, 2}",
+            "b'x'",
+            "1j",
+            "...",
+            "'x'",
+            "x",
+            "",
+            "=",
+            "a=b",
+            "9" * 5000,
+            "[" * 300,
+            "('a' 'b')",
+            "-'a'",
+            "\0",
+            "__import__('os')",
+            "é",
+            "lambda: 1",
+            "{'lr': 1}",
+            "{'lr': {1}}",
+            "[b'x']",
+            "{'a': ...}",
+            "(1, 2j)",
+            "[[[]]]",
+            "1_000",
+            "0o17",
+        ]
+    ),
     st.text(st.sampled_from(list("0123456789.,-+()[]{}'\":=eExjbaN_ \\#\n\0")), max_size=12),
-)  # fmt: skip
+)
 
 
 @settings(some, max_examples=600)
-@given(setting=st.one_of(
-    st.tuples(KEYS, VALUES).map("=".join), st.text(max_size=20), VALUES,
-))  # fmt: skip
+@given(setting=st.one_of(st.tuples(KEYS, VALUES).map("=".join), st.text(max_size=20), VALUES))
 @example("model_params.dropout={[]: 1}")
 @example("model_params={1: 2}")
 @example("optimizer_params.betas={1, 2}")
@@ -169,10 +249,15 @@ def cache_of(path: Path) -> None:
 
 def checkpoint(path: Path) -> None:
     optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.ones(3))])
-    save_checkpoint(path, {
-        "model": {"weight": torch.ones(4, 5), "steps": torch.tensor(3)}, "ema": None,
-        "optimizer": optimizer.state_dict(), "state": {"history": [{"loss": 0.5}]},
-    })  # fmt: skip
+    save_checkpoint(
+        path,
+        {
+            "model": {"weight": torch.ones(4, 5), "steps": torch.tensor(3)},
+            "ema": None,
+            "optimizer": optimizer.state_dict(),
+            "state": {"history": [{"loss": 0.5}]},
+        },
+    )
 
 
 FILES = {

@@ -162,9 +162,13 @@ CROPPED = {"crop": (24, 40)}
 @pytest.mark.parametrize("name", on_images.EVERY)
 @few
 @given(
-    rows=sound_rows, wild=wild_row, at=st.integers(0, 3), height=st.integers(24, 60),
-    width=st.integers(16, 90), seed=seeds,
-)  # fmt: skip
+    rows=sound_rows,
+    wild=wild_row,
+    at=st.integers(0, 3),
+    height=st.integers(24, 60),
+    width=st.integers(16, 90),
+    seed=seeds,
+)
 def test_images(name: str, rows, wild: str, at: int, height: int, width: int, seed: int) -> None:
     transform = on_images.EVERY[name](always_apply=True)
     y = check(transform, rows, wild, at, (3, height, width), seed)

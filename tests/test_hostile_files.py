@@ -152,55 +152,72 @@ def link_away(path: Path) -> None:
 
 
 READERS = {
-    "checkpoint": (load_checkpoint, {
-        "a pickle": pickled,
-        "a pickle with eval": functools.partial(pickled, kind=Eval),
-        "torch's format": torch_zip,
-        "torch's format with eval": functools.partial(torch_zip, kind=Eval),
-        "torch's old format": torch_old,
-        "a script": torch_script,
-        "a whole module": whole_module,
-    }),
-    "state of a run": (lambda path: load_checkpoint(path, ("state", "of_ranks")), {
-        "torch's format": torch_zip,
-    }),
-    "backbone": (read_state_dict, {
-        "torch's format": torch_zip,
-        "a pickle": pickled,
-        "a pickle named safetensors": pickled,
-    }),
-    "sample": (read_strain, {
-        "objects": objects,
-        "objects of a sample's shape": lambda path: objects(path, (3, 4096)),
-        "a pickle": pickled,
-        "code in the header": code_in_header,
-        "terabytes": terabytes,
-    }),
-    "cache": (StrainCache, {
-        "a pickle": pickled,
-        "objects": cache_of_objects,
-        "code in the header": code_in_cache,
-        "offset before the file": lambda path: cache(path, data_offset=-4096),
-        "offset beyond the file": lambda path: cache(path, data_offset=2**40),
-        "more rows than there are": lambda path: cache(path, shape=[10**12, 3, 4096]),
-        "ids over the data": lambda path: cache(path, id_width=10**6),
-    }),
-    "table": (load_index, {
-        "up": index("abc,0,../secret.npy"),
-        "down and up": index("abc,0,a/../../secret.npy"),
-        "absolute": index("abc,0,/etc/passwd"),
-        "the folder itself": index("abc,0,."),
-        "beside, of a longer name": index("abc,0,../input2/secret.npy"),
-        "an id that leads away": index("../../secret,0,a.npy"),
-        "through a link": link_away,
-        "a pickle": pickled,
-    }),
+    "checkpoint": (
+        load_checkpoint,
+        {
+            "a pickle": pickled,
+            "a pickle with eval": functools.partial(pickled, kind=Eval),
+            "torch's format": torch_zip,
+            "torch's format with eval": functools.partial(torch_zip, kind=Eval),
+            "torch's old format": torch_old,
+            "a script": torch_script,
+            "a whole module": whole_module,
+        },
+    ),
+    "state of a run": (
+        lambda path: load_checkpoint(path, ("state", "of_ranks")),
+        {"torch's format": torch_zip},
+    ),
+    "backbone": (
+        read_state_dict,
+        {"torch's format": torch_zip, "a pickle": pickled, "a pickle named safetensors": pickled},
+    ),
+    "sample": (
+        read_strain,
+        {
+            "objects": objects,
+            "objects of a sample's shape": lambda path: objects(path, (3, 4096)),
+            "a pickle": pickled,
+            "code in the header": code_in_header,
+            "terabytes": terabytes,
+        },
+    ),
+    "cache": (
+        StrainCache,
+        {
+            "a pickle": pickled,
+            "objects": cache_of_objects,
+            "code in the header": code_in_cache,
+            "offset before the file": lambda path: cache(path, data_offset=-4096),
+            "offset beyond the file": lambda path: cache(path, data_offset=2**40),
+            "more rows than there are": lambda path: cache(path, shape=[10**12, 3, 4096]),
+            "ids over the data": lambda path: cache(path, id_width=10**6),
+        },
+    ),
+    "table": (
+        load_index,
+        {
+            "up": index("abc,0,../secret.npy"),
+            "down and up": index("abc,0,a/../../secret.npy"),
+            "absolute": index("abc,0,/etc/passwd"),
+            "the folder itself": index("abc,0,."),
+            "beside, of a longer name": index("abc,0,../input2/secret.npy"),
+            "an id that leads away": index("../../secret,0,a.npy"),
+            "through a link": link_away,
+            "a pickle": pickled,
+        },
+    ),
     "JSON": (read_json, {"a pickle": pickled, "code": lambda p: p.write_text(code(p.parent))}),
-}  # fmt: skip
+}
 NAMES_OF = {
-    "checkpoint": "a.pt", "state of a run": "a.pt", "backbone": "a.pt", "sample": "a.npy",
-    "cache": "a.f32", "table": "train.csv", "JSON": "a.json",
-}  # fmt: skip
+    "checkpoint": "a.pt",
+    "state of a run": "a.pt",
+    "backbone": "a.pt",
+    "sample": "a.npy",
+    "cache": "a.f32",
+    "table": "train.csv",
+    "JSON": "a.json",
+}
 EXAMPLES = [(kind, what) for kind, (_, examples) in READERS.items() for what in examples]
 
 
@@ -222,15 +239,17 @@ def test_a_hostile_file_is_refused_and_runs_nothing(tmp_path: Path, kind: str, w
 
 
 def test_the_traps_spring_where_they_are_let(tmp_path: Path) -> None:
-    for number, (write, read) in enumerate((
-        (pickled, lambda path: pickle.loads(path.read_bytes())),
-        (functools.partial(pickled, kind=Eval), lambda path: pickle.loads(path.read_bytes())),
-        (torch_zip, lambda path: torch.load(path, weights_only=False)),
-        (torch_old, lambda path: torch.load(path, weights_only=False)),
-        (objects, lambda path: np.load(path, allow_pickle=True)),
-        (zipped_arrays, lambda path: np.load(path, allow_pickle=True)["a"]),
-        (code_in_header, lambda path: eval(path.read_bytes()[10:-100])),
-    )):  # fmt: skip
+    for number, (write, read) in enumerate(
+        (
+            (pickled, lambda path: pickle.loads(path.read_bytes())),
+            (functools.partial(pickled, kind=Eval), lambda path: pickle.loads(path.read_bytes())),
+            (torch_zip, lambda path: torch.load(path, weights_only=False)),
+            (torch_old, lambda path: torch.load(path, weights_only=False)),
+            (objects, lambda path: np.load(path, allow_pickle=True)),
+            (zipped_arrays, lambda path: np.load(path, allow_pickle=True)["a"]),
+            (code_in_header, lambda path: eval(path.read_bytes()[10:-100])),
+        )
+    ):
         folder = tmp_path / str(number)
         folder.mkdir()
         write(folder / "a.npy")
@@ -301,22 +320,44 @@ def test_a_hostile_results_folder_runs_nothing(
     writers[path.suffix](path)
     tables = [f"{split}_path={trained / 'input' / split}.csv" for split in ("train", "test")]
     with pytest.raises(UserError, match=name):
-        train.main(["--config", "Demo", "--results", str(tmp_path / "results"), option, "--silent",
-                    "--set", *SMALL, *tables])  # fmt: skip
+        train.main(
+            [
+                "--config",
+                "Demo",
+                "--results",
+                str(tmp_path / "results"),
+                option,
+                "--silent",
+                "--set",
+                *SMALL,
+                *tables,
+            ]
+        )
     assert not list(tmp_path.rglob(SPRUNG))
 
 
 # --- the source ------------------------------------------------------------------------------
 
 # What they have to be given, and what where they are given nothing
-SAFE = {
-    "torch.load": ("weights_only", "True", None), "np.load": ("allow_pickle", "False", "False"),
-}  # fmt: skip
+SAFE = {"torch.load": ("weights_only", "True", None), "np.load": ("allow_pickle", "False", "False")}
 NEVER = {
-    "eval", "exec", "compile", "pickle.load", "pickle.loads", "pd.read_pickle", "joblib.load",
-    "yaml.load", "yaml.unsafe_load", "marshal.loads", "shelve.open", "os.system", "os.popen",
-    "torch.hub.load", "np.fromregex", "torch.jit.load",
-}  # fmt: skip
+    "eval",
+    "exec",
+    "compile",
+    "pickle.load",
+    "pickle.loads",
+    "pd.read_pickle",
+    "joblib.load",
+    "yaml.load",
+    "yaml.unsafe_load",
+    "marshal.loads",
+    "shelve.open",
+    "os.system",
+    "os.popen",
+    "torch.hub.load",
+    "np.fromregex",
+    "torch.jit.load",
+}
 
 
 def test_no_source_reads_what_could_be_code() -> None:

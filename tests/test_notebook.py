@@ -31,8 +31,12 @@ def test_it_has_no_logic_of_its_own() -> None:
     code = "".join("".join(c["source"]) + "\n" for c in cells if c["cell_type"] == "code")
     assert not re.search(r"^\s*(def|class|for|while|if|with|lambda)\b", code, re.MULTILINE)
     assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {
-        "os", "pathlib", "stack_plots", "stack_report", "stacking",
-    }  # fmt: skip
+        "os",
+        "pathlib",
+        "stack_plots",
+        "stack_report",
+        "stacking",
+    }
 
 
 def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

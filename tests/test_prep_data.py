@@ -191,7 +191,7 @@ def test_a_changed_file_renews_the_cache(data: Path) -> None:
         ("training_labels.csv", "id,target\nabc,\n", "row 2.*not a number"),
         ("training_labels.csv", "id,target\n../abc,1\n", "row 2.*not plain"),
         ("training_labels.csv", "id,target\na/b,1\n", "row 2.*not plain"),
-        ("training_labels.csv", "id,target\n\"abc\n\",1\n", "row 2.*not plain"),
+        ("training_labels.csv", 'id,target\n"abc\n",1\n', "row 2.*not plain"),
         ("training_labels.csv", "id,target\nab,1\n", "row 2.*fewer than 3 characters"),
         ("training_labels.csv", "name,target\nabc,1\n", "no column 'id'"),
         ("training_labels.csv", "id\nabc\n", "no column 'target'"),
@@ -200,7 +200,7 @@ def test_a_changed_file_renews_the_cache(data: Path) -> None:
         ("sample_submission.csv", None, "sample_submission.csv does not exist"),
         ("training_labels.csv", None, "kaggle competitions download"),
     ],
-)  # fmt: skip
+)
 def test_bad_tables_are_refused(data: Path, table: str, text: str | None, message: str) -> None:
     if text is None:
         (data / table).unlink()
@@ -221,8 +221,11 @@ def test_an_error_is_one_line_and_exit_code_2(data: Path) -> None:
     assert "2 of 9 train files are missing" in result.stderr
     assert not (data / "train.csv").exists()
     # The first in the order of the table is the one that is named.
-    missing = [i for i in pd.read_csv(data / "training_labels.csv", dtype=str)["id"]
-               if not list((data / "train").rglob(f"{i}.npy"))]  # fmt: skip
+    missing = [
+        i
+        for i in pd.read_csv(data / "training_labels.csv", dtype=str)["id"]
+        if not list((data / "train").rglob(f"{i}.npy"))
+    ]
     assert f"{missing[0]}.npy" in result.stderr
 
 
@@ -335,11 +338,18 @@ def test_simulated_data_are_indexed_and_cached(
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["--simulate", "0"], ["--simulate", "x"], ["--num_workers", "0"], ["--hardware", "A100"],
-        ["--seed", "1"], ["--test", "5"], ["--out", "x"], ["--device", "cpu"],
-        ["--device", "tpu", "--simulate", "5"], ["--root_dir", "input", "--simulate", "5"],
+        ["--simulate", "0"],
+        ["--simulate", "x"],
+        ["--num_workers", "0"],
+        ["--hardware", "A100"],
+        ["--seed", "1"],
+        ["--test", "5"],
+        ["--out", "x"],
+        ["--device", "cpu"],
+        ["--device", "tpu", "--simulate", "5"],
+        ["--root_dir", "input", "--simulate", "5"],
     ],
-)  # fmt: skip
+)
 def test_arguments_that_make_no_sense(arguments: list[str], capsys) -> None:
     with pytest.raises(UserError) as error:
         prep_data.main(arguments)

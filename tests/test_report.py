@@ -85,9 +85,17 @@ def test_the_page_shows_the_scores_and_where_they_come_from(results: Path) -> No
     for value in (plain.mean, plain.oof.auc, plain.test.auc, tta.oof.auc, tta.test.auc):
         assert f"{value:.4f}" in words
     for text in (
-        f"± {plain.deviation:.4f}", f"± {plain.oof.error:.4f}", "CQT", "resnet18", "a1_in1k",
-        "12 min 30 s", "cuda NVIDIA H100", "01234567+", "torch 2.8.0", "2026-01-02 03:04",
-    ):  # fmt: skip
+        f"± {plain.deviation:.4f}",
+        f"± {plain.oof.error:.4f}",
+        "CQT",
+        "resnet18",
+        "a1_in1k",
+        "12 min 30 s",
+        "cuda NVIDIA H100",
+        "01234567+",
+        "torch 2.8.0",
+        "2026-01-02 03:04",
+    ):
         assert text in words
     assert "make it with python stacking.py" in words
     data = page.data["runs"][0]
@@ -101,12 +109,18 @@ def test_published_scores_stand_beside_ours(results: Path, samples, tmp_path: Pa
     config = {"published": {"cv": 0.7, "private": 0.8782, "tta": True}}
     own = write_run(results, "own", samples, tmp_path / "input", config=config)
     write_run(
-        results, "changed", samples, tmp_path / "input", config=config,
+        results,
+        "changed",
+        samples,
+        tmp_path / "input",
+        config=config,
         start={"command": ["train.py", "--set", "name=changed", "num_epochs=3", "--gpu", "0"]},
-    )  # fmt: skip
+    )
     page = make(results).text
-    rows = {name: re.search(rf'aria-label="Show {name} in.*?</tr>', page)[0]
-            for name in ("own", "changed", "whole")}  # fmt: skip
+    rows = {
+        name: re.search(rf'aria-label="Show {name} in.*?</tr>', page)[0]
+        for name in ("own", "changed", "whole")
+    }
     difference = by_name(results)[own.name].variants["plain"].mean - 0.7
     assert f"{difference:+.4f}".replace("-", "−") in rows["own"]
     assert "<b>0.8782</b>" in rows["own"]
@@ -245,43 +259,66 @@ BROKEN = {
     "the table is gone": (lose_the_table, "gone/train.csv does not exist", True),
     "the table is another": (
         lambda f: rewrite(f, train_path=str(f.parent.parent / "input" / "test_labels.csv")),
-        "lacks 400 of 400 samples", False,
+        "lacks 400 of 400 samples",
+        False,
     ),
     "no array": (lambda f: (f / "outoffolds.npy").write_bytes(b"x"), "not a plain numpy", False),
     "an array of terabytes": (ask_for_terabytes, "does not fit into memory", False),
     "one array": (lambda f: (f / "predictions.npy").unlink(), "without its counterpart", False),
     "other ids": (
-        lambda f: np.save(f / "ids_train.npy", np.arange(400)), "expected a list of ids", False,
+        lambda f: np.save(f / "ids_train.npy", np.arange(400)),
+        "expected a list of ids",
+        False,
     ),
     "no config": (lambda f: (f / "config.json").unlink(), "config.json does not exist", False),
     "config no JSON": (lambda f: (f / "config.json").write_text("{"), "is not a JSON file", False),
     "config a list": (lambda f: (f / "config.json").write_text("[1]"), "holds a list", False),
     "config too deep": (
-        lambda f: (f / "config.json").write_text("[" * 100_000), "cannot be read", False,
+        lambda f: (f / "config.json").write_text("[" * 100_000),
+        "cannot be read",
+        False,
     ),
     "config deep": (
-        lambda f: rewrite(f, model_params=json.loads('{"a":' * 300 + "1" + "}" * 300)), "", True,
+        lambda f: rewrite(f, model_params=json.loads('{"a":' * 300 + "1" + "}" * 300)),
+        "",
+        True,
     ),
     "no provenance": (lambda f: (f / "run.json").write_text('{"starts": 3}'), "of starts", True),
     "no history": (
-        lambda f: (f / "history.csv").write_text("fold,epoch\n0,x\n"), "could not convert", True,
+        lambda f: (f / "history.csv").write_text("fold,epoch\n0,x\n"),
+        "could not convert",
+        True,
     ),
     "history without folds": (
-        lambda f: (f / "history.csv").write_text("a,b\n1,2\n"), "row 2: no fold", True,
+        lambda f: (f / "history.csv").write_text("a,b\n1,2\n"),
+        "row 2: no fold",
+        True,
     ),
     "history of bytes": (
-        lambda f: (f / "history.csv").write_bytes(b"\xff\xfe\x00"), "history.csv", True,
+        lambda f: (f / "history.csv").write_bytes(b"\xff\xfe\x00"),
+        "history.csv",
+        True,
     ),
     "an old summary": (
-        lambda f: (f / "summary.json").write_text('{"oof_auc": 0.5}'), "AUC of 0.5000, but", True,
+        lambda f: (f / "summary.json").write_text('{"oof_auc": 0.5}'),
+        "AUC of 0.5000, but",
+        True,
     ),
     "settings of other types": (
         lambda f: rewrite(
-            f, cv="five", published=[1], model_params=7, eval_metric=None, num_epochs=10**400,
-            model=None, name=None,
-        ), "", True,
+            f,
+            cv="five",
+            published=[1],
+            model_params=7,
+            eval_metric=None,
+            num_epochs=10**400,
+            model=None,
+            name=None,
+        ),
+        "",
+        True,
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("damage", BROKEN)

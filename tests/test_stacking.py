@@ -79,10 +79,15 @@ def test_the_whole_way(
     assert scores.loc[NAMES[1], "vs_best_low"] < scores.loc[NAMES[1], "vs_best_high"]
 
     for words in (
-        "3 models: pseudo_14, pseudo_16, pseudo_07", "Of the 20 final experiments 17 are missing",
-        "pseudo_12 (Pseudo12)", "test AUC", f"* {stack.method}", "against pseudo_14",
-        "Test AUC", "on the rows of its own fit",
-    ):  # fmt: skip
+        "3 models: pseudo_14, pseudo_16, pseudo_07",
+        "Of the 20 final experiments 17 are missing",
+        "pseudo_12 (Pseudo12)",
+        "test AUC",
+        f"* {stack.method}",
+        "against pseudo_14",
+        "Test AUC",
+        "on the rows of its own fit",
+    ):
         assert words in said, words
 
 
@@ -166,11 +171,13 @@ def test_what_a_model_adds(stack: stacking.Stack) -> None:
 
 def test_pictures(stack: stacking.Stack, tmp_path: Path) -> None:
     figures = {
-        "scores": stack_plots.scores(stack), "correlations": stack_plots.correlations(stack),
-        "weights": stack_plots.weights(stack), "roc": stack_plots.roc_curves(stack),
+        "scores": stack_plots.scores(stack),
+        "correlations": stack_plots.correlations(stack),
+        "weights": stack_plots.weights(stack),
+        "roc": stack_plots.roc_curves(stack),
         "calibration": stack_plots.calibration(stack),
         "left_out": stack_plots.left_out(stacking.leave_one_out(stack, "mean")),
-    }  # fmt: skip
+    }
     for name, figure in figures.items():
         figure.savefig(tmp_path / f"{name}.png", dpi=40)
         assert len(np.unique(imread(tmp_path / f"{name}.png"))) > 20, f"{name} is blank"

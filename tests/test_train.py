@@ -38,11 +38,22 @@ def test_a_full_run_leaves_what_it_promises(trained: Path, data: Path) -> None:
     folder = trained / "demo"
     names = {path.name for path in folder.iterdir()}
     assert {
-        "config.json", "run.json", "fold0.pt", "fold1.pt", "history.csv", "outoffolds.npy",
-        "predictions.npy", "ids_train.npy", "ids_test.npy", "folds.npy", "submission.csv",
+        "config.json",
+        "run.json",
+        "fold0.pt",
+        "fold1.pt",
+        "history.csv",
+        "outoffolds.npy",
+        "predictions.npy",
+        "ids_train.npy",
+        "ids_test.npy",
+        "folds.npy",
+        "submission.csv",
         "summary.png",
-        "summary.json", "predictions.json", "tensorboard",
-    } <= names  # fmt: skip
+        "summary.json",
+        "predictions.json",
+        "tensorboard",
+    } <= names
     out_of_fold, predictions = (
         np.load(folder / f"{name}.npy") for name in ("outoffolds", "predictions")
     )
@@ -60,8 +71,11 @@ def test_a_full_run_leaves_what_it_promises(trained: Path, data: Path) -> None:
     with open(folder / "history.csv") as file:
         rows = list(csv.DictReader(file))
     assert [(row["fold"], row["epoch"]) for row in rows] == [
-        ("0", "1"), ("0", "2"), ("1", "1"), ("1", "2"),
-    ]  # fmt: skip
+        ("0", "1"),
+        ("0", "2"),
+        ("1", "1"),
+        ("1", "2"),
+    ]
     config = json.loads((folder / "config.json").read_text())
     assert config["class"] == "Demo"
     assert config["num_epochs"] == 2
@@ -148,8 +162,13 @@ def test_killed_in_the_second_fold_and_resumed(trained: Path, data: Path, tmp_pa
 
 def test_tta_averages_logits_of_the_views(trained: Path, data: Path) -> None:
     run(data, trained, "--inference", "--tta")
-    run(data, trained, "--inference", "--tta",
-        settings=("name=flipped", "views=['flip']", f"weight_path={trained / 'demo'}"))  # fmt: skip
+    run(
+        data,
+        trained,
+        "--inference",
+        "--tta",
+        settings=("name=flipped", "views=['flip']", f"weight_path={trained / 'demo'}"),
+    )
     for kind in ("outoffolds", "predictions"):
         plain = np.load(trained / "demo" / f"{kind}.npy")
         flipped = np.load(trained / "flipped" / f"{kind}_tta.npy")
@@ -163,8 +182,7 @@ def test_weights_of_another_experiment_score_unseen_samples_by_all_folds(
     other = make_data(tmp_path / "other", n_train=20, n_test=6, seed=5)
     done = run(other, trained, "--inference", code=2)
     assert "belongs to other training samples" in done.stderr
-    run(other, trained, "--inference",
-        settings=("name=other", f"weight_path={trained / 'demo'}"))  # fmt: skip
+    run(other, trained, "--inference", settings=("name=other", f"weight_path={trained / 'demo'}"))
     out_of_fold = np.load(trained / "other" / "outoffolds.npy")
     assert np.isfinite(out_of_fold).all()
     singles = []
@@ -315,8 +333,7 @@ def files(folder: Path, pattern: str) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    "setting",
-    ["splitter_params.random_state=7", "transforms.test.0.band=(20,300)"],
+    "setting", ["splitter_params.random_state=7", "transforms.test.0.band=(20,300)"]
 )
 def test_networks_are_scored_as_they_were_trained(data: Path, copy: Path, setting: str) -> None:
     before = files(copy / "demo", "*.npy")

@@ -121,7 +121,9 @@ def test_resume_goes_on_and_refuses_changed_labels(
 
 def test_hard_labels_from_the_command_line(data: Path, results: Path) -> None:
     settings = (
-        "name=hard", "pseudo_labels.hard_label=true", "pseudo_labels.confident_samples=(0.25,0.75)",
-    )  # fmt: skip
+        "name=hard",
+        "pseudo_labels.hard_label=true",
+        "pseudo_labels.confident_samples=(0.25,0.75)",
+    )
     done = run(data, results, "--limit_fold", "0", **PSEUDO, settings=settings)
     assert "12 of 24 test samples join the training" in done.stdout

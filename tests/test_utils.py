@@ -110,17 +110,22 @@ def test_notify(monkeypatch, caplog) -> None:
 
 def test_plain_values() -> None:
     assert utils.to_plain({"a": (1, None), "b": UserError, "c": {"d": 1.5}}) == {
-        "a": [1, None], "b": "UserError", "c": {"d": 1.5},
-    }  # fmt: skip
+        "a": [1, None],
+        "b": "UserError",
+        "c": {"d": 1.5},
+    }
     with pytest.raises(TypeError):
         utils.to_plain(object())
 
 
 def test_a_config_as_text() -> None:
     plain = {
-        "name": "demo", "lr": None, "params": {"a": 1, "inner": {"b": [2, 3]}}, "empty": {},
+        "name": "demo",
+        "lr": None,
+        "params": {"a": 1, "inner": {"b": [2, 3]}},
+        "empty": {},
         "steps": [{"class": "Flip", "p": 0.5}, {"class": "Noise"}],
-    }  # fmt: skip
+    }
     assert format_config(plain).splitlines() == [
         "name = demo",
         "lr = None",
@@ -167,11 +172,14 @@ print(faults() - before)
     keep, give_back = (
         int(
             subprocess.run(
-                [sys.executable, "-c", code, how], check=True, capture_output=True, text=True,
+                [sys.executable, "-c", code, how],
+                check=True,
+                capture_output=True,
+                text=True,
                 cwd=Path(utils.__file__).parent,
             ).stdout
         )
         for how in ("keep", "give back")
-    )  # fmt: skip
+    )
     # pages mapped anew: 65,536, or 128 where they are large
     assert keep < 40 < give_back

@@ -32,10 +32,16 @@ class Total(torch.autograd.Function):
 
 
 def batch_norm(
-    group: dist.ProcessGroup, input: Tensor, running_mean: Tensor | None,
-    running_var: Tensor | None, weight: Tensor | None = None, bias: Tensor | None = None,
-    training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
-) -> Tensor:  # fmt: skip
+    group: dist.ProcessGroup,
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
     """`functional.batch_norm` whose statistics in training are those of the rows of a group.
 
     The processes may hold different numbers of rows. On a GPU it is torch's own kernel.
@@ -55,9 +61,16 @@ def batch_norm(
         from torch.nn.modules._functions import SyncBatchNorm
 
         return SyncBatchNorm.apply(
-            input, weight, bias, running_mean, running_var, eps, momentum, group,
+            input,
+            weight,
+            bias,
+            running_mean,
+            running_var,
+            eps,
+            momentum,
+            group,
             dist.get_world_size(group),
-        )  # fmt: skip
+        )
     x = input.to(torch.promote_types(input.dtype, torch.float32))
     axes = [0, *range(2, x.ndim)]
     shape = (1, -1, *[1] * (x.ndim - 2))  # of one value a channel

@@ -67,19 +67,40 @@ class Trainer:
     """
 
     def __init__(
-        self, model: nn.Module, *, optimizer: torch.optim.Optimizer | None = None,
-        scheduler: Any = None, criterion: Callable | None = None, metric: Callable | None = None,
-        hook: Any, transforms: Mapping[str, Callable[[Batch], Batch]],
-        callbacks: Sequence[Any] = (), monitors: Sequence[Callable] = (), folder: Path,
-        serial: str, device: torch.device, counters: tuple[int, int], batch_size: int,
-        num_epochs: int = 1, num_workers: int = 0, amp: bool | str = False,
-        clip_grad: str | None = None, max_grad_norm: float = 1.0, accumulate: int = 1,
+        self,
+        model: nn.Module,
+        *,
+        optimizer: torch.optim.Optimizer | None = None,
+        scheduler: Any = None,
+        criterion: Callable | None = None,
+        metric: Callable | None = None,
+        hook: Any,
+        transforms: Mapping[str, Callable[[Batch], Batch]],
+        callbacks: Sequence[Any] = (),
+        monitors: Sequence[Callable] = (),
+        folder: Path,
+        serial: str,
+        device: torch.device,
+        counters: tuple[int, int],
+        batch_size: int,
+        num_epochs: int = 1,
+        num_workers: int = 0,
+        amp: bool | str = False,
+        clip_grad: str | None = None,
+        max_grad_norm: float = 1.0,
+        accumulate: int = 1,
         sync_batch_norm: bool = True,
-        batch_scheduler: bool = False, scheduler_target: str | None = None, ema: Any = None,
-        max_bad_losses: int = 10, checkpoint_every: float = 10.0, max_batches: int | None = None,
-        show_progress: bool | None = None, log_every: int = 50, board: Any = None,
+        batch_scheduler: bool = False,
+        scheduler_target: str | None = None,
+        ema: Any = None,
+        max_bad_losses: int = 10,
+        checkpoint_every: float = 10.0,
+        max_batches: int | None = None,
+        show_progress: bool | None = None,
+        log_every: int = 50,
+        board: Any = None,
         show_memory: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.criterion, self.metric, self.hook = criterion, metric, hook
         self.transforms, self.callbacks, self.monitors = transforms, list(callbacks), monitors
@@ -95,9 +116,11 @@ class Trainer:
         if batch_scheduler and scheduler_target is not None:
             raise UserError("scheduler_target is known once an epoch: set batch_scheduler = False")
         for name, value in (
-            ("batch_size", batch_size), ("num_epochs", num_epochs), ("accumulate", accumulate),
+            ("batch_size", batch_size),
+            ("num_epochs", num_epochs),
+            ("accumulate", accumulate),
             ("max_bad_losses", max_bad_losses),
-        ):  # fmt: skip
+        ):
             if value < 1:
                 raise UserError(f"{name} = {value}: expected 1 or more")
         check_clipping(clip_grad, max_grad_norm)
@@ -144,9 +167,10 @@ class Trainer:
                 distributed.share_buffers(self.ema.model)
             scores = self.end_of_training_pass() | self.validate(valid_loader)
             scores |= {
-                "train_seconds": trained - started, "data_seconds": data_seconds,
+                "train_seconds": trained - started,
+                "data_seconds": data_seconds,
                 "valid_seconds": time.monotonic() - trained,
-            }  # fmt: skip
+            }
             self.on_epoch_end(scores, started)
         return self.state
 
@@ -158,9 +182,11 @@ class Trainer:
         total = min(sampler.num_batches, self.max_batches or sampler.num_batches)
         waited, saved = 0.0, time.monotonic()
         bar = progress(
-            total=total, desc=f"{self.serial} epoch {epoch + 1}/{self.num_epochs}", unit="batch",
+            total=total,
+            desc=f"{self.serial} epoch {epoch + 1}/{self.num_epochs}",
+            unit="batch",
             show=self.show_progress and distributed.is_main(),
-        )  # fmt: skip
+        )
         bar.update(self.state.step)
         batches = iter(loader)
         with contextlib.closing(bar):
@@ -277,8 +303,10 @@ class Trainer:
         state.epoch, state.step = state.epoch + 1, 0
         self.epoch_losses, self.epoch_outputs = [], []
         scores = {
-            "epoch": state.epoch, **scores, "learning_rate": self.optimizer.param_groups[0]["lr"],
-        }  # fmt: skip
+            "epoch": state.epoch,
+            **scores,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+        }
         state.history.append(scores)
         if not self.batch_scheduler:
             self.step_scheduler()
@@ -330,9 +358,11 @@ class Trainer:
     # --- prediction --------------------------------------------------------------------------
 
     def predict(
-        self, dataset: Dataset, views: Sequence[Callable[[Batch], Batch]] | None = None,
+        self,
+        dataset: Dataset,
+        views: Sequence[Callable[[Batch], Batch]] | None = None,
         desc: str = "prediction",
-    ) -> np.ndarray:  # fmt: skip
+    ) -> np.ndarray:
         """Return logits (n, 1) float32 in the order of the dataset, averaged over the views."""
         loader = self.make_loader(dataset, shuffle=False)
         outputs, _ = self.forward_all(loader, views, desc)
@@ -340,9 +370,11 @@ class Trainer:
 
     @torch.inference_mode()
     def forward_all(
-        self, loader: DataLoader, views: Sequence[Callable[[Batch], Batch]] | None = None,
+        self,
+        loader: DataLoader,
+        views: Sequence[Callable[[Batch], Batch]] | None = None,
         desc: str = "",
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+    ) -> tuple[Tensor, Tensor]:
         """Return logits and targets of a data set, in float32 on the CPU, in its own order.
 
         With several processes each forwards its own rows and all get all of them; they cannot
@@ -381,17 +413,24 @@ class Trainer:
 
     def make_loader(self, dataset: Dataset, shuffle: bool) -> DataLoader:
         sampler = CountedBatchSampler(
-            len(dataset), self.batch_size, shuffle, counters=self.counters,
-            rank=distributed.rank(), world_size=distributed.world_size(),
-        )  # fmt: skip
+            len(dataset),
+            self.batch_size,
+            shuffle,
+            counters=self.counters,
+            rank=distributed.rank(),
+            world_size=distributed.world_size(),
+        )
         on_device = getattr(dataset, "on_device", False)
         workers = 0 if on_device else self.num_workers
         return DataLoader(
-            dataset, batch_sampler=sampler, collate_fn=collate, num_workers=workers,
+            dataset,
+            batch_sampler=sampler,
+            collate_fn=collate,
+            num_workers=workers,
             pin_memory=self.device.type == "cuda" and not on_device,
             # They may stay: the sampler sends all that an epoch needs with the indices.
             persistent_workers=workers > 0,
-        )  # fmt: skip
+        )
 
     def prepare(self, batch: Batch, stage: str) -> Batch:
         """Move a batch to the device and transform it there."""

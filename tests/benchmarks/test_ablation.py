@@ -51,9 +51,9 @@ def test_worth_is_with_less_without(rng, on) -> None:
     strong = [logits + targets for logits in weak]
     base, changed = (weak, strong) if on else (strong, weak)
     value, error = ablation.worth(targets, base, changed, on)
-    expected = np.mean([
-        AUC()(targets, b) - AUC()(targets, a) for a, b in zip(weak, strong, strict=True)
-    ])  # fmt: skip
+    expected = np.mean(
+        [AUC()(targets, b) - AUC()(targets, a) for a, b in zip(weak, strong, strict=True)]
+    )
     assert value == pytest.approx(expected)
     assert 0 < error < value
 
@@ -62,13 +62,17 @@ def test_page_and_unknown_switch(tmp_path) -> None:
     page = tmp_path / "page.md"
     page.write_text("no marks")
     results = {
-        "config": "X", "samples": 8, "seeds": 1, "holdout": 4, "device": {"name": "a"},
+        "config": "X",
+        "samples": 8,
+        "seeds": 1,
+        "holdout": 4,
+        "device": {"name": "a"},
         "base": {"auc": 0.8, "error": 0.01, "seconds": 1.0},
         "switches": [
             {"part": p, "on": True, "settings": ["a=1"], "worth": w, "error": 0.01, "auc": 0.8}
             for p, w in (("small", 0.001), ("large", 0.1))
         ],
-    }  # fmt: skip
+    }
     with pytest.raises(UserError, match="put them back"):
         ablation.update_page(results, page)
     page.write_text(f"before\n{ablation.BEGIN}\nold\n{ablation.END}\nafter\n")
@@ -82,11 +86,28 @@ def test_page_and_unknown_switch(tmp_path) -> None:
 
 def test_command_line(tmp_path) -> None:
     line = [
-        sys.executable, "-m", "benchmarks.ablation", "--samples", "64", "--seeds", "2",
-        "--holdout", "40", "--switch", "CBAM", "averaged weights", "--device", "cpu",
-        "--out", str(tmp_path / "out"), "--set", "dataset_params.bank_size=32",
-        "dataset_params.pool=8", "batch_size=8", "model_params.widths=(4,8,8,8)",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "benchmarks.ablation",
+        "--samples",
+        "64",
+        "--seeds",
+        "2",
+        "--holdout",
+        "40",
+        "--switch",
+        "CBAM",
+        "averaged weights",
+        "--device",
+        "cpu",
+        "--out",
+        str(tmp_path / "out"),
+        "--set",
+        "dataset_params.bank_size=32",
+        "dataset_params.pool=8",
+        "batch_size=8",
+        "model_params.widths=(4,8,8,8)",
+    ]
     import os
 
     env = os.environ | {"G2NET_CACHE": str(tmp_path / "cache")}

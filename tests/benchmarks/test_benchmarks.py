@@ -55,34 +55,54 @@ from spectrograms.constant_q import CQT
 
 CPU = torch.device("cpu")
 MODULES = {
-    "cwt": cwt, "cwt_width": cwt_width, "cqt": cqt, "preparation": preparation,
-    "reading": reading, "training_step": training_step, "tta": tta, "startup": startup,
-    "command_line": command_line, "profile_step": profile_step, "simulating": simulating,
+    "cwt": cwt,
+    "cwt_width": cwt_width,
+    "cqt": cqt,
+    "preparation": preparation,
+    "reading": reading,
+    "training_step": training_step,
+    "tta": tta,
+    "startup": startup,
+    "command_line": command_line,
+    "profile_step": profile_step,
+    "simulating": simulating,
     "mixed_precision": mixed_precision,
-}  # fmt: skip
+}
 KEYS = {
     "cwt": ["cwt.nspec_16", "cwt.multi_instance_04"],
     "cwt_width": ["cwt_width.nspec_16"],
     "cqt": ["cqt.baseline"],
     "preparation": ["preparation.nspec_16"],
     "simulating": [
-        "simulating.files", "simulating.once", "simulating.published", "simulating.rate",
+        "simulating.files",
+        "simulating.once",
+        "simulating.published",
+        "simulating.rate",
     ],
     "mixed_precision": [
-        f"mixed_precision.{name}" for name in (
-            "wave_01", "wave_06", "spec_01", "spec_02", "demo", "demo_spec", "seq_03_aug_3",
+        f"mixed_precision.{name}"
+        for name in (
+            "wave_01",
+            "wave_06",
+            "spec_01",
+            "spec_02",
+            "demo",
+            "demo_spec",
+            "seq_03_aug_3",
             "nspec_16",
         )
     ],
     "reading": ["reading.warm", "reading.cold"],
     "training_step": [
-        "training_step.nspec_16", "training_step.seq_03_aug_3", "training_step.seq_12_arch_4",
+        "training_step.nspec_16",
+        "training_step.seq_03_aug_3",
+        "training_step.seq_12_arch_4",
     ],
     "tta": ["tta.nspec_16"],
     "startup": ["startup.seconds.1", "startup.memory.1"],
     "command_line": ["command_line.help", "command_line.list"],
     "profile_step": [],
-}  # fmt: skip
+}
 
 
 def run_quick(module, out: Path, name: str) -> dict:
@@ -155,9 +175,20 @@ def test_growth_measures_points_and_draws_them(tmp_path: Path) -> None:
 
 def test_all_together_in_processes_of_their_own(tmp_path: Path) -> None:
     line = [
-        sys.executable, "-m", "benchmarks", "cqt", "--quick", "--device", "cpu", "--repeats", "3",
-        "--threads", "1", "--out", str(tmp_path),
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "benchmarks",
+        "cqt",
+        "--quick",
+        "--device",
+        "cpu",
+        "--repeats",
+        "3",
+        "--threads",
+        "1",
+        "--out",
+        str(tmp_path),
+    ]
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob("*.json")
@@ -315,10 +346,16 @@ def test_memory_counts_this_process() -> None:
 
 def some_row(**changes) -> Row:
     values = {
-        "key": "some.row", "what": "ours", "against": "theirs", "figure": Spread(4, 3, 6, 9),
-        "unit": "×", "more_is_better": True, "targets": {"cpu": 5.0, "cuda": 3.0},
-        "ours": Spread(0.001, 0.001, 0.001, 9), "theirs": Spread(0.004, 0.004, 0.004, 9),
-    }  # fmt: skip
+        "key": "some.row",
+        "what": "ours",
+        "against": "theirs",
+        "figure": Spread(4, 3, 6, 9),
+        "unit": "×",
+        "more_is_better": True,
+        "targets": {"cpu": 5.0, "cuda": 3.0},
+        "ours": Spread(0.001, 0.001, 0.001, 9),
+        "theirs": Spread(0.004, 0.004, 0.004, 9),
+    }
     return Row(**(values | changes))
 
 
@@ -338,15 +375,21 @@ def test_missed_targets_stay_with_figure_and_reason(tmp_path: Path) -> None:
 
 def entry(rows: list[Row], disturbed: bool = False) -> dict:
     return {
-        "quick": False, "date": "2025-01-02T03:04:05+0000", "git_revision": "0123456789ab+",
-        "versions": {"torch": "2.6"}, "threads": 2, "rows": [row.to_plain() for row in rows],
+        "quick": False,
+        "date": "2025-01-02T03:04:05+0000",
+        "git_revision": "0123456789ab+",
+        "versions": {"torch": "2.6"},
+        "threads": 2,
+        "rows": [row.to_plain() for row in rows],
         "details": {},
         "load": {
-            "seconds": 3.0, "load_average_before": [0.1, 0.1, 0.1],
-            "load_average_after": [0.1, 0.1, 0.1], "cores_used_by_others": 0.0,
+            "seconds": 3.0,
+            "load_average_before": [0.1, 0.1, 0.1],
+            "load_average_after": [0.1, 0.1, 0.1],
+            "cores_used_by_others": 0.0,
             "disturbed": disturbed,
         },
-    }  # fmt: skip
+    }
 
 
 def test_entries_of_others_stay(tmp_path: Path) -> None:
@@ -375,8 +418,12 @@ def test_files_of_another_format_are_refused(tmp_path: Path) -> None:
 
 def test_numbers_as_text() -> None:
     assert [significant(x) for x in (0.01234, 1.234, 12.34, 1234.0, -0.5)] == [
-        "0.012", "1.23", "12.3", "1234", "-0.500",
-    ]  # fmt: skip
+        "0.012",
+        "1.23",
+        "12.3",
+        "1234",
+        "-0.500",
+    ]
     assert [seconds_text(x) for x in (2.5, 0.0123, 4.5e-5)] == ["2.50 s", "12.3 ms", "45.0 µs"]
 
 

@@ -320,9 +320,10 @@ def test_coherent_snr_of_a_signal_is_its_own(coarse) -> None:
         series = coarse.snr_series(coarse.spectra_of(torch.tensor(strain).float()), slice(None))
         scale = coarse.norms[:, template, coarse.norms.shape[-1] // 2].double().numpy()
         (group,) = coherent_groups(
-            type(draws)(draws.response[k : k + 1], draws.delay[k : k + 1]), scale,
+            type(draws)(draws.response[k : k + 1], draws.delay[k : k + 1]),
+            scale,
             float(coarse.centres[template]),
-        )  # fmt: skip
+        )
         found = []
         for at in (time, time + 1):  # the later one where it came nearly a step late
             around = samples_around(series[:, :, template], torch.tensor([0]), torch.tensor([at]))
@@ -358,10 +359,10 @@ def plain_likelihood(series: np.ndarray, bank: TemplateBank, draws) -> tuple[flo
                     x = offsets[near] * step
                     y = series[d, template, time + offsets[near]] * np.exp(-2j * np.pi * centre * x)
                     fit = sum(
-                        y[i] * np.prod([(delay[d] - x[j]) / (x[i] - x[j])
-                                        for j in range(4) if j != i])
+                        y[i]
+                        * np.prod([(delay[d] - x[j]) / (x[i] - x[j]) for j in range(4) if j != i])
                         for i in range(4)
-                    )  # fmt: skip
+                    )
                     z += weight[d] * fit * np.exp(2j * np.pi * centre * delay[d])
                 largest = max(largest, abs(z))
                 ratios.append(z)
@@ -531,8 +532,12 @@ def write_run(folder: Path, drawn: int | None = None, **changes: object) -> None
     """Write the files of a run of two folds, of three, that say what it took."""
     np.save(folder / "folds.npy", np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2]))
     lines = [
-        "fold,epoch,train_seconds,valid_seconds", "0,1,10,1", "0,2,11,1", "1,1,12,1", "2,1,90,9"
-    ]  # fmt: skip
+        "fold,epoch,train_seconds,valid_seconds",
+        "0,1,10,1",
+        "0,2,11,1",
+        "1,1,12,1",
+        "2,1,90,9",
+    ]
     (folder / "history.csv").write_text("\n".join(lines) + "\n")
     params = {} if drawn is None else {"samples_per_epoch": drawn}
     plain = Demo.to_plain() | {"dataset_params": params, "weight_path": "before"} | changes
@@ -554,9 +559,13 @@ def test_the_budget_is_what_was_seen(runs, config, drawn, seen) -> None:
     (folder / "config.json").write_text(json.dumps(plain))
     budget = scorer.budget()
     assert budget == {
-        "samples": seen, "folds": 2, "seconds": 36.0, "device": "cpu", "threads": 2,
+        "samples": seen,
+        "folds": 2,
+        "seconds": 36.0,
+        "device": "cpu",
+        "threads": 2,
         "from": "before",
-    }  # fmt: skip
+    }
     results = {"detectors": {"demo": {"auc": 0.8, "budget": budget}, "known": {"auc": 0.9}}}
     lines = detection_report.budget_lines(results)
     assert f"| demo | {seen:,} | 2 | 36 s | CPU, 2 threads | before |" in lines
@@ -591,8 +600,21 @@ def own_cache(cache, monkeypatch) -> Path:
     return cache
 
 
-QUICK = ["--samples", "24", "--bank", "2", "--templates", "2", "3", "--draws", "20", "--share",
-         "0.1", "--device", "cpu"]  # fmt: skip
+QUICK = [
+    "--samples",
+    "24",
+    "--bank",
+    "2",
+    "--templates",
+    "2",
+    "3",
+    "--draws",
+    "20",
+    "--share",
+    "0.1",
+    "--device",
+    "cpu",
+]
 
 
 def test_the_command_writes_table_plots_and_json(own_cache, runs, tmp_path, capsys) -> None:
@@ -605,10 +627,15 @@ def test_the_command_writes_table_plots_and_json(own_cache, runs, tmp_path, caps
         assert path.stat().st_mtime_ns == when
     results = detection_report.load_detection(out / "detection.json")
     assert set(results["detectors"]) == {
-        "known waveform and time", "near-optimal, 2 templates", "near-optimal, 3 templates",
-        "coherent maximum, 2 templates", "coherent maximum, 3 templates",
-        "matched filter, maximum", "matched filter, log-mean-exp", "demo",
-    }  # fmt: skip
+        "known waveform and time",
+        "near-optimal, 2 templates",
+        "near-optimal, 3 templates",
+        "coherent maximum, 2 templates",
+        "coherent maximum, 3 templates",
+        "matched filter, maximum",
+        "matched filter, log-mean-exp",
+        "demo",
+    }
     for entry in results["detectors"].values():
         assert 0 <= entry["auc"] <= 1
         assert entry["samples"] == 24
@@ -622,16 +649,17 @@ def test_the_command_writes_table_plots_and_json(own_cache, runs, tmp_path, caps
 
 def test_figures_of_other_samples_are_not_mixed(tmp_path) -> None:
     one, rounded, two = (
-        {
-            "samples": 24, "signals": 12, "known": known,
-            "settings": {"snr": [3.7, 27.0], "seed": 0},
-        }
+        {"samples": 24, "signals": 12, "known": known, "settings": {"snr": [3.7, 27.0], "seed": 0}}
         for known in ([5.0, 8.0], [5.0, 8.0002], [5.0, 8.1])
-    )  # fmt: skip
+    )
     entry = {
-        "scorer": "x", "samples": 24, "seconds": 61.0, "device": "cpu", "threads": 1,
+        "scorer": "x",
+        "samples": 24,
+        "seconds": 61.0,
+        "device": "cpu",
+        "threads": 1,
         **measure(np.arange(24) % 2, np.arange(24) % 2 * 5.0, np.arange(24.0)),
-    }  # fmt: skip
+    }
     record = detection_report.record_detection
     record(tmp_path, one, {"first": entry})
     path = record(tmp_path, rounded, {"second": entry})

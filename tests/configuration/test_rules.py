@@ -109,9 +109,16 @@ def test_registered_names_are_unique_and_own() -> None:
 def test_override_sets_values_of_the_same_type() -> None:
     changed = override(
         Root,
-        ["epochs=7", "steps.0.high=4", "inner.a.b.1=9", "name=2021", "amp=bf16", "path=x.pt",
-         "optimizer_params.weight_decay=0.1"],
-    )  # fmt: skip
+        [
+            "epochs=7",
+            "steps.0.high=4",
+            "inner.a.b.1=9",
+            "name=2021",
+            "amp=bf16",
+            "path=x.pt",
+            "optimizer_params.weight_decay=0.1",
+        ],
+    )
     assert (changed.epochs, changed.name, changed.amp, changed.path) == (7, "2021", "bf16", "x.pt")
     assert changed.steps[0].build().high == 4
     assert changed.steps[0].build().low == 0.5

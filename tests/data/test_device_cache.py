@@ -65,15 +65,21 @@ def test_batches_are_those_of_the_file(data: Path, options: dict) -> None:
         pseudo = {}
         if options.get("pseudo_label"):
             pseudo = {
-                "test_paths": test["path"].tolist(), "test_ids": test["id"].tolist(),
-                "test_targets": np.linspace(0, 1, len(test)), "test_cache": caches["test"],
-            }  # fmt: skip
+                "test_paths": test["path"].tolist(),
+                "test_ids": test["id"].tolist(),
+                "test_targets": np.linspace(0, 1, len(test)),
+                "test_cache": caches["test"],
+            }
         sets.append(
             G2NetDataset(
-                train["path"].tolist(), train["target"].to_numpy(), ids=train["id"].tolist(),
-                cache=caches["train"], **options, **pseudo,
+                train["path"].tolist(),
+                train["target"].to_numpy(),
+                ids=train["id"].tolist(),
+                cache=caches["train"],
+                **options,
+                **pseudo,
             )
-        )  # fmt: skip
+        )
     plain, on_device = sets
     assert on_device.on_device
     assert not plain.on_device

@@ -75,11 +75,16 @@ def bad_array(kind: str) -> np.ndarray:
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
-        ("shape", "wrong shape"), ("transposed", "wrong shape"), ("dtype", "wrong dtype"),
-        ("half", "wrong dtype"), ("complex", "wrong dtype"), ("nan", "non-finite"),
-        ("inf", "non-finite"), ("beyond float32", "non-finite"),
+        ("shape", "wrong shape"),
+        ("transposed", "wrong shape"),
+        ("dtype", "wrong dtype"),
+        ("half", "wrong dtype"),
+        ("complex", "wrong dtype"),
+        ("nan", "non-finite"),
+        ("inf", "non-finite"),
+        ("beyond float32", "non-finite"),
     ],
-)  # fmt: skip
+)
 def test_bad_arrays_are_refused_by_name(tmp_path: Path, kind: str, message: str) -> None:
     np.save(tmp_path / "a.npy", bad_array(kind))
     with pytest.raises(UserError, match=rf"a\.npy.*{message}"):

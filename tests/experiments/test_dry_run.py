@@ -39,10 +39,23 @@ def dry_run(
 ) -> subprocess.CompletedProcess:
     script = "train_pseudo.py" if config.startswith("Pseudo") else "train.py"
     done = subprocess.run(
-        [sys.executable, str(ROOT / script), "--config", config, "--dry_run", "--results",
-         str(results), *extra, "--set", "train_path=nowhere/train.csv"],
-        capture_output=True, text=True, cwd=ROOT, env=os.environ | environment,
-    )  # fmt: skip
+        [
+            sys.executable,
+            str(ROOT / script),
+            "--config",
+            config,
+            "--dry_run",
+            "--results",
+            str(results),
+            *extra,
+            "--set",
+            "train_path=nowhere/train.csv",
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | environment,
+    )
     assert done.returncode == code, done.stdout + done.stderr
     return done
 
@@ -72,15 +85,32 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
     noise = tmp_path / "dry_run" / "invented_noise"
     data = (f"train_path={noise / 'train.csv'}", f"test_path={noise / 'test.csv'}")
     slow = ("optimizer_params.lr=1e-12", "optimizer_params.weight_decay=0.0")
-    few = ("dataset_params.bank_size=32", "dataset_params.pool=8",
-           "dataset_params.samples_per_epoch=4")  # fmt: skip
+    few = (
+        "dataset_params.bank_size=32",
+        "dataset_params.pool=8",
+        "dataset_params.samples_per_epoch=4",
+    )
 
     def train(config: str, *more: str, code: int = 0) -> str:
         done = subprocess.run(
-            [sys.executable, str(ROOT / "train.py"), "--config", config, "--results",
-             str(tmp_path), "--limit_fold", "0", "--set", *settings, *data, *more],
-            capture_output=True, text=True, cwd=tmp_path,
-        )  # fmt: skip
+            [
+                sys.executable,
+                str(ROOT / "train.py"),
+                "--config",
+                config,
+                "--results",
+                str(tmp_path),
+                "--limit_fold",
+                "0",
+                "--set",
+                *settings,
+                *data,
+                *more,
+            ],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+        )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stderr
 

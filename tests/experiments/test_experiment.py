@@ -48,11 +48,15 @@ class TwoViews(nn.Module):
 
 def test_transforms2_feed_a_network_of_two_inputs(data: Path, tmp_path: Path) -> None:
     settings = {
-        "name": "two", "model": TwoViews, "model_params": {},
-        "transforms": {"train": (Part(Scale, scale=1e20), Part(FlipWave)),
-                       "test": (Part(Scale, scale=1e20),)},
+        "name": "two",
+        "model": TwoViews,
+        "model_params": {},
+        "transforms": {
+            "train": (Part(Scale, scale=1e20), Part(FlipWave)),
+            "test": (Part(Scale, scale=1e20),),
+        },
         "transforms2": {"train": (Part(Scale, scale=1e21),), "test": (Part(Scale, scale=1e21),)},
-    }  # fmt: skip
+    }
     config = ConfigMeta("Two", (configs.Demo,), settings, register=False)
     run = experiment(config, data, tmp_path, tta=True)
     run.fit()

@@ -119,8 +119,10 @@ def labels(config: ConfigMeta):
 def snakemake(*arguments: str, code: int = 0, cwd: Path = ROOT) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), *arguments],
-        capture_output=True, text=True, cwd=cwd,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+    )
     output = done.stdout + done.stderr
     assert done.returncode == code, output
     return output
@@ -133,12 +135,14 @@ def job_counts(output: str) -> dict[str, int]:
 @needs_snakemake
 @pytest.mark.parametrize("profile", ["default", "slurm", "kubernetes"])
 def test_graph_of_all_40_runs(profile: str) -> None:
-    plugin = {"default": "snakemake", "slurm": "snakemake_executor_plugin_slurm",
-              "kubernetes": "snakemake_executor_plugin_kubernetes"}[profile]  # fmt: skip
+    plugin = {
+        "default": "snakemake",
+        "slurm": "snakemake_executor_plugin_slurm",
+        "kubernetes": "snakemake_executor_plugin_kubernetes",
+    }[profile]
     if importlib.util.find_spec(plugin) is None:
         pytest.skip(f"{plugin} is not installed: pip install -e '.[pipeline]'")
-    output = snakemake("-n", "-q", "rules", "--workflow-profile", f"profiles/{profile}",
-                       "--nolock")  # fmt: skip
+    output = snakemake("-n", "-q", "rules", "--workflow-profile", f"profiles/{profile}", "--nolock")
     counts = job_counts(output)
     assert counts["train"] == 200
     assert counts["predict"] == 40
@@ -160,14 +164,17 @@ def test_a_killed_pipeline_goes_on_where_it_stood(
     data = make_data(tmp_path / "input")
     settings = [*SMALL, f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}"]
     arguments = [
-        "--cores", "1", "--config", "experiments=Demo,PseudoDemo", f"results={tmp_path / 'out'}",
+        "--cores",
+        "1",
+        "--config",
+        "experiments=Demo,PseudoDemo",
+        f"results={tmp_path / 'out'}",
         f"settings={' '.join(settings)}",
-    ]  # fmt: skip
+    ]
     line = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), *arguments]
     process = subprocess.Popen(
-        line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT,
-        start_new_session=True,
-    )  # fmt: skip
+        line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
+    )
     first = tmp_path / "out" / "demo" / "fold0.done"
     first_or_second = (first, first.with_name("fold1.done"))
     deadline = time.monotonic() + 120

@@ -68,15 +68,36 @@ def test_list_prints_all_with_scores_and_sources() -> None:
     assert done.returncode == 0, done.stderr
     head, *lines = done.stdout.splitlines()
     assert head.split() == [
-        "class", "name", "front-end", "backbone", "image", "parameters", "from", "CV", "public",
-        "LB", "private", "LB",
-    ]  # fmt: skip
+        "class",
+        "name",
+        "front-end",
+        "backbone",
+        "image",
+        "parameters",
+        "from",
+        "CV",
+        "public",
+        "LB",
+        "private",
+        "LB",
+    ]
     assert [line.split()[0] for line in lines] == list(ConfigMeta.registry)
     (pseudo,) = (line for line in lines if line.startswith("Pseudo21 "))
     assert pseudo.split() == [
-        "Pseudo21", "pseudo_21", "WaveNet", "tf_efficientnetv2_m", "128x1024", "55.6", "M",
-        "labels", "of", "Nspec22arch7", "0.8786", "0.8831", "0.8815",
-    ]  # fmt: skip
+        "Pseudo21",
+        "pseudo_21",
+        "WaveNet",
+        "tf_efficientnetv2_m",
+        "128x1024",
+        "55.6",
+        "M",
+        "labels",
+        "of",
+        "Nspec22arch7",
+        "0.8786",
+        "0.8831",
+        "0.8815",
+    ]
 
 
 def test_the_sizes_lie_beside_the_code() -> None:

@@ -25,15 +25,34 @@ from training.trainer import Trainer
 from transforms import Scale
 
 NETWORK = {
-    "in_channels": 3, "base_filters": 8, "kernel_size": 15, "stride": 4, "groups": 1, "n_block": 2,
-    "downsample_gap": 1, "increasefilter_gap": 2, "use_bn": True, "dropout": 0.0,
-}  # fmt: skip
-ConfigMeta("Parallel", (configs.Demo,), {
-    "name": "parallel", "cv": 2, "num_epochs": 2, "train_cache": None, "test_cache": None,
-    "model": ResNet1d, "model_params": NETWORK, "ema_decay": 0.9, "batch_scheduler": True,
-    "transforms": dict.fromkeys(("train", "test"), (Part(Scale, scale=1e20),)),
-    "optimizer_params": {"lr": 3e-4},
-})  # fmt: skip
+    "in_channels": 3,
+    "base_filters": 8,
+    "kernel_size": 15,
+    "stride": 4,
+    "groups": 1,
+    "n_block": 2,
+    "downsample_gap": 1,
+    "increasefilter_gap": 2,
+    "use_bn": True,
+    "dropout": 0.0,
+}
+ConfigMeta(
+    "Parallel",
+    (configs.Demo,),
+    {
+        "name": "parallel",
+        "cv": 2,
+        "num_epochs": 2,
+        "train_cache": None,
+        "test_cache": None,
+        "model": ResNet1d,
+        "model_params": NETWORK,
+        "ema_decay": 0.9,
+        "batch_scheduler": True,
+        "transforms": dict.fromkeys(("train", "test"), (Part(Scale, scale=1e20),)),
+        "optimizer_params": {"lr": 3e-4},
+    },
+)
 
 
 def note_writes(folder: Path, results: str) -> None:

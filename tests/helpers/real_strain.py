@@ -40,7 +40,7 @@ def chirp(seconds: int, merger: float, rate: int = 4096, amplitude: float = 1e-2
 
 def write_strain(
     path: Path, detector: str, strain: np.ndarray, rate: int = 4096, start: float = START, **options
-) -> Path:  # fmt: skip
+) -> Path:
     """Write strain (samples,) as a file of GWOSC."""
     with h5py.File(path, "w") as file:
         data = file.create_dataset("strain/Strain", data=strain, **options)

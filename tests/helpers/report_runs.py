@@ -36,10 +36,19 @@ def write_csv(path: Path, header: str, rows: Any) -> None:
 
 
 def write_run(
-    results: Path, name: str, samples: Samples, tables: Path, *, seed: int = 0,
-    strength: float = 1.0, cv: int = 4, tta: bool = False, epochs: int = 3,
-    config: dict[str, Any] | None = None, start: dict[str, Any] | None = None,
-) -> Path:  # fmt: skip
+    results: Path,
+    name: str,
+    samples: Samples,
+    tables: Path,
+    *,
+    seed: int = 0,
+    strength: float = 1.0,
+    cv: int = 4,
+    tta: bool = False,
+    epochs: int = 3,
+    config: dict[str, Any] | None = None,
+    start: dict[str, Any] | None = None,
+) -> Path:
     """Write all that train.py leaves of a run, but for weights, logs and pictures."""
     generator = np.random.default_rng([1, seed])  # not that of the tables
     folder = results / name
@@ -63,17 +72,26 @@ def write_run(
     ]
     write_csv(folder / "history.csv", f"{header},valid_seconds", [(*row, 2.0) for row in rows])
     settings = {
-        "class": name.title(), "name": name, "train_path": str(tables / "train.csv"),
-        "test_path": str(tables / "test.csv"), "cv": cv, "num_epochs": epochs,
-        "model": "SpectroCNN", "eval_metric": {"class": "AUC"}, "published": {},
+        "class": name.title(),
+        "name": name,
+        "train_path": str(tables / "train.csv"),
+        "test_path": str(tables / "test.csv"),
+        "cv": cv,
+        "num_epochs": epochs,
+        "model": "SpectroCNN",
+        "eval_metric": {"class": "AUC"},
+        "published": {},
         "model_params": {"model_name": "resnet18.a1_in1k", "spectrogram": "CQT"},
-    } | (config or {})  # fmt: skip
+    } | (config or {})
     (folder / "config.json").write_text(json.dumps(settings))
     provenance = {
-        "command": ["train.py", "--config", "Demo"], "started": "2026-01-02T03:04:05+0000",
-        "device": "cuda NVIDIA H100", "processes": 1, "git_revision": "0123456789abcdef+",
+        "command": ["train.py", "--config", "Demo"],
+        "started": "2026-01-02T03:04:05+0000",
+        "device": "cuda NVIDIA H100",
+        "processes": 1,
+        "git_revision": "0123456789abcdef+",
         "versions": {"python": "3.12.1", "torch": "2.8.0", "timm": "1.0.20"},
-    } | (start or {})  # fmt: skip
+    } | (start or {})
     (folder / "run.json").write_text(json.dumps({"starts": [provenance]}))
     return folder
 

@@ -12,10 +12,16 @@ from paths import ROOT
 
 # Demo's network on 60 samples: what these tests are about is the flow, not the score.
 SMALL = [
-    "num_epochs=2", "batch_size=16", "cv=2", "model_params.widths=(4,8)",
-    "model_params.depths=(1,1)", "model_params.kernel_sizes=(7,5)", "model_params.strides=(4,4)",
-    "train_cache=none", "test_cache=none",
-]  # fmt: skip
+    "num_epochs=2",
+    "batch_size=16",
+    "cv=2",
+    "model_params.widths=(4,8)",
+    "model_params.depths=(1,1)",
+    "model_params.kernel_sizes=(7,5)",
+    "model_params.strides=(4,4)",
+    "train_cache=none",
+    "test_cache=none",
+]
 
 
 def make_data(folder: Path, n_train: int = 60, n_test: int = 24, seed: int = 0) -> Path:
@@ -40,20 +46,38 @@ def make_data(folder: Path, n_train: int = 60, n_test: int = 24, seed: int = 0) 
 
 
 def command(
-    data: Path, results: Path, *extra: str, settings: tuple[str, ...] = (), config: str = "Demo",
+    data: Path,
+    results: Path,
+    *extra: str,
+    settings: tuple[str, ...] = (),
+    config: str = "Demo",
     script: str = "train.py",
-) -> list[str]:  # fmt: skip
+) -> list[str]:
     paths = [f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}"]
     return [
-        sys.executable, str(ROOT / script), "--config", config, "--results", str(results),
-        "--set", *SMALL, *paths, *settings, *extra,
-    ]  # fmt: skip
+        sys.executable,
+        str(ROOT / script),
+        "--config",
+        config,
+        "--results",
+        str(results),
+        "--set",
+        *SMALL,
+        *paths,
+        *settings,
+        *extra,
+    ]
 
 
 def run(
-    data: Path, results: Path, *extra: str, settings: tuple[str, ...] = (), code: int = 0,
-    config: str = "Demo", script: str = "train.py",
-) -> subprocess.CompletedProcess:  # fmt: skip
+    data: Path,
+    results: Path,
+    *extra: str,
+    settings: tuple[str, ...] = (),
+    code: int = 0,
+    config: str = "Demo",
+    script: str = "train.py",
+) -> subprocess.CompletedProcess:
     line = command(data, results, *extra, settings=settings, config=config, script=script)
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)

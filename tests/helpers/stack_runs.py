@@ -45,12 +45,17 @@ def make_stack(
     test = np.stack([hear(loudness) * scale[k] + offset[k] for k in range(folds)])
     return (
         StackData(
-            tuple(names), ("",) * len(names), np.array([f"train{i:05d}" for i in range(n)]),
-            np.array([f"test{i:05d}" for i in range(m)]), targets, of_row.astype(np.int64),
-            out_of_fold.astype(np.float32), test.astype(np.float32),
+            tuple(names),
+            ("",) * len(names),
+            np.array([f"train{i:05d}" for i in range(n)]),
+            np.array([f"test{i:05d}" for i in range(m)]),
+            targets,
+            of_row.astype(np.int64),
+            out_of_fold.astype(np.float32),
+            test.astype(np.float32),
         ),
         truth,
-    )  # fmt: skip
+    )
 
 
 def write_run(folder: Path, data: StackData, column: int, suffix: str = "", shuffle: int = 0):
@@ -81,9 +86,10 @@ def write_results(root: Path, data: StackData, truth: np.ndarray | None = None) 
         folder = root / "results" / name
         write_run(folder, data, column, shuffle=column)
         config = {
-            "class": name, "train_path": str(tables / "train.csv"),
+            "class": name,
+            "train_path": str(tables / "train.csv"),
             "test_path": str(tables / "test.csv"),
-        }  # fmt: skip
+        }
         (folder / "config.json").write_text(json.dumps(config))
     return root / "results"
 

@@ -55,12 +55,21 @@ def make_trainer(folder: Path, jitter: bool = True, **options) -> Trainer:
     optimizer = torch.optim.Adam(model.parameters(), lr=options.pop("lr", 1e-2))
     scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 4)
     settings = {
-        "optimizer": optimizer, "scheduler": scheduler, "criterion": BCEWithLogitsLoss(),
-        "metric": AUC(), "hook": TrainHook(), "folder": folder, "serial": "fold0",
+        "optimizer": optimizer,
+        "scheduler": scheduler,
+        "criterion": BCEWithLogitsLoss(),
+        "metric": AUC(),
+        "hook": TrainHook(),
+        "folder": folder,
+        "serial": "fold0",
         "transforms": {"train": Preparation(Jitter() if jitter else nn.Identity()), "test": dict},
-        "callbacks": [EarlyStopping(5, maximize=True)], "device": torch.device("cpu"),
-        "counters": (7, 0), "batch_size": 16, "num_epochs": 3, "show_progress": False,
-    }  # fmt: skip
+        "callbacks": [EarlyStopping(5, maximize=True)],
+        "device": torch.device("cpu"),
+        "counters": (7, 0),
+        "batch_size": 16,
+        "num_epochs": 3,
+        "show_progress": False,
+    }
     return Trainer(model, **(settings | options))
 
 
@@ -89,8 +98,10 @@ def main() -> None:
     trainer.fit(Toy(203), Toy(51, seed=1))
     prediction = trainer.predict(Toy(31, seed=2))
     if distributed.is_main():
-        rows = [[row["train_loss"], row["valid_loss"], row["valid_metric"]]
-                for row in trainer.state.history]  # fmt: skip
+        rows = [
+            [row["train_loss"], row["valid_loss"], row["valid_metric"]]
+            for row in trainer.state.history
+        ]
         np.savez(folder / "result.npz", history=np.array(rows), prediction=prediction)
     distributed.stop()
 

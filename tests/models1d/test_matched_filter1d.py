@@ -93,9 +93,10 @@ def test_the_ratio_is_the_sum_of_products_over_detectors(share: bool) -> None:
     """The formula of the docstring, by loops over numpy's correlations."""
     torch.manual_seed(3)
     model = MatchedFilter1d(
-        **SMALL | {"templates": 2, "arrival": (1.6, 1.615)}, share_ligo=share,
+        **SMALL | {"templates": 2, "arrival": (1.6, 1.615)},
+        share_ligo=share,
         amplitudes=(0.5, 0.6, 0.7),
-    ).double()  # fmt: skip
+    ).double()
     randomised(model)
     x = torch.randn(3, 3, 2048, dtype=torch.float64)
     w = torch.softmax(model.prior, 0).detach().numpy()
@@ -157,9 +158,12 @@ def test_autocast_changes_little(dtype: torch.dtype) -> None:
 def test_the_likelihood_is_that_of_gaussian_amplitudes() -> None:
     """Beside an integral over the real and imaginary part of the amplitude, by quadrature."""
     model = MatchedFilter1d(
-        1, delays=(0.0,), detectors=("H1",), amplitudes=(0.7,),
+        1,
+        delays=(0.0,),
+        detectors=("H1",),
+        amplitudes=(0.7,),
         **SMALL | {"templates": 1, "arrival": (1.6, 1.6001)},
-    ).double()  # fmt: skip
+    ).double()
     x = torch.randn(1, 1, 2048, dtype=torch.float64)
     found = model.forward_features(x)
     assert found.shape == (1, 1, 1)
@@ -181,9 +185,13 @@ def test_correlated_amplitudes_are_gaussian_together(
     """Beside scipy's densities of z with and without a signal, in more rows than go at a time."""
     torch.manual_seed(1)
     model = MatchedFilter1d(
-        2, delays=(0.0, 0.0115), detectors=("H1", "L1"), amplitudes=(0.5, 0.8),
-        correlation=correlation, **SMALL | {"templates": 2, "arrival": (1.6, 1.61)},
-    ).double()  # fmt: skip
+        2,
+        delays=(0.0, 0.0115),
+        detectors=("H1", "L1"),
+        amplitudes=(0.5, 0.8),
+        correlation=correlation,
+        **SMALL | {"templates": 2, "arrival": (1.6, 1.61)},
+    ).double()
     randomised(model)
     x = 2 * torch.randn(9, 2, 2048, dtype=torch.float64)
     first, second = (model.filtered(x[:, d], 0, d * 3).detach().numpy() for d in range(2))
@@ -265,9 +273,13 @@ def test_shapes_and_gradients(detectors: int, learn: bool, correlation: float | 
     correlation = correlation if detectors > 1 else None
     names, delays = ("H1", "L1", "V1")[:detectors], (0.0, 0.0115, 0.029)[:detectors]
     model = MatchedFilter1d(
-        detectors, delays=delays, detectors=names, learn_filters=learn, correlation=correlation,
+        detectors,
+        delays=delays,
+        detectors=names,
+        learn_filters=learn,
+        correlation=correlation,
         **SMALL,
-    )  # fmt: skip
+    )
     x = torch.randn(2, detectors, 2048)
     assert model.forward_features(x).shape == (2, 5, model.num_times)
     assert model(x).shape == (2, 1)

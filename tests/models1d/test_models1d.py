@@ -349,10 +349,13 @@ def test_densenet1d_options(bottleneck: int, first: int) -> None:
 
 
 SEQ12ARCH4 = {
-    "hidden_dims": (128, 128, 256, 256, 512, 512, 1024, 1024), "wave_block": "simplified",
-    "reinit": False, "downsample": True, "kernel_size": 16,
+    "hidden_dims": (128, 128, 256, 256, 512, 512, 1024, 1024),
+    "wave_block": "simplified",
+    "reinit": False,
+    "downsample": True,
+    "kernel_size": 16,
     "wave_layers": (12, 10, 8, 8, 6, 6, 4, 2),
-}  # fmt: skip
+}
 
 
 def test_wavenet1d_published_counts() -> None:
@@ -380,9 +383,13 @@ def test_cnn1d_published_count() -> None:
 @pytest.mark.parametrize("block", ["gated", "none", "simplified"])
 def test_wavenet1d(block: str) -> None:
     model = WaveNet1d(
-        hidden_dims=(8, 16, 24), wave_layers=(6, 4, 2), wave_block=block,
-        downsample=(False, True, 4), reinit=True, activation="silu",
-    )  # fmt: skip
+        hidden_dims=(8, 16, 24),
+        wave_layers=(6, 4, 2),
+        wave_block=block,
+        downsample=(False, True, 4),
+        reinit=True,
+        activation="silu",
+    )
     x = torch.randn(2, 3, 512)
     assert model.forward_features(x).shape == (2, 24, 64)
     check_gradients(model, x)

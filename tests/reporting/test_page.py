@@ -42,15 +42,24 @@ def results(tmp_path: Path, samples: Samples) -> Path:
 def test_hostile_names_and_settings_stay_text(results: Path, samples, tmp_path: Path) -> None:
     name = HOSTILE.replace("/", "_")
     write_run(
-        results, name, samples, tmp_path / "input", tta=True,
+        results,
+        name,
+        samples,
+        tmp_path / "input",
+        tta=True,
         config={
-            "class": HOSTILE, "model_params": {HOSTILE: HOSTILE, "model_name": HOSTILE,
-            "spectrogram": HOSTILE}, "eval_metric": {"class": HOSTILE},
+            "class": HOSTILE,
+            "model_params": {HOSTILE: HOSTILE, "model_name": HOSTILE, "spectrogram": HOSTILE},
+            "eval_metric": {"class": HOSTILE},
             "train_path": f"{HOSTILE}\u2028.csv",
         },
-        start={"device": HOSTILE, "git_revision": HOSTILE, "versions": {"torch": HOSTILE},
-               "started": HOSTILE},
-    )  # fmt: skip
+        start={
+            "device": HOSTILE,
+            "git_revision": HOSTILE,
+            "versions": {"torch": HOSTILE},
+            "started": HOSTILE,
+        },
+    )
     (results / name / "summary.json").write_text(HOSTILE)
     stack = {"methods": {HOSTILE: {"mean": 0.9, "weights": {HOSTILE: 1.0}}}, HOSTILE: HOSTILE}
     (results / "stack.json").write_text(json.dumps(stack))
@@ -59,8 +68,20 @@ def test_hostile_names_and_settings_stay_text(results: Path, samples, tmp_path: 
     tags = [tag for tag, _ in page.elements]
     assert tags.count("script") == 2
     assert "img" not in tags
-    known = {"class", "id", "title", "href", "content", "name", "value", "type", "placeholder",
-             "aria-label", "data-v", "data-run"}  # fmt: skip
+    known = {
+        "class",
+        "id",
+        "title",
+        "href",
+        "content",
+        "name",
+        "value",
+        "type",
+        "placeholder",
+        "aria-label",
+        "data-v",
+        "data-run",
+    }
     for _, attributes in page.elements:
         assert not [key for key in attributes if key.startswith("on") or key == "style"]
         for key, value in attributes.items():
@@ -109,8 +130,16 @@ def test_fifty_experiments_stay_small(tmp_path: Path) -> None:
     samples = write_tables(tmp_path / "input", 6_000, 3_000)
     results = tmp_path / "results"
     for number in range(50):
-        write_run(results, f"experiment_{number}", samples, tmp_path / "input", seed=number,
-                  tta=True, cv=5, epochs=10)  # fmt: skip
+        write_run(
+            results,
+            f"experiment_{number}",
+            samples,
+            tmp_path / "input",
+            seed=number,
+            tta=True,
+            cv=5,
+            epochs=10,
+        )
     page = make(results)
     assert len(page.data["runs"]) == 50
     points = [
@@ -145,36 +174,61 @@ def test_what_is_accessible_without_seeing(results: Path) -> None:
 
 def test_the_stack_as_stacking_writes_it(results: Path) -> None:
     stack = {
-        "method": "ridge_logit", "best_model": "nspec_16",
-        "choice": {"method": "ridge_logit", "best": "cmaes", "nested": [0.88, 0.89],
-                   "optimism": 0.00012},
+        "method": "ridge_logit",
+        "best_model": "nspec_16",
+        "choice": {
+            "method": "ridge_logit",
+            "best": "cmaes",
+            "nested": [0.88, 0.89],
+            "optimism": 0.00012,
+        },
         "models": {"nspec_16": {"auc": 0.877, "folds": [0.876, 0.878]}},
         "methods": {
             "mean": {
-                "auc": 0.880, "std": 0.0014, "error": 0.001, "folds": [0.879, 0.881],
+                "auc": 0.880,
+                "std": 0.0014,
+                "error": 0.001,
+                "folds": [0.879, 0.881],
                 "vs_best": {"difference": 0.003, "low": 0.002, "high": 0.004},
-                "vs_mean": {"difference": 0.0, "low": 0.0, "high": 0.0}, "test_auc": 0.8765,
+                "vs_mean": {"difference": 0.0, "low": 0.0, "high": 0.0},
+                "test_auc": 0.8765,
             },
             "ridge_logit": {
-                "auc": 0.882, "std": 0.0028, "error": 0.001, "folds": [0.880, 0.884],
+                "auc": 0.882,
+                "std": 0.0028,
+                "error": 0.001,
+                "folds": [0.880, 0.884],
                 "vs_best": {"difference": 0.005, "low": -0.0041, "high": 0.006},
-                "vs_mean": {"difference": 0.002, "low": 0.001, "high": 0.003}, "test_auc": 0.8778,
+                "vs_mean": {"difference": 0.002, "low": 0.001, "high": 0.003},
+                "test_auc": 0.8778,
                 "weights": {"nspec_16": [0.7, 0.5], "seq_04": [-0.1, -0.2]},
             },
         },
-        "skipped": {"boosting": "not installed"}, "missing": ["seq_07", "pseudo_06"],
-        "n_train": 560_000, "command": ["stacking.py"], "versions": {"numpy": "2.4"},
-    }  # fmt: skip
+        "skipped": {"boosting": "not installed"},
+        "missing": ["seq_07", "pseudo_06"],
+        "n_train": 560_000,
+        "command": ["stacking.py"],
+        "versions": {"numpy": "2.4"},
+    }
     (results / "stack.json").write_text(json.dumps(stack))
     page = make(results)
     words = page.words()
     for text in (
         "ridge_logit chosen 0.8820 ± 0.0028 0.8800 to 0.8840 +0.00500 −0.00410 to +0.00600 "
         "+0.00200 +0.00100 to +0.00300 0.8778",
-        "against nspec_16", "against mean", "0.600", "0.500 to 0.700", "−0.150", "−0.200 to −0.100",
-        "choice: optimism 0.00012", "choice: nested, mean 0.885", "skipped: boosting not installed",
-        "missing seq_07, pseudo_06", "n_train 560000", "Stack, over the folds 0.8820",
-    ):  # fmt: skip
+        "against nspec_16",
+        "against mean",
+        "0.600",
+        "0.500 to 0.700",
+        "−0.150",
+        "−0.200 to −0.100",
+        "choice: optimism 0.00012",
+        "choice: nested, mean 0.885",
+        "skipped: boosting not installed",
+        "missing seq_07, pseudo_06",
+        "n_train 560000",
+        "Stack, over the folds 0.8820",
+    ):
         assert text in words
     assert page.text.count('<rect class="below"') == 1
 
@@ -187,8 +241,21 @@ def test_a_stack_of_another_shape(results: Path) -> None:
     words = make(results).words()
     assert "names no methods with scores" in words
     assert "by hand" in words
-    path.write_text(json.dumps({"methods": [{"name": "a", "auc": 0.9, "interval": [0.89, 0.91],
-        "weights": [[0.7, 0.3], [0.5, 0.5]]}], "models": ["x", "y"]}))  # fmt: skip
+    path.write_text(
+        json.dumps(
+            {
+                "methods": [
+                    {
+                        "name": "a",
+                        "auc": 0.9,
+                        "interval": [0.89, 0.91],
+                        "weights": [[0.7, 0.3], [0.5, 0.5]],
+                    }
+                ],
+                "models": ["x", "y"],
+            }
+        )
+    )
     (method,) = read_stack(results).methods
     assert (method.mean, method.interval) == (0.9, (0.89, 0.91))
     assert method.weights == {"x": [0.7, 0.5], "y": [0.3, 0.5]}
@@ -235,11 +302,22 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     samples = write_tables(root / "input", 3_000, 1_000)
     results, hostile = root / "results", HOSTILE.replace("/", "_")
     for name, strength, tta in (
-        ("cwt_b2", 1.2, True), ("cqt_b7", 1.5, False), ("wavenet", 0.9, True), (hostile, 1.1, True),
-    ):  # fmt: skip
+        ("cwt_b2", 1.2, True),
+        ("cqt_b7", 1.5, False),
+        ("wavenet", 0.9, True),
+        (hostile, 1.1, True),
+    ):
         config = {"class": HOSTILE, "model_params": {"model_name": name, "spectrogram": HOSTILE}}
-        write_run(results, name, samples, root / "input", seed=len(name), strength=strength,
-                  tta=tta, config=config)  # fmt: skip
+        write_run(
+            results,
+            name,
+            samples,
+            root / "input",
+            seed=len(name),
+            strength=strength,
+            tta=tta,
+            config=config,
+        )
     training = write_run(results, "training", samples, root / "input", seed=9)
     for path in training.glob("*.npy"):
         path.unlink()
@@ -250,10 +328,14 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         for path in results.iterdir()
         if (path / "outoffolds.npy").exists()
     }
-    return {"url": (results / "index.html").as_uri(), "targets": targets, "scores": scores,
-            "areas": {name: roc_auc_score(targets, values) for name, values in scores.items()},
-            "folds": {name: np.load(results / name / "folds.npy") for name in scores},
-            "hostile": hostile}  # fmt: skip
+    return {
+        "url": (results / "index.html").as_uri(),
+        "targets": targets,
+        "scores": scores,
+        "areas": {name: roc_auc_score(targets, values) for name, values in scores.items()},
+        "folds": {name: np.load(results / name / "folds.npy") for name in scores},
+        "hostile": hostile,
+    }
 
 
 @pytest.fixture
@@ -328,8 +410,11 @@ def test_sorting_by_header_and_by_keyboard(page: Any) -> None:
     assert page.execute_script(order, head) == "ascending"
     press(page, '#scores-table th[data-key="name"] button', Keys.SPACE)
     assert [name for name in column(page, "name") if "<" not in name] == [
-        "cqt_b7", "cwt_b2", "training", "wavenet",
-    ]  # fmt: skip
+        "cqt_b7",
+        "cwt_b2",
+        "training",
+        "wavenet",
+    ]
     notes = page.execute_script(
         "return document.querySelector('.note').closest('tbody').querySelector('th').textContent"
     )

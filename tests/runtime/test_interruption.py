@@ -42,9 +42,12 @@ def start(
     data: Path, results: Path, *extra: str, settings: tuple[str, ...] = ()
 ) -> subprocess.Popen:
     return subprocess.Popen(
-        command(data, results, *extra, settings=settings), stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, text=True, cwd=ROOT,
-    )  # fmt: skip
+        command(data, results, *extra, settings=settings),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+    )
 
 
 def wait_for(process: subprocess.Popen, text: str) -> None:
@@ -234,10 +237,22 @@ def test_a_full_disk_keeps_what_was_there(small_disk: Path) -> None:
 
 def torchrun(folder: Path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-         str(HELPERS / "toy.py"), str(folder), "8", *arguments],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            str(HELPERS / "toy.py"),
+            str(folder),
+            "8",
+            *arguments,
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def test_when_one_process_dies_the_other_ends_too(tmp_path: Path) -> None:

@@ -60,9 +60,11 @@ if __name__ == "__main__":
 def test_workers_end_with_a_killed_parent(tmp_path: Path) -> None:
     (tmp_path / "sleeper.py").write_text(SLEEPER)
     process = subprocess.Popen(
-        [sys.executable, "sleeper.py"], cwd=tmp_path, start_new_session=True,
+        [sys.executable, "sleeper.py"],
+        cwd=tmp_path,
+        start_new_session=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     deadline = time.monotonic() + 30
     while not ((tmp_path / "a").exists() and (tmp_path / "b").exists()):
         assert time.monotonic() < deadline

@@ -133,12 +133,19 @@ def link_to_meta(file, folder: Path) -> None:
 
 
 HOSTILE = {
-    external_link: "is a link", external_group: "is a link", soft_link: "is a link",
-    raw_outside: "in other files", virtual: "in other files", pickled: "not floating-point",
-    pickled_objects: "not floating-point", whole_numbers: "not floating-point",
-    two_rows: "one long row", huge_chunk: "too large to read in parts",
-    no_strain: "has no data set", link_to_meta: "is a link",
-}  # fmt: skip
+    external_link: "is a link",
+    external_group: "is a link",
+    soft_link: "is a link",
+    raw_outside: "in other files",
+    virtual: "in other files",
+    pickled: "not floating-point",
+    pickled_objects: "not floating-point",
+    whole_numbers: "not floating-point",
+    two_rows: "one long row",
+    huge_chunk: "too large to read in parts",
+    no_strain: "has no data set",
+    link_to_meta: "is a link",
+}
 
 
 @pytest.mark.parametrize("make", HOSTILE)

@@ -316,10 +316,14 @@ def test_waveforms_are_those_of_bilbys_source_model(bank: WaveformBank) -> None:
     bilby = pytest.importorskip("bilby")
     names = dict(zip(PARAMETERS, bank.parameters[0], strict=True))
     model = bilby.gw.source.lal_binary_black_hole(
-        np.arange(8193) / 8, **names, luminosity_distance=DISTANCE, phase=0.0,
-        waveform_approximant="IMRPhenomPv2", reference_frequency=20.0,
+        np.arange(8193) / 8,
+        **names,
+        luminosity_distance=DISTANCE,
+        phase=0.0,
+        waveform_approximant="IMRPhenomPv2",
+        reference_frequency=20.0,
         minimum_frequency=start_frequency(names["mass_1"], names["mass_2"], SETTINGS),
-    )  # fmt: skip
+    )
     plus, cross = lal_waveform(bank.parameters[0], SETTINGS)
     # The same routine: rounding alone.
     np.testing.assert_allclose(plus, model["plus"], atol=1e-10 * np.abs(plus).max())
@@ -406,11 +410,13 @@ def test_projection_and_snr_are_those_of_bilby(
         values = bank.parameters[drawn["waveform"][row]]
         plus, cross = lal_waveform(values, SETTINGS, phase=phase[row].item())
         place = {
-            "ra": drawn["longitude"][row].item() + SIDEREAL_TIME
+            "ra": drawn["longitude"][row].item()
+            + SIDEREAL_TIME
             + EARTH_ROTATION * merger_time[row].item(),
-            "dec": drawn["dec"][row].item(), "psi": drawn["psi"][row].item(),
+            "dec": drawn["dec"][row].item(),
+            "psi": drawn["psi"][row].item(),
             "geocent_time": GPS_START + merger_time[row].item(),
-        }  # fmt: skip
+        }
         for d, name in enumerate(DETECTORS):
             detector = bilby_detector(name)
             response = detector.get_detector_response({"plus": plus, "cross": cross}, place)
@@ -495,11 +501,14 @@ def test_orientations_are_weighted_by_amplitude(flat_bank: WaveformBank) -> None
     cosine = np.cos(flat_bank.parameters[waveform, PARAMETERS.index("theta_jn")])
     weight = np.sqrt(
         sum(
-            w * (plus[:, d].numpy() ** 2 * ((1 + cosine**2) / 2) ** 2
-                 + cross[:, d].numpy() ** 2 * cosine**2)
+            w
+            * (
+                plus[:, d].numpy() ** 2 * ((1 + cosine**2) / 2) ** 2
+                + cross[:, d].numpy() ** 2 * cosine**2
+            )
             for d, w in enumerate((1, 1, 0.33))
         )
-    )  # fmt: skip
+    )
     for ours, theirs in (
         (cos_i**2, cosine**2),
         (sin_dec**2, np.sin(dec) ** 2),
@@ -559,8 +568,13 @@ def all_bytes(root: Path) -> dict[str, bytes]:
 def arguments(cache: Path) -> dict:
     pytest.importorskip("lalsimulation")
     return {
-        "n_train": 81, "n_test": 20, "seed": 7, "bank_size": 40, "cache_dir": cache, "workers": 2,
-    }  # fmt: skip
+        "n_train": 81,
+        "n_test": 20,
+        "seed": 7,
+        "bank_size": 40,
+        "cache_dir": cache,
+        "workers": 2,
+    }
 
 
 @pytest.fixture(scope="module")
@@ -574,9 +588,14 @@ def dataset(arguments: dict, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_layout_is_the_competitions(dataset: Path) -> None:
     assert {path.name for path in dataset.iterdir()} == {
-        "train", "test", "training_labels.csv", "sample_submission.csv", "test_labels.csv",
-        "parameters.csv", "simulation.json",
-    }  # fmt: skip
+        "train",
+        "test",
+        "training_labels.csv",
+        "sample_submission.csv",
+        "test_labels.csv",
+        "parameters.csv",
+        "simulation.json",
+    }
     seen: set[str] = set()
     for split, table, count in (("train", "training_labels", 81), ("test", "test_labels", 20)):
         rows = read_rows(dataset / f"{table}.csv")

@@ -155,9 +155,7 @@ def test_trainable_width_equals_the_fixed_one_and_a_direct_convolution():
 
 def test_gradient_of_the_width_is_a_finite_difference():
     x = torch.randn(1, 3, 512, dtype=torch.float64)
-    front_end = ComplexMorletCWT(
-        8, FS, 40, 1024, 12, stride=4, trainable_width=True
-    ).double()  # fmt: skip
+    front_end = ComplexMorletCWT(8, FS, 40, 1024, 12, stride=4, trainable_width=True).double()
     weights = torch.randn(12, 128, dtype=torch.float64)
 
     def loss(width: float) -> torch.Tensor:
@@ -492,10 +490,19 @@ def test_disable_amp_keeps_float32():
 def test_several_front_ends_at_once():
     x = torch.randn(2, 3, 512)
     members = [
-        (ComplexMorletCWT, {"wavelet_width": 8, "fs": FS, "lower_freq": 64, "upper_freq": 900,
-                                "n_scales": 8, "stride": 4}),
+        (
+            ComplexMorletCWT,
+            {
+                "wavelet_width": 8,
+                "fs": FS,
+                "lower_freq": 64,
+                "upper_freq": 900,
+                "n_scales": 8,
+                "stride": 4,
+            },
+        ),
         (CNNSpectrogram, {"base_filters": 8, "kernel_sizes": (9, 4)}),
-    ]  # fmt: skip
+    ]
     front_end = MultiSpectrogram(members)
     image = front_end(x)
     assert image.shape == (2, 5, 8, 128)

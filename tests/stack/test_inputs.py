@@ -45,8 +45,10 @@ def test_the_published_stack_has_twenty_columns_in_order() -> None:
     finals = final_experiments()
     assert [final.column for final in finals] == list(range(20))
     assert (finals[0].name, finals[1].name, finals[-1].name) == (
-        "pseudo_12", "pseudo_seq_04", "pseudo_06",
-    )  # fmt: skip
+        "pseudo_12",
+        "pseudo_seq_04",
+        "pseudo_06",
+    )
     assert sum(final.tta for final in finals) == 13
 
 
@@ -107,8 +109,12 @@ def test_views_are_preferred_where_they_are(results: Path, data: StackData) -> N
 
 def test_views_of_other_weights_are_refused(results: Path, data: StackData) -> None:
     write_run(results / NAMES[1], data, 1, "_tta", shuffle=1)
-    digest = samples_digest(*(load_array(results / NAMES[1] / f"{name}.npy")
-                              for name in ("ids_train", "ids_test", "folds")))  # fmt: skip
+    digest = samples_digest(
+        *(
+            load_array(results / NAMES[1] / f"{name}.npy")
+            for name in ("ids_train", "ids_test", "folds")
+        )
+    )
     for suffix in ("", "_tta"):
         stamp = {"weights": {"0": ["a", 1, 2]}, "samples": digest, "views": [suffix]}
         (results / NAMES[1] / f"predictions{suffix}.json").write_text(json.dumps(stamp))
@@ -138,11 +144,9 @@ BAD_RUNS = {
     "a row is missing": ("outoffolds", put(4, np.inf), "no finite logits of fold"),
     "another training sample": ("ids_train", put(3, "other"), "lacks 1 of 60 samples.*other data"),
     "another test sample": ("ids_test", put(3, "other"), "lacks 1 of 20 samples.*--experiments"),
-    "a sample twice": (
-        "ids_train", lambda ids: put(3, ids[4])(ids), "holds 'train[0-9]*' twice",
-    ),
+    "a sample twice": ("ids_train", lambda ids: put(3, ids[4])(ids), "holds 'train[0-9]*' twice"),
     "other folds": ("folds", lambda f: (f + 1) % 3, "validated train[0-9]* in fold.*60 samples"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("what", BAD_RUNS)

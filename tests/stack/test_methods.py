@@ -95,18 +95,27 @@ def test_the_reference_blend_is_the_hand_calculation() -> None:
     folds = np.array([0, 0, 0, 0, 1, 1, 1, 1])
     targets = np.array([0, 1, 1, 0, 1, 0, 0, 1], np.int8)
     out_of_fold = np.array(
-        [[-2.0, -1.0], [0.5, 1.5], [1.0, 0.25], [0.75, -3.0],
-         [2.0, 0.5], [-0.5, 0.0], [0.25, -1.5], [3.5, 1.0]], np.float32,
-    )  # fmt: skip
+        [
+            [-2.0, -1.0],
+            [0.5, 1.5],
+            [1.0, 0.25],
+            [0.75, -3.0],
+            [2.0, 0.5],
+            [-0.5, 0.0],
+            [0.25, -1.5],
+            [3.5, 1.0],
+        ],
+        np.float32,
+    )
     test = np.array(
         [[[0.5, 1.0], [-1.0, 0.25], [2.0, -2.0]], [[1.5, 0.0], [-2.0, -0.5], [0.0, 3.0]]],
         np.float32,
     )
     ids, tests = np.array(list("abcdefgh")), np.array(list("xyz"))
     fit = cross_fit(
-        "reference", Features(StackData(("p", "q"), ("", ""), ids, tests, targets, folds,
-                                        out_of_fold, test)),
-    )  # fmt: skip
+        "reference",
+        Features(StackData(("p", "q"), ("", ""), ids, tests, targets, folds, out_of_fold, test)),
+    )
 
     def sigmoid(x):
         return 1 / (1 + np.exp(-x.astype(np.float64)))
@@ -330,9 +339,12 @@ def test_degenerate_stacks(name: str, names: tuple[str, ...]) -> None:
     data = make_stack(names=("a",))[0]
     copies = [0] * len(names)
     data = replace(
-        data, names=names, suffixes=("",) * len(names), out_of_fold=data.out_of_fold[:, copies],
+        data,
+        names=names,
+        suffixes=("",) * len(names),
+        out_of_fold=data.out_of_fold[:, copies],
         test=data.test[..., copies],
-    )  # fmt: skip
+    )
     fit = cross_fit(name, Features(data))
     for fold in range(3):
         rows = data.rows(fold)

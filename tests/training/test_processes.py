@@ -23,18 +23,36 @@ RUN = str(HELPERS / "parallel_run.py")
 
 
 def start(
-    data: Path, folder: Path, processes: int, *extra: str, die: str | None = None,
+    data: Path,
+    folder: Path,
+    processes: int,
+    *extra: str,
+    die: str | None = None,
     settings: Sequence[str] = (),
-) -> subprocess.Popen:  # fmt: skip
+) -> subprocess.Popen:
     """Start a run of so many processes with batches of two samples in all."""
-    launcher = [] if processes == 1 else [
-        "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes),
-    ]  # fmt: skip
+    launcher = (
+        []
+        if processes == 1
+        else ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+    )
     line = [
-        sys.executable, *launcher, RUN, "--config", "Parallel", "--results", str(folder),
-        "--checkpoint_every", "0", *extra, "--set", f"batch_size={2 // processes}",
-        f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}", *settings,
-    ]  # fmt: skip
+        sys.executable,
+        *launcher,
+        RUN,
+        "--config",
+        "Parallel",
+        "--results",
+        str(folder),
+        "--checkpoint_every",
+        "0",
+        *extra,
+        "--set",
+        f"batch_size={2 // processes}",
+        f"train_path={data / 'train.csv'}",
+        f"test_path={data / 'test.csv'}",
+        *settings,
+    ]
     folder.mkdir(exist_ok=True)
     environment = os.environ | {"OMP_NUM_THREADS": "1", "NOTES": str(folder)}
     if die is not None:

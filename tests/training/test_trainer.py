@@ -166,8 +166,10 @@ def test_the_state_is_saved_by_the_clock_and_after_each_epoch(tmp_path, monkeypa
 def test_resume_without_a_checkpoint_or_with_a_foreign_one(tmp_path) -> None:
     trainer = make_trainer(tmp_path)
     assert not trainer.resume()
-    torch.save({"model": {"x": torch.zeros(1)}, "optimizer": {}, "state": {}, "of_ranks": [()]},
-               tmp_path / "fold0_last.pt")  # fmt: skip
+    torch.save(
+        {"model": {"x": torch.zeros(1)}, "optimizer": {}, "state": {}, "of_ranks": [()]},
+        tmp_path / "fold0_last.pt",
+    )
     with pytest.raises(UserError, match="belongs to another network"):
         trainer.resume()
 
@@ -312,9 +314,13 @@ def make_normed(folder, **options):
     """A trainer of a network with batch norm and averaged weights."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(24, 16), nn.BatchNorm1d(16), nn.Linear(16, 1))
     return make_trainer(
-        folder, model=model, optimizer=torch.optim.Adam(model.parameters(), lr=1e-2),
-        scheduler=None, ema=WeightAverage(model, 0.9), **options,
-    )  # fmt: skip
+        folder,
+        model=model,
+        optimizer=torch.optim.Adam(model.parameters(), lr=1e-2),
+        scheduler=None,
+        ema=WeightAverage(model, 0.9),
+        **options,
+    )
 
 
 def test_a_bad_batch_leaves_batch_norm_as_it_was(tmp_path) -> None:
@@ -429,11 +435,21 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path) -> None:
         folder = tmp_path / str(processes)
         folder.mkdir()
         subprocess.run(
-            [sys.executable, "-m", "torch.distributed.run", "--standalone",
-             "--nproc_per_node", str(processes), str(HELPERS / "toy.py"),
-             str(folder), str(batch_size)],
-            check=True, capture_output=True, timeout=120,
-        )  # fmt: skip
+            [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                "--nproc_per_node",
+                str(processes),
+                str(HELPERS / "toy.py"),
+                str(folder),
+                str(batch_size),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
         with np.load(folder / "result.npz", allow_pickle=False) as content:
             results[processes] = dict(content)
     # The sums run in another order: float32 rounding, carried through 39 steps of Adam.
