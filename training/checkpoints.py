@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import pickle
@@ -67,6 +68,20 @@ def load_checkpoint(path: str | os.PathLike[str], keys: tuple[str, ...] = ("mode
             f"the checkpoint {path} has no entry {missing[0]!r}: it was not written by this toolkit"
         )
     return content
+
+
+def content_digest(tensors: Mapping[str, torch.Tensor]) -> str:
+    """Return a digest of a state dict: of names, types, shapes and values, in no order.
+
+    Files of the same weights may differ in their bytes, as torch's archives do between versions.
+    """
+    content = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        content.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\0".encode())
+        # bfloat16 has no numpy type: any tensor as its bytes. Of no dimension: (1,) first.
+        content.update(tensor.reshape(-1).view(torch.uint8).numpy())
+    return content.hexdigest()
 
 
 def first_line(error: Exception) -> str:

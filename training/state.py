@@ -29,6 +29,11 @@ class TrainerState:
     finished: bool = False
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
+    # The rest says what the weights are; experiments/fold_record.py reads it.
+    weights: str | None = None  # content digest of the best weights, as they lie on disk
+    rows_per_batch: int | None = None  # of all processes: what `step` counts
+    trained_from: dict[str, Any] = field(default_factory=dict)  # digests of all that decided them
+    adjusted: list[dict[str, Any]] = field(default_factory=list)  # other settings, from an epoch on
 
 
 def pack(trainer: Trainer) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from runtime.seeds import seed_everything
 from training import distributed
 from training import state as trainer_state
 from training.bad_numbers import BadNumbers
-from training.checkpoints import save_checkpoint
+from training.checkpoints import content_digest, save_checkpoint
 from training.precision import check_clipping, choose_amp_dtype, clip_gradients, make_scaler
 from training.state import TrainerState
 from training_extras import same
@@ -452,9 +452,9 @@ class Trainer:
         """Write the weights that predictions are made with."""
         if distributed.is_main():
             model = self.model if self.ema is None else self.ema.model
-            save_checkpoint(
-                self.path(""), {"model": model.state_dict(), "state": asdict(self.state)}
-            )
+            weights = model.state_dict()
+            self.state.weights = content_digest(weights)
+            save_checkpoint(self.path(""), {"model": weights, "state": asdict(self.state)})
 
     def save_last(self) -> None:
         """Write all that the fit needs to go on as if it had never stopped; all call it at once."""

@@ -1,0 +1,179 @@
+"""What 'finished' means: the weights of one fold, and what is recorded of them.
+
+A fold is finished when its training came to its end and its weights still are those that the
+training left. The record is the trainer's state (`training/state.py`), which lies in three files:
+
+    fold<k>.json     the state at the end of the last epoch, with `weights`, the content digest of
+                     fold<k>.pt, and `trained_from`, digests of all that decided these weights
+    fold<k>.pt       the best weights, with the state of the epoch that they are of
+    fold<k>_last.pt  all that resuming needs, with the state at that moment
+
+No file's absence is read as history: whatever is left of the three says what it knows. Inference,
+pseudo-labels, stacking, detect and the pipeline ask here instead of looking for files.
+
+predictions.json (and predictions_tta.json) says of the logits beside it
+
+    folds     by fold: `weights` (content digest), `finished`, `epoch`, `own` (whether they are
+              this run's, not those of `weight_path`), `file` (where they lay, a description)
+    samples   digest of the ids and folds of their rows
+    strain    content digests of some of the samples, by split and id
+    settings  digest of the settings that decide logits; `config` holds them in full
+    views     names of the test-time views
+
+Two files of predictions are of the same networks when `folds` have the same `weights` and
+`samples` and `strain` are the same; paths and `config` only explain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import UserError
+from runtime.files import read_json
+from training.checkpoints import content_digest, load_checkpoint
+
+
+@dataclass(frozen=True)
+class FoldRecord:
+    """What lies on disk of one fold.
+
+    Attributes:
+        path: fold<k>.pt, whether or not it exists.
+        digest: content digest of the weights in it; None where the file is missing.
+        recorded: the digest that fold<k>.json gives; None in runs older than digests.
+        state: the trainer's state, from the best of the three files that have one; empty where
+            there is none, as for weights of another toolkit.
+        training_ended: whether the state says that the training came to its end.
+        resumable: whether fold<k>_last.pt is there.
+    """
+
+    path: Path
+    digest: str | None
+    recorded: str | None
+    state: Mapping[str, Any] = field(default_factory=dict)
+    training_ended: bool = False
+    resumable: bool = False
+
+    @property
+    def is_known(self) -> bool:
+        """Whether anything lies there of how the fold was trained."""
+        return bool(self.state)
+
+    @property
+    def epoch(self) -> int:
+        """Epochs completed."""
+        return int(self.state.get("epoch", 0))
+
+    @property
+    def has_recorded_weights(self) -> bool:
+        """Whether the weights are those that the record is of; runs without digests count."""
+        return self.digest is not None and self.recorded in (None, self.digest)
+
+    @property
+    def finished(self) -> bool:
+        return self.training_ended and self.has_recorded_weights
+
+    def explain_unfinished(self) -> str:
+        """Return why these weights do not count as finished, as a clause."""
+        if self.digest is None:
+            return f"{self.path} is missing"
+        if not self.training_ended:
+            return f"{self.path} is of a training that has not ended (epoch {self.epoch})"
+        return f"{self.path} is not the file that {self.path.with_suffix('.json').name} is of"
+
+
+def read_fold(weights: Path) -> FoldRecord:
+    """Return what lies on disk of the fold whose weights are, or would be, `weights`.
+
+    Args:
+        weights: e.g. results/demo/fold0.pt; a file of any other name has a record only inside it.
+
+    Raises:
+        UserError: one of the files is damaged.
+    """
+    described, last = weights.with_suffix(".json"), last_checkpoint(weights)
+    digest, inside = None, {}
+    if weights.is_file():
+        content = load_checkpoint(weights)
+        digest, inside = content_digest(content["model"]), dict(content.get("state") or {})
+    state, recorded = inside, inside.get("weights")
+    if described.is_file():
+        state = read_json(described)
+        recorded = state.get("weights")
+    elif last.is_file():
+        state = load_checkpoint(last, ("state",))["state"]
+        recorded = state.get("weights")
+    return FoldRecord(weights, digest, recorded, state, bool(state.get("finished")), last.is_file())
+
+
+def last_checkpoint(weights: Path) -> Path:
+    """Return the path of fold<k>_last.pt beside fold<k>.pt."""
+    return weights.with_name(f"{weights.stem}_last.pt")
+
+
+def check_finished(records: Iterable[FoldRecord], allow_unfinished: bool, advice: str) -> None:
+    """Refuse weights of a training that has not ended.
+
+    Weights that nothing is known of, of another toolkit say, are not refused.
+
+    Args:
+        allow_unfinished: let them through, as --allow_unfinished does.
+        advice: what to do, the end of the sentence.
+
+    Raises:
+        UserError: a fold is not finished.
+    """
+    for record in records:
+        if not (record.is_known and not record.finished):
+            continue
+        if record.digest is None or not allow_unfinished:
+            raise UserError(f"{record.explain_unfinished()}: {advice}")
+
+
+# --- predictions -----------------------------------------------------------------------------
+
+
+def unfinished_predictions(folder: Path, suffix: str = "") -> dict[int, str]:
+    """Return why the logits of a fold do not count as finished, by fold; empty where all do.
+
+    Asked of predictions<suffix>.json, which says whether the weights were finished that the logits
+    are of, and of fold<k>.json beside it: a fold that has been trained anew since has other
+    weights. Runs of before this was recorded are asked for fold<k>.json's `finished` alone.
+    """
+    stamp_path = folder / f"predictions{suffix}.json"
+    stamp = read_json(stamp_path) if stamp_path.exists() else {}
+    predicted = stamp.get("folds", {})
+    found = {}
+    for path in sorted(folder.glob("fold*.json")):
+        if not path.stem[4:].isdecimal():
+            continue
+        fold, state = int(path.stem[4:]), read_json(path)
+        of_logits = predicted.get(str(fold), {})
+        digests = (of_logits.get("weights"), state.get("weights"))
+        if not predicted and not state.get("finished", True):
+            found[fold] = f"{path} says that its training has not ended"
+        # Predictions with another run's weights (`weight_path`) have other digests rightly.
+        elif of_logits.get("own") and None not in digests and digests[0] != digests[1]:
+            found[fold] = f"the fold was trained further or anew after {stamp_path.name}"
+    for fold, entry in predicted.items():
+        if not entry.get("finished", True):
+            found[int(fold)] = f"{stamp_path.name} marks it as unfinished, epoch {entry['epoch']}"
+    return dict(sorted(found.items()))
+
+
+def are_of_the_same_networks(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    """Whether two contents of predictions.json are of the same weights, settings and samples.
+
+    Files of before digests were recorded are compared by all but their views.
+    """
+    if "folds" not in one or "folds" not in two:
+        return {**one, "views": None} == {**two, "views": None}
+
+    def identity(stamp: Mapping[str, Any]) -> tuple:
+        weights = {fold: entry["weights"] for fold, entry in stamp["folds"].items()}
+        return weights, stamp["samples"], stamp["strain"], stamp["settings"]
+
+    return identity(one) == identity(two)
