@@ -12,12 +12,12 @@ from layers.mixing import cutmix, mix_rows
 from layers.resampling import resize
 from models2d.backbones import create_timm, size_params
 from models2d.image_network import ImageNetwork, check_patches
+from physics.constants import SAMPLE_SHAPE
 from runtime.errors import UserError, check_choice
 
 Size = int | Sequence[int] | None
 FrontEnd = Callable[..., nn.Module]
 
-PROBE_SAMPLES = 4096  # two seconds, the length of the competition's samples
 UPSAMPLE = ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
 PREPROCESS = ("none", "positional-add", "positional-cat")
 CLASSIFIERS = ("none", "avg", "max", "concat", "gem", "positional", "mixup")
@@ -104,7 +104,7 @@ class SpectrogramImage(nn.Module):
             UserError: it has other channels than the backbone takes.
         """
         training = self.spectrogram.training
-        image = self.spectrogram.eval()(torch.zeros(1, 3, PROBE_SAMPLES))
+        image = self.spectrogram.eval()(torch.zeros(1, *SAMPLE_SHAPE))
         self.spectrogram.train(training)
         self.check_channels(image)
         return tuple(image.shape[-2:])

@@ -22,8 +22,9 @@ from torch.utils.data import Dataset
 
 from data.batch_order import IndexBatch
 from data.device_cache import DeviceCache
-from data.sample_files import SAMPLE_SHAPE, load_index, read_strain
+from data.sample_files import load_index, read_strain
 from data.strain_cache import StrainCache
+from physics.constants import SAMPLE_SHAPE
 from runtime.errors import UserError, nearest
 
 __all__ = ["G2NetDataset", "collate", "load_index"]

@@ -97,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
     if bool(args.strain) == bool(args.event):
         raise UserError("give either --strain H1=FILE L1=FILE or --event NAME")
     configure_logging()
-    from physics.noise import DETECTORS
+    from physics.constants import DETECTORS
     from search.strain_files import fetch_event, open_recordings
 
     started = time.monotonic()

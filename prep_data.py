@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from physics.constants import DETECTORS
 from runtime.command_line import CommandLine, run_command
 from runtime.console import format_seconds, progress
 from runtime.errors import UserError
@@ -302,7 +303,7 @@ def check_file(path: str) -> tuple[bytes, str, str]:
     digest = hashlib.blake2b(strain.tobytes(), digest_size=16).digest()
     silent = [
         name
-        for name, channel in zip(("H1", "L1", "V1"), strain, strict=True)
+        for name, channel in zip(DETECTORS, strain, strict=True)
         if channel.min() == channel.max()
     ]
     return digest, "silent" if silent else "", " ".join(silent)

@@ -17,6 +17,7 @@ from benchmarks.measuring import Spread, check_agreement, interleave, paired_rat
 from benchmarks.rows import Row
 from configuration.parts import thaw
 from configuration.rules import ConfigMeta
+from physics.constants import SAMPLE_SHAPE
 from runtime.command_line import run_command
 from spectrograms.wavelets import ComplexMorletCWT
 
@@ -35,7 +36,7 @@ def front_end_of(config: ConfigMeta, quick: bool, **changes: object) -> ComplexM
 
 def waveforms(settings: Settings, batch: int) -> torch.Tensor:
     """Return white noise (batch, 3, 4096) of unit variance, as after `Normalize`."""
-    return torch.randn(batch, 3, 4096, device=settings.device)
+    return torch.randn(batch, *SAMPLE_SHAPE, device=settings.device)
 
 
 def use_full_float32(tf32: bool = False) -> None:

@@ -16,7 +16,8 @@ from tokenize import TokenError
 import numpy as np
 import torch
 
-from physics.noise import DETECTORS, NUM_SAMPLES, NoiseGenerator, cache_folder
+from physics.constants import DETECTORS, NUM_SAMPLES
+from physics.noise import NoiseGenerator, cache_folder
 from physics.signals import Population, SignalGenerator
 from physics.waveforms import FORMAT as BANK_FORMAT
 from physics.waveforms import BankSettings, WaveformBank

@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.detection_holdout import Holdout
 from benchmarks.detection_templates import BANK_SEED, TemplateBank, network_power
+from physics.constants import DETECTORS, SAMPLE_RATE
 from physics.detectors import Network
-from physics.noise import DETECTORS, SAMPLE_RATE
 from physics.signals import Population
 from runtime.console import progress
 from runtime.errors import UserError

@@ -17,14 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks.detection_holdout import Holdout
-from physics.noise import (
-    DETECTORS,
-    NUM_SAMPLES,
-    SAMPLE_RATE,
-    STRAIN_UNIT,
-    psd_on_grid,
-    whitening_matrix,
-)
+from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.noise import psd_on_grid, whitening_matrix
 from physics.waveforms import (
     AFTER_MERGER,
     BEFORE_MERGER,
@@ -38,7 +32,7 @@ from runtime.console import progress
 from runtime.optional_packages import require
 
 ARRIVAL = (1.47, 1.83)  # s after the window begins, at H1
-LIGHT_TRAVEL = (0.0, 0.0105, 0.027)  # s from H1 to H1, L1, V1, and a little more
+LARGEST_DELAYS = (0.0, 0.0105, 0.027)  # s from H1 to H1, L1, V1, and a little more
 MARGIN = 64  # samples of 2,048 Hz on either side of ARRIVAL: light travel and interpolation
 NORM_STEP = 64  # samples between arrival times at which norms are computed
 BANK_SEED = 1000  # neither of training nor of the hold-out
@@ -207,7 +201,7 @@ def network_power(power: torch.Tensor, bank: TemplateBank) -> torch.Tensor:
     """
     total = power[:, 0, :, bank.inner].clone()
     for d in range(1, len(DETECTORS)):
-        half = math.floor(LIGHT_TRAVEL[d] * SAMPLE_RATE / bank.step)
+        half = math.floor(LARGEST_DELAYS[d] * SAMPLE_RATE / bank.step)
         inner = slice(bank.inner.start - half, bank.inner.stop + half)
         total += sliding_max(power[:, d, :, inner], half)
     return total

@@ -19,6 +19,7 @@ from benchmarks.stepping import TINY, as_train_does, plain_step
 from configuration.overrides import override
 from configuration.rules import ConfigMeta
 from experiments.building import build_model, build_optimizer, build_preparation
+from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.command_line import run_command
 from training.precision import choose_amp_dtype
 
@@ -32,7 +33,7 @@ def step_of(
     """Return what trains a config's network for one step, computing in a type; None is float32."""
     model = build_model(config).to(device).train()
     optimizer, criterion = build_optimizer(config, model, device), config.criterion.build()
-    strain = torch.randn(batch, 3, 4096, device=device) * 1e-20
+    strain = torch.randn(batch, *SAMPLE_SHAPE, device=device) * TYPICAL_STRAIN
     given = {"waveform": strain, "target": torch.randint(0, 2, (batch, 1), device=device).float()}
     with torch.no_grad():
         given = build_preparation(config, "test", device)(given)

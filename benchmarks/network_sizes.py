@@ -15,6 +15,7 @@ from typing import Any
 import configs  # noqa: F401 - importing it registers the experiments
 from configuration.rules import ConfigMeta
 from experiments.table import COLUMNS, SIZES, network_key, read_sizes, rows
+from physics.constants import SAMPLE_SHAPE
 from runtime.command_line import CommandLine, run_command
 from runtime.console import progress
 from runtime.errors import UserError
@@ -36,7 +37,7 @@ def measure(config: ConfigMeta) -> dict[str, Any]:
     image = None
     if hasattr(model, "image"):
         with torch.inference_mode():
-            made, _ = model.image(torch.randn(1, 3, 4096))
+            made, _ = model.image(torch.randn(1, *SAMPLE_SHAPE))
         image = list(made.shape[-2:])
     return {"classes": [config.__name__], "parameters": count, "image": image}
 

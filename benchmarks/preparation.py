@@ -19,13 +19,13 @@ from benchmarks.measuring import Spread, check_agreement, interleave, one_core, 
 from benchmarks.rows import Row
 from configuration.rules import ConfigMeta
 from experiments.building import build_transforms
+from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.command_line import run_command
 
 # `filtfilt` of a polynomial of order 16 is itself off by about 1e-3, see filters.zero_phase_filter;
 # against scipy's second-order sections the transform is right to 1e-5.
 POLYNOMIAL_TOLERANCE = 1e-2
 SECTIONS_TOLERANCE = 1e-5
-STRAIN = 1e-20
 TARGETS = {"cpu": 2.0, "cuda": 50.0}
 REASONS: dict[str, str] = {}  # by kind of device
 
@@ -107,7 +107,7 @@ def measure(settings: Settings) -> Report:
 def compare(settings: Settings, config: ConfigMeta) -> Row:
     batch = settings.choose(cpu=config.batch_size, cuda=config.batch_size, quick=2)
     few = settings.choose(cpu=8, cuda=8, quick=1)  # samples in one timing of the slow side
-    samples = np.random.default_rng(0).normal(0, STRAIN, (batch, 3, 4096))
+    samples = np.random.default_rng(0).normal(0, TYPICAL_STRAIN, (batch, *SAMPLE_SHAPE))
     differences = check_filter(config, samples[:few], settings.device)
     transforms = build_transforms(config.transforms["train"]).to(settings.device)
     x = torch.from_numpy(samples.astype(np.float32)).to(settings.device)

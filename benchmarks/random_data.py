@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.sample_files import SAMPLE_SHAPE
 from data.strain_cache import ROW_BYTES, encode_header, encode_ids, file_size, make_header
+from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 
-STRAIN = 1e-20  # about that of the competition's samples
 CHUNK = 1024  # rows drawn at a time, 48 MiB
 
 
@@ -27,7 +26,8 @@ def write_random_cache(path: Path, ids: list[str], seed: int = 0) -> None:
     with open(path, "r+b") as file:
         for start in range(0, len(ids), CHUNK):
             rows = min(CHUNK, len(ids) - start)
-            strain = rng.standard_normal((rows, *SAMPLE_SHAPE), np.float32) * np.float32(STRAIN)
+            white = rng.standard_normal((rows, *SAMPLE_SHAPE), np.float32)
+            strain = white * np.float32(TYPICAL_STRAIN)
             file.seek(offset + start * ROW_BYTES)
             file.write(strain.tobytes())
 

@@ -19,11 +19,11 @@ import numpy as np
 from benchmarks import command
 from benchmarks.command import Report, Settings
 from benchmarks.measuring import Spread, paired_ratios, time_calls
-from benchmarks.random_data import STRAIN, sample_ids
+from benchmarks.random_data import sample_ids
 from benchmarks.rows import Row
-from data.sample_files import SAMPLE_SHAPE
 from data.strain_cache import StrainCache, write_cache
 from datasets import G2NetDataset
+from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.command_line import run_command
 from runtime.errors import UserError
 
@@ -36,7 +36,7 @@ def write_files(folder: Path, ids: Sequence[str]) -> list[Path]:
     rng = np.random.default_rng(0)
     paths = [folder / f"{name}.npy" for name in ids]
     for path in paths:
-        np.save(path, rng.normal(0, STRAIN, SAMPLE_SHAPE))
+        np.save(path, rng.normal(0, TYPICAL_STRAIN, SAMPLE_SHAPE))
     return paths
 
 

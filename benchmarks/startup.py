@@ -24,11 +24,11 @@ import numpy as np
 from benchmarks import command
 from benchmarks.command import Report, Settings
 from benchmarks.measuring import Spread, paired_differences
-from benchmarks.random_data import STRAIN, sample_ids, write_sparse_cache, write_table
+from benchmarks.random_data import sample_ids, write_sparse_cache, write_table
 from benchmarks.rows import Row
 from benchmarks.stepping import TINY
-from data.sample_files import SAMPLE_SHAPE
 from data.strain_cache import ROW_BYTES
+from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.command_line import run_command
 from runtime.errors import UserError
 
@@ -46,7 +46,7 @@ def write_inputs(folder: Path, n: int) -> dict[str, list[str]]:
 
     All samples are the same file, so that there are not half a million to make and remove.
     """
-    np.save(folder / "sample.npy", np.random.default_rng(0).normal(0, STRAIN, SAMPLE_SHAPE))
+    np.save(folder / "sample.npy", np.random.default_rng(0).normal(0, TYPICAL_STRAIN, SAMPLE_SHAPE))
     ids = sample_ids(n)
     write_table(folder / "train.csv", ids, ["sample.npy"] * n)
     write_table(folder / "test.csv", sample_ids(N_TEST, first=n), ["sample.npy"] * N_TEST)

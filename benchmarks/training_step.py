@@ -32,6 +32,7 @@ from benchmarks.stepping import (
     training_set,
 )
 from configuration.rules import ConfigMeta
+from physics.constants import SAMPLE_SHAPE
 from runtime.command_line import run_command
 from training.trainer import Trainer
 
@@ -54,7 +55,7 @@ def bare_network(model: nn.Module) -> nn.Module:
 @torch.no_grad()
 def ready_inputs(trainer: Trainer, batch: int) -> Tensor:
     """Return random numbers of the shape that the bare network takes, on the device."""
-    strain = torch.randn(batch, 3, 4096, device=trainer.device)
+    strain = torch.randn(batch, *SAMPLE_SHAPE, device=trainer.device)
     image = trainer.model.image(strain)[0] if hasattr(trainer.model, "image") else strain
     return torch.randn_like(image)
 

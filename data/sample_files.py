@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from physics.constants import SAMPLE_SHAPE
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-SAMPLE_SHAPE = (3, 4096)  # detectors H1, L1, V1; two seconds at 2048 Hz
 PLAIN_ID = r"[0-9a-zA-Z_-]+"
 
 

@@ -31,7 +31,8 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from data.sample_files import SAMPLE_SHAPE, read_strain
+from data.sample_files import read_strain
+from physics.constants import SAMPLE_SHAPE
 from runtime.console import progress
 from runtime.errors import UserError
 from runtime.machine import num_cores

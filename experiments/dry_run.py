@@ -10,6 +10,7 @@ import numpy as np
 
 from configuration.parts import accepted_arguments
 from configuration.rules import ConfigMeta, config_named
+from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.files import atomic_path
 from runtime.seeds import counted_seed
 
@@ -57,7 +58,7 @@ def invent_noise(folder: Path, seed: int) -> None:
         for number, target in enumerate(labels):
             path = folder / f"{split}_{number}.npy"
             with atomic_path(path) as temporary:
-                np.save(temporary, rng.normal(0, 1e-20, (3, 4096)), allow_pickle=False)
+                np.save(temporary, rng.normal(0, TYPICAL_STRAIN, SAMPLE_SHAPE), allow_pickle=False)
             lines.append(f"{split}{number},{target},{path.name}")
         with atomic_path(folder / f"{split}.csv") as temporary:
             temporary.write_text("\n".join(lines) + "\n")

@@ -11,14 +11,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models1d.classifier import WaveformClassifier
-from physics.noise import CURVES, NUM_SAMPLES
-from physics.waveforms import SAMPLE_RATE, BankSettings
+from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, WINDOW_SECONDS
+from physics.noise import CURVES
+from physics.waveforms import BankSettings
 from runtime.errors import UserError, nearest
 
 BLOCK = 32  # samples that the filters' outputs are computed for at once
 PAIRED_AT_A_TIME = {"cpu": 2**22}  # numbers, of all delays, that a CPU's caches hold
 SMALLEST = 1e-30  # of a sum of likelihoods beside the largest of its row, for float32 to hold it
-WINDOW = NUM_SAMPLES / SAMPLE_RATE  # s
 
 
 def strided_correlation(x: Tensor, filters: Tensor, stride: int) -> Tensor:
@@ -112,7 +112,7 @@ class MatchedFilter1d(WaveformClassifier):
         hidden: int = 16,
         learn_filters: bool = False,
         share_ligo: bool = True,
-        detectors: Sequence[str] = ("H1", "L1", "V1"),
+        detectors: Sequence[str] = DETECTORS,
         decimate: int = 2,
         bank_size: int = 8000,
         bank_seed: int = 1,
@@ -325,8 +325,8 @@ def check_arguments(
         )
     if BLOCK % counts["stride"]:
         refuse(f"stride = {counts['stride']}: expected a divisor of {BLOCK}")
-    if len(arrival) != 2 or not 0 < arrival[0] < arrival[1] < WINDOW:
-        refuse(f"arrival = {tuple(arrival)}: expected two rising times within {WINDOW:g} s")
+    if len(arrival) != 2 or not 0 < arrival[0] < arrival[1] < WINDOW_SECONDS:
+        refuse(f"arrival = {tuple(arrival)}: expected two rising times within {WINDOW_SECONDS:g} s")
     if delays[0] != 0 or min(delays) < 0:
         refuse(f"delays = {tuple(delays)}: expected them to begin with 0, the first detector's")
     if not all(0 < a < 1 for a in amplitudes):

@@ -8,12 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from physics.noise import NUM_SAMPLES
-from physics.waveforms import BEFORE_MERGER, SAMPLE_RATE, BankSettings, WaveformBank
+from physics.constants import MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE, WINDOW_SECONDS
+from physics.waveforms import BEFORE_MERGER, BankSettings, WaveformBank
 from runtime.errors import UserError
 from signal_transforms import linear_operators as filters
 
-MERGER = 1.65  # s after the window begins: in the middle of where mergers are
 AT_A_TIME = 256  # waveforms whitened together
 
 
@@ -53,7 +52,7 @@ def template_filters(
             longer than what lies before or after the merger.
     """
     rate = SAMPLE_RATE // decimate
-    merger = round(MERGER * rate)
+    merger = round(MERGER_TIME * rate)
     if bank.size < templates or 2 * bank.size < basis:
         raise UserError(
             f"a bank of {bank.size} binaries is too small for {templates} templates in a basis of "
@@ -61,8 +60,8 @@ def template_filters(
         )
     if before > merger or after > NUM_SAMPLES // decimate - merger:
         raise UserError(
-            f"filters of {before} samples before and {after} after a merger at {MERGER} s do not "
-            f"fit a window of 2 s at {rate} Hz"
+            f"filters of {before} samples before and {after} after a merger at {MERGER_TIME} s do "
+            f"not fit a window of {WINDOW_SECONDS:g} s at {rate} Hz"
         )
     waveforms = torch.as_tensor(WaveformBank.build(bank).waveforms)  # (binary, 2, STRETCH)
     first = BEFORE_MERGER - merger * decimate

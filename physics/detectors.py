@@ -11,8 +11,7 @@ import math
 import numpy as np
 import torch
 
-SPEED_OF_LIGHT = 299_792_458.0  # m / s
-EARTH_MAJOR_AXIS, EARTH_MINOR_AXIS = 6_378_137.0, 6_356_752.314_245  # m, WGS-84
+from physics.constants import EARTH_MAJOR_AXIS, EARTH_MINOR_AXIS, SPEED_OF_LIGHT
 
 # Latitude, longitude, azimuth of the x and the y arm (from east to north) in degrees; elevation
 # in m; tilt of the arms above the horizontal in rad. H1, L1: LIGO-T980044; V1: VIR-0001A-05 as

@@ -19,15 +19,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from physics.constants import DETECTORS, MIN_FREQUENCY, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
 from runtime.files import atomic_path
 
-DETECTORS = ("H1", "L1", "V1")
-SAMPLE_RATE = 2048  # Hz
-NUM_SAMPLES = 4096  # 2 s
-STRAIN_UNIT = 1e-21
-MIN_FREQUENCY = 10.0  # Hz; there is no noise below it
 # The noise is 2 s out of the middle of a periodic stretch four times as long. The competition's
 # last sample does not join its first, and 8 s fits its edges best.
 STRETCH_FACTOR = 4

@@ -8,15 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from physics.constants import (
+    DETECTORS,
+    EARTH_ROTATION,
+    MERGER_RANGE,
+    NUM_SAMPLES,
+    SAMPLE_RATE,
+    SIDEREAL_TIME,
+    STRAIN_UNIT,
+)
 from physics.detectors import Network
-from physics.noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT, autocovariance
+from physics.noise import autocovariance
 from physics.waveforms import BEFORE_MERGER, DISTANCE, PARAMETERS, STRETCH, WaveformBank
-
-# Every window begins at this GPS second, at which the sidereal time is known. The earth turns
-# by 0.15 mrad while it lasts.
-GPS_START = 1_126_259_462
-SIDEREAL_TIME = 36137.05520547496 % math.tau  # rad, at Greenwich
-EARTH_ROTATION = 7.29211561701959e-5  # rad / s
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Population:
     """
 
     snr: tuple[float, float] = (3.7, 27.0)
-    merger: tuple[float, float] = (1.5, 1.8)  # s after the window begins, at the geocentre
+    merger: tuple[float, float] = MERGER_RANGE  # s after the window begins, at the geocentre
     weights: tuple[float, float, float] = (1.0, 1.0, 0.33)  # of the detectors' power
 
 

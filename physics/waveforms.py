@@ -25,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 
+from physics.constants import SAMPLE_RATE, SOLAR_MASS_SECONDS, STRAIN_UNIT
 from runtime.console import LOGGER, progress
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json, write_json
@@ -34,7 +35,6 @@ from runtime.seeds import counted_seed
 
 FORMAT = 1  # raise it when the same settings would give another bank
 
-SAMPLE_RATE = 2048  # Hz
 # What may fall into a window of 2 s whose merger at the geocentre comes 1.5 to 1.8 s after its
 # beginning, and up to 21.5 ms earlier or later at a detector: from 1.8215 s before the merger to
 # 0.5215 s after it. The rest fades to zero, so that the stretch is smoothly periodic and the
@@ -44,7 +44,6 @@ AFTER_MERGER = 1280
 STRETCH = BEFORE_MERGER + AFTER_MERGER
 FADE_IN, FADE_OUT = 307, 204  # 0.15 s and 0.1 s
 DISTANCE = 1000.0  # Mpc, of every waveform in the bank
-SCALE = 1e-21  # strain, the unit of the stored waveforms
 
 PARAMETERS = ("mass_1", "mass_2", "a_1", "a_2", "tilt_1", "tilt_2", "phi_12", "phi_jl", "theta_jn")
 
@@ -103,8 +102,7 @@ def start_frequency(mass_1: float, mass_2: float, settings: BankSettings) -> flo
     higher, by the leading order of the inspiral (Cutler and Flanagan, Physical Review D 49, 2658,
     1994, equation 2.19).
     """
-    solar_mass = 4.925490947e-6  # s, G M / c^3
-    chirp_mass = (mass_1 * mass_2) ** 0.6 / (mass_1 + mass_2) ** 0.2 * solar_mass
+    chirp_mass = (mass_1 * mass_2) ** 0.6 / (mass_1 + mass_2) ** 0.2 * SOLAR_MASS_SECONDS
     frequency = (5 / (256 * settings.longest)) ** 0.375 * chirp_mass**-0.625 / math.pi
     return max(settings.min_frequency, frequency)
 
@@ -169,7 +167,7 @@ def compute_waveforms(parameters: np.ndarray, settings: BankSettings) -> np.ndar
     waveforms = np.empty((len(parameters), 2, STRETCH), np.float32)
     for row, values in enumerate(parameters):
         # The amplitudes, 1e-23 per Hz, are scaled before they become float32.
-        spectra = np.stack(lal_waveform(values, settings)) * (SAMPLE_RATE / SCALE)
+        spectra = np.stack(lal_waveform(values, settings)) * (SAMPLE_RATE / STRAIN_UNIT)
         series = scipy.fft.irfft(spectra.astype(np.complex64), samples)  # (2, samples)
         # The merger is at sample 0 of a periodic series: what precedes it lies at the end.
         waveforms[row, :, :BEFORE_MERGER] = series[:, -BEFORE_MERGER:]

@@ -14,7 +14,7 @@ import math
 import numpy as np
 
 from physics import noise
-from physics.noise import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.constants import MIN_FREQUENCY, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from search.strain_files import Recording
 from signal_transforms import linear_operators as filters
 
@@ -37,7 +37,7 @@ def high_pass_taps() -> np.ndarray:
 
     taps, attenuation = HIGH_PASS
     window = ("kaiser", kaiser_beta(attenuation))
-    return firwin(taps, noise.MIN_FREQUENCY, window=window, pass_zero=False, fs=SAMPLE_RATE)
+    return firwin(taps, MIN_FREQUENCY, window=window, pass_zero=False, fs=SAMPLE_RATE)
 
 
 @functools.cache
@@ -164,9 +164,9 @@ def floored(power: np.ndarray) -> np.ndarray:
     Below 10 Hz as `noise.FLOOR` does for the design curves; elsewhere only against zeros.
     """
     frequencies = np.fft.rfftfreq(SEGMENT, 1 / SAMPLE_RATE)
-    at_edge = power[np.searchsorted(frequencies, noise.MIN_FREQUENCY)]
+    at_edge = power[np.searchsorted(frequencies, MIN_FREQUENCY)]
     tiny = 1e-9 * power.max()
-    floor = np.where(frequencies < noise.MIN_FREQUENCY, noise.FLOOR * at_edge, 0.0)
+    floor = np.where(frequencies < MIN_FREQUENCY, noise.FLOOR * at_edge, 0.0)
     return np.maximum(power, np.maximum(floor, max(tiny, np.finfo(float).tiny)))
 
 

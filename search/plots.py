@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.summary import NOISE, SIGNAL
-from physics.noise import NUM_SAMPLES, SAMPLE_RATE
-from search.search import ENVELOPE, HISTOGRAM, MERGER, Candidate, Outcome
+from physics.constants import MERGER_TIME, SAMPLE_RATE, WINDOW_SECONDS
+from search.search import ENVELOPE, HISTOGRAM, Candidate, Outcome
 from spectrograms.wavelets import ComplexMorletCWT
 
 BAND = (20.0, 512.0)  # Hz
@@ -41,9 +41,9 @@ def draw(outcome: Outcome, title: str) -> Figure:
 def draw_scores(axis: Axes, outcome: Outcome) -> None:
     """Draw the envelope of the scores and the candidates that are kept."""
     # bins of window numbers, from the first window to the last, as times of their mergers
-    searched = outcome.end - outcome.start - NUM_SAMPLES / SAMPLE_RATE
+    searched = outcome.end - outcome.start - WINDOW_SECONDS
     filled = np.isfinite(outcome.envelope)
-    times = (np.arange(ENVELOPE)[filled] + 0.5) / ENVELOPE * searched + MERGER
+    times = (np.arange(ENVELOPE)[filled] + 0.5) / ENVELOPE * searched + MERGER_TIME
     style = ".-" if outcome.windows <= FEW else "-"
     axis.plot(*with_gaps(times, outcome.envelope[filled]), style, color=NOISE, lw=0.8, ms=3)
     for rank, candidate in enumerate(outcome.candidates):
@@ -127,9 +127,7 @@ def draw_map(axis: Axes, candidate: Candidate, detector: str, rank: int) -> None
     image = image / np.sqrt(frequency[:, None] / frequency[-1])
     image = image / np.median(image)
     times = (
-        candidate.whitened_start
-        - candidate.time
-        + np.linspace(0, NUM_SAMPLES / SAMPLE_RATE, image.shape[1])
+        candidate.whitened_start - candidate.time + np.linspace(0, WINDOW_SECONDS, image.shape[1])
     )
     inside = (times >= -BEFORE) & (times <= AFTER)
     axis.pcolormesh(

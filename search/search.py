@@ -15,16 +15,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from physics.noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE
+from physics.constants import DETECTORS, MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE, WINDOW_SECONDS
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.seeds import counted_seed
 from search.conditioning import condition, design_noise, whitening_of
 from search.strain_files import Recording
 
-# Mergers lie 1.5 to 1.8 s after the window begins in what the networks have learnt from.
-MERGER = 1.65  # s
-WINDOW = NUM_SAMPLES / SAMPLE_RATE  # s
 LIGHT_TRAVEL = 0.03  # s, more than the 27 ms from Virgo to Hanford
 MIN_OVERLAP = 24.0  # s of strain common to all detectors: 16 s for the PSD, 2 s lost to filters
 HISTOGRAM = np.linspace(-40, 60, 2001)  # logits
@@ -53,7 +50,7 @@ class Options:
     stretch: float = 512.0
     slides: int = 20
     shift: float = 1.0
-    cluster: float = WINDOW  # windows that overlap show the same
+    cluster: float = WINDOW_SECONDS  # windows that overlap show the same
     top: int = 20
     exclude: int = 0
     maps: int = 3
@@ -205,7 +202,7 @@ class Search:
 
     def merger_time(self, number: int) -> float:
         """Return the GPS time at which a merger would be that this window shows best."""
-        return self.start + int(self.window_start(number)) / SAMPLE_RATE + MERGER
+        return self.start + int(self.window_start(number)) / SAMPLE_RATE + MERGER_TIME
 
     def load(self, index: int) -> Stretch | None:
         """Return a stretch, conditioned, and how to whiten it; None where it has too few data."""
@@ -294,7 +291,7 @@ class Search:
             self.keep(finder.push(scores, end=high == self.windows))
             numbers = np.flatnonzero(np.isfinite(scores))
             out.scored += len(numbers)
-            times = self.start + self.window_start(low + numbers) / SAMPLE_RATE + MERGER
+            times = self.start + self.window_start(low + numbers) / SAMPLE_RATE + MERGER_TIME
             bins = (low + numbers) * ENVELOPE // self.windows
             np.maximum.at(out.envelope, bins, scores[numbers])
             yield times, scores[numbers]
@@ -351,7 +348,7 @@ class Search:
                 times = self.start + self.window_start(np.arange(low, high)) / SAMPLE_RATE
                 allowed = np.ones((len(self.present), high - low), bool)
                 for time in left_out:  # every window with the merger or the last of the inspiral
-                    allowed &= (times < time - WINDOW) | (times > time + 0.5)
+                    allowed &= (times < time - WINDOW_SECONDS) | (times > time + 0.5)
                 if slides:
                     self.adapt(index, stretch)
                 for shifts in slides:
@@ -376,7 +373,7 @@ class Search:
         Where that would touch the stretch's end or a gap, the scored window itself is kept.
         """
         place = int(stretch.starts[candidate.window - stretch.first])
-        middle = place + int((MERGER - WINDOW / 2) * SAMPLE_RATE)
+        middle = place + int((MERGER_TIME - WINDOW_SECONDS / 2) * SAMPLE_RATE)
         rows = [DETECTORS.index(name) for name in self.present]
         cut = stretch.strain[rows, middle : middle + NUM_SAMPLES]
         if cut.shape[1] < NUM_SAMPLES or not np.isfinite(cut).all():

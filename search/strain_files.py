@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from physics.noise import DETECTORS, SAMPLE_RATE
+from physics.constants import DETECTORS, SAMPLE_RATE
 from runtime.errors import UserError, nearest
 from runtime.optional_packages import require
 from search.frame_files import EXTRA, apart, describe_frames, read_frames

@@ -21,7 +21,7 @@ from configuration.plain import to_plain
 from configuration.rules import ConfigMeta
 from experiments.building import build_model
 from physics import noise
-from physics.noise import DETECTORS, NUM_SAMPLES, STRAIN_UNIT
+from physics.constants import DETECTORS, NUM_SAMPLES, STRAIN_UNIT
 from runtime.errors import UserError
 from runtime.files import read_json
 from search.conditioning import colouring

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from physics.constants import SAMPLE_RATE
 from runtime.errors import UserError
 from runtime.optional_packages import require
 from signal_transforms.amplitude import nonzero, peak
@@ -198,7 +199,11 @@ class PitchShift(WaveTransform):
     """
 
     def __init__(
-        self, max_steps: int = 5, sr: float = 2048, always_apply: bool = False, p: float = 0.5
+        self,
+        max_steps: int = 5,
+        sr: float = SAMPLE_RATE,
+        always_apply: bool = False,
+        p: float = 0.5,
     ) -> None:
         super().__init__(always_apply, p)
         if max_steps < 0:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from runtime.errors import UserError
 from signal_transforms import linear_operators as filters
 from signal_transforms.amplitude import nonzero, peak
@@ -41,7 +42,7 @@ class BandPass(WaveTransform):
         self,
         lower: float = 16,
         upper: float = 512,
-        sr: float = 2048,
+        sr: float = SAMPLE_RATE,
         order: int = 8,
         taper: int = 0,
         always_apply: bool = True,
@@ -90,7 +91,7 @@ class BandPass2(WaveTransform):
     def __init__(
         self,
         bands: Sequence[Sequence[float]] = ((12, 500), (12, 500), (12, 500)),
-        sr: float = 2048,
+        sr: float = SAMPLE_RATE,
         order: int = 8,
         always_apply: bool = True,
         p: float = 0.5,
@@ -123,7 +124,7 @@ class BandPassTorch(WaveTransform):
         self,
         lower: float = 16,
         upper: float = 512,
-        sr: float = 2048,
+        sr: float = SAMPLE_RATE,
         always_apply: bool = True,
         p: float = 0.5,
     ) -> None:
@@ -168,11 +169,11 @@ class Whiten(WaveTransform):
 
     def __init__(
         self,
-        detectors: Sequence[str] = ("H1", "L1", "V1"),
+        detectors: Sequence[str] = DETECTORS,
         psds: Sequence[np.ndarray] | None = None,
         matrices: Sequence[np.ndarray] | None = None,
-        sr: float = 2048,
-        unit: float = 1e-21,
+        sr: float = SAMPLE_RATE,
+        unit: float = STRAIN_UNIT,
         band: Sequence[float] | None = None,
         order: int = 8,
         decimate: int = 1,
@@ -286,9 +287,9 @@ class WhitenTorch(WaveTransform):
 
     def __init__(
         self,
-        signal_len: int | None = 4096,
+        signal_len: int | None = NUM_SAMPLES,
         psds: Sequence[np.ndarray] | None = None,
-        sr: float = 2048,
+        sr: float = SAMPLE_RATE,
         segments: int = 15,
         always_apply: bool = True,
         p: float = 0.5,

@@ -21,8 +21,9 @@ import numpy as np
 import torch
 
 from configuration.plain import to_plain
-from physics.noise import DETECTORS, NUM_SAMPLES, NoiseGenerator
-from physics.signals import GPS_START, Population, SignalGenerator
+from physics.constants import DETECTORS, GPS_START, NUM_SAMPLES
+from physics.noise import NoiseGenerator
+from physics.signals import Population, SignalGenerator
 from physics.waveforms import FORMAT as BANK_FORMAT
 from physics.waveforms import PARAMETERS, BankSettings, WaveformBank
 from runtime.console import LOGGER, format_seconds, progress

@@ -13,7 +13,8 @@ from torch import Tensor
 from configuration.parts import Part
 from data.batch_order import IndexBatch
 from datasets import Batch, G2NetDataset
-from physics.noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT, NoiseGenerator
+from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.noise import NoiseGenerator
 from physics.signals import Population, SignalGenerator
 from physics.waveforms import BankSettings, WaveformBank
 from runtime.errors import UserError, nearest

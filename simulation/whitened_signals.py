@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from physics import noise
+from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from physics.signals import SignalGenerator
 from physics.waveforms import BEFORE_MERGER, STRETCH
 from runtime.float32 import full_precision
@@ -39,11 +40,11 @@ class WhitenedSignals:
 
     def __init__(self, signals: SignalGenerator, whiten: Whiten) -> None:
         self.signals, self.decimate, device = signals, whiten.decimate, signals.device
-        self.size, self.length = STRETCH // self.decimate, noise.NUM_SAMPLES // self.decimate
+        self.size, self.length = STRETCH // self.decimate, NUM_SAMPLES // self.decimate
         bins = self.size // 2 + 1
-        rate = noise.SAMPLE_RATE
+        rate = SAMPLE_RATE
         power = np.stack(
-            [noise.psd_on_grid(name, STRETCH, rate, noise.FLOOR) for name in noise.DETECTORS]
+            [noise.psd_on_grid(name, STRETCH, rate, noise.FLOOR) for name in DETECTORS]
         )
         whole = 1 / np.sqrt(power * rate / 2)  # (detector, frequency)
         # The shorter inverse transform multiplies by `decimate`, the orthonormal decimation by
@@ -108,7 +109,7 @@ class WhitenedSignals:
         arrival = drawn["merger_time"][:, None] + delays  # (rows, detector)
         # The n-th sample after the decimation's cosine transform lies between some before it.
         begin = BEFORE_MERGER + (self.decimate - 1) / 2
-        shift = (arrival.double() * noise.SAMPLE_RATE - begin) / STRETCH
+        shift = (arrival.double() * SAMPLE_RATE - begin) / STRETCH
         phase = 2 * drawn["phase"][:, None, None]
         seen_as = torch.stack([plus, cross], dim=-1) * torch.complex(phase.cos(), phase.sin())
         bins = self.gain.shape[1]
@@ -131,13 +132,13 @@ class WhitenedSignals:
                 drawn = self.signals.place(64, generator)
                 stretch = self.stretch(drawn, self.patterns(drawn))
                 plain = self.within(stretch)
-                exact = whiten(self.signals.project(**drawn) * noise.STRAIN_UNIT)
+                exact = whiten(self.signals.project(**drawn) * STRAIN_UNIT)
                 scale = 1 / exact.square().sum((1, 2), keepdim=True).sqrt()
                 edges.append((self.at_edges(stretch) * scale).cpu())
                 missing.append(((exact - plain) * scale).cpu())
         rows, wanted = torch.cat(edges).double(), torch.cat(missing).double()
         right, left = [], []
-        curves = [noise.CURVES[name] for name in noise.DETECTORS]
+        curves = [noise.CURVES[name] for name in DETECTORS]
         for curve in curves:  # detectors of one curve are fitted together
             same = [other == curve for other in curves]
             given, target = rows[:, same].flatten(0, 1), wanted[:, same].flatten(0, 1)
@@ -151,7 +152,7 @@ class WhitenedSignals:
 
     def within(self, stretch: Tensor) -> Tensor:
         """Return the window, without what an exactly whitened one does not hold either."""
-        return without_low(stretch[..., : self.length], noise.SAMPLE_RATE / self.decimate)
+        return without_low(stretch[..., : self.length], SAMPLE_RATE / self.decimate)
 
     def whitened(self, drawn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return whitened signals at the distance of the bank, and their network SNR.
@@ -169,7 +170,7 @@ class WhitenedSignals:
             missing = (edges @ self.right) @ self.left  # (detector, rows, length)
             white = stretch[..., : self.length] + missing.transpose(0, 1)
             # Noise has nothing below `LOWEST`: the least rest there would give a signal away.
-            white = without_low(white, noise.SAMPLE_RATE / self.decimate)
+            white = without_low(white, SAMPLE_RATE / self.decimate)
         products = torch.stack([plus**2, cross**2, plus * cross], dim=-1)  # (rows, detector, 3)
         beyond = (products * self.beyond[drawn["waveform"]]).sum((1, 2))  # (rows,)
         return white, (white.square().sum((1, 2)) + beyond).sqrt()

@@ -11,6 +11,7 @@ from scipy import signal
 
 import transforms as T
 from physics import noise
+from physics.constants import DETECTORS, STRAIN_UNIT
 from runtime.errors import UserError
 from signal_transforms import denoising
 from signal_transforms import linear_operators as filters
@@ -417,11 +418,11 @@ def coloured_noise(batch: int, length: int) -> torch.Tensor:
     from scipy.linalg import eigh, toeplitz
 
     rows = []
-    for detector in noise.DETECTORS:
+    for detector in DETECTORS:
         values, vectors = eigh(toeplitz(noise.autocovariance(detector, length, FS)))
         root = (vectors * np.sqrt(values)) @ vectors.T
         rows.append(np.random.default_rng(len(rows)).standard_normal((batch, length)) @ root)
-    return torch.tensor(np.stack(rows, axis=1) * noise.STRAIN_UNIT, dtype=torch.float32)
+    return torch.tensor(np.stack(rows, axis=1) * STRAIN_UNIT, dtype=torch.float32)
 
 
 @pytest.fixture(autouse=True)
@@ -433,7 +434,7 @@ def test_whitening_is_exact():
     length = 512
     x = coloured_noise(400, length)
     y = T.Whiten()(x).numpy()
-    for i, detector in enumerate(noise.DETECTORS):
+    for i, detector in enumerate(DETECTORS):
         expected = (x[:, i].double().numpy() / 1e-21) @ reference_whitening(detector, length)
         # strain is rounded to float32 before; the matrix amplifies that by its condition
         np.testing.assert_allclose(y[:, i], expected, atol=2e-4)

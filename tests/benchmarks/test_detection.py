@@ -46,8 +46,9 @@ from benchmarks.detection_templates import (
 )
 from configs import Demo, Wave01
 from experiments.building import build_model
+from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE
 from physics.detectors import Network
-from physics.noise import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, NoiseGenerator, whitening_matrix
+from physics.noise import NoiseGenerator, whitening_matrix
 from physics.signals import Population
 from physics.waveforms import BEFORE_MERGER, PARAMETERS, STRETCH, BankSettings, compute_waveforms
 from runtime.command_line import run_command

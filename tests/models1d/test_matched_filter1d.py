@@ -13,7 +13,7 @@ from test_models1d import check_classifier, check_gradients, check_mixing, count
 from models1d import MatchedFilter1d, matched_filter1d
 from models1d.matched_filter1d import power, strided_correlation
 from models1d.template_filters import quadrature, template_filters
-from physics.noise import STRAIN_UNIT
+from physics.constants import STRAIN_UNIT
 from physics.signals import SignalGenerator
 from physics.waveforms import BankSettings, WaveformBank
 from runtime.errors import UserError

@@ -10,7 +10,7 @@ from real_strain import START, coloured_noise
 from scipy import signal
 
 from physics import noise
-from physics.noise import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.constants import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from search.conditioning import (
     SEGMENT,
     colouring,

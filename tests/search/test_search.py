@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from real_strain import START
 
-from physics.noise import NUM_SAMPLES, SAMPLE_RATE
+from physics.constants import MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE
 from runtime.errors import UserError
 from search import search
-from search.search import HISTOGRAM, MERGER, Options, PeakFinder, Search, local_peaks
+from search.search import HISTOGRAM, Options, PeakFinder, Search, local_peaks
 from search.strain_files import HeldStrain, Recording
 
 QUICK = Options(slides=4, maps=1, stretch=64)
@@ -163,7 +163,7 @@ def test_gaps_are_skipped():
     h1, l1 = held("H1", 120), held("L1", 120)
     l1.sources[0].values[60 * SAMPLE_RATE : 62 * SAMPLE_RATE] = np.nan
     found, times, _ = run({"H1": h1, "L1": l1})
-    starts = times - MERGER - START
+    starts = times - MERGER_TIME - START
     touching = (starts + 2 > 59) & (starts < 63)
     assert not touching.any()
     assert found.outcome.gaps["L1"] > found.outcome.gaps["H1"] > 0

@@ -14,7 +14,8 @@ from configuration.plain import to_plain
 from configuration.rules import ConfigMeta, find_config
 from experiments.building import build_model, build_transforms
 from physics import noise
-from physics.noise import DETECTORS, NUM_SAMPLES, NoiseGenerator
+from physics.constants import DETECTORS, NUM_SAMPLES
+from physics.noise import NoiseGenerator
 from runtime.errors import UserError
 from runtime.files import write_json
 from search.window_scorer import WindowScorer, adapt, find_weights, sees_zeros

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from physics import noise
+from physics.constants import DETECTORS, EARTH_ROTATION, GPS_START, SIDEREAL_TIME
 from physics.detectors import Network, vertex
-from physics.noise import DETECTORS, NoiseGenerator, autocovariance, symmetric_power, toeplitz
-from physics.signals import EARTH_ROTATION, GPS_START, SIDEREAL_TIME, Population, SignalGenerator
+from physics.noise import NoiseGenerator, autocovariance, symmetric_power, toeplitz
+from physics.signals import Population, SignalGenerator
 from physics.waveforms import (
     AFTER_MERGER,
     BEFORE_MERGER,

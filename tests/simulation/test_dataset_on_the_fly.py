@@ -9,7 +9,8 @@ import torch
 from configuration.parts import Part
 from data.batch_order import CountedBatchSampler, IndexBatch
 from metrics import AUC
-from physics.noise import DETECTORS, NoiseGenerator
+from physics.constants import DETECTORS
+from physics.noise import NoiseGenerator
 from physics.signals import Population, SignalGenerator
 from physics.waveforms import BankSettings, WaveformBank
 from runtime.errors import UserError

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from physics.noise import STRAIN_UNIT
+from physics.constants import STRAIN_UNIT
 from physics.signals import SignalGenerator
 from physics.waveforms import BankSettings, WaveformBank
 from signal_transforms.linear_operators import low_rows, without_low

@@ -1,0 +1,40 @@
+"""The numbers that describe the observation, each written down once.
+
+What is observed (which detectors, how often sampled, for how long) stands first: it is the
+competition's. Constants of nature follow. Everything else takes these numbers from here.
+Numbers of published experiments in configs.py are part of those experiments and stay there.
+This file imports no other part of the project, and neither numpy nor torch.
+"""
+
+from __future__ import annotations
+
+import math
+
+# --- the observation ----------------------------------------------------------------------------
+
+DETECTORS = ("H1", "L1", "V1")  # LIGO Hanford, LIGO Livingston, Virgo: the order of the channels
+SAMPLE_RATE = 2048  # Hz
+NUM_SAMPLES = 4096  # samples of a window
+WINDOW_SECONDS = NUM_SAMPLES / SAMPLE_RATE  # s
+SAMPLE_SHAPE = (len(DETECTORS), NUM_SAMPLES)  # of the strain of one sample
+MIN_FREQUENCY = 10.0  # Hz; the noise curves end here, and there is no noise below
+
+# Strain is divided by this unit before it is squared: the square of 1e-24 underflows float32.
+STRAIN_UNIT = 1e-21
+TYPICAL_STRAIN = 1e-20  # standard deviation of a sample, roughly: for invented data and benchmarks
+
+# When the merger passes the geocentre, in s after the window begins.
+MERGER_RANGE = (1.5, 1.8)
+MERGER_TIME = sum(MERGER_RANGE) / 2  # 1.65 s, the middle
+
+# Every simulated window begins at this GPS second, at which the sidereal time is known. The Earth
+# turns by 0.15 mrad while a window lasts.
+GPS_START = 1_126_259_462
+SIDEREAL_TIME = 36137.05520547496 % math.tau  # rad, at Greenwich
+
+# --- constants of nature ------------------------------------------------------------------------
+
+SPEED_OF_LIGHT = 299_792_458.0  # m / s
+SOLAR_MASS_SECONDS = 4.925490947e-6  # s, G M_sun / c^3
+EARTH_ROTATION = 7.29211561701959e-5  # rad / s
+EARTH_MAJOR_AXIS, EARTH_MINOR_AXIS = 6_378_137.0, 6_356_752.314_245  # m, WGS-84
