@@ -1,47 +1,59 @@
-"""One benchmark a question: `python -m benchmarks` asks all, `python -m benchmarks.cwt` one.
+"""What the parts of the toolkit cost, and how well they detect.
 
-Every figure is a ratio, or a difference, of two sides that are measured in turn in one process or
-in one series of processes: A B A B ... A machine that slows down slows down both.
+A benchmark answers one question and lies where the code it measures lies: benchmarks/spectrograms/
+measures spectrograms/. `python -m benchmarks` runs all of them, `python -m benchmarks cwt tta` two,
+and `python -m benchmarks.spectrograms.cwt` one without recording it. Every figure is a ratio, or a
+difference, of two sides that are timed in turn in one process (or in one series of processes):
+A B A B ... A machine that slows down slows down both.
 
-| module | the question |
-|---|---|
-| `cwt` | the Morlet front-end against a strided convolution with the same kernels |
-| `cwt_width` | the same with a trainable width, forward and backward |
-| `cqt` | the constant-Q front-end against nnAudio's layer |
-| `preparation` | a batch's waveform transforms against scipy and numpy, a sample at a time |
-| `simulating` | endless injections against samples from files |
-| `reading` | shuffled batches from the cache against single files |
-| `training_step` | whole steps of the trainer against the bare network and optimiser |
-| `mixed_precision` | a step of a network in bf16 or fp16 against float32 |
-| `tta` | inference with test-time views against without |
-| `startup` | the first batch with a 25 GiB cache against without a cache |
-| `command_line` | `train.py --help` and `--list` against importing torch |
-| `profile_step` | where the time of one training step goes |
-| `growth` | how cost grows with scales, stride, batch size, workers; draws docs/performance-* |
+| name | module | the question |
+|---|---|---|
+| `cwt` | spectrograms/ | the Morlet front-end against a strided convolution with the same kernels |
+| `cwt_width` | spectrograms/ | the same with a trainable width, forward and backward |
+| `cqt` | spectrograms/ | the constant-Q front-end against nnAudio's layer |
+| `preparation` | signal_transforms/ | a batch on the device against scipy, a sample at a time |
+| `simulating` | simulation/ | injections drawn on the fly against samples from files |
+| `reading` | data/ | shuffled batches from the cache against single files |
+| `training_step` | training/ | whole steps of the trainer against the bare network and optimiser |
+| `mixed_precision` | training/ | a step of a network in bf16 or fp16 against float32 |
+| `tta` | experiments/ | inference with test-time views against without |
+| `startup` | data/ | the first batch with a 25 GiB cache against without a cache |
+| `command_line` | runtime/ | `train.py --help` and `--list` against importing torch |
+| `profile_step` | training/ | where the time of one training step goes |
+| `growth` | training/ | how cost grows with scales, stride, batch size and reader processes |
 
-Not of cost but of worth: `detection` measures detectors beside the best that there can be, on one
-simulated hold-out (`detection_*`).
+Three commands stand beside them. `python -m benchmarks.detection` measures how well detectors work,
+on one simulated hold-out. `python -m benchmarks.page` writes the recorded figures into the docs.
+`python -m benchmarks.network_sizes` counts the parameters of every experiment's network.
 
-Beside them: `measuring` (clocks and spreads), `machine` (what the figures were measured on and
-who else was using it), `rows` (a figure, its target, its place in the table), `results` (the
-files), `command` (the command line they share), `random_data` (caches and tables), `stepping` (the
-trainer's steps under a clock), `page` (the tables in docs/performance.md).
+harness/ holds what all benchmarks share; open harness/command.py first. Nothing of the toolkit
+imports benchmarks.
 """
+
+from pathlib import Path
 
 import utils  # noqa: F401 - before torch: it decides how waiting threads wait
 
-# What `python -m benchmarks` runs, in this order; the rows of the table keep it.
-BENCHMARKS = (
-    "cwt",
-    "cwt_width",
-    "cqt",
-    "preparation",
-    "simulating",
-    "reading",
-    "training_step",
-    "mixed_precision",
-    "tta",
-    "startup",
-    "command_line",
-    "profile_step",
-)
+ROOT = Path(__file__).resolve().parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+
+# The module of each benchmark. The names are also those of its entry in benchmarks/results/*.json.
+MODULES = {
+    "cwt": "benchmarks.spectrograms.cwt",
+    "cwt_width": "benchmarks.spectrograms.cwt_width",
+    "cqt": "benchmarks.spectrograms.cqt",
+    "preparation": "benchmarks.signal_transforms.preparation",
+    "simulating": "benchmarks.simulation.simulating",
+    "reading": "benchmarks.data.reading",
+    "training_step": "benchmarks.training.training_step",
+    "mixed_precision": "benchmarks.training.mixed_precision",
+    "tta": "benchmarks.experiments.tta",
+    "startup": "benchmarks.data.startup",
+    "command_line": "benchmarks.runtime.command_line",
+    "profile_step": "benchmarks.training.profile_step",
+    "growth": "benchmarks.training.growth",
+}
+
+# What `python -m benchmarks` runs, in this order, which is that of the rows in the tables. The
+# curves of `growth` take much longer and are measured by themselves.
+BENCHMARKS = tuple(name for name in MODULES if name != "growth")

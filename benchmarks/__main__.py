@@ -15,15 +15,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import BENCHMARKS
-from benchmarks.command import add_arguments, check_arguments
-from benchmarks.machine import describe_device, find_device
-from benchmarks.results import FOLDER
+from benchmarks import BENCHMARKS, MODULES, RESULTS, ROOT
+from benchmarks.harness.command import add_arguments, check_arguments
+from benchmarks.harness.machine import describe_device, find_device
 from runtime.command_line import CommandLine, run_command
 from runtime.console import format_seconds
 from runtime.errors import UserError, nearest
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def passed_on(args: argparse.Namespace, out: Path) -> list[str]:
@@ -50,12 +47,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UserError(f"there is no benchmark {name!r}{nearest(name, BENCHMARKS)}")
     check_arguments(args)
     args.device = find_device(args.device)
-    out = args.out or (Path(tempfile.mkdtemp(prefix="benchmarks_")) if args.quick else FOLDER)
+    out = args.out or (Path(tempfile.mkdtemp(prefix="benchmarks_")) if args.quick else RESULTS)
     failed = []
     for name in args.names or BENCHMARKS:
         started = time.monotonic()
         print(f"--- {name}", flush=True)
-        line = [sys.executable, "-m", f"benchmarks.{name}", *passed_on(args, out.resolve())]
+        line = [sys.executable, "-m", MODULES[name], *passed_on(args, out.resolve())]
         code = subprocess.run(line, cwd=ROOT).returncode
         if code:
             failed.append(name)

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import re
-from pathlib import Path
 from typing import Any
 
 import configs  # noqa: F401 - importing it registers the experiments
+from benchmarks import ROOT
 from configuration.rules import ConfigMeta
 from experiments.table import COLUMNS, SIZES, network_key, read_sizes, rows
 from physics.constants import SAMPLE_SHAPE
@@ -21,7 +21,7 @@ from runtime.console import progress
 from runtime.errors import UserError
 from runtime.files import atomic_path, write_json
 
-README = Path(__file__).resolve().parent.parent / "README.md"
+README = ROOT / "README.md"
 BEGIN = "<!-- experiments: python -m benchmarks.network_sizes --readme -->"
 END = "<!-- experiments end -->"
 

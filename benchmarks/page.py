@@ -11,20 +11,20 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks.growth import draw_plots
-from benchmarks.plots import plot_paths
-from benchmarks.results import (
-    FOLDER,
+from benchmarks import RESULTS, ROOT
+from benchmarks.harness.result_files import (
     Results,
     condition_line,
     load_results,
     replace_between,
     table_lines,
 )
+from benchmarks.training.growth import draw_plots
+from benchmarks.training.growth_plots import plot_paths
 from runtime.command_line import CommandLine, run_command
 from runtime.files import atomic_path
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "performance.md"
+PAGE = ROOT / "docs" / "performance.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
 ELSEWHERE = ("detection.json", "ablation.json")  # in docs/detection.md
 NO_GPU = [
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(argv)
-    every = all_results(FOLDER)
+    every = all_results(RESULTS)
     for path, results in every:
         if "growth" in results["benchmarks"]:
             draw_plots(path)

@@ -10,7 +10,7 @@ import pytest
 from paths import ROOT
 
 import configs
-from benchmarks import ablation
+from benchmarks.detection import ablation
 from configuration.overrides import override
 from metrics import AUC, delong_error, paired_delong_error
 from runtime.errors import UserError
@@ -88,7 +88,7 @@ def test_command_line(tmp_path) -> None:
     line = [
         sys.executable,
         "-m",
-        "benchmarks.ablation",
+        "benchmarks.detection.ablation",
         "--samples",
         "64",
         "--seeds",

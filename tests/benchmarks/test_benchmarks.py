@@ -15,35 +15,25 @@ import torch
 from paths import ROOT
 from toy import Toy, make_trainer
 
-from benchmarks import (
-    BENCHMARKS,
-    __main__,
-    ablation,
-    command_line,
-    cqt,
-    cwt,
-    cwt_width,
-    detection_report,
-    growth,
-    mixed_precision,
-    page,
-    preparation,
-    profile_step,
-    reading,
-    simulating,
-    startup,
-    training_step,
-    tta,
-)
-from benchmarks.command import Settings
-from benchmarks.direct_cwt import DirectMorletCWT
-from benchmarks.first_batch import memory_of_all
-from benchmarks.machine import Neighbours, describe_device, find_device
-from benchmarks.measuring import Spread, check_agreement, interleave, paired_ratios
-from benchmarks.random_data import sample_ids, write_data_set, write_sparse_cache
-from benchmarks.results import FOLDER, FORMAT, load_results, record
-from benchmarks.rows import Row, seconds_text, significant
-from benchmarks.stepping import Plan, run_epoch
+from benchmarks import BENCHMARKS, RESULTS, __main__, page
+from benchmarks.data import reading, startup
+from benchmarks.data.first_batch import memory_of_all
+from benchmarks.detection import ablation
+from benchmarks.detection import report as detection_report
+from benchmarks.experiments import tta
+from benchmarks.harness.command import Settings
+from benchmarks.harness.comparisons import Row, seconds_text, significant
+from benchmarks.harness.machine import Neighbours, describe_device, find_device
+from benchmarks.harness.random_data import sample_ids, write_data_set, write_sparse_cache
+from benchmarks.harness.result_files import FORMAT, load_results, record
+from benchmarks.harness.timed_steps import Plan, run_epoch
+from benchmarks.harness.timing import Spread, check_agreement, interleave, paired_ratios
+from benchmarks.runtime import command_line
+from benchmarks.signal_transforms import preparation
+from benchmarks.simulation import simulating
+from benchmarks.spectrograms import cqt, cwt, cwt_width
+from benchmarks.spectrograms.direct_cwt import DirectMorletCWT
+from benchmarks.training import growth, mixed_precision, profile_step, training_step
 from configs import Baseline, MultiInstance04, Nspec16
 from configuration.parts import thaw
 from data.strain_cache import StrainCache
@@ -446,7 +436,7 @@ def test_neighbours_are_not_oneself() -> None:
         (cwt.main, ["--device", "tpu"], "--device 'tpu': expected cpu, cuda or cuda:N"),
         (cwt.main, ["--device", "cuda:99"], "try --device cpu"),
         (cwt.main, ["--folder", "/no/such/folder"], "is not a folder"),
-        (cwt.main, ["--quick", "--out", str(FOLDER)], "too rough to stand in"),
+        (cwt.main, ["--quick", "--out", str(RESULTS)], "too rough to stand in"),
         (__main__.main, ["cwtt"], "there is no benchmark 'cwtt' (did you mean 'cwt'?)"),
         (growth.main, ["--repeats", "0"], "expected 1 or more"),
     ],
@@ -472,7 +462,7 @@ def test_devices_by_name() -> None:
 
 def test_the_page_is_not_stale() -> None:
     text = page.PAGE.read_text()
-    every = page.all_results(FOLDER)
+    every = page.all_results(RESULTS)
     assert text == page.replace_sections(text, every), "run: python -m benchmarks.page"
     for path, results in every:
         assert not any(entry["quick"] for entry in results["benchmarks"].values()), path
@@ -500,6 +490,6 @@ def test_a_page_without_marks_is_refused() -> None:
 
 def test_recorded_results_are_whole() -> None:
     formats = {"detection": detection_report.FORMAT, "ablation": ablation.FORMAT}
-    for path in FOLDER.glob("*.json"):
+    for path in RESULTS.glob("*.json"):
         assert read_json(path)["format"] == formats.get(path.stem, FORMAT)
         assert path.with_suffix(".md").is_file()

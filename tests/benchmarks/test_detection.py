@@ -12,9 +12,10 @@ import pytest
 import torch
 from paths import ROOT
 
-from benchmarks import detection, detection_report
-from benchmarks.detection_holdout import BATCH, HoldoutSettings, load_holdout, open_holdout
-from benchmarks.detection_likelihood import (
+from benchmarks.detection import __main__ as detection
+from benchmarks.detection import report as detection_report
+from benchmarks.detection.holdout import BATCH, HoldoutSettings, load_holdout, open_holdout
+from benchmarks.detection.likelihood import (
     REACH,
     STEP,
     TABLE_STEPS,
@@ -26,8 +27,8 @@ from benchmarks.detection_likelihood import (
     log_amplitude_likelihood,
     samples_around,
 )
-from benchmarks.detection_networks import DECISIVE, NetworkScorer
-from benchmarks.detection_scores import (
+from benchmarks.detection.networks import DECISIVE, NetworkScorer
+from benchmarks.detection.scores import (
     KnownSignal,
     binomial_error,
     efficiency,
@@ -35,7 +36,7 @@ from benchmarks.detection_scores import (
     measure,
     scores_of,
 )
-from benchmarks.detection_templates import (
+from benchmarks.detection.templates import (
     ARRIVAL,
     BANK_SEED,
     MatchedFilter,
@@ -587,7 +588,7 @@ def test_budgets_that_are_not_known(runs) -> None:
 @pytest.fixture
 def own_cache(cache, monkeypatch) -> Path:
     """Let the command keep its samples and scores apart, but not compute the matrices again."""
-    from benchmarks import detection_templates
+    from benchmarks.detection import templates as detection_templates
     from physics import noise
 
     original, home = noise.whitening_matrix, noise.cache_folder()
@@ -713,7 +714,7 @@ def test_numbers_have_the_digits_that_their_errors_need() -> None:
 
 
 def test_the_page_is_not_stale() -> None:
-    path = detection_report.FOLDER / "detection.json"
+    path = detection_report.RESULTS / "detection.json"
     results = detection_report.load_detection(path)
     assert results["holdout"]["samples"] >= detection.RECORD_SAMPLES
     text = detection_report.PAGE.read_text()
@@ -726,12 +727,12 @@ def test_the_page_is_not_stale() -> None:
 
 def test_the_known_ceilings_come_out() -> None:
     """The record's AUC agree within two errors with what other samples of the same law gave."""
-    results = detection_report.load_detection(detection_report.FOLDER / "detection.json")
+    results = detection_report.load_detection(detection_report.RESULTS / "detection.json")
     for name in detection_report.EXPECTED:
         assert detection_report.apart(name, results["detectors"][name]) < 2, name
 
 
 def test_a_page_without_marks_is_refused() -> None:
-    results = detection_report.load_detection(detection_report.FOLDER / "detection.json")
+    results = detection_report.load_detection(detection_report.RESULTS / "detection.json")
     with pytest.raises(UserError, match="put them back"):
         detection_report.replace_section("nothing", results)

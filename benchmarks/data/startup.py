@@ -1,0 +1,164 @@
+"""What does a 25 GiB cache add to the start of a training, until its first batch is there?
+
+Fresh processes, in turn with a cache and without, do what `train.py` does from its start to the
+first batch: tables of 546,000 samples, folds, network, optimiser, data sets, readers. Without a
+cache the batch comes from single files. The cache has a true header and ids, and a body that is a
+hole in the file: what is asked is the cost of having it, not of reading it.
+
+Memory is that of the process and its readers together, pages that they share counted once.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks import ROOT
+from benchmarks.harness import command
+from benchmarks.harness.command import Report, Settings
+from benchmarks.harness.comparisons import Row
+from benchmarks.harness.random_data import sample_ids, write_sparse_cache, write_table
+from benchmarks.harness.timed_steps import TINY
+from benchmarks.harness.timing import Spread, paired_differences
+from data.strain_cache import ROW_BYTES
+from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
+from runtime.command_line import run_command
+from runtime.errors import UserError
+
+GIBIBYTES = 25
+CONFIG = "Nspec16"
+N_TEST = 64
+SECONDS = {"cpu": 2.0, "cuda": 2.0}
+MEGABYTES = {"cpu": 200.0, "cuda": 200.0}
+REASONS: dict[str, str] = {}  # by key of the row
+
+
+def write_inputs(folder: Path, n: int) -> dict[str, list[str]]:
+    """Write tables and a sparse cache of n samples; return `--set` with and without the cache.
+
+    All samples are the same file, so that there are not half a million to make and remove.
+    """
+    np.save(folder / "sample.npy", np.random.default_rng(0).normal(0, TYPICAL_STRAIN, SAMPLE_SHAPE))
+    ids = sample_ids(n)
+    write_table(folder / "train.csv", ids, ["sample.npy"] * n)
+    write_table(folder / "test.csv", sample_ids(N_TEST, first=n), ["sample.npy"] * N_TEST)
+    write_sparse_cache(folder / "cache.f32", ids)
+    tables = [f"train_path={folder / 'train.csv'}", f"test_path={folder / 'test.csv'}"]
+    return {
+        "with": [*tables, f"train_cache={folder / 'cache.f32'}"],
+        "without": [*tables, "train_cache=none"],
+    }
+
+
+def start(settings: Settings, folder: Path, workers: int, changes: Sequence[str]) -> dict[str, Any]:
+    """Start a process, wait for its end, and return what it says."""
+    line = [
+        sys.executable,
+        "-m",
+        "benchmarks.data.first_batch",
+        "--config",
+        CONFIG,
+        "--device",
+        str(settings.device),
+        "--workers",
+        str(workers),
+        "--results",
+        str(folder / "results"),
+        "--started",
+        repr(time.monotonic()),
+        "--set",
+        *changes,
+        *(TINY[CONFIG] if settings.quick else []),
+    ]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    if done.returncode:
+        raise UserError(f"a start with {workers} readers failed: {done.stderr[-300:]}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(
+    settings: Settings, folder: Path, workers: int, rounds: int, inputs: dict[str, list[str]]
+) -> list[Row]:
+    """Return the rows of seconds and, where the system tells it, of memory."""
+    found: dict[str, list[dict[str, Any]]] = {side: [] for side in inputs}
+    for _ in range(rounds):
+        for side, changes in inputs.items():
+            found[side].append(start(settings, folder, workers, changes))
+    seconds = {side: [one["seconds"] for one in ones] for side, ones in found.items()}
+    common = {"settings": {"readers": workers, "starts": rounds}, "extra": {"rounds": rounds}}
+    key = f"startup.seconds.{workers}"
+    what = f"from start to first batch with a {GIBIBYTES} GiB cache, {workers} readers"
+    rows = [
+        Row(
+            key,
+            what,
+            "without a cache",
+            paired_differences(seconds["with"], seconds["without"]),
+            "s more",
+            False,
+            SECONDS,
+            Spread.of(seconds["with"]),
+            Spread.of(seconds["without"]),
+            reason=REASONS.get(key),
+            **common,
+        )
+    ]
+    if any(one["memory"] is None for ones in found.values() for one in ones):
+        return rows
+    memory = {
+        side: [one["memory"]["proportional"] / 1e6 for one in ones] for side, ones in found.items()
+    }
+    resident = {
+        side: Spread.of([one["memory"]["resident"] / 1e6 for one in ones])
+        for side, ones in found.items()
+    }
+    key = f"startup.memory.{workers}"
+    common["extra"] = {"rounds": rounds, "resident_counted_in_each_process": resident}
+    rows.append(
+        Row(
+            key,
+            f"memory of all processes with a {GIBIBYTES} GiB cache, {workers} readers",
+            "without a cache",
+            paired_differences(memory["with"], memory["without"]),
+            "MB more",
+            False,
+            MEGABYTES,
+            Spread.of(memory["with"]),
+            Spread.of(memory["without"]),
+            "MB",
+            reason=REASONS.get(key),
+            **common,
+        )
+    )
+    return rows
+
+
+def measure(settings: Settings) -> Report:
+    n = settings.choose(
+        cpu=GIBIBYTES * 2**30 // ROW_BYTES, cuda=GIBIBYTES * 2**30 // ROW_BYTES, quick=500
+    )
+    rounds = settings.repeats or settings.choose(cpu=5, cuda=5, quick=1)
+    with tempfile.TemporaryDirectory(prefix="startup_", dir=settings.folder) as name:
+        folder = Path(name)
+        inputs = write_inputs(folder, n)
+        counts = settings.choose(cpu=(0, 2, 8), cuda=(0, 4, 16), quick=(1,))
+        rows = [
+            row for workers in counts for row in compare(settings, folder, workers, rounds, inputs)
+        ]
+    return Report(rows)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    return command.run("startup", __doc__, measure, argv)
+
+
+if __name__ == "__main__":
+    run_command(main)

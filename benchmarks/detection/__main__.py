@@ -1,0 +1,258 @@
+"""How good is a detector of mergers, beside the best that there can be?
+
+On one simulated hold-out that nothing was trained on: AUC, efficiency at false-alarm probabilities
+of 0.1, 0.01 and 0.001, and both by SNR, of
+
+- the true waveform at its true place and time, which no search can know;
+- the near-optimal statistic, the likelihood ratio averaged over all that is not known, with few
+  and with more templates, and the maximum of its coherent matched filter;
+- a bank of matched filters, incoherent between detectors: maximum and log-mean-exp;
+- any trained run: `--config Demo` takes the fold<k>.pt in results/demo.
+
+The samples and the scores are kept in the folder of the noise ($G2NET_CACHE or ~/.cache/g2net), so
+that one more network costs no more than its own predictions. The figures go into
+benchmarks/results/detection.json and .md, the plots and the table into docs/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import RESULTS
+from benchmarks.detection.holdout import Holdout, HoldoutSettings, open_holdout
+from benchmarks.detection.likelihood import NearOptimal
+from benchmarks.detection.report import (
+    FORMAT,
+    PAGE,
+    as_markdown,
+    draw_plots,
+    load_detection,
+    record_detection,
+    update_page,
+)
+from benchmarks.detection.scores import KnownSignal, Scorer, measure, scores_of
+from benchmarks.detection.templates import MatchedFilter
+from benchmarks.harness.machine import find_device
+from configuration.plain import to_plain
+from runtime.command_line import CommandLine, run_command
+from runtime.console import configure_logging
+from runtime.errors import UserError
+from runtime.versions import git_revision
+
+# Of the near-optimal statistic: as many as the ceilings that it is compared with had, and more.
+TEMPLATES = (60, 180)
+RECORD_SAMPLES = 4000  # what figures of the record are made from, at least
+
+
+def make_parser() -> CommandLine:
+    parser = CommandLine(
+        prog="-m benchmarks.detection",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    settings, optimal = HoldoutSettings(), NearOptimal()
+    parser.add_argument(
+        "--config", nargs="+", default=[], metavar="NAME", help="experiments to score as well"
+    )
+    parser.add_argument(
+        "--set",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help="settings of those experiments, as in train.py, e.g. name=my_run",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="where their runs are (default: results)",
+    )
+    parser.add_argument("--tta", action="store_true", help="average over their test-time views")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=settings.samples,
+        metavar="N",
+        help=f"of the hold-out, every second with a signal (default: {settings.samples})",
+    )
+    parser.add_argument(
+        "--seed", type=int, default=settings.seed, metavar="N", help="of the hold-out (default: 0)"
+    )
+    parser.add_argument(
+        "--near_optimal",
+        type=int,
+        default=None,
+        metavar="N",
+        help="samples, from the first, for the near-optimal statistic, which takes longest; "
+        "0 leaves it out (default: all)",
+    )
+    parser.add_argument(
+        "--templates",
+        type=int,
+        nargs="+",
+        default=TEMPLATES,
+        metavar="N",
+        help="of the near-optimal statistic, each number for itself (default: 60 180)",
+    )
+    parser.add_argument(
+        "--share",
+        type=float,
+        default=optimal.share,
+        metavar="X",
+        help="of a sample's pairs of template and time, those with the largest SNR, that it sums "
+        f"over (default: {optimal.share})",
+    )
+    parser.add_argument(
+        "--bank",
+        type=int,
+        default=MatchedFilter.templates,
+        metavar="N",
+        help=f"templates of the matched filters (default: {MatchedFilter.templates})",
+    )
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=optimal.draws,
+        metavar="N",
+        help=f"of sky position and orientation (default: {optimal.draws})",
+    )
+    parser.add_argument("--anew", action="store_true", help="compute scores that were kept again")
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: the GPU, if there is one)")
+    parser.add_argument("--threads", type=int, metavar="N", help="of torch (default: its own)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="DIR",
+        help="put figures and plots there (default: the record, of 4,000 samples or more)",
+    )
+    parser.add_argument(
+        "--page", action="store_true", help="only put what was recorded into docs/detection.md"
+    )
+    return parser
+
+
+def check_arguments(args: argparse.Namespace) -> None:
+    """Check what argparse cannot.
+
+    Raises:
+        UserError: a number out of range, or too few samples for the record.
+    """
+    numbers = {
+        "bank": args.bank,
+        "draws": args.draws,
+        "threads": args.threads,
+        "templates": min(args.templates),
+    }
+    for name, value in numbers.items():
+        if value is not None and value < 1:
+            raise UserError(f"--{name} {value}: expected 1 or more")
+    few = args.samples < RECORD_SAMPLES
+    if few and args.out is not None and args.out.resolve() == RESULTS:
+        raise UserError(
+            f"--samples {args.samples} are too few to stand in {RESULTS}: take {RECORD_SAMPLES} or "
+            f"more, or name another folder with --out"
+        )
+    if args.out is None and not few:
+        args.out = RESULTS
+
+
+def find_scorers(args: argparse.Namespace) -> list[Scorer]:
+    """Return what is to be scored.
+
+    Raises:
+        UserError: an unknown config, or one without weights.
+    """
+    found: list[Scorer] = [KnownSignal(), MatchedFilter(args.bank)]
+    if args.near_optimal != 0:
+        samples = args.samples if args.near_optimal is None else args.near_optimal
+        found += [NearOptimal(samples, n, args.draws, args.share) for n in args.templates]
+    if args.config:
+        import configs  # noqa: F401 - importing it registers the experiments
+        from benchmarks.detection.networks import NetworkScorer
+        from configuration.overrides import override
+        from configuration.rules import find_config
+
+        for name in args.config:
+            config = override(find_config(name), args.set)
+            views = tuple(config.views) if args.tta else ("identity",)
+            scorer = NetworkScorer(config, args.results / config.name, views)
+            scorer.weights()  # what is missing is said before anything is computed
+            found.append(scorer)
+    elif args.set or args.tta:
+        raise UserError("--set and --tta are for experiments: name some with --config")
+    return found
+
+
+def detectors_of(
+    scorers: Sequence[Scorer], holdout: Holdout, device: torch.device, anew: bool
+) -> dict[str, Any]:
+    """Return what every score of every scorer is worth, by its name."""
+    found = {}
+    for scorer in scorers:
+        scores = scores_of(scorer, holdout, device, anew=anew)
+        rows = scorer.rows(holdout)
+        for name, values in zip(scorer.names, scores.values, strict=True):
+            found[name] = {
+                "scorer": scorer.key,
+                "samples": rows,
+                "settings": scorer.settings(),
+                "seconds": round(scores.seconds, 1),
+                "device": scores.device,
+                "threads": scores.threads,
+                "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+                "git_revision": git_revision(),
+                **measure(holdout.targets[:rows], holdout.snr[:rows], values),
+            }
+            if hasattr(scorer, "budget"):  # of what was trained
+                found[name]["budget"] = scorer.budget()
+    return found
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    configure_logging()
+    if args.page:
+        print("\n".join(f"written: {path}" for path in update_page()))
+        return 0
+    check_arguments(args)
+    settings, scorers = HoldoutSettings(args.samples, args.seed), find_scorers(args)
+    device = find_device(args.device)
+    before = torch.get_num_threads()
+    if args.threads is not None:
+        torch.set_num_threads(args.threads)
+    try:
+        holdout = open_holdout(settings)
+        detectors = detectors_of(scorers, holdout, device, args.anew)
+    finally:
+        torch.set_num_threads(before)
+    described = {
+        "samples": len(holdout),
+        "signals": int(holdout.targets.sum()),
+        "known": [round(value, 4) for value in holdout.known[:32].tolist()],
+        "settings": to_plain(asdict(holdout.settings)),
+    }
+    results = {"format": FORMAT, "holdout": described, "detectors": detectors}
+    if args.out is not None:
+        path = record_detection(args.out, described, detectors)
+        results = load_detection(path)
+    print("\n".join(as_markdown(results)))
+    if args.out is None:
+        print(f"\nnot recorded: name a folder with --out, or take {RECORD_SAMPLES} samples")
+        return 0
+    drawn = draw_plots(results, args.out) if args.out.resolve() != RESULTS else None
+    if drawn is None:
+        drawn = update_page() if PAGE.exists() else draw_plots(results, PAGE.parent)
+    print("\n".join(["", *(f"written: {each}" for each in (path, *drawn))]))
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,323 @@
+"""What detectors came to on the hold-out: the file, its tables, its plots, its page."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import RESULTS, ROOT
+from benchmarks.detection.scores import FALSE_ALARMS
+from benchmarks.harness.comparisons import markdown_table
+from benchmarks.harness.result_files import replace_between
+from runtime.console import format_seconds
+from runtime.errors import UserError
+from runtime.files import atomic_path, read_json, write_json
+
+FORMAT = 2
+DOCS = ROOT / "docs"
+PAGE = DOCS / "detection.md"
+BEGIN, END = "<!-- ruler: python -m benchmarks.detection --page -->", "<!-- ruler end -->"
+# AUC and its error on other samples of the same law, with which these must agree.
+EXPECTED = {
+    "known waveform and time": (0.9994, 0.0002),
+    "near-optimal, 60 templates": (0.896, 0.007),
+    "matched filter, maximum": (0.855, 0.006),
+    "matched filter, log-mean-exp": (0.859, 0.006),
+}
+EXPECTED_SNR = (3.7, 27.0)  # the law of the SNR that they hold for
+KNOWN_APART = 0.01  # of matched filters in units of the noise, which float32 knows to 1e-4
+Results = dict[str, Any]
+
+
+# --- the file --------------------------------------------------------------------------------
+
+
+def load_detection(path: Path) -> Results:
+    """Read a file of detectors' results.
+
+    Raises:
+        UserError: it is none, or of another format.
+    """
+    results = read_json(path)
+    if (
+        not isinstance(results, dict)
+        or results.get("format") != FORMAT
+        or "detectors" not in results
+    ):
+        raise UserError(
+            f"{path} holds no detectors' results of format {FORMAT}: move it away and run again"
+        )
+    return results
+
+
+def record_detection(
+    folder: Path, holdout: Mapping[str, Any], detectors: Mapping[str, Any]
+) -> Path:
+    """Put detectors into folder/detection.json and .md; return the JSON file.
+
+    Those that were recorded before on the same samples stay, also if another kind of CPU has drawn
+    them with other last digits.
+    """
+    path = folder / "detection.json"
+    results: Results = {"format": FORMAT, "holdout": dict(holdout), "detectors": {}}
+    if path.exists():
+        before = load_detection(path)
+        if same_samples(before["holdout"], results["holdout"]):
+            results["detectors"] = before["detectors"]
+    results["detectors"] |= detectors
+    write_json(path, results)
+    with atomic_path(path.with_suffix(".md")) as temporary:
+        lines = ["# Detectors on the simulated hold-out", "", *as_markdown(results)]
+        temporary.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def same_samples(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
+    """Whether two descriptions are of one hold-out, but for rounding."""
+    apart = [abs(a - b) for a, b in zip(first["known"], second["known"], strict=False)]
+    return {**first, "known": None} == {**second, "known": None} and max(apart) < KNOWN_APART
+
+
+def ordered(results: Results) -> list[tuple[str, dict[str, Any]]]:
+    """Return the detectors by AUC, the best first."""
+    return sorted(results["detectors"].items(), key=lambda item: -item[1]["auc"])
+
+
+# --- as Markdown -----------------------------------------------------------------------------
+
+
+def with_error(value: float, error: float, digits: int = 3) -> str:
+    """Return '0.855 ± 0.006', with a digit more where the error would be zero."""
+    while round(error, digits) == 0 and digits < 4:
+        digits += 1
+    return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if round(error, digits) else "")
+
+
+def as_markdown(results: Results) -> list[str]:
+    """Return what the samples are, the table of detectors and that of their grades."""
+    holdout = results["holdout"]
+    low, high = holdout["settings"]["snr"]
+    return [
+        f"{holdout['samples']:,} simulated samples, {holdout['signals']:,} of them with a signal "
+        f"of network SNR {low:g} to {high:g}, its density proportional to SNR^-2 (seed "
+        f"{holdout['settings']['seed']}).",
+        "",
+        *summary_lines(results),
+        "",
+        "AUC of the signals of some network SNR against all noise:",
+        "",
+        *grade_lines(results),
+        "",
+        *budget_lines(results),
+        *cost_lines(results),
+    ]
+
+
+def summary_lines(results: Results) -> list[str]:
+    expects = tuple(results["holdout"]["settings"]["snr"]) == EXPECTED_SNR
+    head = [
+        "detector",
+        "samples",
+        "AUC",
+        *([] if not expects else ["AUC elsewhere", "apart by"]),
+        *(f"found at {fpr:g}" for fpr in FALSE_ALARMS),
+    ]
+    body = []
+    for name, entry in ordered(results):
+        cells = [name, f"{entry['samples']:,}", with_error(entry["auc"], entry["auc_error"])]
+        if expects:
+            cells += expected_cells(name, entry)
+        for found in entry["efficiencies"].values():
+            cells.append(with_error(found["efficiency"], found["error"]))
+        body.append(cells)
+    return markdown_table(head, body)
+
+
+def expected_cells(name: str, entry: Mapping[str, Any]) -> list[str]:
+    if name not in EXPECTED:
+        return ["-", "-"]
+    value, error = EXPECTED[name]
+    return [with_error(value, error), f"{apart(name, entry):.1f} σ"]
+
+
+def apart(name: str, entry: Mapping[str, Any]) -> float:
+    """Return how far an AUC is from what it is elsewhere, in standard deviations of the two."""
+    value, error = EXPECTED[name]
+    return abs(entry["auc"] - value) / math.hypot(entry["auc_error"], error)
+
+
+def grade_lines(results: Results) -> list[str]:
+    columns = {
+        (grade["low"], grade["high"]): None
+        for entry in results["detectors"].values()
+        for grade in entry["grades"]
+    }
+    edges = sorted(columns, key=lambda edge: edge[0])
+    least = results["holdout"]["settings"]["snr"][0]
+    head = [
+        "detector",
+        *(f"{max(low, least):g} to {high:g}" if high else f"above {low:g}" for low, high in edges),
+    ]
+    body = []
+    for name, entry in ordered(results):
+        by_edge = {(grade["low"], grade["high"]): grade for grade in entry["grades"]}
+        found = [by_edge.get(edge) for edge in edges]
+        body.append(
+            [name, *("-" if g is None else with_error(g["auc"], g["auc_error"]) for g in found)]
+        )
+    return markdown_table(head, body)
+
+
+def budget_lines(results: Results) -> list[str]:
+    """Return a table of what the training of the networks took, the best first; else nothing."""
+    body = [
+        [
+            name,
+            f"{budget['samples']:,}" if budget["samples"] else "-",
+            str(budget["folds"]),
+            format_seconds(budget["seconds"]),
+            budget_device(budget),
+            budget["from"] or "-",
+        ]
+        for name, entry in ordered(results)
+        if (budget := entry.get("budget")) is not None
+    ]
+    if not body:
+        return []
+    head = ["network", "samples seen", "folds", "training took", "on", "went on from"]
+    return ["What the networks were given:", "", *markdown_table(head, body), ""]
+
+
+def budget_device(budget: Mapping[str, Any]) -> str:
+    threads = budget["threads"]
+    if not budget["device"].startswith("cpu"):
+        return str(budget["device"])
+    return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
+
+
+def cost_lines(results: Results) -> list[str]:
+    """Return a sentence on what each computation took."""
+    took = {
+        f"{entry['scorer']} {format_seconds(entry['seconds'])} on {entry['device']} "
+        f"({entry['threads']} threads)": None
+        for _, entry in ordered(results)
+        if entry["scorer"] != "known"
+    }
+    return [f"Computing the scores took: {'; '.join(took)}."] if took else []
+
+
+# --- plots -----------------------------------------------------------------------------------
+
+
+def draw_plots(results: Results, folder: Path) -> list[Path]:
+    """Draw efficiency against SNR, and the ROC curves, from a file of results; return the files."""
+    paths = [folder / "detection-efficiency.png", folder / "detection-roc.png"]
+    draw_efficiency(results, paths[0])
+    draw_roc(results, paths[1])
+    return paths
+
+
+def save(figure: Any, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=100, metadata={"Software": None})
+
+
+def draw_efficiency(results: Results, path: Path) -> None:
+    """A panel a false-alarm probability, a line a detector, its error as a bar."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    axes = figure.subplots(1, len(FALSE_ALARMS), sharey=True)
+    for axis, fpr in zip(axes, FALSE_ALARMS, strict=True):
+        for place, (name, entry) in enumerate(ordered(results)):
+            found = [point["efficiencies"][f"{fpr:g}"] for point in entry["curve"]]
+            axis.errorbar(
+                [point["mean_snr"] for point in entry["curve"]],
+                [each["efficiency"] for each in found],
+                [each["error"] for each in found],
+                fmt="o-",
+                color=f"C{place}",
+                markersize=3,
+                linewidth=1,
+                elinewidth=0.7,
+                label=name,
+            )
+        axis.set_title(f"false-alarm probability {fpr:g}", fontsize=9)
+        axis.set_xlabel("network SNR")
+        axis.set_xscale("log")
+        ticks = (4, 5, 6, 8, 10, 15, 20)
+        axis.set_xticks(ticks, [str(tick) for tick in ticks])
+        style_axis(axis)
+    axes[0].set_ylabel("efficiency: share of signals found")
+    figure.legend(
+        *axes[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        fontsize=8,
+    )
+    save(figure, path)
+
+
+def draw_roc(results: Results, path: Path) -> None:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
+    axis = figure.subplots()
+    for place, (name, entry) in enumerate(ordered(results)):
+        x, y = zip(*entry["roc"], strict=True)
+        label = f"{name}: {with_error(entry['auc'], entry['auc_error'])}"
+        axis.plot([*x, 1], [*y, 1], color=f"C{place}", linewidth=1, label=label)
+    axis.set_xscale("log")
+    axis.set_xlabel("false-alarm probability")
+    axis.set_ylabel("efficiency: share of signals found")
+    style_axis(axis)
+    axis.legend(frameon=False, fontsize=8, title="AUC", title_fontsize=8)
+    save(figure, path)
+
+
+def style_axis(axis: Any) -> None:
+    axis.set_ylim(0, 1.02)
+    axis.grid(alpha=0.3)
+    axis.tick_params(labelsize=8)
+    axis.minorticks_off()
+
+
+# --- the page --------------------------------------------------------------------------------
+
+
+def section(results: Results) -> list[str]:
+    """Return what stands between the marks of the page."""
+    link = os.path.relpath(RESULTS / "detection.md", PAGE.parent)
+    return [
+        *as_markdown(results),
+        "",
+        "![Efficiency against SNR](detection-efficiency.png)",
+        "",
+        "![ROC curves](detection-roc.png)",
+        "",
+        f"All figures, finer grades and ROC curves: [detection.json]({link[:-2]}json).",
+        "",
+    ]
+
+
+def replace_section(text: str, results: Results) -> str:
+    """Return the page with what stands between its marks made anew.
+
+    Raises:
+        UserError: marks are gone.
+    """
+    return replace_between(text, BEGIN, END, section(results), PAGE)
+
+
+def update_page(path: Path = RESULTS / "detection.json") -> Sequence[Path]:
+    """Put a file of results into the page and its plots; return what was written."""
+    results = load_detection(path)
+    text = replace_section(PAGE.read_text(), results)
+    drawn = draw_plots(results, PAGE.parent)
+    with atomic_path(PAGE) as temporary:
+        temporary.write_text(text)
+    return [PAGE, *drawn]

@@ -1,0 +1,259 @@
+"""A bank of matched filters: whitened aligned-spin templates at every arrival time.
+
+The filter of a template h that arrives at time t is h_t^T C^(-1) x, with C the covariance of 2 s of
+noise. It is a correlation of h with C^(-1) x, which vanishes outside the window, so that Fourier
+transforms give it exactly at every t, edges included. Only its norm |C^(-1/2) h_t| is interpolated
+between arrival times.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.detection.holdout import Holdout
+from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.noise import psd_on_grid, whitening_matrix
+from physics.waveforms import (
+    AFTER_MERGER,
+    BEFORE_MERGER,
+    PARAMETERS,
+    STRETCH,
+    BankSettings,
+    compute_waveforms,
+    draw_parameters,
+)
+from runtime.console import progress
+from runtime.optional_packages import require
+
+ARRIVAL = (1.47, 1.83)  # s after the window begins, at H1
+LARGEST_DELAYS = (0.0, 0.0105, 0.027)  # s from H1 to H1, L1, V1, and a little more
+MARGIN = 64  # samples of 2,048 Hz on either side of ARRIVAL: light travel and interpolation
+NORM_STEP = 64  # samples between arrival times at which norms are computed
+BANK_SEED = 1000  # neither of training nor of the hold-out
+
+
+def aligned_parameters(count: int, seed: int = BANK_SEED) -> np.ndarray:
+    """Draw binaries of the population with their spins projected onto the orbital axis, face on.
+
+    Returns:
+        (count, 9) in the order of `waveforms.PARAMETERS`.
+    """
+    parameters = draw_parameters(BankSettings(size=count, seed=seed))
+    column = {name: place for place, name in enumerate(PARAMETERS)}
+    for body in ("1", "2"):
+        spin, tilt = column[f"a_{body}"], column[f"tilt_{body}"]
+        aligned = parameters[:, spin] * np.cos(parameters[:, tilt])
+        parameters[:, spin], parameters[:, tilt] = np.abs(aligned), np.where(aligned < 0, np.pi, 0)
+    for name in ("phi_12", "phi_jl", "theta_jn"):
+        parameters[:, column[name]] = 0
+    return parameters
+
+
+def twice_whitened(strain: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return C^(-1) x in 1 / (1e-21 strain) of strain x, both (rows, detector, 4096) float32."""
+    scaled = strain / STRAIN_UNIT
+    rows = [scaled[:, d] @ matrix @ matrix for d, matrix in enumerate(matrices)]
+    return torch.stack(rows, dim=1)
+
+
+def whitening(device: torch.device | str = "cpu") -> list[torch.Tensor]:
+    """Return C^(-1/2) of every detector, each (4096, 4096) float32; H1 and L1 share theirs."""
+    found: dict[bytes, torch.Tensor] = {}
+    matrices = []
+    for name in DETECTORS:
+        matrix = whitening_matrix(name)
+        key = matrix[0].tobytes()
+        if key not in found:
+            found[key] = torch.from_numpy(matrix).to(device)
+        matrices.append(found[key])
+    return matrices
+
+
+class TemplateBank:
+    """Templates, and the SNR series of data filtered with them.
+
+    An aligned-spin binary of any inclination is a mixture of two quadratures, its face-on h+ = p
+    and the Hilbert transform q of that. A template is the analytic series u = p + i q.
+
+    Args:
+        count: how many templates.
+        step: samples of 2,048 Hz from one arrival time to the next, 1 or 2: u has no negative
+            frequencies, so that 1,024 complex numbers a second hold all of its filter.
+        device: where to filter.
+
+    Attributes:
+        times: (time,) arrival times in s, `MARGIN` samples wider than `ARRIVAL` on either side.
+        inner: the slice of `times` within `ARRIVAL`.
+        norms: (detector, template, time) float32, |C^(-1/2) p_t| at the distance of the bank.
+        centres: (template,) mean frequency of the whitened template, in Hz.
+    """
+
+    def __init__(self, count: int, step: int = 1, device: torch.device | str = "cpu") -> None:
+        require("lalsimulation", "sim")
+        self.step, self.device = step, torch.device(device)
+        self.matrices = whitening(device)
+        plus = compute_waveforms(aligned_parameters(count), BankSettings())[:, 0]
+        spectra = torch.fft.rfft(torch.from_numpy(plus))  # (template, STRETCH // 2 + 1)
+        spectra[:, [0, -1]] = 0  # neither has a quadrature
+        self.conjugates = (2 * spectra.conj()).to(device)
+        first, last = (round(t * SAMPLE_RATE / step) * step for t in ARRIVAL)
+        samples = np.arange(first - MARGIN, last + MARGIN + step, step)
+        self.times = samples / SAMPLE_RATE
+        self.inner = slice(MARGIN // step, len(samples) - MARGIN // step)
+        self.norms = self.compute_norms(spectra, samples).to(device)
+        power = spectra.abs().double() ** 2 / torch.tensor(
+            psd_on_grid("H1", STRETCH, SAMPLE_RATE, floor=1.0)
+        )  # (template, frequency)
+        frequencies = torch.fft.rfftfreq(STRETCH, 1 / SAMPLE_RATE).double()
+        self.centres = (power @ frequencies) / power.sum(1)
+        # The merger of sample m of the window is lag m - BEFORE_MERGER of the correlation, which
+        # runs round its end.
+        self.lags = slice(
+            (int(samples[0]) + AFTER_MERGER) // step, (int(samples[-1]) + AFTER_MERGER) // step + 1
+        )
+
+    def __len__(self) -> int:
+        return len(self.conjugates)
+
+    def compute_norms(self, spectra: torch.Tensor, samples: np.ndarray) -> torch.Tensor:
+        """Return |C^(-1/2) p_t|, the mean square of both quadratures', (detector, template, time).
+
+        Exact every `NORM_STEP` samples and interpolated between: what of a template lies inside
+        the window changes slowly.
+        """
+        both = torch.stack([spectra, -1j * spectra], dim=1)  # (template, quadrature, frequency)
+        series = torch.fft.irfft(both, STRETCH).to(self.device)
+        at = np.arange(samples[0], samples[-1] + NORM_STEP, NORM_STEP)
+        found: dict[int, np.ndarray] = {}  # by matrix
+        for matrix in self.matrices:
+            if id(matrix) in found:
+                continue
+            squares = []
+            for sample in at:
+                start = BEFORE_MERGER - int(sample)
+                white = series[..., start : start + NUM_SAMPLES] @ matrix  # (template, 2, 4096)
+                squares.append(white.square().sum(-1).mean(-1).cpu().numpy())
+            grid = np.stack(squares, axis=1)  # (template, len(at))
+            found[id(matrix)] = np.stack([np.interp(samples, at, row) for row in grid])
+        stacked = np.stack([found[id(matrix)] for matrix in self.matrices])
+        return torch.tensor(np.sqrt(stacked), dtype=torch.float32)
+
+    def spectra_of(self, strain: torch.Tensor) -> torch.Tensor:
+        """Return what `snr_series` takes, (rows, detector, STRETCH // 2 + 1) complex64."""
+        return torch.fft.rfft(twice_whitened(strain, self.matrices), STRETCH)
+
+    def snr_series(self, spectra: torch.Tensor, templates: slice) -> torch.Tensor:
+        """Return the complex SNR of data at every arrival time.
+
+        Its real and imaginary part are the products of the whitened data with the unit whitened
+        quadratures p and -q: in noise, of variance one each.
+
+        Returns:
+            (rows, detector, template, time) complex64.
+        """
+        conjugates = self.conjugates[templates]
+        size, bins = STRETCH // self.step, conjugates.shape[-1]
+        if self.step > 1:
+            bins = size  # a bin at twice the new Nyquist frequency would fold
+        product = spectra[:, :, None, :bins] * conjugates[:, :bins]
+        series = torch.fft.ifft(product, size)[..., self.lags]
+        return series / (self.norms[:, templates] * self.step)
+
+    def blocks(self, size: int) -> Iterator[slice]:
+        """Yield slices of at most `size` templates."""
+        for start in range(0, len(self), size):
+            yield slice(start, min(start + size, len(self)))
+
+
+def sliding_max(values: torch.Tensor, half: int) -> torch.Tensor:
+    """Return the largest of each value and its `half` neighbours on either side.
+
+    Windows of 1, 2, 4, ... samples, each the larger of two of the last: the logarithm of the
+    width in passes. The last axis gets shorter by 2 half.
+    """
+    width = 2 * half + 1
+    size = 1
+    while 2 * size <= width:
+        values = torch.maximum(values[..., : values.shape[-1] - size], values[..., size:])
+        size *= 2
+    rest = width - size
+    if rest:
+        values = torch.maximum(values[..., : values.shape[-1] - rest], values[..., rest:])
+    return values
+
+
+def network_power(power: torch.Tensor, bank: TemplateBank) -> torch.Tensor:
+    """Add the squared SNR of the detectors, each at its best time within light travel of H1.
+
+    Incoherent: the detectors' phases and amplitudes are free of one another.
+
+    Args:
+        power: squared SNR, (rows, detector, template, time).
+
+    Returns:
+        (rows, template, time within `ARRIVAL`).
+    """
+    total = power[:, 0, :, bank.inner].clone()
+    for d in range(1, len(DETECTORS)):
+        half = math.floor(LARGEST_DELAYS[d] * SAMPLE_RATE / bank.step)
+        inner = slice(bank.inner.start - half, bank.inner.stop + half)
+        total += sliding_max(power[:, d, :, inner], half)
+    return total
+
+
+@dataclass(frozen=True)
+class MatchedFilter:
+    """Maximum, and log-mean-exp, of the bank's network SNR^2 / 2 over templates and times.
+
+    Attributes:
+        templates: how many.
+    """
+
+    templates: int = 180
+    key = "matched filter"
+    names = ("matched filter, maximum", "matched filter, log-mean-exp")
+    WHITENED = 256  # samples at a time, by a matrix of 64 MiB
+    ROWS, BLOCK = 4, 20  # samples and templates at a time, of which a core's cache holds a part
+
+    def settings(self) -> dict[str, Any]:
+        return {"format": 1, "templates": self.templates, "seed": BANK_SEED}
+
+    def rows(self, holdout: Holdout) -> int:
+        return len(holdout)
+
+    @torch.inference_mode()
+    def compute(
+        self, holdout: Holdout, device: torch.device, show_progress: bool | None = None
+    ) -> np.ndarray:
+        """Return the scores (2, samples) in the order of `names`; the maximum is an SNR."""
+        bank = TemplateBank(self.templates, device=device)
+        scores = np.empty((2, len(holdout)))
+        with progress(
+            total=len(holdout), desc="matched filter", unit="sample", show=show_progress
+        ) as bar:
+            for start in range(0, len(holdout), self.WHITENED):
+                stop = min(start + self.WHITENED, len(holdout))
+                spectra = bank.spectra_of(holdout.batch(start, stop, device))
+                for part in spectra.split(self.ROWS):
+                    scores[:, start : start + len(part)] = self.score(bank, part).cpu().numpy()
+                    start += len(part)
+                    bar.update(len(part))
+        return scores
+
+    def score(self, bank: TemplateBank, spectra: torch.Tensor) -> torch.Tensor:
+        """Return maximum and log-mean-exp of some rows, (2, rows) float64."""
+        largest, sums, cells = [], [], 0
+        for block in bank.blocks(self.BLOCK):
+            series = bank.snr_series(spectra, block)
+            total = network_power(series.real.square() + series.imag.square(), bank).flatten(1)
+            largest.append(total.amax(1))
+            sums.append((total / 2).logsumexp(1).double())
+            cells += total.shape[1]
+        mean = torch.stack(sums).logsumexp(0) - math.log(cells)
+        return torch.stack([torch.stack(largest).amax(0).double().sqrt(), mean])

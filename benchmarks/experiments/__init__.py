@@ -1,0 +1,1 @@
+"""The cost of experiments/: inference with test-time views."""

@@ -1,0 +1,163 @@
+"""The files of results: one JSON and one Markdown file a device, each benchmark's part its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import BENCHMARKS
+from benchmarks.harness.comparisons import HEAD, Row, markdown_table, missed_lines, seconds_text
+from benchmarks.harness.machine import describe_device
+from runtime.errors import UserError
+from runtime.files import atomic_path, read_json, write_json
+
+FORMAT = 1
+Results = dict[str, Any]
+
+
+def load_results(path: Path) -> Results:
+    """Read a file of results.
+
+    Raises:
+        UserError: it is none, or of another format.
+    """
+    results = read_json(path)
+    if not isinstance(results, dict) or results.get("format") != FORMAT:
+        raise UserError(f"{path} holds no results of format {FORMAT}: move it away and run again")
+    return results
+
+
+def record(folder: Path, device: torch.device, name: str, entry: Mapping[str, Any]) -> Path:
+    """Put one benchmark's entry into the device's files; return the JSON file.
+
+    Entries of other benchmarks stay, with the conditions that they were measured under.
+    """
+    described = describe_device(device)
+    path = folder / f"{described['slug']}.json"
+    results = load_results(path) if path.exists() else {"format": FORMAT, "benchmarks": {}}
+    results["device"] = described
+    results["benchmarks"][name] = dict(entry)
+    write_json(path, results)
+    with atomic_path(path.with_suffix(".md")) as temporary:
+        temporary.write_text("\n".join(as_markdown(results)) + "\n")
+    return path
+
+
+def replace_between(text: str, begin: str, end: str, lines: Sequence[str], page: Path) -> str:
+    """Return a page's text with what stands between two marks made anew.
+
+    Args:
+        page: what the text was read from, for the error.
+
+    Raises:
+        UserError: marks are gone.
+    """
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if len(pattern.findall(text)) != 1:
+        raise UserError(f"{page} lacks the lines {begin!r} and {end!r}: put them back")
+    content = "\n".join([begin, "", *lines, end])
+    return pattern.sub(lambda _: content, text)
+
+
+# --- as Markdown -----------------------------------------------------------------------------
+
+
+def rows_of(results: Results) -> list[tuple[Row, dict[str, Any]]]:
+    """Return every row with the entry it belongs to, in the order of the benchmarks."""
+    order = {name: place for place, name in enumerate(BENCHMARKS)}
+    entries = sorted(results["benchmarks"].items(), key=lambda item: order.get(item[0], len(order)))
+    return [(Row.from_plain(row), entry) for _, entry in entries for row in entry.get("rows", [])]
+
+
+def as_markdown(results: Results) -> list[str]:
+    """Return the lines of a device's results: table, missed targets, details, conditions."""
+    device = results["device"]
+    lines = [f"# Results on {device['name']}", "", *device_lines(results), ""]
+    if any(entry["quick"] for entry in results["benchmarks"].values()):
+        lines += ["**Made with `--quick`: tiny sizes and few repeats, nothing to judge by.**", ""]
+    lines += [*table_lines(results), ""]
+    for entry in results["benchmarks"].values():
+        for title, detail in entry.get("details", {}).items():
+            lines += [f"## {title}", "", *detail, ""]
+    return [*lines, "## Conditions", "", *condition_lines(results)]
+
+
+def device_lines(results: Results) -> list[str]:
+    device = results["device"]
+    what = f"{device['cores']} cores, {device['memory_gib']} GiB of memory"
+    if device["kind"] == "cuda":
+        what = f"{device['memory_gib']} GiB on the GPU, {device['cores']} cores"
+        what += f" ({device['processor']})"
+    return [
+        f"{what}. Medians of repeated timings, both sides in turn in one run; the quartiles of the "
+        "rounds' own ratios stand in brackets."
+    ]
+
+
+def table_lines(results: Results) -> list[str]:
+    """Return the table of all rows and the list of the targets that were missed."""
+    kind = results["device"]["kind"]
+    found = rows_of(results)
+    body = []
+    for row, entry in found:
+        cells = row.cells(kind)
+        mark = " ⚠" if entry["load"]["disturbed"] else ""
+        body.append((*cells[:2], cells[2] + mark, *cells[3:]))
+    lines = markdown_table(HEAD, body)
+    if any(entry["load"]["disturbed"] for _, entry in found):
+        lines += ["", "⚠ Others used more than a tenth of the cores meanwhile: measure again."]
+    missed = missed_lines([row for row, _ in found], kind)
+    if missed:
+        lines += ["", "Targets that were missed:", "", *missed]
+    return lines
+
+
+def condition_line(results: Results) -> str:
+    """Return a sentence on when, with what and beside whom the figures were measured."""
+    entries = results["benchmarks"].values()
+    days = sorted({entry["date"][:10] for entry in entries})
+    torches = sorted({entry["versions"].get("torch", "unknown") for entry in entries})
+    threads = sorted({str(entry["threads"]) for entry in entries})
+    others = [entry["load"]["cores_used_by_others"] for entry in entries]
+    known = [value for value in others if value is not None]
+    beside = f", others used up to {max(known):.2f} cores meanwhile" if known else ""
+    when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+    return f"{when}, torch {', '.join(torches)}, {', '.join(threads)} threads{beside}."
+
+
+def condition_lines(results: Results) -> list[str]:
+    """Return a table of what each benchmark was run with, and beside what."""
+    body = []
+    for name, entry in results["benchmarks"].items():
+        load = entry["load"]
+        others = load["cores_used_by_others"]
+        before = load["load_average_before"]
+        versions = entry["versions"]
+        body.append(
+            (
+                f"`{name}`",
+                entry["date"],
+                (entry["git_revision"] or "-")[:10]
+                + ("+" if (entry["git_revision"] or "").endswith("+") else ""),
+                f"{versions.get('torch', '-')}",
+                str(entry["threads"]),
+                "-" if before is None else f"{before[0]:.2f}",
+                "-" if others is None else f"{others:.2f}",
+                seconds_text(load["seconds"]),
+            )
+        )
+    head = (
+        "benchmark",
+        "date",
+        "revision",
+        "torch",
+        "threads",
+        "load average before",
+        "cores used by others",
+        "took",
+    )
+    return markdown_table(head, body)

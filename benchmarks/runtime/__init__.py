@@ -1,0 +1,1 @@
+"""The cost of runtime/: how long the commands take to start."""

@@ -1,0 +1,1 @@
+"""The cost of spectrograms/: wavelet and constant-Q front-ends. Open cwt.py first."""
