@@ -223,7 +223,7 @@ def draw_curves(axis: Axes, history: Sequence[dict[str, float]]) -> None:
         axis.legend(fontsize=8)
 
 
-def roc(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def roc_corners(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     from sklearn.metrics import roc_curve
 
     false_alarms, efficiency, _ = roc_curve(np.round(targets), scores)
@@ -231,7 +231,7 @@ def roc(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def draw_roc(axis: Axes, targets: np.ndarray, logits: np.ndarray, result: dict[str, Any]) -> None:
-    false_alarms, efficiency = roc(targets, logits)
+    false_alarms, efficiency = roc_corners(targets, logits)
     label = f"AUC {result['oof_auc']:.4f} ± {result['oof_auc_error']:.4f}"
     axis.plot(false_alarms, efficiency, color=SIGNAL, label=label)
     axis.fill_between(false_alarms, efficiency, color=SIGNAL, alpha=0.1)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.summary import roc
+from experiments.summary import roc_corners
 from metrics import AUC, check_scores, delong_error, efficiency_at_fpr
 from runtime.errors import UserError
 
@@ -97,7 +97,7 @@ def measure(targets: np.ndarray, scores: np.ndarray, drawn: np.ndarray | None = 
         error,
         n=labels.size,
         signals=signals,
-        curve=thin(*roc(labels, checked)),
+        curve=thin(*roc_corners(labels, checked)),
         histogram=histogram(labels, checked if drawn is None else drawn),
         found=found,
     )

@@ -1,4 +1,4 @@
-"""What the stacking methods see of the models: probabilities, logits or ranks."""
+"""The features of the stacking methods: probabilities, logits or ranks of each model."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ SPACES = ("probability", "logit", "rank")
 
 
 class Features:
-    """The logits of a stack as probabilities, as they are, or as ranks; in float64.
+    """The logits of a stack, in float64: unchanged, as probabilities, or as ranks.
 
-    The rank of a logit is its place among the logits that the same network gave the validation
-    rows of its own fold, from 0 to 1: F_k(x), the share of them below x, ties counting one half.
-    So the networks of different folds, whose logits have each their own scale, become comparable;
-    no target enters; and a test sample is ranked by itself, whatever the rest of the test set
-    holds, in just the way the validation rows were. Ranking the test set within itself would tie
-    a rank's meaning to its share of signals. Test logits beyond all validation logits share the
-    rank 0 or 1; of 226,000 that is a handful.
+    The rank of a logit x is F_k(x), the share of the validation logits of the same network that
+    lie below x, from 0 to 1; ties count one half. Ranks make the networks of different folds
+    comparable, whose logits have different scales, and they use no target. A test sample is ranked
+    among the same validation logits, so that its rank does not depend on the other test samples.
+    (Ranking the test set within itself would make a rank depend on the share of signals in it.)
+    Test logits beyond all validation logits share the rank 0 or 1: a handful of 226,000.
     """
 
     def __init__(self, data: StackData) -> None:
@@ -31,7 +30,7 @@ class Features:
         self.kept: dict[Any, np.ndarray] = {}
 
     def without(self, name: str) -> Features:
-        """Return the features with one model left out; what is worked out already is kept."""
+        """Return the features with one model left out, without computing the others again."""
         fewer = Features(self.data.without(name))
         column = self.data.names.index(name)
         fewer.kept = {key: np.delete(array, column, 1) for key, array in self.kept.items()}
@@ -40,19 +39,20 @@ class Features:
     def train(self, space: str) -> np.ndarray:
         """Return the features (n, models) of the training rows."""
         if space not in self.kept:
-            self.kept[space] = self.transform(space, None)
+            self.kept[space] = self.compute_features(space, None)
         return self.kept[space]
 
     def test(self, space: str, fold: int) -> np.ndarray:
         """Return the features (m, models) that the networks of `fold` give the test samples."""
-        if space != "rank":  # the others are quicker made than kept
-            return self.transform(space, fold)
+        if space != "rank":  # the other spaces are cheap to compute again
+            return self.compute_features(space, fold)
         if (space, fold) not in self.kept:
-            # Half the memory; of 112,000 rows two ranks are 4e-6 apart at least.
-            self.kept[space, fold] = self.transform(space, fold).astype(np.float32)
+            # float32 needs half the memory, and is exact enough: among 112,000 rows two ranks
+            # differ by at least 4e-6.
+            self.kept[space, fold] = self.compute_features(space, fold).astype(np.float32)
         return self.kept[space, fold].astype(np.float64)
 
-    def transform(self, space: str, fold: int | None) -> np.ndarray:
+    def compute_features(self, space: str, fold: int | None) -> np.ndarray:
         data = self.data
         logits = data.out_of_fold if fold is None else data.test[fold]
         if space == "logit":
@@ -68,14 +68,14 @@ class Features:
                 rows = validated if fold is None else slice(None)
                 ranks[rows, column] = share_below(known, logits[rows, column])
 
-        with ThreadPoolExecutor(num_cores()) as pool:  # sorting leaves the GIL alone
+        with ThreadPoolExecutor(num_cores()) as pool:  # numpy releases the GIL while it sorts
             list(pool.map(rank, range(len(data.names))))
         return ranks
 
 
 def share_below(known: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return which share of the sorted `known` lies below each value, ties counting one half."""
-    order = np.argsort(values)  # searching in order stays in the cache
+    """Return the share of the sorted `known` below each value, (values,); ties count one half."""
+    order = np.argsort(values)  # sorted look-ups stay in the processor's cache
     ordered = values[order]
     shares = np.empty(len(values))
     shares[order] = np.searchsorted(known, ordered, "left")

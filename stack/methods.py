@@ -1,8 +1,8 @@
 """The methods that blend the logits of several models into one score a sample.
 
-A method is fitted on rows whose logits come from networks that never saw them, and is scored on
-rows that it has not met itself (`cross_fit`). The exception is `reference`, the blend that the
-published solution submitted, which is kept as it was (`reference_blend`).
+A method is fitted on out-of-fold logits and scored on rows that it was not fitted on
+(`cross_fit`). The exception is `reference`, the blend that the published solution submitted, which
+is reproduced unchanged (`reference_blend`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from stack.features import Features
 from stack.scores import MeanFoldAUC
 
 OnFold = Callable[[int, float], None]
-GENERATIONS, PATIENCE = 100, 15  # of CMA-ES: at most, and how many may bring less than 1e-6
+GENERATIONS = 100  # of CMA-ES, at most
+PATIENCE = 15  # generations in a row that may improve the AUC by less than 1e-6
 
 
 # --- fitted blends ---------------------------------------------------------------------------
 
 
 class Blend(Protocol):
-    """A fitted method. `weights` are (models,), or None where there are none to show."""
+    """A fitted method. `weights` are (models,), or None if it has none."""
 
     weights: np.ndarray | None
 
@@ -38,7 +39,7 @@ class Blend(Protocol):
 
 
 @dataclass(frozen=True)
-class Mean:
+class MeanBlend:
     """The plain mean of the features; `of_logits` turns it into a probability."""
 
     weights: np.ndarray
@@ -50,12 +51,12 @@ class Mean:
 
 
 @dataclass(frozen=True)
-class Linear:
+class LinearBlend:
     """sigmoid(slope · Σ w_i (x_i − centre_i) / scale_i + intercept).
 
     Attributes:
         weights: (models,) per standard deviation of the feature on the rows of the fit, so that
-            those of models with different scales compare.
+            the weights of models with different scales can be compared.
     """
 
     centre: np.ndarray
@@ -71,7 +72,7 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Trees:
+class TreeBlend:
     """Gradient-boosted trees."""
 
     model: Any
@@ -88,27 +89,27 @@ def standardize(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return (x - centre) / scale, centre, scale
 
 
-def calibrated(
+def calibrated_blend(
     z: np.ndarray, centre: np.ndarray, scale: np.ndarray, weights: np.ndarray, targets: np.ndarray
-) -> Linear:
+) -> LinearBlend:
     """Return the blend of standardized features z as a probability, by logistic regression.
 
-    It leaves the order of the rows and so the AUC as they are. It gives the blends of different
-    folds one scale, which averaging them over the test set needs (Platt 1999). A blend that is
-    worse than chance on the rows of its fit is not turned round: it gets slope 0.
+    This changes neither the order of the rows nor the AUC. It gives the blends of different folds
+    one scale, so that they can be averaged over the test set (Platt 1999). The slope cannot be
+    negative: a blend that is worse than chance on the rows of its fit gets slope 0.
     """
     score = z @ weights
     spread = score.std()
-    if spread == 0:
+    if spread == 0:  # a constant score: the share of signals is all that can be said
         share = float(np.clip(targets.mean(), 1e-6, 1 - 1e-6))
-        return Linear(centre, scale, weights, 0.0, float(np.log(share / (1 - share))))
-    model = logistic(score[:, None] / spread, targets, strength=1e6)
+        return LinearBlend(centre, scale, weights, 0.0, float(np.log(share / (1 - share))))
+    model = fit_logistic_regression(score[:, None] / spread, targets, strength=1e6)
     slope = max(float(model.coef_[0, 0]), 0.0) / spread
-    return Linear(centre, scale, weights, slope, float(model.intercept_[0]))
+    return LinearBlend(centre, scale, weights, slope, float(model.intercept_[0]))
 
 
-def logistic(z: np.ndarray, targets: np.ndarray, strength: float = 1.0) -> Any:
-    """Fit scikit-learn's logistic regression by Newton's method, made for rows >> columns."""
+def fit_logistic_regression(z: np.ndarray, targets: np.ndarray, strength: float = 1.0) -> Any:
+    """Fit scikit-learn's logistic regression by Newton's method, which suits rows >> columns."""
     from sklearn.linear_model import LogisticRegression
 
     return LogisticRegression(C=strength, solver="newton-cholesky", max_iter=200).fit(z, targets)
@@ -119,11 +120,11 @@ def logistic(z: np.ndarray, targets: np.ndarray, strength: float = 1.0) -> Any:
 
 
 def fit_mean(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed: int) -> Blend:
-    return Mean(np.full(x.shape[1], 1 / x.shape[1]), of_logits=False)
+    return MeanBlend(np.full(x.shape[1], 1 / x.shape[1]), of_logits=False)
 
 
 def fit_mean_of_logits(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed: int) -> Blend:
-    return Mean(np.full(x.shape[1], 1 / x.shape[1]), of_logits=True)
+    return MeanBlend(np.full(x.shape[1], 1 / x.shape[1]), of_logits=True)
 
 
 def ridge_weights(x: np.ndarray, y: np.ndarray, alpha: float = 1.0) -> np.ndarray:
@@ -138,7 +139,7 @@ def ridge_weights(x: np.ndarray, y: np.ndarray, alpha: float = 1.0) -> np.ndarra
 def fit_ridge(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed: int) -> Blend:
     """Ridge regression of the target with an intercept, alpha = 1 on standardized features."""
     z, centre, scale = standardize(x)
-    return calibrated(z, centre, scale, ridge_weights(z, targets - targets.mean()), targets)
+    return calibrated_blend(z, centre, scale, ridge_weights(z, targets - targets.mean()), targets)
 
 
 def fit_nonnegative(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed: int) -> Blend:
@@ -146,26 +147,27 @@ def fit_nonnegative(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed:
     from scipy.optimize import nnls
 
     z, centre, scale = standardize(x)
-    # min |z w − y| over w is min |R w − q|, with z = Q R and q = Qᵀ y: 20 rows for 448,000.
+    # With z = Q R and q = Qᵀ y, |z w − y|² = |R w − q|² + a constant: nnls then sees 20 rows
+    # instead of 448,000. The QR decomposition of (z | y) gives R and, in its last column, q.
     r = np.linalg.qr(np.column_stack([z, targets - targets.mean()]), mode="r")
     models = x.shape[1]
     weights, _ = nnls(r[:models, :models], r[:models, models])
-    return calibrated(z, centre, scale, weights, targets)
+    return calibrated_blend(z, centre, scale, weights, targets)
 
 
 def fit_logistic(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed: int) -> Blend:
     """Logistic regression with an intercept, C = 1 on standardized features."""
     z, centre, scale = standardize(x)
-    model = logistic(z, targets)
-    return Linear(centre, scale, model.coef_[0], 1.0, float(model.intercept_[0]))
+    model = fit_logistic_regression(z, targets)
+    return LinearBlend(centre, scale, model.coef_[0], 1.0, float(model.intercept_[0]))
 
 
 def fit_cmaes(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed: int) -> Blend:
     """Weights that maximize the mean AUC of the folds, by CMA-ES.
 
-    The search starts from the ridge solution. It runs in coordinates in which the features are
-    uncorrelated: those of models differ by little (correlations of 0.97), so that the AUC as a
-    function of plain weights is a long narrow ridge, on which a search takes an age.
+    The search starts from the ridge solution, in coordinates in which the features are
+    uncorrelated. The features themselves have correlations of about 0.97, which makes the AUC as a
+    function of their weights a long narrow ridge, on which the search converges slowly.
 
     Reference: Hansen 2016, arXiv:1604.00772.
 
@@ -176,15 +178,15 @@ def fit_cmaes(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed: int) 
     z, centre, scale = standardize(x)
     models = x.shape[1]
     if models == 1:  # nothing to weigh
-        return calibrated(z, centre, scale, np.ones(1), targets)
+        return calibrated_blend(z, centre, scale, np.ones(1), targets)
     covariance = z.T @ z / len(z)
-    covariance[np.diag_indices(models)] += 1e-6  # equal models
+    covariance[np.diag_indices(models)] += 1e-6  # two equal models would make it singular
     root = np.linalg.cholesky(covariance)  # (models, models)
     whitening = np.linalg.inv(root).T  # z @ whitening has unit covariance
     area = MeanFoldAUC(z @ whitening, targets, folds)
     start = root.T @ ridge_weights(z, targets - targets.mean())
     start /= np.linalg.norm(start) or 1.0
-    # A hundredth of the start: at Kaggle size that is about how far off it can be.
+    # The start has length 1; at Kaggle's size the optimum is about a hundredth of that away.
     search = cmaes.CMA(mean=start, sigma=0.01, seed=seed)
     best, best_area, waited = start, float(area(start[None])[0]), 0
     for _ in range(GENERATIONS):
@@ -197,14 +199,14 @@ def fit_cmaes(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed: int) 
         if waited == PATIENCE:
             break
     weights = whitening @ best
-    return calibrated(z, centre, scale, weights / np.abs(weights).sum(), targets)
+    return calibrated_blend(z, centre, scale, weights / np.abs(weights).sum(), targets)
 
 
 def fit_boosting(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed: int) -> Blend:
-    """Gradient-boosted trees, small ones, in which no model's logit may lower the score.
+    """Small gradient-boosted trees whose score never falls when a model's logit rises.
 
-    scikit-learn's, whether LightGBM is there or not: a score should not depend on what else is
-    installed, and on 448,000 rows of 20 logits the two were within 1e-4 of each other.
+    Always scikit-learn's, even if LightGBM is installed: a score should not depend on which
+    packages there are, and on 448,000 rows of 20 logits the two differed by less than 1e-4.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -218,11 +220,11 @@ def fit_boosting(x: np.ndarray, targets: np.ndarray, folds: np.ndarray, seed: in
         n_iter_no_change=5,
         random_state=seed,
     )
-    return Trees(model.fit(x, targets))
+    return TreeBlend(model.fit(x, targets))
 
 
 @dataclass(frozen=True)
-class Method:
+class StackingMethod:
     """How a method is fitted, on which features, and which extra of pyproject.toml it needs."""
 
     space: str
@@ -231,21 +233,21 @@ class Method:
 
 
 REFERENCE = "reference"
-# The simplest first: of methods as good as each other the earlier one is chosen.
-METHODS: dict[str, Method | None] = {
-    "mean": Method("probability", fit_mean),
-    "mean_logit": Method("logit", fit_mean_of_logits),
-    "mean_rank": Method("rank", fit_mean),
-    "nonnegative_logit": Method("logit", fit_nonnegative),
-    "nonnegative_rank": Method("rank", fit_nonnegative),
-    "ridge_probability": Method("probability", fit_ridge),
-    "ridge_logit": Method("logit", fit_ridge),
-    "ridge_rank": Method("rank", fit_ridge),
-    "logistic_logit": Method("logit", fit_logistic),
-    "logistic_rank": Method("rank", fit_logistic),
-    REFERENCE: None,  # fitted otherwise: reference_blend
-    "cmaes": Method("rank", fit_cmaes, module="cmaes"),
-    "boosting": Method("logit", fit_boosting),
+# The simplest first: of equally good methods the earlier one is chosen.
+METHODS: dict[str, StackingMethod | None] = {
+    "mean": StackingMethod("probability", fit_mean),
+    "mean_logit": StackingMethod("logit", fit_mean_of_logits),
+    "mean_rank": StackingMethod("rank", fit_mean),
+    "nonnegative_logit": StackingMethod("logit", fit_nonnegative),
+    "nonnegative_rank": StackingMethod("rank", fit_nonnegative),
+    "ridge_probability": StackingMethod("probability", fit_ridge),
+    "ridge_logit": StackingMethod("logit", fit_ridge),
+    "ridge_rank": StackingMethod("rank", fit_ridge),
+    "logistic_logit": StackingMethod("logit", fit_logistic),
+    "logistic_rank": StackingMethod("rank", fit_logistic),
+    REFERENCE: None,  # has a way of fitting of its own: reference_blend
+    "cmaes": StackingMethod("rank", fit_cmaes, module="cmaes"),
+    "boosting": StackingMethod("logit", fit_boosting),
 }
 
 
@@ -253,17 +255,17 @@ METHODS: dict[str, Method | None] = {
 
 
 @dataclass(frozen=True)
-class Fit:
-    """What a method gives for every sample.
+class MethodFit:
+    """The scores that a method gives all samples.
 
     Attributes:
         method: its name in METHODS.
-        out_of_fold: (n,) scores from 0 to 1, each from a fit that did not see the row.
+        out_of_fold: (n,) scores from 0 to 1, each from a fit without the row.
         test: (m,) scores of the test samples.
         weights: (folds, models), or None for a method that has none.
-        in_sample: (folds,) AUC on the rows that the weights were fitted on; of `reference`, as
-            it was published.
-        seconds: how long it took.
+        in_sample: (folds,) AUC on the rows that the weights were fitted on, as was published of
+            `reference`; None for the other methods.
+        seconds: the time that fitting and scoring took.
     """
 
     method: str
@@ -276,11 +278,11 @@ class Fit:
 
 def cross_fit(
     name: str, features: Features, seed: int = 0, on_fold: OnFold = lambda fold, area: None
-) -> Fit:
+) -> MethodFit:
     """Fit a method of METHODS, score the rows out of sample and the test set.
 
     Args:
-        seed: of the methods that draw.
+        seed: of the methods that draw random numbers.
         on_fold: is called with each held-out fold and its AUC.
 
     Raises:
@@ -292,8 +294,8 @@ def cross_fit(
         raise UserError(f"there is no stacking method {name!r}, only {', '.join(METHODS)}")
     method, started = METHODS[name], time.monotonic()
     # The products here are small. On one thread their sums do not depend on the number of cores,
-    # and on a machine that has other work too nothing waits for threads that do not get on:
-    # CMA-ES then takes a fifth of the time, the trees a tenth.
+    # and on a busy machine no thread waits for another: CMA-ES takes a fifth of the time, the
+    # trees a tenth.
     with threadpool_limits(1):
         if method is None:
             fit = reference_blend(features, on_fold)
@@ -302,14 +304,15 @@ def cross_fit(
     return replace(fit, seconds=time.monotonic() - started)
 
 
-def hold_out_each(name: str, method: Method, features: Features, seed: int, on_fold: OnFold) -> Fit:
-    """Fit a method on the rows of all folds but one, score that one, and do so for each.
+def hold_out_each(
+    name: str, method: StackingMethod, features: Features, seed: int, on_fold: OnFold
+) -> MethodFit:
+    """For each fold, fit a method on the rows of the other folds and score the rows of this one.
 
-    The test samples are scored by the same fits, averaged over the folds. The fit that left fold
-    k out is applied to the test logits of the networks of fold k, as it is to its held-out rows:
-    in both cases a blend and networks, neither of which has seen the sample, so that the
-    held-out scores say what to expect of the test scores. The mean of the folds' test logits
-    would not do: it has less noise than any logit of the fit, and so another distribution.
+    The test samples are scored by the same fits, averaged over the folds. The fit without fold k
+    is applied to the test logits of the networks of fold k, just as it is applied to the held-out
+    rows of fold k. The mean over folds of the test logits would not do: it has less noise than
+    the logits of the fit, and so another distribution.
     """
     data, targets = features.data, features.data.targets
     x = features.train(method.space)
@@ -323,17 +326,17 @@ def hold_out_each(name: str, method: Method, features: Features, seed: int, on_f
         weights.append(blend.weights)
         on_fold(fold, AUC()(targets[held_out], out_of_fold[held_out]))
     known = all(w is not None for w in weights)
-    return Fit(name, out_of_fold, test, np.array(weights) if known else None)
+    return MethodFit(name, out_of_fold, test, np.array(weights) if known else None)
 
 
-def reference_blend(features: Features, on_fold: OnFold = lambda fold, area: None) -> Fit:
+def reference_blend(features: Features, on_fold: OnFold = lambda fold, area: None) -> MethodFit:
     """The blend of the published solution.
 
     For each fold k a ridge regression (alpha = 1, no intercept, weights of any sign) of the
     target on the sigmoids of the logits is fitted on the *validation* rows of fold k and applied
-    to the test predictions of the networks of fold k; the result is scaled to 0 ... 1 over the
-    test set, and the folds' results are averaged. The AUCs that were published with it are of
-    the rows of the fit: here `in_sample`.
+    to the test predictions of the networks of fold k. The result is scaled to 0 ... 1 over the
+    test set, and the folds' results are averaged. The AUCs that were published with it are on
+    the rows of the fit: `in_sample` here.
 
     Its out-of-fold scores are of the same blend out of sample: a row of fold k is scored by the
     fits of the other folds, scaled and averaged like the test set.
@@ -352,10 +355,10 @@ def reference_blend(features: Features, on_fold: OnFold = lambda fold, area: Non
         others = [scale_to_unit(x[rows] @ weights[other]) for other in folds if other != fold]
         out_of_fold[rows] = np.mean(others, 0)
         on_fold(fold, AUC()(targets[rows], out_of_fold[rows]))
-    return Fit(REFERENCE, out_of_fold, test, np.array(weights), tuple(in_sample))
+    return MethodFit(REFERENCE, out_of_fold, test, np.array(weights), tuple(in_sample))
 
 
 def scale_to_unit(scores: np.ndarray) -> np.ndarray:
-    """Return scores (n,) scaled to 0 ... 1 by their extremes; zeros where they are all equal."""
+    """Return scores (n,) scaled to 0 ... 1 by their extremes; zeros if they are all equal."""
     low, high = scores.min(), scores.max()
     return (scores - low) / (high - low) if high > low else np.zeros_like(scores)

@@ -1,4 +1,4 @@
-"""Pictures of a stack, each a figure of its own: what `submission.ipynb` shows."""
+"""The figures of a stack that `submission.ipynb` shows, one function for each."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.summary import NOISE, SIGNAL, roc
+from experiments.summary import NOISE, SIGNAL, roc_corners
 from runtime.errors import UserError
-from stack.report import weights as weights_of
+from stack.blend import StackResult
+from stack.report import weight_frame
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from stacking import Stack
-
-ROC_POINTS = 2000  # drawn of the hundreds of thousands that a curve has
+ROC_POINTS = 2000  # drawn, of the hundreds of thousands of corners of a full curve
 
 
 def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, list[Axes]]:
@@ -27,21 +26,21 @@ def new_figure(width: float, height: float, columns: int = 1) -> tuple[Figure, l
     return figure, list(figure.subplots(1, columns, squeeze=False)[0])
 
 
-def scores(stack: Stack) -> Figure:
-    """Draw the AUC of every model and method: each fold a dot, the mean with its standard error."""
-    candidates = [
-        *((candidate, NOISE) for candidate in stack.models.values()),
-        *((candidate, SIGNAL) for candidate in stack.methods.values()),
+def plot_scores(stack: StackResult) -> Figure:
+    """Draw the AUC of every model and method: a dot per fold, the mean with its standard error."""
+    columns = [
+        *((column, NOISE) for column in stack.models.values()),
+        *((column, SIGNAL) for column in stack.methods.values()),
     ]
-    candidates.sort(key=lambda pair: pair[0].score.mean)
-    figure, (axis,) = new_figure(9, 1.2 + 0.26 * len(candidates))
-    for place, (candidate, colour) in enumerate(candidates):
-        score = candidate.score
+    columns.sort(key=lambda pair: pair[0].score.mean)
+    figure, (axis,) = new_figure(9, 1.2 + 0.26 * len(columns))
+    for place, (column, colour) in enumerate(columns):
+        score = column.score
         axis.plot(score.folds, [place] * len(score.folds), ".", color=colour, alpha=0.35)
         axis.errorbar(score.mean, place, xerr=score.error, fmt="o", color=colour, capsize=3)
     names = [
-        candidate.name + (" (chosen)" if candidate is stack.methods.get(stack.method) else "")
-        for candidate, _ in candidates
+        column.name + (" (chosen)" if column is stack.methods.get(stack.method) else "")
+        for column, _ in columns
     ]
     axis.set_yticks(range(len(names)), names)
     axis.set(
@@ -53,15 +52,15 @@ def scores(stack: Stack) -> Figure:
     return figure
 
 
-def correlations(stack: Stack) -> Figure:
+def plot_correlations(stack: StackResult) -> Figure:
     """Draw Spearman's rank correlation of the models, on noise and on signals.
 
-    Ranks are those of each fold (`stack_features.Features`). Within a class the target has no
-    part in the correlation: what is left is which samples the models find alike.
+    Ranks are those within each fold (see `stack.features.Features`). Within one class the target
+    adds nothing to the correlation: it shows which samples the models confuse alike.
     """
     data, ranks = stack.data, stack.features.train("rank")
     figure, axes = new_figure(3 + 0.75 * len(data.names), 1.6 + 0.36 * len(data.names), 2)
-    matrices = [  # one model gives a number
+    matrices = [  # for a single model corrcoef returns a number
         np.atleast_2d(np.corrcoef(ranks[data.targets == value], rowvar=False)) for value in (0, 1)
     ]
     low = min(0.9, float(np.nanmin(matrices)))
@@ -84,17 +83,17 @@ def correlations(stack: Stack) -> Figure:
     return figure
 
 
-def weights(stack: Stack, method: str | None = None) -> Figure:
+def plot_weights(stack: StackResult, method: str | None = None) -> Figure:
     """Draw a method's weights: the mean over the fits and their range.
 
     Args:
-        method: default: the chosen one or, where that has none or equal ones, the best that has.
+        method: default: the chosen one or, if that has no fitted weights, the best that has.
 
     Raises:
         UserError: the method has no weights.
     """
     method = method or weighted_method(stack)
-    table = weights_of(stack, method)
+    table = weight_frame(stack, method)
     if table is None:
         raise UserError(f"the method {method!r} has no weights to draw: name a linear one")
     of_fold = table.filter(like="fold").to_numpy()
@@ -110,8 +109,8 @@ def weights(stack: Stack, method: str | None = None) -> Figure:
     return figure
 
 
-def weighted_method(stack: Stack) -> str:
-    """Return the chosen method if it fits weights, else the best that does, else the mean."""
+def weighted_method(stack: StackResult) -> str:
+    """Return the chosen method if it fits weights, else the best one that does, else the mean."""
     fitting = [
         name
         for name, fit in stack.fits.items()
@@ -122,7 +121,7 @@ def weighted_method(stack: Stack) -> str:
     return max(fitting, key=lambda name: stack.methods[name].score.mean)
 
 
-def roc_curves(stack: Stack) -> Figure:
+def plot_roc_curves(stack: StackResult) -> Figure:
     """Draw the ROC of the chosen method, the plain mean and the best single model."""
     data = stack.data
     best = stack.best_model.name
@@ -135,8 +134,9 @@ def roc_curves(stack: Stack) -> Figure:
         del curves["mean"]
     figure, (linear, logarithmic) = new_figure(11, 4.6, 2)
     for name, (column, colour, style) in curves.items():
-        false_alarms, efficiency = roc(data.targets, column)
-        # Points evenly along the curve: the many at low false-alarm probabilities are kept.
+        false_alarms, efficiency = roc_corners(data.targets, column)
+        # Points at equal distances along the curve, so that its steep start keeps its shape on
+        # the linear axis; the first corners are all kept, for the logarithmic one.
         arc = np.concatenate([[0], np.cumsum(np.hypot(np.diff(false_alarms), np.diff(efficiency)))])
         spread = np.searchsorted(arc, np.linspace(0, arc[-1], ROC_POINTS))
         kept = np.unique([*spread, *range(min(ROC_POINTS, len(arc)))])
@@ -155,20 +155,20 @@ def roc_curves(stack: Stack) -> Figure:
     return figure
 
 
-def calibration(stack: Stack, bins: int = 20) -> Figure:
-    """Draw how often the samples of a score are signals, and how the scores are distributed.
+def plot_calibration(stack: StackResult, bins: int = 20) -> Figure:
+    """Draw the share of signals at each score, and how the scores are distributed.
 
-    Bins hold equally many samples; bars are binomial standard errors.
+    Every bin holds the same number of samples; bars are binomial standard errors.
     """
     column, targets = stack.fit.out_of_fold, stack.data.targets
     parts = np.array_split(np.argsort(column, kind="stable"), min(bins, len(column)))
-    said = np.array([column[part].mean() for part in parts])
+    mean_score = np.array([column[part].mean() for part in parts])
     share = np.array([targets[part].mean() for part in parts])
     counts = np.array([len(part) for part in parts])
     figure, (axis, distribution) = new_figure(11, 4.6, 2)
     error = np.sqrt(share * (1 - share) / counts)
     axis.plot([0, 1], [0, 1], ":", color="0.6")
-    axis.errorbar(said, share, error, fmt="o", ms=4, color=SIGNAL, capsize=2)
+    axis.errorbar(mean_score, share, error, fmt="o", ms=4, color=SIGNAL, capsize=2)
     axis.set(
         xlabel=f"score of {stack.method}",
         ylabel="share of signals",
@@ -196,8 +196,8 @@ def calibration(stack: Stack, bins: int = 20) -> Figure:
     return figure
 
 
-def left_out(table: pd.DataFrame) -> Figure:
-    """Draw what each model adds to the stack; the table is that of `stacking.leave_one_out`."""
+def plot_left_out(table: pd.DataFrame) -> Figure:
+    """Draw what each model adds to the stack; the table is that of `blend.leave_one_out`."""
     table = table.iloc[::-1]
     figure, (axis,) = new_figure(9, 1.2 + 0.28 * len(table))
     if table.empty:
@@ -205,7 +205,8 @@ def left_out(table: pd.DataFrame) -> Figure:
         axis.text(0.5, 0.5, "one model: nothing can be left out", ha="center", color="0.4")
         return figure
     place = np.arange(len(table))
-    # The percentiles of few resamples need not enclose the difference itself.
+    # The percentile interval of a few resamples may exclude the difference; a bar has no negative
+    # length.
     reach = np.maximum([table["adds"] - table["low"], table["high"] - table["adds"]], 0)
     axis.errorbar(table["adds"], place, xerr=reach, fmt="o", color=SIGNAL, capsize=3)
     axis.axvline(0, color="0.3", lw=1)

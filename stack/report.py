@@ -1,10 +1,9 @@
-"""What a stack came to: a table, a JSON, a few lines for a person."""
+"""The scores of a stack as a table, as JSON and as text for a terminal."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -14,50 +13,27 @@ import numpy as np
 
 from runtime.console import format_seconds
 from runtime.versions import git_revision, versions
+from stack.blend import StackResult
+from stack.scores import Comparison, ScoredColumn
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from stack.inputs import FinalExperiment, StackData
-    from stack.scores import Candidate, Comparison
-    from stacking import Stack
 
-
-def what_is_stacked(data: StackData, finals: Sequence[FinalExperiment]) -> str:
-    """Say which runs are joined and which of the final experiments are not among them."""
-    named = [
-        name + (" (tta)" if suffix else "")
-        for name, suffix in zip(data.names, data.suffixes, strict=True)
-    ]
-    missing = [f"{final.name} ({final.config})" for final in finals if final.name not in data.names]
-    said = (
-        f"{len(named)} models: {', '.join(named)}; {len(data.train_ids)} training and "
-        f"{len(data.test_ids)} test samples, {data.num_folds} folds."
-    )
-    if len(missing) == len(finals):
-        said += f" None of the {len(finals)} final experiments is among them."
-    elif missing:
-        said += (
-            f" Of the {len(finals)} final experiments {len(missing)} are missing: "
-            f"{', '.join(missing)}."
-        )
-    return said
-
-
-def table(stack: Stack) -> pd.DataFrame:
-    """Return the scores of models and methods, a row each, the best first within their kind.
+def score_frame(stack: StackResult) -> pd.DataFrame:
+    """Return the scores of models and methods, one row each, the best first within its kind.
 
     Columns: kind, name, chosen, auc and std over the folds, error (bootstrap), pooled, fold0 ...,
     then the difference to the best single model and to the plain mean with their 95 % intervals
-    (…_low, …_high), in_sample (the reference blend only), seconds, and test_auc where known.
+    (…_low, …_high), in_sample (the reference blend only), seconds, and test_auc if it is known.
     """
     import pandas as pd
 
     rows = []
-    for kind, candidates in (("method", stack.methods), ("model", stack.models)):
-        for name, candidate in candidates.items():
+    for kind, scored in (("method", stack.methods), ("model", stack.models)):
+        for name, column in scored.items():
             fit = stack.fits.get(name) if kind == "method" else None
-            score = candidate.score
+            score = column.score
             row: dict[str, Any] = {
                 "kind": kind,
                 "name": name,
@@ -69,26 +45,26 @@ def table(stack: Stack) -> pd.DataFrame:
                 **{f"fold{k}": value for k, value in enumerate(score.folds)},
             }
             for key, other in (("vs_best", stack.best_model), ("vs_mean", stack.plain_mean)):
-                against = candidate.against(other)
+                comparison = column.difference_to(other)
                 row |= {
-                    key: against.difference,
-                    f"{key}_low": against.low,
-                    f"{key}_high": against.high,
+                    key: comparison.difference,
+                    f"{key}_low": comparison.low,
+                    f"{key}_high": comparison.high,
                 }
             in_sample = None if fit is None or fit.in_sample is None else np.mean(fit.in_sample)
             row |= {"in_sample": in_sample, "seconds": None if fit is None else fit.seconds}
-            if stack.test_areas:
-                row["test_auc"] = stack.test_areas[kind][name]
+            if stack.test_aucs:
+                row["test_auc"] = stack.test_aucs[kind][name]
             rows.append(row)
     frame = pd.DataFrame(rows)
     return frame.sort_values(["kind", "auc"], ascending=[True, False], ignore_index=True)
 
 
-def weights(stack: Stack, method: str | None = None) -> pd.DataFrame | None:
-    """Return the weights of a method (default: the chosen): model, mean, std, fold0 ...
+def weight_frame(stack: StackResult, method: str | None = None) -> pd.DataFrame | None:
+    """Return the weights of a method (default: the chosen one): model, mean, std, fold0 ...
 
-    They are per standard deviation of a model's feature, but those of `reference`, which are of
-    its probabilities. None for a method without weights.
+    A weight is per standard deviation of the model's feature, except for `reference`, whose
+    weights multiply probabilities. None for a method without weights.
     """
     import pandas as pd
 
@@ -103,19 +79,22 @@ def weights(stack: Stack, method: str | None = None) -> pd.DataFrame | None:
     return frame
 
 
-def plain(stack: Stack) -> dict[str, Any]:
-    """Return what stack.json holds."""
+# --- stack.json ------------------------------------------------------------------------------
+
+
+def stack_record(stack: StackResult) -> dict[str, Any]:
+    """Return the content of stack.json, which `reporting/stack.py` reads."""
     data = stack.data
-    result: dict[str, Any] = {
+    record: dict[str, Any] = {
         "method": stack.method,
         "choice": None if stack.choice is None else asdict(stack.choice),
         "best_model": stack.best_model.name,
         "models": {
-            name: {"tta": bool(suffix), **describe(stack, "model", stack.models[name])}
+            name: {"tta": bool(suffix), **score_record(stack, "model", stack.models[name])}
             for name, suffix in zip(data.names, data.suffixes, strict=True)
         },
         "methods": {
-            name: describe(stack, "method", candidate) for name, candidate in stack.methods.items()
+            name: score_record(stack, "method", column) for name, column in stack.methods.items()
         },
         "skipped": dict(stack.skipped),
         "missing": [final.name for final in stack.inputs.missing],
@@ -132,53 +111,56 @@ def plain(stack: Stack) -> dict[str, Any]:
         "versions": versions(),
     }
     with contextlib.suppress(PackageNotFoundError):
-        result["versions"]["cmaes"] = version("cmaes")
-    return result
+        record["versions"]["cmaes"] = version("cmaes")
+    return record
 
 
-def describe(stack: Stack, kind: str, candidate: Candidate) -> dict[str, Any]:
-    score = candidate.score
-    entry: dict[str, Any] = {
+def score_record(stack: StackResult, kind: str, column: ScoredColumn) -> dict[str, Any]:
+    """Return what stack.json holds of one model or method (`kind`)."""
+    score = column.score
+    record: dict[str, Any] = {
         "auc": score.mean,
         "std": score.std,
         "error": score.error,
         "pooled": score.pooled,
         "folds": list(score.folds),
-        "vs_best": asdict(candidate.against(stack.best_model)),
-        "vs_mean": asdict(candidate.against(stack.plain_mean)),
+        "vs_best": asdict(column.difference_to(stack.best_model)),
+        "vs_mean": asdict(column.difference_to(stack.plain_mean)),
     }
-    if stack.test_areas:
-        entry["test_auc"] = stack.test_areas[kind][candidate.name]
+    if stack.test_aucs:
+        record["test_auc"] = stack.test_aucs[kind][column.name]
     if kind == "method":
-        fit = stack.fits[candidate.name]
-        entry["seconds"] = round(fit.seconds, 2)
+        fit = stack.fits[column.name]
+        record["seconds"] = round(fit.seconds, 2)
         if fit.in_sample is not None:
-            entry["in_sample"] = list(fit.in_sample)
+            record["in_sample"] = list(fit.in_sample)
         if fit.weights is not None:
-            # of each fold's fit
-            entry["weights"] = dict(zip(stack.data.names, fit.weights.T.tolist(), strict=True))
-    return entry
+            # (folds, models) -> {model: [weight of each fold's fit]}
+            record["weights"] = dict(zip(stack.data.names, fit.weights.T.tolist(), strict=True))
+    return record
 
 
-def text(stack: Stack) -> str:
-    """Return the table as text for a terminal, and what is to be said of it."""
+# --- text for a terminal ---------------------------------------------------------------------
+
+
+def format_score_table(stack: StackResult) -> str:
+    """Return the scores as a table of text, with notes on how to read it."""
     header = ["", "AUC", "± folds", f"against {stack.best_model.name}", "against the plain mean"]
-    if stack.test_areas:
+    if stack.test_aucs:
         header.append("test AUC")
     lines = [header]
-    for kind, candidates in (("method", stack.methods), ("model", stack.models)):
-        ordered = sorted(candidates.values(), key=lambda other: -other.score.mean)
-        for candidate in ordered:
-            mark = "* " if kind == "method" and candidate.name == stack.method else "  "
+    for kind, scored in (("method", stack.methods), ("model", stack.models)):
+        for column in sorted(scored.values(), key=lambda other: -other.score.mean):
+            mark = "* " if kind == "method" and column.name == stack.method else "  "
             line = [
-                f"{mark}{candidate.name}",
-                f"{candidate.score.mean:.5f}",
-                f"{candidate.score.std:.5f}",
-                interval(candidate.against(stack.best_model)),
-                interval(candidate.against(stack.plain_mean)),
+                f"{mark}{column.name}",
+                f"{column.score.mean:.5f}",
+                f"{column.score.std:.5f}",
+                format_comparison(column.difference_to(stack.best_model)),
+                format_comparison(column.difference_to(stack.plain_mean)),
             ]
-            if stack.test_areas:
-                line.append(f"{stack.test_areas[kind][candidate.name]:.5f}")
+            if stack.test_aucs:
+                line.append(f"{stack.test_aucs[kind][column.name]:.5f}")
             lines.append(line)
         if kind == "method":
             lines.append([""] * len(header))
@@ -187,18 +169,18 @@ def text(stack: Stack) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         for line in lines
     ]
-    return "\n".join([*drawn, "", *notes(stack)])
+    return "\n".join([*drawn, "", *score_table_notes(stack)])
 
 
-def interval(against: Comparison) -> str:
-    """Return a difference with its 95 % interval; '-' for a candidate against itself."""
-    if against.difference == against.low == against.high == 0:
+def format_comparison(comparison: Comparison) -> str:
+    """Return a difference with its 95 % interval; '-' for a column compared with itself."""
+    if comparison.difference == comparison.low == comparison.high == 0:
         return "-"
-    return f"{against.difference:+.5f} [{against.low:+.5f}, {against.high:+.5f}]"
+    return f"{comparison.difference:+.5f} [{comparison.low:+.5f}, {comparison.high:+.5f}]"
 
 
-def notes(stack: Stack) -> list[str]:
-    """Return what a reader of the table has to know, a line each."""
+def score_table_notes(stack: StackResult) -> list[str]:
+    """Return what a reader of the table has to know, one line each."""
     lines = [
         "* chosen. All scores are out of sample, means over the folds; intervals are 95 % of "
         f"{stack.resamples} bootstrap samples of the rows, paired."
@@ -216,29 +198,29 @@ def notes(stack: Stack) -> list[str]:
             f"Choosing the method by these scores flatters it by {choice.optimism:.1e} at most on "
             f"average; chosen without the fold that is scored it has {np.mean(choice.nested):.5f}."
         )
-    lines += [f"{name} was not tried: {why}" for name, why in stack.skipped.items()]
+    lines += [f"{name} was not tried: {reason}" for name, reason in stack.skipped.items()]
     return lines
 
 
-def paragraph(stack: Stack, out: Path) -> str:
-    """Say in one paragraph what was stacked, how good it is and where everything lies."""
-    data, candidate = stack.data, stack.methods[stack.method]
-    against = candidate.against(stack.best_model)
-    said = (
+def stack_paragraph(stack: StackResult, out: Path) -> str:
+    """Return one paragraph: what was stacked, how good it is and where the files are."""
+    data, column = stack.data, stack.methods[stack.method]
+    comparison = column.difference_to(stack.best_model)
+    text = (
         f"{stack.method} over {len(data.names)} models: out-of-fold AUC "
-        f"{candidate.score.mean:.5f} ± {candidate.score.std:.5f} over {data.num_folds} folds, "
-        f"{against.difference:+.5f} ({against.low:+.5f} to {against.high:+.5f}) against the best "
-        f"of them, {stack.best_model.name}."
+        f"{column.score.mean:.5f} ± {column.score.std:.5f} over {data.num_folds} folds, "
+        f"{comparison.difference:+.5f} ({comparison.low:+.5f} to {comparison.high:+.5f}) against "
+        f"the best of them, {stack.best_model.name}."
     )
-    if stack.test_areas:
+    if stack.test_aucs:
         best = stack.best_model.name
-        said += (
-            f" Test AUC {stack.test_areas['method'][stack.method]:.5f} on {len(data.test_ids)} "
-            f"samples whose truth is known, {best} {stack.test_areas['model'][best]:.5f}."
+        text += (
+            f" Test AUC {stack.test_aucs['method'][stack.method]:.5f} on {len(data.test_ids)} "
+            f"samples whose truth is known, {best} {stack.test_aucs['model'][best]:.5f}."
         )
     if stack.inputs.missing:
-        said += f" {len(stack.inputs.missing)} of the final experiments are not in it."
+        text += f" {len(stack.inputs.missing)} of the final experiments are not in it."
     return (
-        f"{said} It took {format_seconds(stack.seconds)}; submission.csv, stack.json, stack.csv "
+        f"{text} It took {format_seconds(stack.seconds)}; submission.csv, stack.json, stack.csv "
         f"and stack_outoffolds.npy lie in {out}/."
     )

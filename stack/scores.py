@@ -1,7 +1,7 @@
 """How good a stack is: fold scores, paired bootstrap intervals, the choice among methods.
 
-Everything here costs a sort of the rows and then passes over them, so that 560,000 rows, some
-thirty columns and a thousand resamples are a matter of seconds.
+Each step sorts the rows once and then passes over them, so that 560,000 rows, about thirty
+columns and a thousand resamples take seconds.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from runtime.errors import UserError
 from runtime.machine import num_cores
 
 CHUNK = 100  # resamples drawn at a time: of 112,000 rows that is 45 MB
-LINEAR_FROM = 10_000  # rows of a class in a fold, from which on resamples are linearized
+LINEAR_FROM = 10_000  # with so many rows of a class in a fold, resamples are linearized
 
 
 @dataclass(frozen=True)
-class Score:
+class AUCSummary:
     """The AUC of one column of out-of-fold scores.
 
     Attributes:
         folds: (folds,) the AUC on each fold's validation rows.
         mean, std: over the folds; the std has ddof 1.
-        pooled: the AUC of all rows at once. It also asks that the folds share one scale, which
-            the networks of different folds do only nearly.
-        error: bootstrap standard error of `mean`, of the rows drawn.
+        pooled: the AUC of all rows at once. It also depends on the folds sharing one scale,
+            which the networks of different folds share only approximately.
+        error: standard error of `mean` from the bootstrap over rows.
     """
 
     folds: tuple[float, ...]
@@ -49,20 +49,22 @@ class Comparison:
     high: float
 
 
-def fold_scores(targets: np.ndarray, scores: np.ndarray, folds: np.ndarray) -> np.ndarray:
+def fold_aucs(targets: np.ndarray, scores: np.ndarray, folds: np.ndarray) -> np.ndarray:
     """Return the AUC (folds,) on each fold's rows; all arguments are (n,)."""
     count = int(folds.max()) + 1
     return np.array([AUC()(targets[folds == k], scores[folds == k]) for k in range(count)])
 
 
-def score(targets: np.ndarray, scores: np.ndarray, folds: np.ndarray, areas: np.ndarray) -> Score:
-    """Sum up one column (n,) of scores.
+def summarize_auc(
+    targets: np.ndarray, scores: np.ndarray, folds: np.ndarray, areas: np.ndarray
+) -> AUCSummary:
+    """Return the AUC of one column (n,) of scores, by fold and over all.
 
     Args:
-        areas: (resamples, folds) what `bootstrap_areas` gave for the column.
+        areas: (resamples, folds) from `bootstrap_areas`, for this column.
     """
-    of_fold = fold_scores(targets, scores, folds)
-    return Score(
+    of_fold = fold_aucs(targets, scores, folds)
+    return AUCSummary(
         tuple(of_fold.tolist()),
         float(of_fold.mean()),
         float(of_fold.std(ddof=1)),
@@ -72,35 +74,35 @@ def score(targets: np.ndarray, scores: np.ndarray, folds: np.ndarray, areas: np.
 
 
 @dataclass(frozen=True)
-class Candidate:
-    """A single model or a method, with its score and what its bootstrap gave.
+class ScoredColumn:
+    """The out-of-fold scores of a model or a method, summed up: its AUC and its bootstrap.
 
     Attributes:
-        areas: (resamples, folds) AUCs, on the same resampled rows for all candidates.
+        areas: (resamples, folds) AUCs, on the same resampled rows for all columns.
     """
 
     name: str
-    score: Score
+    score: AUCSummary
     areas: np.ndarray
 
-    def against(self, other: Candidate) -> Comparison:
-        """Return how much better this one is, with the percentile interval of the pairs."""
+    def difference_to(self, other: ScoredColumn) -> Comparison:
+        """Return this mean AUC minus the other, with its interval from paired resamples."""
         low, high = np.quantile((self.areas - other.areas).mean(1), (0.025, 0.975))
         return Comparison(self.score.mean - other.score.mean, float(low), float(high))
 
 
-def assess(
+def score_columns(
     columns: Mapping[str, np.ndarray],
     targets: np.ndarray,
     folds: np.ndarray,
     resamples: int = 1000,
     seed: int = 0,
     show: bool | None = None,
-) -> dict[str, Candidate]:
-    """Score every column (n,). Two calls with one seed draw the same rows, and so are paired."""
+) -> dict[str, ScoredColumn]:
+    """Score every column (n,). Two calls with the same seed draw the same rows: they are paired."""
     areas = bootstrap_areas(columns, targets, folds, resamples, seed, show)
     return {
-        name: Candidate(name, score(targets, column, folds, areas[name]), areas[name])
+        name: ScoredColumn(name, summarize_auc(targets, column, folds, areas[name]), areas[name])
         for name, column in columns.items()
     }
 
@@ -119,14 +121,14 @@ def bootstrap_areas(
     """Return the AUC (resamples, folds) of every column on the same resampled rows.
 
     Signals and noise of each fold are resampled separately, with replacement, so that neither can
-    go missing. What varies is which rows were drawn; the fitted weights stay as they are, so the
-    spread leaves out that other rows or seeds would have given other networks and other weights.
+    be absent. Only the rows vary; the networks and the fitted weights stay as they are, so the
+    spread does not include that other training rows or seeds would give other networks.
 
-    In a fold with few rows each resample is counted out. With many (`LINEAR_FROM` of a class) its
-    area is that of the sample plus the change to first order in the counts, which is one matrix
-    product for all columns and resamples (`placements`). What is left out has a spread of 1 % of
-    that of an area there, of 1 to 3 % of that of a difference, a third of it in folds of 112,000
-    rows, and adds in quadrature.
+    In a fold with few rows every resample is counted exactly. With many (`LINEAR_FROM` of a
+    class) its area is approximated to first order in the counts, which is one matrix product for
+    all columns and resamples (`placements`). The remainder has a spread of 1 % of that of an area
+    and of 1 to 3 % of that of a difference; in folds of 112,000 rows a third of it. It adds in
+    quadrature.
 
     Args:
         columns: names and (n,) scores, none of them NaN.
@@ -142,7 +144,7 @@ def bootstrap_areas(
     count = int(folds.max()) + 1
     areas = np.empty((len(columns), resamples, count))
     bar = progress(total=count * resamples, desc="bootstrap", unit="resample", show=show)
-    # numpy sorts without the GIL; for threadpool_limits see stackers.cross_fit
+    # numpy sorts without the GIL; for threadpool_limits see methods.cross_fit
     with bar, threadpool_limits(1), ThreadPoolExecutor(num_cores()) as pool:
         for fold in range(count):
             noise, signals = (np.flatnonzero((folds == fold) & (targets == y)) for y in (0, 1))
@@ -154,18 +156,21 @@ def bootstrap_areas(
                 )
             )
             linear = min(noise.size, signals.size) >= LINEAR_FROM
-            resample = Linearized(ordered) if linear else Counted(ordered)
+            resample = LinearizedResampling(ordered) if linear else ExactResampling(ordered)
             for start in range(0, resamples, CHUNK):
                 generator = np.random.default_rng([seed, fold, start])
                 rows = min(CHUNK, resamples - start)
-                drawn = (draw(generator, rows, noise.size), draw(generator, rows, signals.size))
-                areas[:, start : start + rows, fold] = resample(*drawn)
+                # Every chunk has a seed of its own and draws noise before signals, so that the rows
+                # drawn depend only on the seed, the fold and its size, and not on the columns.
+                noise_counts = draw_counts(generator, rows, noise.size)
+                signal_counts = draw_counts(generator, rows, signals.size)
+                areas[:, start : start + rows, fold] = resample(noise_counts, signal_counts)
                 bar.update(rows)
     return dict(zip(columns, areas, strict=True))
 
 
-def draw(generator: np.random.Generator, resamples: int, size: int) -> np.ndarray:
-    """Return how often (resamples, size) each of so many rows is drawn with replacement."""
+def draw_counts(generator: np.random.Generator, resamples: int, size: int) -> np.ndarray:
+    """Return how often each of `size` rows is drawn with replacement, (resamples, size)."""
     counts = np.empty((resamples, size), np.float32)  # exact up to 2^24
     for row in counts:
         row[:] = np.bincount(generator.integers(0, size, size, dtype=np.int32), minlength=size)
@@ -177,8 +182,8 @@ class SortedColumn:
 
     Attributes:
         noise, signals: the order of the scores of each class, as positions within the class.
-        below, upto: for each signal in that order, how many noise scores are smaller, and how
-            many are not larger. They differ at ties, which count one half.
+        below, upto: for each signal in that order, the number of smaller noise scores, and the
+            number of noise scores that are not larger. They differ at ties, which count one half.
     """
 
     def __init__(self, noise: np.ndarray, signals: np.ndarray) -> None:
@@ -188,22 +193,24 @@ class SortedColumn:
         self.upto = np.searchsorted(ordered, signals[self.signals], side="right")
 
     def area(self, noise_counts: np.ndarray, signal_counts: np.ndarray) -> float:
-        """Return the AUC of a sample in which each row occurs so many times."""
+        """Return the AUC of a resample, given how often each row occurs in it."""
+        # total[i]: drawn noise rows among the i smallest noise scores
         total = np.zeros(len(self.noise) + 1)
         np.cumsum(noise_counts[self.noise], out=total[1:])
         won = 0.5 * (total[self.below] + total[self.upto])
         return float(signal_counts[self.signals] @ won / (total[-1] * signal_counts.sum()))
 
     def placements(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return each noise row's share of signals above it, and each signal's of noise below.
+        """Return the share of signals above each noise row, and of noise below each signal.
 
-        Their means are both the AUC. Reference: DeLong, DeLong and Clarke-Pearson 1988,
+        The mean of either is the AUC. Reference: DeLong, DeLong and Clarke-Pearson 1988,
         Biometrics 44, 837.
         """
         of_noise, of_signals = np.empty(len(self.noise)), np.empty(len(self.signals))
         of_signals[self.signals] = 0.5 * (self.below + self.upto) / len(self.noise)
         # A signal is smaller than the noise row at place p if its `upto` is at most p, and not
-        # larger if its `below` is. Both grow along the signals, so that they can be searched.
+        # larger if its `below` is. Both increase along the sorted signals, so a binary search
+        # counts them.
         place = np.arange(len(self.noise))
         smaller = np.searchsorted(self.upto, place, side="right")
         not_larger = np.searchsorted(self.below, place, side="right")
@@ -211,8 +218,8 @@ class SortedColumn:
         return of_noise, of_signals
 
 
-class Counted:
-    """The areas of resamples, each counted out; O(rows) a column and resample."""
+class ExactResampling:
+    """The exact areas of resamples; O(rows) per column and resample."""
 
     def __init__(self, columns: Sequence[SortedColumn]) -> None:
         self.columns = columns
@@ -223,7 +230,7 @@ class Counted:
         return np.array([[column.area(*pair) for pair in counts] for column in self.columns])
 
 
-class Linearized:
+class LinearizedResampling:
     """The areas of resamples to first order in their counts, by matrix products."""
 
     def __init__(self, columns: Sequence[SortedColumn]) -> None:
@@ -231,7 +238,7 @@ class Linearized:
         pairs = [column.placements() for column in columns]
         noise, signals = (np.stack([pair[i] for pair in pairs], 1) for i in (0, 1))
         self.areas = signals.mean(0)
-        # About their means, so that float32 sums small numbers: the areas are exact to 1e-8.
+        # Less their means, so that float32 sums small numbers: the areas are exact to 1e-8.
         self.noise = (noise - self.areas).astype(np.float32)
         self.signals = (signals - self.areas).astype(np.float32)
 
@@ -245,19 +252,19 @@ class Linearized:
 
 
 class MeanFoldAUC:
-    """The mean over folds of the AUC of linear blends, quick enough to be optimised.
+    """The mean over folds of the AUC of linear blends, fast enough for an optimiser.
 
-    Scores are put into bins between the smallest and the largest, and counted: that is several
-    times faster than sorting them. Rows in one bin count as ties, one half each, so that a blend
-    gains nothing from them. With 16,384 bins about one pair in 6,000 shares one; deciding those
-    by a coin costs 1e-7 of an area in folds of 112,000 rows and 3e-6 in folds of 3,000, a
-    thousandth of its standard error.
+    Scores are counted in equal bins between the smallest and the largest, which is several times
+    faster than sorting them. Rows in one bin count as ties, one half each, so that a blend gains
+    nothing from them. With 16,384 bins about one pair in 6,000 shares a bin; that changes an area
+    by 1e-7 in folds of 112,000 rows and by 3e-6 in folds of 3,000, a thousandth of its standard
+    error.
     """
 
     def __init__(
         self, features: np.ndarray, targets: np.ndarray, folds: np.ndarray, bins: int = 16_384
     ) -> None:
-        """Arrange the rows by fold and class; features (n, models), targets and folds (n,)."""
+        """Sort the rows by fold and class; features (n, models), targets and folds (n,)."""
         self.bins = bins
         self.blocks = []
         for fold in np.unique(folds):
@@ -285,14 +292,14 @@ class MeanFoldAUC:
 
 @dataclass(frozen=True)
 class Choice:
-    """Which method was chosen, and what choosing it on its own score may flatter.
+    """Which method was chosen, and by how much choosing it by its score may flatter that score.
 
     Attributes:
-        method: the simplest that is within one standard error of the best.
-        best: that with the highest mean.
-        nested: (folds,) the score on each fold of the method chosen on the other folds' scores.
-        optimism: an upper bound of how far the chosen method's mean exceeds, on average, what it
-            would have on new rows, for having been chosen.
+        method: the simplest method within one standard error of the best.
+        best: the method with the highest mean.
+        nested: (folds,) the AUC on each fold of the method chosen by the other folds.
+        optimism: an upper bound of the expected difference between the chosen method's mean and
+            its mean on new rows that is due to the choice.
     """
 
     method: str
@@ -301,45 +308,46 @@ class Choice:
     optimism: float
 
 
-def choose(methods: Mapping[str, Candidate]) -> Choice:
+def choose_method(methods: Mapping[str, ScoredColumn]) -> Choice:
     """Choose the simplest method that is within one standard error of the best.
 
     The standard error is that of the paired difference to the best (the one-standard-error rule
     of Breiman et al. 1984, *Classification and Regression Trees*, section 3.4.3).
 
-    A method chosen for its score X_i is flattered by it. Whatever the rule, the chosen one is
-    above its own expectation μ_i by at most max_i (X_i − μ_i), on average by at most the mean of
-    that: as if all methods were equally good and luck alone decided. The bootstrap gives that
-    mean, its resamples in place of X_i and the scores in place of μ_i; one method is subtracted
-    from all, which takes away the luck that they share. The nested score chooses without the
-    fold that it scores; the weights that the other folds are scored with have met that fold, so
-    that a trace of it is left.
+    The score X_i of a method that was chosen by its score is optimistic. Whatever the rule, it
+    exceeds its expectation μ_i by at most max_i (X_i − μ_i), and on average by at most the mean of
+    that maximum, which would be reached if all methods were equally good. The bootstrap estimates
+    this mean with its resamples in place of X_i and the scores in place of μ_i. The scores of one
+    method are subtracted from all, which removes the fluctuation that all of them share.
+
+    The nested score chooses without the fold that it scores. The fits by which the other folds
+    are scored were trained on that fold, so a small dependence is left.
 
     Args:
-        methods: the simplest first.
+        methods: the simplest method first.
     """
-    candidates = list(methods.values())
-    folds = np.arange(len(candidates[0].score.folds))
-    best, simplest = best_and_simplest(candidates, folds)
+    columns = list(methods.values())
+    folds = np.arange(len(columns[0].score.folds))
+    best, simplest = best_and_simplest(columns, folds)
     nested = []
     for fold in folds:
-        _, chosen = best_and_simplest(candidates, folds[folds != fold])
+        _, chosen = best_and_simplest(columns, folds[folds != fold])
         nested.append(chosen.score.folds[fold])
-    # (resamples, methods), each about its own score and against the chosen method
-    luck = np.column_stack([other.areas.mean(1) - other.score.mean for other in candidates])
-    luck -= (simplest.areas.mean(1) - simplest.score.mean)[:, None]
-    optimism = float(luck.max(1).mean())
+    # (resamples, methods): X_i − μ_i, less that of the chosen method
+    excess = np.column_stack([other.areas.mean(1) - other.score.mean for other in columns])
+    excess -= (simplest.areas.mean(1) - simplest.score.mean)[:, None]
+    optimism = float(excess.max(1).mean())
     return Choice(simplest.name, best.name, tuple(nested), optimism)
 
 
 def best_and_simplest(
-    candidates: Sequence[Candidate], folds: np.ndarray
-) -> tuple[Candidate, Candidate]:
+    columns: Sequence[ScoredColumn], folds: np.ndarray
+) -> tuple[ScoredColumn, ScoredColumn]:
     """Return the best on these folds, and the first within a standard error of it."""
-    means = [float(np.mean([other.score.folds[k] for k in folds])) for other in candidates]
+    means = [float(np.mean([other.score.folds[k] for k in folds])) for other in columns]
     top = int(np.argmax(means))  # the first of equals, which is the simplest
-    best = candidates[top]
-    for mean, other in zip(means, candidates, strict=True):
+    best = columns[top]
+    for mean, other in zip(means, columns, strict=True):
         error = (best.areas[:, folds] - other.areas[:, folds]).mean(1).std(ddof=1)
         if means[top] - mean <= error:
             return best, other

@@ -28,7 +28,7 @@ from experiments.predictions import load_array, save_array
 from prep_data import read_labels
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
-from stack.inputs import read_targets
+from stack.tables import read_targets
 from training.checkpoints import load_checkpoint, save_checkpoint
 from training_extras import find_views
 

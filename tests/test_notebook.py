@@ -12,7 +12,9 @@ import pytest
 from stack_runs import NOTEBOOK as PATH
 from stack_runs import execute_notebook, make_stack, read_exactly, write_results
 
-import stacking
+import configs  # noqa: F401 - registers the experiments
+from stack.blend import blend_runs
+from stack.files import submission_frame
 
 
 def test_it_is_committed_without_outputs() -> None:
@@ -31,18 +33,17 @@ def test_it_has_no_logic_of_its_own() -> None:
     code = "".join("".join(c["source"]) + "\n" for c in cells if c["cell_type"] == "code")
     assert not re.search(r"^\s*(def|class|for|while|if|with|lambda)\b", code, re.MULTILINE)
     assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {
+        "configs",
         "os",
         "pathlib",
-        "stack_plots",
-        "stack_report",
-        "stacking",
+        "stack",
     }
 
 
 def test_it_runs_from_top_to_bottom(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data, truth = make_stack(n=600, m=200)
     results = write_results(tmp_path, data, truth)
-    expected = stacking.submission(stacking.build(results))
+    expected = submission_frame(blend_runs(results))
     notebook = execute_notebook(results, monkeypatch)
     written = read_exactly(results / "submission.csv")
     pd.testing.assert_frame_equal(written, expected, rtol=0, atol=0)

@@ -10,17 +10,17 @@ from metrics import bootstrap_error, delong_error
 from runtime.errors import UserError
 from stack import scores as stack_scores
 from stack.scores import (
-    Candidate,
-    Counted,
-    Linearized,
+    AUCSummary,
+    ExactResampling,
+    LinearizedResampling,
     MeanFoldAUC,
-    Score,
+    ScoredColumn,
     SortedColumn,
-    assess,
     bootstrap_areas,
-    choose,
-    draw,
-    fold_scores,
+    choose_method,
+    draw_counts,
+    fold_aucs,
+    score_columns,
 )
 
 
@@ -34,7 +34,7 @@ def test_fold_scores(rng: np.random.Generator) -> None:
     targets, folds = split(rng)
     scores = rng.normal(size=400) + targets
     expected = [roc_auc_score(targets[folds == k], scores[folds == k]) for k in range(2)]
-    np.testing.assert_allclose(fold_scores(targets, scores, folds), expected, atol=1e-12)
+    np.testing.assert_allclose(fold_aucs(targets, scores, folds), expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("levels", [3, 50, None], ids=["many ties", "some ties", "no ties"])
@@ -46,7 +46,7 @@ def test_the_area_of_a_resample(rng: np.random.Generator, levels: int | None) ->
     column = SortedColumn(noise, signals)
     targets = np.repeat([0, 1], [80, 60])
     for _ in range(5):
-        counts = draw(rng, 1, 80)[0], draw(rng, 1, 60)[0]
+        counts = draw_counts(rng, 1, 80)[0], draw_counts(rng, 1, 60)[0]
         expected = roc_auc_score(
             targets, np.concatenate([noise, signals]), sample_weight=np.concatenate(counts)
         )
@@ -77,8 +77,8 @@ def test_linearized_resamples_are_those_counted_out(rng: np.random.Generator) ->
     for spread in (0.15, 0.17):
         heard = common + spread * rng.normal(size=20_000)
         columns.append(SortedColumn(heard[:10_000], heard[10_000:]))
-    counts = draw(rng, 40, 10_000), draw(rng, 40, 10_000)
-    exact, linear = Counted(columns)(*counts), Linearized(columns)(*counts)
+    counts = draw_counts(rng, 40, 10_000), draw_counts(rng, 40, 10_000)
+    exact, linear = ExactResampling(columns)(*counts), LinearizedResampling(columns)(*counts)
     assert exact.shape == linear.shape == (2, 40)
     assert ((linear - exact).std(1) < 0.02 * exact.std(1)).all()
     difference, approximated = exact[0] - exact[1], linear[0] - linear[1]
@@ -136,8 +136,8 @@ def test_an_interval_covers_what_it_should(rng: np.random.Generator) -> None:
         targets, folds = split(rng, n=300)
         common = rng.normal(size=300) + targets
         columns = {name: common + 0.5 * rng.normal(size=300) for name in "ab"}
-        scored = assess(columns, targets, folds, resamples=200)
-        against = scored["a"].against(scored["b"])
+        scored = score_columns(columns, targets, folds, resamples=200)
+        against = scored["a"].difference_to(scored["b"])
         held += against.low <= 0 <= against.high
         assert against.low < against.difference < against.high
     # 95 ± 3 standard deviations of a binomial of 100; the percentile interval is a little narrow
@@ -147,8 +147,8 @@ def test_an_interval_covers_what_it_should(rng: np.random.Generator) -> None:
 def test_scores_add_up(rng: np.random.Generator) -> None:
     targets, folds = split(rng)
     scores = rng.normal(size=400) + targets + 3.0 * folds  # an offset between the folds
-    candidate = assess({"a": scores}, targets, folds, resamples=50)["a"]
-    of_fold = fold_scores(targets, scores, folds)
+    candidate = score_columns({"a": scores}, targets, folds, resamples=50)["a"]
+    of_fold = fold_aucs(targets, scores, folds)
     assert candidate.score.folds == tuple(of_fold)
     assert candidate.score.mean == pytest.approx(of_fold.mean())
     assert candidate.score.std == pytest.approx(of_fold.std(ddof=1))
@@ -180,10 +180,10 @@ def test_nothing_is_won_by_ties(rng: np.random.Generator) -> None:
 # --- the choice ------------------------------------------------------------------------------
 
 
-def candidate(name: str, means: list[float], noise: np.ndarray) -> Candidate:
+def candidate(name: str, means: list[float], noise: np.ndarray) -> ScoredColumn:
     """Return a candidate with these fold scores, whose resamples vary about them by `noise`."""
-    score = Score(tuple(means), float(np.mean(means)), 0.0, 0.0, 0.0)
-    return Candidate(name, score, np.array(means) + noise)
+    score = AUCSummary(tuple(means), float(np.mean(means)), 0.0, 0.0, 0.0)
+    return ScoredColumn(name, score, np.array(means) + noise)
 
 
 def test_a_tie_goes_to_the_simpler(rng: np.random.Generator) -> None:
@@ -193,11 +193,11 @@ def test_a_tie_goes_to_the_simpler(rng: np.random.Generator) -> None:
         "b": candidate("b", [0.8005, 0.8005, 0.8005], noise["b"]),
     }
     # The difference has an error of 1e-3 sqrt(2 / 3) = 8e-4, more than the 5e-4 between them.
-    assert (choose(near).method, choose(near).best) == ("a", "b")
+    assert (choose_method(near).method, choose_method(near).best) == ("a", "b")
     paired = near | {"b": candidate("b", [0.8005] * 3, noise["a"] + 0.1 * noise["b"])}
-    assert choose(paired).method == "b"  # drawn on the same rows they differ for certain
+    assert choose_method(paired).method == "b"  # drawn on the same rows they differ for certain
     far = near | {"c": candidate("c", [0.81] * 3, noise["c"])}
-    assert (choose(far).method, choose(far).best) == ("c", "c")
+    assert (choose_method(far).method, choose_method(far).best) == ("c", "c")
 
 
 def test_the_nested_score_chooses_without_its_fold() -> None:
@@ -206,7 +206,7 @@ def test_the_nested_score_chooses_without_its_fold() -> None:
         "a": candidate("a", [0.9, 0.5, 0.5], noise),  # is best for its fold 0 alone
         "b": candidate("b", [0.6, 0.6, 0.6], noise),
     }
-    choice = choose(methods)
+    choice = choose_method(methods)
     assert choice.method == "a"
     # Without fold 0 it is b that is chosen, and scores 0.6 there.
     assert choice.nested == (0.6, 0.5, 0.5)
@@ -219,5 +219,5 @@ def test_the_optimism_is_that_of_the_luckiest(rng: np.random.Generator) -> None:
     }
     # The chosen one is the first; against it the largest of eight has the same mean.
     expected = 1.4236 * 1e-3 / np.sqrt(2)
-    assert choose(methods).optimism == pytest.approx(expected, rel=0.05)
-    assert choose({"0": methods["0"]}).optimism == 0.0
+    assert choose_method(methods).optimism == pytest.approx(expected, rel=0.05)
+    assert choose_method({"0": methods["0"]}).optimism == 0.0
