@@ -38,3 +38,18 @@ def shared() -> Path:
 def real_samples(shared: Path) -> Path:
     """24 labelled and 40 unlabelled real competition samples in the Kaggle layout."""
     return shared / "data" / "g2net_sample"
+
+
+@pytest.fixture(scope="session")
+def physics_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for waveform banks and whitening matrices that several test files use."""
+    return tmp_path_factory.mktemp("physics_cache")
+
+
+@pytest.fixture(scope="session")
+def whitening(physics_cache: Path) -> dict[str, np.ndarray]:
+    """The full-size whitening matrices by detector: some seconds, once."""
+    from physics.noise import whitening_matrix
+
+    ligo, virgo = (whitening_matrix(name, cache_dir=physics_cache) for name in ("H1", "V1"))
+    return {"H1": ligo, "L1": ligo, "V1": virgo}

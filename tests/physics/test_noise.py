@@ -1,0 +1,214 @@
+"""Noise curves, covariance, whitening and drawn noise, beside bilby, scipy and the curves."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from physics import noise
+from physics.constants import DETECTORS
+from physics.noise import NoiseGenerator, autocovariance, symmetric_power, toeplitz
+from runtime.errors import UserError
+
+FS = 2048
+
+
+def test_the_ligo_curve_is_the_one_bilby_ships() -> None:
+    bilby = pytest.importorskip("bilby")
+    psd = bilby.gw.detector.PowerSpectralDensity(asd_file="aLIGO_O4_high_asd.txt")
+    frequencies = np.arange(10.25, 1024.01, 0.125)
+    theirs = np.sqrt(psd.power_spectral_density_interpolated(frequencies))
+    # The same rows, the same interpolation: what is left is rounding.
+    np.testing.assert_allclose(noise.asd("H1", frequencies), theirs, rtol=1e-12)
+
+
+def test_the_virgo_curve_is_the_measured_one(shared: Path) -> None:
+    table = np.loadtxt(
+        shared / "data" / "noise" / "virgo_O4high_asd.csv", delimiter=",", skiprows=1
+    )
+    np.testing.assert_allclose(noise.asd("V1", table[:, 0]), table[:, 1], rtol=1e-12)
+
+
+def test_curves_end_at_10_hz_and_ligo_is_held_flat() -> None:
+    for name in DETECTORS:
+        values = noise.asd(name, np.array([0.0, 9.999, 10.0, 10.1]))
+        assert values[0] == values[1] == 0
+        assert values[2] > 0
+    held = noise.asd("L1", np.array([10.0, 10.1, 10.21659]))
+    np.testing.assert_allclose(held, 6.662774e-21, rtol=1e-12)
+
+
+def test_a_wrong_detector_or_frequency_is_named() -> None:
+    with pytest.raises(UserError, match="'H2'"):
+        noise.asd("H2", np.array([20.0]))
+    with pytest.raises(UserError, match="2048"):
+        noise.asd("V1", np.array([1100.0]))
+    with pytest.raises(UserError, match="even"):
+        noise.whitening_matrix("H1", n=5)
+
+
+def test_autocovariance_is_the_integral_of_the_psd() -> None:
+    lags = autocovariance("V1", n=256, fs=FS, floor=0.0)
+    # Written plainly: the sum over the bins of a stretch of four times the length.
+    frequencies = np.arange(513) * (FS / 1024)
+    power = (noise.asd("V1", frequencies) / 1e-21) ** 2
+    power[-1] /= 2  # the Nyquist bin has no mirror image
+    for lag in (0, 1, 17, 255):
+        plain = (power * np.cos(2 * np.pi * frequencies * lag / FS)).sum() * FS / 1024
+        assert lags[lag] == pytest.approx(plain, rel=1e-10, abs=1e-12 * lags[0])
+
+
+def test_symmetric_power_is_that_of_scipy() -> None:
+    from scipy.linalg import fractional_matrix_power
+
+    lags = autocovariance("H1", n=256)
+    plain = fractional_matrix_power(toeplitz(lags), -0.5)
+    # float64 and a condition number of 1e6: ten digits are left.
+    np.testing.assert_allclose(symmetric_power(lags, -0.5), plain, atol=1e-8 * np.abs(plain).max())
+    with pytest.raises(ValueError, match="positive definite"):
+        symmetric_power(np.array([1.0, 2.0]), -0.5)
+    with pytest.raises(ValueError, match="even"):
+        symmetric_power(np.ones(3), -0.5)
+
+
+@pytest.mark.parametrize("detector", ["H1", "V1"])
+def test_the_whitening_matrix_inverts_the_covariance(
+    detector: str, whitening: dict[str, np.ndarray]
+) -> None:
+    matrix = whitening[detector].astype(np.float64)
+    assert whitening[detector].dtype == np.float32
+    assert np.array_equal(matrix, matrix.T)
+    # W C W on random unit vectors, in place of two products of 4096 x 4096. The matrix is kept
+    # in float32: 6e-8 of its largest elements, magnified by the root of the condition number
+    # of C, 2e3 (LIGO), comes to at most 1e-3.
+    vectors = np.random.default_rng(1).standard_normal((4096, 20)) / 64
+    covariance = toeplitz(autocovariance(detector))
+    back = matrix @ (covariance @ (matrix @ vectors))
+    assert np.linalg.norm(back - vectors, axis=0).max() < 1e-3
+
+
+def test_the_whitening_matrix_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = noise.whitening_matrix("H1", n=64, cache_dir=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    monkeypatch.setattr(noise, "symmetric_power", lambda *_: pytest.fail("computed twice"))
+    assert np.array_equal(noise.whitening_matrix("L1", n=64, cache_dir=tmp_path), first)
+    monkeypatch.undo()
+    kept.write_bytes(kept.read_bytes()[:200])  # a damaged file is replaced
+    assert np.array_equal(noise.whitening_matrix("H1", n=64, cache_dir=tmp_path), first)
+    assert np.array_equal(np.load(kept), first)
+    monkeypatch.setenv("G2NET_CACHE", str(tmp_path / "elsewhere"))
+    noise.whitening_matrix("V1", n=64)
+    assert list((tmp_path / "elsewhere").iterdir())
+
+
+# --- noise --------------------------------------------------------------------------------------
+
+
+def test_noise_has_the_psd_of_its_curve() -> None:
+    from scipy.signal import get_window, welch
+
+    data = NoiseGenerator().sample(200).double().numpy() / 1e-21
+    window = get_window("hann", 4096)
+    overlap = np.correlate(window, window, "full")[4095:] / (window**2).sum()  # at lags 0 to 4,095
+    for d, name in enumerate(DETECTORS):
+        frequencies, power = welch(data[:, d], FS, window, 4096, detrend=False)
+        power = power.mean(0)  # one segment each: 200 independent periodograms
+        # What a windowed periodogram is expected to be: narrow lines of the curve are smeared.
+        cosines = autocovariance(name, floor=0.0) * overlap
+        expected = (2 * np.fft.fft(cosines).real - cosines[0])[:2049] * 2 / FS
+        bands = (frequencies >= 12) & (frequencies < 1000)
+        ratio = power[bands] / expected[bands]
+        # Each bin is a mean of 200 exponentials, s.d. 7 %, with a Hann window about 2 of 3 of
+        # them independent. The largest of 2,000 stays within 5.5 s.d., and so do band means.
+        assert np.abs(ratio - 1).max() < 5.5 * 0.0707
+        for low, high in ((12, 25), (25, 50), (50, 100), (100, 300), (300, 1000)):
+            part = (frequencies[bands] >= low) & (frequencies[bands] < high)
+            error = 0.0707 * math.sqrt(1.5 / part.sum())
+            assert abs(ratio[part].mean() - 1) < 5 * error
+        # And where the curve is smooth, the expectation is the curve.
+        smooth = (frequencies > 120) & (frequencies < 250)
+        curve = (noise.asd(name, frequencies[smooth]) / 1e-21) ** 2
+        np.testing.assert_allclose(expected[smooth], curve, rtol=0.01)
+
+
+def test_noise_has_the_covariance_of_its_curve() -> None:
+    count = 4000
+    data = NoiseGenerator(n=256).sample(count).double().numpy() / 1e-21
+    for d, name in enumerate(DETECTORS):
+        lags = autocovariance(name, n=256, floor=0.0)
+        covariance = data[:, d].T @ data[:, d] / count
+        # The estimate of an element of a Gaussian covariance has a variance of at most
+        # 2 lags[0]^2 / count; six s.d. over all of them, which hang together closely.
+        error = lags[0] * math.sqrt(2 / count)
+        assert np.abs(covariance - toeplitz(lags)).max() < 6 * error
+
+
+def test_noise_is_gaussian_independent_and_whitened_exactly(
+    whitening: dict[str, np.ndarray],
+) -> None:
+    from scipy.stats import kurtosis
+
+    data = NoiseGenerator().sample(120).numpy() / np.float32(1e-21)
+    white = np.stack([data[:, d] @ whitening[name] for d, name in enumerate(DETECTORS)], 1)
+    # 491,520 numbers a detector. s.d. of the variance sqrt(2 / N) = 0.002, of the kurtosis
+    # sqrt(24 / N) = 0.007, of a correlation 1 / sqrt(N) = 0.0014: five of each. The noise
+    # itself has no power below 10 Hz, 1 % of the band, where the matrix expects its floor.
+    for d in range(3):
+        assert white[:, d].var() == pytest.approx(1 - 10 / 1024, abs=0.011)
+        assert abs(kurtosis(white[:, d], axis=None)) < 0.035
+        # White at all lags but for that 1 %, and at both edges (s.d. of 120 x 64: 0.016).
+        for lag in (1, 2, 5, 50):
+            product = (white[:, d, lag:] * white[:, d, :-lag]).mean()
+            assert abs(product) < 0.007 + 0.01
+        for edge in (white[:, d, :64], white[:, d, -64:]):
+            assert edge.var() == pytest.approx(1, abs=0.08)
+        assert abs((white[:, d] * white[:, (d + 1) % 3]).mean()) < 0.007
+
+
+def test_noise_is_not_periodic() -> None:
+    data = NoiseGenerator().sample(100).double().numpy() / 1e-21
+    around = np.abs(data[:, :, 0] - data[:, :, -1]).mean(0)
+    steps = np.abs(np.diff(data, axis=-1)).mean((0, 2))
+    # The recipe measured 30, 30 and 8. One step is far above 1 in 100 samples, s.d. 8 %.
+    assert np.all(np.abs(around / steps / [30, 30, 8] - 1) < 0.4)
+
+
+def test_noise_is_seeded_float32_strain() -> None:
+    source = NoiseGenerator()
+    first, again, other = (
+        source.sample(2, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2)
+    )
+    assert first.shape == (2, 3, 4096)
+    assert first.dtype == torch.float32
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert 1e-21 < first.std() < 1e-19
+
+
+# --- the competition's own samples --------------------------------------------------------------
+
+
+def test_real_samples_whiten_to_unit_variance(
+    real_samples: Path, whitening: dict[str, np.ndarray]
+) -> None:
+    data = np.stack([np.load(path) for path in sorted(real_samples.rglob("*.npy"))]) / 1e-21
+    assert len(data) == 64
+    for d, name in enumerate(DETECTORS):
+        white = data[:, d] @ whitening[name]
+        # The first 1.2 s precede all but the weakest part of any signal: 64 x 2,458 numbers,
+        # s.d. of their variance 0.0036. The curves are good to 0.3 % in power by the recipe,
+        # and the noise leaves out the 1 % of the band below 10 Hz: 3 % holds all three.
+        early = white[:, :2458]
+        assert early.var() == pytest.approx(1 - 10 / 1024, abs=0.03)
+        # The edge is as white as the middle: 64 x 64 numbers, s.d. 0.022.
+        assert white[:, :64].var() == pytest.approx(1, abs=0.11)
+        spectrum = np.abs(np.fft.rfft(early)) ** 2
+        frequencies = np.fft.rfftfreq(2458, 1 / FS)
+        for low, high in ((20, 60), (60, 200), (200, 500), (500, 1000)):
+            part = spectrum[:, (frequencies >= low) & (frequencies < high)] / 2458
+            # Exponentials: s.d. 1 / sqrt(number). Five of them, and 3 % for the curve.
+            assert part.mean() == pytest.approx(1, abs=5 / math.sqrt(part.size) + 0.03)
