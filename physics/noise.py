@@ -13,16 +13,15 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from physics.cached_files import cache_folder, kept_path, remove_abandoned
 from physics.constants import DETECTORS, MIN_FREQUENCY, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
-from runtime.files import atomic_path
 
 # The noise is 2 s out of the middle of a periodic stretch four times as long. The competition's
 # last sample does not join its first, and 8 s fits its edges best.
@@ -162,11 +161,6 @@ def symmetric_power(first_row: np.ndarray, power: float) -> np.ndarray:
     return np.concatenate([top, top[::-1, ::-1]])  # (n, n)
 
 
-def cache_folder() -> Path:
-    """Return where whitening matrices and waveforms are kept: $G2NET_CACHE or ~/.cache/g2net."""
-    return Path(os.environ.get("G2NET_CACHE") or Path.home() / ".cache" / "g2net")
-
-
 def whitening_matrix(
     detector: str, n: int = NUM_SAMPLES, fs: float = SAMPLE_RATE, cache_dir: Path | None = None
 ) -> np.ndarray:
@@ -206,7 +200,8 @@ def whitening_matrix(
         LOGGER.warning("%s cannot be read (%s) and is computed anew", path, error)
     matrix = symmetric_power(lags, -0.5).astype(np.float32)
     try:
-        with atomic_path(path) as temporary:
+        remove_abandoned(path.parent)
+        with kept_path(path) as temporary:
             np.save(temporary, matrix, allow_pickle=False)
     except OSError as error:
         LOGGER.warning("the whitening matrix cannot be kept in %s (%s)", path.parent, error)

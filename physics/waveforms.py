@@ -16,22 +16,22 @@ import contextlib
 import hashlib
 import json
 import math
-import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
+from physics.cached_files import cache_folder, kept_path, remove_abandoned
 from physics.constants import SAMPLE_RATE, SOLAR_MASS_SECONDS, STRAIN_UNIT
 from runtime.console import LOGGER, progress
 from runtime.errors import UserError
-from runtime.files import atomic_path, read_json, write_json
+from runtime.files import read_json
 from runtime.machine import num_cores
 from runtime.optional_packages import require
 from runtime.seeds import counted_seed
+from runtime.worker_pool import run_parallel
 
 FORMAT = 1  # raise it when the same settings would give another bank
 
@@ -227,14 +227,15 @@ class WaveformBank:
 
         Args:
             settings: what to draw.
-            cache_dir: where banks are kept; default `noise.cache_folder()`.
+            cache_dir: where banks are kept; default `cached_files.cache_folder()`.
             processes: how many compute; default one a core. The result does not depend on it.
             show_progress: whether to draw a bar; default where a person watches.
 
         Raises:
             UserError: there is no such bank on disk and LALSuite is not installed.
         """
-        folder = cls.folder(cache_dir)
+        folder = Path(cache_dir or cache_folder())
+        remove_abandoned(folder)
         header = folder / f"waveforms-{settings.key()}.json"
         if header.exists():
             try:
@@ -243,25 +244,24 @@ class WaveformBank:
                 LOGGER.warning("%s; it is computed anew", error)
         version = require("lalsimulation", "sim").__version__
         parameters = draw_parameters(settings)
-        with atomic_path(header.with_suffix(".npy")) as temporary:
+        with kept_path(header.with_suffix(".npy")) as temporary:
             shape = (settings.size, 2, STRETCH)
             np.lib.format.open_memmap(temporary, "w+", np.float32, shape).flush()
             compute_rows(temporary, parameters, settings, processes, show_progress)
         # Last: where there is a header, the waveforms are whole.
-        write_json(
-            header,
-            {
-                "format": FORMAT,
-                "settings": asdict(settings),
-                "lalsimulation": version,
-                "shape": shape,
-                "unit": "1e-21 strain at 1000 Mpc",
-                "sample_rate": SAMPLE_RATE,
-                "merger_at": BEFORE_MERGER,
-                "parameters": PARAMETERS,
-                "rows": parameters.tolist(),
-            },
-        )
+        fields = {
+            "format": FORMAT,
+            "settings": asdict(settings),
+            "lalsimulation": version,
+            "shape": shape,
+            "unit": "1e-21 strain at 1000 Mpc",
+            "sample_rate": SAMPLE_RATE,
+            "merger_at": BEFORE_MERGER,
+            "parameters": PARAMETERS,
+            "rows": parameters.tolist(),
+        }
+        with kept_path(header) as temporary:
+            temporary.write_text(json.dumps(fields, indent=2, ensure_ascii=False) + "\n")
         return cls.load(header)
 
     @classmethod
@@ -279,26 +279,23 @@ class WaveformBank:
             waveforms = np.load(array, allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"the waveforms {array} cannot be read ({error}): remove it") from error
-        if list(waveforms.shape) != fields["shape"] or waveforms.dtype != np.float32:
+        try:
+            shape, parameters = tuple(fields["shape"]), np.array(fields["rows"], np.float64)
+            # JSON has no tuples: they come back as lists.
+            settings = BankSettings(
+                **{
+                    key: tuple(value) if isinstance(value, list) else value
+                    for key, value in fields["settings"].items()
+                }
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UserError(f"{header} is damaged ({error!r}): remove it") from error
+        if waveforms.shape != shape or waveforms.dtype != np.float32:
             raise UserError(
                 f"{array} holds {waveforms.dtype} {waveforms.shape} and its header says float32 "
-                f"{fields['shape']}: remove it"
+                f"{shape}: remove it"
             )
-        settings = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in fields["settings"].items()
-        }
-        return cls(waveforms, np.array(fields["rows"]), BankSettings(**settings))
-
-    @staticmethod
-    def folder(cache_dir: Path | None) -> Path:
-        if cache_dir is not None:
-            return Path(cache_dir)
-        from physics.noise import (
-            cache_folder,  # brings torch, which the worker processes do without
-        )
-
-        return cache_folder()
+        return cls(waveforms, parameters, settings)
 
 
 def compute_rows(
@@ -312,21 +309,14 @@ def compute_rows(
     """Fill the array file `path` with the waveforms of `parameters`, in parallel where it pays."""
     starts = range(0, len(parameters), chunk)
     processes = min(processes or num_cores(), len(starts))
-    with progress(
-        total=len(parameters), desc="waveforms", unit="waveform", show=show_progress
-    ) as bar:
-        if processes <= 1 or len(parameters) <= 5 * chunk:  # less work than starting processes
-            for start in starts:
-                bar.update(fill_rows(str(path), start, parameters[start : start + chunk], settings))
-            return
-        # Spawned, not forked: torch's threads may hold locks that a fork would copy.
-        context = multiprocessing.get_context("spawn")
-        with one_thread_each(), ProcessPoolExecutor(processes, mp_context=context) as pool:
-            futures = [
-                pool.submit(
-                    fill_rows, str(path), start, parameters[start : start + chunk], settings
-                )
-                for start in starts
-            ]
-            for future in as_completed(futures):
-                bar.update(future.result())
+    if len(parameters) <= 5 * chunk:  # less work than starting processes
+        processes = 1
+    tasks = ((str(path), start, parameters[start : start + chunk], settings) for start in starts)
+    with (
+        progress(
+            total=len(parameters), desc="waveforms", unit="waveform", show=show_progress
+        ) as bar,
+        one_thread_each(),
+    ):
+        for count in run_parallel(fill_rows, tasks, processes):
+            bar.update(count)

@@ -50,7 +50,7 @@ def run_parallel(
                 yield future.result()
     except BrokenProcessPool as error:
         raise UserError(
-            "a reading process died, perhaps for want of memory: run the same command again "
+            "a worker process died, perhaps for want of memory: run the same command again "
             "(finished work is kept), with fewer --num_workers if it recurs"
         ) from error
     finally:

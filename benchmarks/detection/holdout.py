@@ -16,8 +16,9 @@ from tokenize import TokenError
 import numpy as np
 import torch
 
+from physics.cached_files import cache_folder
 from physics.constants import DETECTORS, NUM_SAMPLES
-from physics.noise import NoiseGenerator, cache_folder
+from physics.noise import NoiseGenerator
 from physics.signals import Population, SignalGenerator
 from physics.waveforms import FORMAT as BANK_FORMAT
 from physics.waveforms import BankSettings, WaveformBank
@@ -103,7 +104,7 @@ def open_holdout(
     """Read the hold-out of these settings, drawing and keeping it where it is not yet there.
 
     Args:
-        cache_dir: where it and its waveforms are kept; default `noise.cache_folder()`.
+        cache_dir: where it and its waveforms are kept; default `cached_files.cache_folder()`.
         show_progress: whether to draw bars; default where a person watches.
 
     Raises:

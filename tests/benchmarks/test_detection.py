@@ -589,9 +589,9 @@ def test_budgets_that_are_not_known(runs) -> None:
 def own_cache(cache, monkeypatch) -> Path:
     """Let the command keep its samples and scores apart, but not compute the matrices again."""
     from benchmarks.detection import templates as detection_templates
-    from physics import noise
+    from physics import cached_files, noise
 
-    original, home = noise.whitening_matrix, noise.cache_folder()
+    original, home = noise.whitening_matrix, cached_files.cache_folder()
 
     def matrix(detector: str, *args, **kwargs) -> np.ndarray:
         return original(detector, *args, **{**kwargs, "cache_dir": home})

@@ -108,6 +108,12 @@ def test_the_bank_is_kept_and_mended(bank: WaveformBank, physics_cache: Path) ->
         WaveformBank.load(header)
     mended = WaveformBank.build(bank.settings, physics_cache)
     assert np.array_equal(mended.waveforms, bank.waveforms)
+    text = header.read_text()
+    for damaged in ("{}", text[:-9], text.replace('"rows"', '"raws"'), text.replace("seed", "sad")):
+        header.write_text(damaged)
+        with pytest.raises(UserError, match="remove it"):
+            WaveformBank.load(header)
+    header.write_text(text)
     assert BankSettings(size=48, seed=6).key() != SETTINGS.key()
     with pytest.raises(UserError, match="at least one"):
         BankSettings(size=0)
