@@ -26,7 +26,7 @@ BEGIN = "<!-- experiments: python -m benchmarks.network_sizes --readme -->"
 END = "<!-- experiments end -->"
 
 
-def measure(config: ConfigMeta) -> dict[str, Any]:
+def measure_network(config: ConfigMeta) -> dict[str, Any]:
     """Build a network and return its trainable parameters and the size of its image, if any."""
     import torch
 
@@ -53,12 +53,12 @@ def measure_all(fresh: bool = False) -> dict[str, dict[str, Any]]:
         elif key in known:
             sizes[key] = {**known[key], "classes": [config.__name__]}
         else:
-            sizes[key] = measure(config)
+            sizes[key] = measure_network(config)
     write_json(SIZES, sizes)
     return sizes
 
 
-def markdown() -> str:
+def format_experiment_tables() -> str:
     """Return the README's tables: the published stack first, all other experiments folded."""
     every = rows()
     stack = [cells for cells in every if cells[-1] != "-"]
@@ -95,7 +95,7 @@ def replace_table(text: str) -> str:
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     if not pattern.search(text):
         raise UserError(f"{README} lacks the lines {BEGIN!r} and {END!r}: put them back")
-    return pattern.sub(lambda _: markdown(), text, count=1)
+    return pattern.sub(lambda _: format_experiment_tables(), text, count=1)
 
 
 def main(argv: list[str] | None = None) -> int:

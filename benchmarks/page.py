@@ -14,10 +14,10 @@ from pathlib import Path
 from benchmarks import RESULTS, ROOT
 from benchmarks.harness.result_files import (
     Results,
-    condition_line,
+    format_comparisons,
+    format_conditions,
     load_results,
-    replace_between,
-    table_lines,
+    replace_between_marks,
 )
 from benchmarks.training.growth import draw_plots
 from benchmarks.training.growth_plots import plot_paths
@@ -36,12 +36,12 @@ NO_GPU = [
 ]
 
 
-def marks(section: str) -> tuple[str, str]:
+def section_marks(section: str) -> tuple[str, str]:
     """Return the lines that a section stands between."""
     return f"<!-- {section}: python -m benchmarks.page -->", f"<!-- {section} end -->"
 
 
-def all_results(folder: Path) -> list[tuple[Path, Results]]:
+def load_all_results(folder: Path) -> list[tuple[Path, Results]]:
     """Return every device's results with their file, CPUs first."""
     paths = [path for path in sorted(folder.glob("*.json")) if path.name not in ELSEWHERE]
     found = [(path, load_results(path)) for path in paths]
@@ -57,14 +57,14 @@ def results_section(path: Path, results: Results) -> list[str]:
     return [
         f"### {results['device']['name']}, {results['device']['cores']} cores",
         "",
-        f"{condition_line(results)} All figures: [{path.stem}]({link}).",
+        f"{format_conditions(results)} All figures: [{path.stem}]({link}).",
         "",
-        *table_lines(results),
+        *format_comparisons(results),
         "",
     ]
 
 
-def details_of(name: str) -> Callable[[Path, Results], list[str]]:
+def make_details_section(name: str) -> Callable[[Path, Results], list[str]]:
     """Return what makes a section of one benchmark's own tables, below its device's name."""
 
     def section(_: Path, results: Results) -> list[str]:
@@ -81,7 +81,7 @@ def details_of(name: str) -> Callable[[Path, Results], list[str]]:
 
 def growth_section(path: Path, results: Results) -> list[str]:
     """Return a device's plots, and its tables folded below them."""
-    lines = details_of("growth")(path, results)
+    lines = make_details_section("growth")(path, results)
     if not lines:
         return []
     pictures = [
@@ -95,7 +95,7 @@ def growth_section(path: Path, results: Results) -> list[str]:
 
 SECTIONS: dict[str, Callable[[Path, Results], list[str]]] = {
     "results": results_section,
-    "profile": details_of("profile_step"),
+    "profile": make_details_section("profile_step"),
     "growth": growth_section,
 }
 
@@ -104,15 +104,15 @@ def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
     """Return the page with what stands between its marks made anew.
 
     Raises:
-        UserError: marks are gone.
+        UserError: a mark is missing.
     """
     for name, section in SECTIONS.items():
-        begin, end = marks(name)
+        begin, end = section_marks(name)
         lines = [line for path, results in every for line in section(path, results)]
         kinds = {results["device"]["kind"] for _, results in every}
         if name == "results" and kinds == {"cpu"}:
             lines += NO_GPU
-        text = replace_between(text, begin, end, lines or [NOTHING, ""], PAGE)
+        text = replace_between_marks(text, begin, end, lines or [NOTHING, ""], PAGE)
     return text
 
 
@@ -123,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args(argv)
-    every = all_results(RESULTS)
+    every = load_all_results(RESULTS)
     for path, results in every:
         if "growth" in results["benchmarks"]:
             draw_plots(path)

@@ -16,9 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import Row
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.random_data import sample_ids
 from benchmarks.harness.timing import Spread, paired_ratios, time_calls
 from data.strain_cache import StrainCache, write_cache
@@ -66,7 +65,7 @@ def read_all(read: Callable[[np.ndarray], object], batches: np.ndarray) -> None:
 
 
 def timed_rounds(
-    settings: Settings, rounds: int, paths: Sequence[Path], cache_path: Path, cold: bool
+    settings: BenchmarkSettings, rounds: int, paths: Sequence[Path], cache_path: Path, cold: bool
 ) -> dict[str, list[float]]:
     """Return the seconds a batch of each round, both ways."""
     rng = np.random.default_rng(1)
@@ -102,7 +101,7 @@ def check_same(paths: Sequence[Path], cache_path: Path) -> None:
         raise UserError("cache and files hold different strain, so their times are not compared")
 
 
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     n = settings.choose(cpu=64 * BATCH, cuda=64 * BATCH, quick=BATCH)
     rounds = settings.rounds(9)
     rows = []
@@ -121,7 +120,7 @@ def measure(settings: Settings) -> Report:
             key = f"reading.{kind}"
             where = "dropped from memory" if cold else "in memory"
             rows.append(
-                Row(
+                Comparison(
                     key,
                     f"reading shuffled batches from the cache, {where}",
                     "np.load of the single files",
@@ -136,11 +135,11 @@ def measure(settings: Settings) -> Report:
                     extra={"rounds": rounds},
                 )
             )
-    return Report(rows)
+    return Findings(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("reading", __doc__, measure, argv)
+    return run_benchmark("reading", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks import ROOT
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import Row
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.random_data import sample_ids, write_sparse_cache, write_table
 from benchmarks.harness.timed_steps import TINY
 from benchmarks.harness.timing import Spread, paired_differences
@@ -58,7 +57,9 @@ def write_inputs(folder: Path, n: int) -> dict[str, list[str]]:
     }
 
 
-def start(settings: Settings, folder: Path, workers: int, changes: Sequence[str]) -> dict[str, Any]:
+def start(
+    settings: BenchmarkSettings, folder: Path, workers: int, changes: Sequence[str]
+) -> dict[str, Any]:
     """Start a process, wait for its end, and return what it says."""
     line = [
         sys.executable,
@@ -85,8 +86,12 @@ def start(settings: Settings, folder: Path, workers: int, changes: Sequence[str]
 
 
 def compare(
-    settings: Settings, folder: Path, workers: int, rounds: int, inputs: dict[str, list[str]]
-) -> list[Row]:
+    settings: BenchmarkSettings,
+    folder: Path,
+    workers: int,
+    rounds: int,
+    inputs: dict[str, list[str]],
+) -> list[Comparison]:
     """Return the rows of seconds and, where the system tells it, of memory."""
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in inputs}
     for _ in range(rounds):
@@ -97,7 +102,7 @@ def compare(
     key = f"startup.seconds.{workers}"
     what = f"from start to first batch with a {GIBIBYTES} GiB cache, {workers} readers"
     rows = [
-        Row(
+        Comparison(
             key,
             what,
             "without a cache",
@@ -123,7 +128,7 @@ def compare(
     key = f"startup.memory.{workers}"
     common["extra"] = {"rounds": rounds, "resident_counted_in_each_process": resident}
     rows.append(
-        Row(
+        Comparison(
             key,
             f"memory of all processes with a {GIBIBYTES} GiB cache, {workers} readers",
             "without a cache",
@@ -141,7 +146,7 @@ def compare(
     return rows
 
 
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     n = settings.choose(
         cpu=GIBIBYTES * 2**30 // ROW_BYTES, cuda=GIBIBYTES * 2**30 // ROW_BYTES, quick=500
     )
@@ -153,11 +158,11 @@ def measure(settings: Settings) -> Report:
         rows = [
             row for workers in counts for row in compare(settings, folder, workers, rounds, inputs)
         ]
-    return Report(rows)
+    return Findings(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("startup", __doc__, measure, argv)
+    return run_benchmark("startup", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

@@ -31,13 +31,13 @@ from benchmarks.detection.likelihood import NearOptimal
 from benchmarks.detection.report import (
     FORMAT,
     PAGE,
-    as_markdown,
     draw_plots,
+    format_detection,
     load_detection,
     record_detection,
     update_page,
 )
-from benchmarks.detection.scores import KnownSignal, Scorer, measure, scores_of
+from benchmarks.detection.scores import KnownSignal, Scorer, detection_figures, scores_of
 from benchmarks.detection.templates import MatchedFilter
 from benchmarks.harness.machine import find_device
 from configuration.plain import to_plain
@@ -209,7 +209,7 @@ def detectors_of(
                 "threads": scores.threads,
                 "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
                 "git_revision": git_revision(),
-                **measure(holdout.targets[:rows], holdout.snr[:rows], values),
+                **detection_figures(holdout.targets[:rows], holdout.snr[:rows], values),
             }
             if hasattr(scorer, "budget"):  # of what was trained
                 found[name]["budget"] = scorer.budget()
@@ -243,7 +243,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.out is not None:
         path = record_detection(args.out, described, detectors)
         results = load_detection(path)
-    print("\n".join(as_markdown(results)))
+    print("\n".join(format_detection(results)))
     if args.out is None:
         print(f"\nnot recorded: name a folder with --out, or take {RECORD_SAMPLES} samples")
         return 0

@@ -29,11 +29,11 @@ from torch.utils.data import Dataset
 import configs  # noqa: F401 - importing it registers the experiments
 from benchmarks import ROOT
 from benchmarks.detection.holdout import Holdout, HoldoutSettings, open_holdout
-from benchmarks.detection.report import with_error
+from benchmarks.detection.report import format_with_error
 from benchmarks.harness import timed_steps
 from benchmarks.harness.comparisons import markdown_table
 from benchmarks.harness.machine import describe_device, find_device
-from benchmarks.harness.result_files import replace_between
+from benchmarks.harness.result_files import replace_between_marks
 from benchmarks.harness.timed_steps import random_experiment
 from configuration.overrides import override
 from configuration.plain import to_plain
@@ -119,7 +119,7 @@ def code_digest() -> str:
     return digest.hexdigest()
 
 
-def logits_of(
+def train_and_predict(
     config: ConfigMeta, holdout: Holdout, device: torch.device, folder: Path
 ) -> tuple[np.ndarray, float]:
     """Train a config and return its logits (samples,) of the hold-out and the seconds it took.
@@ -161,7 +161,7 @@ def logits_of(
     return logits, seconds
 
 
-def worth(
+def estimate_worth(
     targets: np.ndarray, base: Sequence[np.ndarray], changed: Sequence[np.ndarray], on: bool
 ) -> tuple[float, float]:
     """Return what a part is worth in AUC and the standard error of that.
@@ -201,12 +201,12 @@ def find_switches(names: Sequence[str]) -> dict[str, tuple[bool, tuple[str, ...]
     return {name: known[name] for name in names or SWITCHES}
 
 
-def as_markdown(results: dict[str, Any]) -> list[str]:
+def format_ablation(results: dict[str, Any]) -> list[str]:
     """Return the lines of the table, the largest worth first."""
     base, rows = results["base"], sorted(results["switches"], key=lambda row: -row["worth"])
     lines = [
         f"{results['config']}, {results['samples']:,} samples a run, {results['seeds']} seeds, "
-        f"{results['device']['name']}: AUC {with_error(base['auc'], base['error'], 4)} on "
+        f"{results['device']['name']}: AUC {format_with_error(base['auc'], base['error'], 4)} on "
         f"{results['holdout']:,} simulated samples, in {base['seconds']:.0f} s a run.",
         "",
     ]
@@ -228,10 +228,10 @@ def update_page(results: dict[str, Any], page: Path = PAGE) -> None:
     """Put the table between the marks of the page.
 
     Raises:
-        UserError: marks are gone.
+        UserError: a mark is missing from the page.
     """
-    lines = [*as_markdown(results), ""]
-    text = replace_between(page.read_text(), BEGIN, END, lines, page)
+    lines = [*format_ablation(results), ""]
+    text = replace_between_marks(page.read_text(), BEGIN, END, lines, page)
     with atomic_path(page) as temporary:
         temporary.write_text(text)
 
@@ -271,22 +271,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     holdout = open_holdout(HoldoutSettings(args.holdout))
     kept, folder = {}, cache_folder() / "ablation"
     for (part, seed), run in (bar := progress(runs.items(), desc="runs", unit="run")):
-        kept[part, seed] = logits_of(run, holdout, device, folder)
+        kept[part, seed] = train_and_predict(run, holdout, device, folder)
         bar.set_postfix_str(f"{part or 'base'} {AUC()(holdout.targets, kept[part, seed][0]):.4f}")
-    results = summarise(args, switches, kept, holdout, device)
-    print("\n".join(as_markdown(results)))
+    results = ablation_results(args, switches, kept, holdout, device)
+    print("\n".join(format_ablation(results)))
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
         write_json(args.out / "ablation.json", results)
         with atomic_path(args.out / "ablation.md") as temporary:
-            temporary.write_text("\n".join(["# Ablation", "", *as_markdown(results)]) + "\n")
+            temporary.write_text("\n".join(["# Ablation", "", *format_ablation(results)]) + "\n")
         print(f"\nrecorded in {args.out / 'ablation.md'}", file=sys.stderr)
     if args.page:
         update_page(results)
     return 0
 
 
-def summarise(
+def ablation_results(
     args: argparse.Namespace,
     switches: dict[str, tuple[bool, tuple[str, ...]]],
     kept: dict[tuple[str | None, int], tuple[np.ndarray, float]],
@@ -304,7 +304,7 @@ def summarise(
 
     rows = []
     for part, (on, settings) in switches.items():
-        value, error = worth(holdout.targets, of(None), of(part), on)
+        value, error = estimate_worth(holdout.targets, of(None), of(part), on)
         rows.append(
             {
                 "part": part,

@@ -264,7 +264,7 @@ class CoherentSearch:
             for j in range(len(bank))
         ]
 
-    def score(self, spectra: torch.Tensor) -> torch.Tensor:
+    def detection_statistics(self, spectra: torch.Tensor) -> torch.Tensor:
         """Return log of the mean likelihood ratio and the largest |Z| of some rows, (2, rows).
 
         Args:
@@ -374,7 +374,7 @@ class NearOptimal:
         parts = []
         with progress(total=count, desc="near-optimal", unit="sample", show=show_progress) as bar:
             for spectra in self.spectra(bank, holdout, count, device):
-                parts.append(search.score(spectra).cpu().numpy())
+                parts.append(search.detection_statistics(spectra).cpu().numpy())
                 bar.update(len(spectra))
         return np.concatenate(parts, axis=1)
 

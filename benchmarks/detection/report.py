@@ -11,7 +11,7 @@ from typing import Any
 from benchmarks import RESULTS, ROOT
 from benchmarks.detection.scores import FALSE_ALARMS
 from benchmarks.harness.comparisons import markdown_table
-from benchmarks.harness.result_files import replace_between
+from benchmarks.harness.result_files import replace_between_marks
 from runtime.console import format_seconds
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json, write_json
@@ -70,7 +70,7 @@ def record_detection(
     results["detectors"] |= detectors
     write_json(path, results)
     with atomic_path(path.with_suffix(".md")) as temporary:
-        lines = ["# Detectors on the simulated hold-out", "", *as_markdown(results)]
+        lines = ["# Detectors on the simulated hold-out", "", *format_detection(results)]
         temporary.write_text("\n".join(lines) + "\n")
     return path
 
@@ -81,7 +81,7 @@ def same_samples(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     return {**first, "known": None} == {**second, "known": None} and max(apart) < KNOWN_APART
 
 
-def ordered(results: Results) -> list[tuple[str, dict[str, Any]]]:
+def detectors_by_auc(results: Results) -> list[tuple[str, dict[str, Any]]]:
     """Return the detectors by AUC, the best first."""
     return sorted(results["detectors"].items(), key=lambda item: -item[1]["auc"])
 
@@ -89,14 +89,14 @@ def ordered(results: Results) -> list[tuple[str, dict[str, Any]]]:
 # --- as Markdown -----------------------------------------------------------------------------
 
 
-def with_error(value: float, error: float, digits: int = 3) -> str:
+def format_with_error(value: float, error: float, digits: int = 3) -> str:
     """Return '0.855 ± 0.006', with a digit more where the error would be zero."""
     while round(error, digits) == 0 and digits < 4:
         digits += 1
     return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if round(error, digits) else "")
 
 
-def as_markdown(results: Results) -> list[str]:
+def format_detection(results: Results) -> list[str]:
     """Return what the samples are, the table of detectors and that of their grades."""
     holdout = results["holdout"]
     low, high = holdout["settings"]["snr"]
@@ -105,18 +105,18 @@ def as_markdown(results: Results) -> list[str]:
         f"of network SNR {low:g} to {high:g}, its density proportional to SNR^-2 (seed "
         f"{holdout['settings']['seed']}).",
         "",
-        *summary_lines(results),
+        *format_summary(results),
         "",
         "AUC of the signals of some network SNR against all noise:",
         "",
-        *grade_lines(results),
+        *format_grades(results),
         "",
-        *budget_lines(results),
-        *cost_lines(results),
+        *format_budgets(results),
+        *format_costs(results),
     ]
 
 
-def summary_lines(results: Results) -> list[str]:
+def format_summary(results: Results) -> list[str]:
     expects = tuple(results["holdout"]["settings"]["snr"]) == EXPECTED_SNR
     head = [
         "detector",
@@ -126,30 +126,30 @@ def summary_lines(results: Results) -> list[str]:
         *(f"found at {fpr:g}" for fpr in FALSE_ALARMS),
     ]
     body = []
-    for name, entry in ordered(results):
-        cells = [name, f"{entry['samples']:,}", with_error(entry["auc"], entry["auc_error"])]
+    for name, entry in detectors_by_auc(results):
+        cells = [name, f"{entry['samples']:,}", format_with_error(entry["auc"], entry["auc_error"])]
         if expects:
-            cells += expected_cells(name, entry)
+            cells += format_expected(name, entry)
         for found in entry["efficiencies"].values():
-            cells.append(with_error(found["efficiency"], found["error"]))
+            cells.append(format_with_error(found["efficiency"], found["error"]))
         body.append(cells)
     return markdown_table(head, body)
 
 
-def expected_cells(name: str, entry: Mapping[str, Any]) -> list[str]:
+def format_expected(name: str, entry: Mapping[str, Any]) -> list[str]:
     if name not in EXPECTED:
         return ["-", "-"]
     value, error = EXPECTED[name]
-    return [with_error(value, error), f"{apart(name, entry):.1f} σ"]
+    return [format_with_error(value, error), f"{sigmas_apart(name, entry):.1f} σ"]
 
 
-def apart(name: str, entry: Mapping[str, Any]) -> float:
+def sigmas_apart(name: str, entry: Mapping[str, Any]) -> float:
     """Return how far an AUC is from what it is elsewhere, in standard deviations of the two."""
     value, error = EXPECTED[name]
     return abs(entry["auc"] - value) / math.hypot(entry["auc_error"], error)
 
 
-def grade_lines(results: Results) -> list[str]:
+def format_grades(results: Results) -> list[str]:
     columns = {
         (grade["low"], grade["high"]): None
         for entry in results["detectors"].values()
@@ -162,16 +162,19 @@ def grade_lines(results: Results) -> list[str]:
         *(f"{max(low, least):g} to {high:g}" if high else f"above {low:g}" for low, high in edges),
     ]
     body = []
-    for name, entry in ordered(results):
+    for name, entry in detectors_by_auc(results):
         by_edge = {(grade["low"], grade["high"]): grade for grade in entry["grades"]}
         found = [by_edge.get(edge) for edge in edges]
         body.append(
-            [name, *("-" if g is None else with_error(g["auc"], g["auc_error"]) for g in found)]
+            [
+                name,
+                *("-" if g is None else format_with_error(g["auc"], g["auc_error"]) for g in found),
+            ]
         )
     return markdown_table(head, body)
 
 
-def budget_lines(results: Results) -> list[str]:
+def format_budgets(results: Results) -> list[str]:
     """Return a table of what the training of the networks took, the best first; else nothing."""
     body = [
         [
@@ -179,10 +182,10 @@ def budget_lines(results: Results) -> list[str]:
             f"{budget['samples']:,}" if budget["samples"] else "-",
             str(budget["folds"]),
             format_seconds(budget["seconds"]),
-            budget_device(budget),
+            format_budget_device(budget),
             budget["from"] or "-",
         ]
-        for name, entry in ordered(results)
+        for name, entry in detectors_by_auc(results)
         if (budget := entry.get("budget")) is not None
     ]
     if not body:
@@ -191,19 +194,19 @@ def budget_lines(results: Results) -> list[str]:
     return ["What the networks were given:", "", *markdown_table(head, body), ""]
 
 
-def budget_device(budget: Mapping[str, Any]) -> str:
+def format_budget_device(budget: Mapping[str, Any]) -> str:
     threads = budget["threads"]
     if not budget["device"].startswith("cpu"):
         return str(budget["device"])
     return f"CPU, {threads} thread{'' if threads == 1 else 's'}"
 
 
-def cost_lines(results: Results) -> list[str]:
+def format_costs(results: Results) -> list[str]:
     """Return a sentence on what each computation took."""
     took = {
         f"{entry['scorer']} {format_seconds(entry['seconds'])} on {entry['device']} "
         f"({entry['threads']} threads)": None
-        for _, entry in ordered(results)
+        for _, entry in detectors_by_auc(results)
         if entry["scorer"] != "known"
     }
     return [f"Computing the scores took: {'; '.join(took)}."] if took else []
@@ -220,7 +223,7 @@ def draw_plots(results: Results, folder: Path) -> list[Path]:
     return paths
 
 
-def save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
     with atomic_path(path) as temporary:
         figure.savefig(temporary, dpi=100, metadata={"Software": None})
 
@@ -232,7 +235,7 @@ def draw_efficiency(results: Results, path: Path) -> None:
     figure = Figure(figsize=(11, 4.6), layout="constrained")
     axes = figure.subplots(1, len(FALSE_ALARMS), sharey=True)
     for axis, fpr in zip(axes, FALSE_ALARMS, strict=True):
-        for place, (name, entry) in enumerate(ordered(results)):
+        for place, (name, entry) in enumerate(detectors_by_auc(results)):
             found = [point["efficiencies"][f"{fpr:g}"] for point in entry["curve"]]
             axis.errorbar(
                 [point["mean_snr"] for point in entry["curve"]],
@@ -259,7 +262,7 @@ def draw_efficiency(results: Results, path: Path) -> None:
         frameon=False,
         fontsize=8,
     )
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_roc(results: Results, path: Path) -> None:
@@ -267,16 +270,16 @@ def draw_roc(results: Results, path: Path) -> None:
 
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
     axis = figure.subplots()
-    for place, (name, entry) in enumerate(ordered(results)):
+    for place, (name, entry) in enumerate(detectors_by_auc(results)):
         x, y = zip(*entry["roc"], strict=True)
-        label = f"{name}: {with_error(entry['auc'], entry['auc_error'])}"
+        label = f"{name}: {format_with_error(entry['auc'], entry['auc_error'])}"
         axis.plot([*x, 1], [*y, 1], color=f"C{place}", linewidth=1, label=label)
     axis.set_xscale("log")
     axis.set_xlabel("false-alarm probability")
     axis.set_ylabel("efficiency: share of signals found")
     style_axis(axis)
     axis.legend(frameon=False, fontsize=8, title="AUC", title_fontsize=8)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def style_axis(axis: Any) -> None:
@@ -289,11 +292,11 @@ def style_axis(axis: Any) -> None:
 # --- the page --------------------------------------------------------------------------------
 
 
-def section(results: Results) -> list[str]:
+def format_page_section(results: Results) -> list[str]:
     """Return what stands between the marks of the page."""
     link = os.path.relpath(RESULTS / "detection.md", PAGE.parent)
     return [
-        *as_markdown(results),
+        *format_detection(results),
         "",
         "![Efficiency against SNR](detection-efficiency.png)",
         "",
@@ -308,9 +311,9 @@ def replace_section(text: str, results: Results) -> str:
     """Return the page with what stands between its marks made anew.
 
     Raises:
-        UserError: marks are gone.
+        UserError: a mark is missing from the page.
     """
-    return replace_between(text, BEGIN, END, section(results), PAGE)
+    return replace_between_marks(text, BEGIN, END, format_page_section(results), PAGE)
 
 
 def update_page(path: Path = RESULTS / "detection.json") -> Sequence[Path]:

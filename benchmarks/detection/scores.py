@@ -179,7 +179,7 @@ def binomial_error(share: float, count: int) -> float:
     return math.sqrt(shifted * (1 - shifted) / (count + 4))
 
 
-def measure(targets: np.ndarray, snr: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+def detection_figures(targets: np.ndarray, snr: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
     """Return what scores are worth, in JSON's own types.
 
     Args:

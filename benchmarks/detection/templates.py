@@ -241,12 +241,14 @@ class MatchedFilter:
                 stop = min(start + self.WHITENED, len(holdout))
                 spectra = bank.spectra_of(holdout.batch(start, stop, device))
                 for part in spectra.split(self.ROWS):
-                    scores[:, start : start + len(part)] = self.score(bank, part).cpu().numpy()
+                    scores[:, start : start + len(part)] = (
+                        self.detection_statistics(bank, part).cpu().numpy()
+                    )
                     start += len(part)
                     bar.update(len(part))
         return scores
 
-    def score(self, bank: TemplateBank, spectra: torch.Tensor) -> torch.Tensor:
+    def detection_statistics(self, bank: TemplateBank, spectra: torch.Tensor) -> torch.Tensor:
         """Return maximum and log-mean-exp of some rows, (2, rows) float64."""
         largest, sums, cells = [], [], 0
         for block in bank.blocks(self.BLOCK):

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import Row
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.timed_steps import TINY, random_experiment
 from benchmarks.harness.timing import Spread, interleave, paired_ratios
 from configuration.rules import ConfigMeta
@@ -32,7 +31,7 @@ REASONS = {
 
 
 def predictors(
-    settings: Settings, config: ConfigMeta, folder: Path, batch: int, n: int, workers: int
+    settings: BenchmarkSettings, config: ConfigMeta, folder: Path, batch: int, n: int, workers: int
 ) -> dict[str, Callable[[], np.ndarray]]:
     """Return functions that predict all of a test set of n samples, with and without views."""
     changes = [f"batch_size={batch}", *(TINY[config.__name__] if settings.quick else [])]
@@ -54,7 +53,7 @@ def predictors(
     }
 
 
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     from configs import Nspec16
 
     batch = settings.choose(cpu=16, cuda=Nspec16.batch_size, quick=2)
@@ -65,7 +64,7 @@ def measure(settings: Settings) -> Report:
         sides = predictors(settings, Nspec16, Path(folder), batch, n, workers)
         times = interleave(sides, settings.device, rounds, settings.least_seconds, warm_up=1)
     rates = {name: [n / seconds for seconds in times[name]] for name in times}
-    row = Row(
+    row = Comparison(
         "tta.nspec_16",
         f"samples a second of Nspec16 with its {len(Nspec16.views)} views",
         "without views",
@@ -85,11 +84,11 @@ def measure(settings: Settings) -> Report:
         reason=REASONS.get(settings.device.type),
         extra={"rounds": rounds},
     )
-    return Report([row])
+    return Findings([row])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("tta", __doc__, measure, argv)
+    return run_benchmark("tta", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

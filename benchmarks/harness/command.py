@@ -13,21 +13,21 @@ from typing import Any
 import torch
 
 from benchmarks import MODULES, RESULTS
-from benchmarks.harness.comparisons import Row
+from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.machine import (
     Neighbours,
-    conditions,
     describe_device,
     find_device,
+    run_conditions,
     warn_if_busy,
 )
-from benchmarks.harness.result_files import FORMAT, record, table_lines
+from benchmarks.harness.result_files import FORMAT, format_comparisons, record_entry
 from runtime.command_line import CommandLine
 from runtime.errors import UserError
 
 
 @dataclass(frozen=True)
-class Settings:
+class BenchmarkSettings:
     """What the command line decides.
 
     Attributes:
@@ -60,7 +60,7 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Report:
+class Findings:
     """What a benchmark found: rows of the table, and further parts of the files.
 
     Attributes:
@@ -69,7 +69,7 @@ class Report:
         data: anything more for the JSON file.
     """
 
-    rows: Sequence[Row] = ()
+    rows: Sequence[Comparison] = ()
     details: dict[str, list[str]] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -112,10 +112,10 @@ def check_arguments(args: argparse.Namespace) -> None:
         )
 
 
-def run(
+def run_benchmark(
     name: str,
     description: str | None,
-    measure: Callable[[Settings], Report],
+    measure: Callable[[BenchmarkSettings], Findings],
     argv: Sequence[str] | None = None,
     default_out: Path | None = None,
     after: Callable[[Path], None] | None = None,
@@ -143,27 +143,31 @@ def run(
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     try:
-        entry = measured_entry(measure, Settings(device, args.quick, args.repeats, args.folder))
+        entry = measure_entry(
+            measure, BenchmarkSettings(device, args.quick, args.repeats, args.folder)
+        )
     finally:
         torch.set_num_threads(before)
     results = {"format": FORMAT, "device": describe_device(device), "benchmarks": {name: entry}}
-    lines = table_lines(results) if entry["rows"] else []
+    lines = format_comparisons(results) if entry["rows"] else []
     for title, detail in entry["details"].items():
         lines += ["", f"{title}:", "", *detail]
     print("\n".join(lines))
     out = args.out or (None if args.quick else default_out)
     if out is not None:
-        path = record(out, device, name, entry)
+        path = record_entry(out, device, name, entry)
         print(f"\nrecorded in {path.with_suffix('.md')}")
         if after is not None:
             after(path)
     return 0
 
 
-def measured_entry(measure: Callable[[Settings], Report], settings: Settings) -> dict[str, Any]:
+def measure_entry(
+    measure: Callable[[BenchmarkSettings], Findings], settings: BenchmarkSettings
+) -> dict[str, Any]:
     """Run a benchmark and return its entry of the files."""
     warn_if_busy()
-    found = conditions(settings.device)
+    found = run_conditions(settings.device)
     with Neighbours() as neighbours:
         report = measure(settings)
     if neighbours.disturbed:

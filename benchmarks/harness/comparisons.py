@@ -23,7 +23,7 @@ HEAD = (
 
 
 @dataclass(frozen=True)
-class Row:
+class Comparison:
     """One comparison.
 
     Args:
@@ -58,7 +58,7 @@ class Row:
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Row:
+    def from_plain(cls, plain: Mapping[str, Any]) -> Comparison:
         """Return the row that `to_plain` made; keys it does not know are of no concern."""
         known = {key: value for key, value in plain.items() if key in cls.__dataclass_fields__}
         for key in ("figure", "ours", "theirs"):
@@ -97,11 +97,11 @@ class Row:
         return (
             self.what,
             self.against,
-            spread_text(self.figure, self.unit),
+            format_spread(self.figure, self.unit),
             *(self.target_text(each) for each in KINDS),
             verdict or "-",
-            side_text(self.ours, self.side_unit),
-            side_text(self.theirs, self.side_unit),
+            format_side(self.ours, self.side_unit),
+            format_side(self.theirs, self.side_unit),
             settings,
         )
 
@@ -109,32 +109,34 @@ class Row:
 # --- numbers as text -------------------------------------------------------------------------
 
 
-def significant(value: float) -> str:
+def format_significant(value: float) -> str:
     """Return three digits, never as a power of ten."""
     magnitude = abs(value)
     decimals = 0 if magnitude >= 100 else 1 if magnitude >= 10 else 2 if magnitude >= 1 else 3
     return f"{value:.{decimals}f}"
 
 
-def seconds_text(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     for scale, unit in ((1, "s"), (1e-3, "ms")):
         if abs(seconds) >= scale:
-            return f"{significant(seconds / scale)} {unit}"
-    return f"{significant(seconds / 1e-6)} µs"
+            return f"{format_significant(seconds / scale)} {unit}"
+    return f"{format_significant(seconds / 1e-6)} µs"
 
 
-def spread_text(spread: Spread, unit: str) -> str:
+def format_spread(spread: Spread, unit: str) -> str:
     """Return e.g. '11.2 (10.9 to 11.6) ×'."""
-    quartiles = f" ({significant(spread.lower)} to {significant(spread.upper)})"
-    return f"{significant(spread.median)}{quartiles if spread.count > 1 else ''} {unit}".rstrip()
+    text = format_significant(spread.median)
+    if spread.count > 1:
+        text += f" ({format_significant(spread.lower)} to {format_significant(spread.upper)})"
+    return f"{text} {unit}".rstrip()
 
 
-def side_text(spread: Spread | None, unit: str) -> str:
+def format_side(spread: Spread | None, unit: str) -> str:
     if spread is None:
         return "-"
     if unit == "s":
-        return seconds_text(spread.median)
-    return f"{significant(spread.median)} {unit}"
+        return format_duration(spread.median)
+    return f"{format_significant(spread.median)} {unit}"
 
 
 # --- tables ----------------------------------------------------------------------------------
@@ -146,10 +148,10 @@ def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[s
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
-def missed_lines(rows: Sequence[Row], kind: str) -> list[str]:
+def format_missed_targets(rows: Sequence[Comparison], kind: str) -> list[str]:
     """Return a line of Markdown a missed target: its figure and why."""
     return [
-        f"- {row.what}: {spread_text(row.figure, row.unit)}, target {row.target_text(kind)}: "
+        f"- {row.what}: {format_spread(row.figure, row.unit)}, target {row.target_text(kind)}: "
         f"{row.reason or 'no reason has been measured yet.'}"
         for row in rows
         if row.verdict(kind) == "missed"

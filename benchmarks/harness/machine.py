@@ -173,7 +173,7 @@ def warn_if_busy() -> None:
 # --- the conditions of a run -----------------------------------------------------------------
 
 
-def conditions(device: torch.device) -> dict[str, Any]:
+def run_conditions(device: torch.device) -> dict[str, Any]:
     """Return what else decides a figure: date, revision, versions, threads."""
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),

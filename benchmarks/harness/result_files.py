@@ -10,7 +10,13 @@ from typing import Any
 import torch
 
 from benchmarks import BENCHMARKS
-from benchmarks.harness.comparisons import HEAD, Row, markdown_table, missed_lines, seconds_text
+from benchmarks.harness.comparisons import (
+    HEAD,
+    Comparison,
+    format_duration,
+    format_missed_targets,
+    markdown_table,
+)
 from benchmarks.harness.machine import describe_device
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json, write_json
@@ -31,7 +37,7 @@ def load_results(path: Path) -> Results:
     return results
 
 
-def record(folder: Path, device: torch.device, name: str, entry: Mapping[str, Any]) -> Path:
+def record_entry(folder: Path, device: torch.device, name: str, entry: Mapping[str, Any]) -> Path:
     """Put one benchmark's entry into the device's files; return the JSON file.
 
     Entries of other benchmarks stay, with the conditions that they were measured under.
@@ -43,18 +49,18 @@ def record(folder: Path, device: torch.device, name: str, entry: Mapping[str, An
     results["benchmarks"][name] = dict(entry)
     write_json(path, results)
     with atomic_path(path.with_suffix(".md")) as temporary:
-        temporary.write_text("\n".join(as_markdown(results)) + "\n")
+        temporary.write_text("\n".join(format_result_file(results)) + "\n")
     return path
 
 
-def replace_between(text: str, begin: str, end: str, lines: Sequence[str], page: Path) -> str:
+def replace_between_marks(text: str, begin: str, end: str, lines: Sequence[str], page: Path) -> str:
     """Return a page's text with what stands between two marks made anew.
 
     Args:
         page: what the text was read from, for the error.
 
     Raises:
-        UserError: marks are gone.
+        UserError: a mark is missing from the page.
     """
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if len(pattern.findall(text)) != 1:
@@ -66,27 +72,29 @@ def replace_between(text: str, begin: str, end: str, lines: Sequence[str], page:
 # --- as Markdown -----------------------------------------------------------------------------
 
 
-def rows_of(results: Results) -> list[tuple[Row, dict[str, Any]]]:
+def comparisons_of(results: Results) -> list[tuple[Comparison, dict[str, Any]]]:
     """Return every row with the entry it belongs to, in the order of the benchmarks."""
     order = {name: place for place, name in enumerate(BENCHMARKS)}
     entries = sorted(results["benchmarks"].items(), key=lambda item: order.get(item[0], len(order)))
-    return [(Row.from_plain(row), entry) for _, entry in entries for row in entry.get("rows", [])]
+    return [
+        (Comparison.from_plain(row), entry) for _, entry in entries for row in entry.get("rows", [])
+    ]
 
 
-def as_markdown(results: Results) -> list[str]:
+def format_result_file(results: Results) -> list[str]:
     """Return the lines of a device's results: table, missed targets, details, conditions."""
     device = results["device"]
-    lines = [f"# Results on {device['name']}", "", *device_lines(results), ""]
+    lines = [f"# Results on {device['name']}", "", *format_device(results), ""]
     if any(entry["quick"] for entry in results["benchmarks"].values()):
         lines += ["**Made with `--quick`: tiny sizes and few repeats, nothing to judge by.**", ""]
-    lines += [*table_lines(results), ""]
+    lines += [*format_comparisons(results), ""]
     for entry in results["benchmarks"].values():
         for title, detail in entry.get("details", {}).items():
             lines += [f"## {title}", "", *detail, ""]
-    return [*lines, "## Conditions", "", *condition_lines(results)]
+    return [*lines, "## Conditions", "", *format_conditions_table(results)]
 
 
-def device_lines(results: Results) -> list[str]:
+def format_device(results: Results) -> list[str]:
     device = results["device"]
     what = f"{device['cores']} cores, {device['memory_gib']} GiB of memory"
     if device["kind"] == "cuda":
@@ -98,10 +106,10 @@ def device_lines(results: Results) -> list[str]:
     ]
 
 
-def table_lines(results: Results) -> list[str]:
+def format_comparisons(results: Results) -> list[str]:
     """Return the table of all rows and the list of the targets that were missed."""
     kind = results["device"]["kind"]
-    found = rows_of(results)
+    found = comparisons_of(results)
     body = []
     for row, entry in found:
         cells = row.cells(kind)
@@ -110,13 +118,13 @@ def table_lines(results: Results) -> list[str]:
     lines = markdown_table(HEAD, body)
     if any(entry["load"]["disturbed"] for _, entry in found):
         lines += ["", "⚠ Others used more than a tenth of the cores meanwhile: measure again."]
-    missed = missed_lines([row for row, _ in found], kind)
+    missed = format_missed_targets([row for row, _ in found], kind)
     if missed:
         lines += ["", "Targets that were missed:", "", *missed]
     return lines
 
 
-def condition_line(results: Results) -> str:
+def format_conditions(results: Results) -> str:
     """Return a sentence on when, with what and beside whom the figures were measured."""
     entries = results["benchmarks"].values()
     days = sorted({entry["date"][:10] for entry in entries})
@@ -129,7 +137,7 @@ def condition_line(results: Results) -> str:
     return f"{when}, torch {', '.join(torches)}, {', '.join(threads)} threads{beside}."
 
 
-def condition_lines(results: Results) -> list[str]:
+def format_conditions_table(results: Results) -> list[str]:
     """Return a table of what each benchmark was run with, and beside what."""
     body = []
     for name, entry in results["benchmarks"].items():
@@ -147,7 +155,7 @@ def condition_lines(results: Results) -> list[str]:
                 str(entry["threads"]),
                 "-" if before is None else f"{before[0]:.2f}",
                 "-" if others is None else f"{others:.2f}",
-                seconds_text(load["seconds"]),
+                format_duration(load["seconds"]),
             )
         )
     head = (

@@ -123,7 +123,7 @@ class PacedLoader:
 # --- the experiment --------------------------------------------------------------------------
 
 
-def as_train_does(device: torch.device) -> None:
+def set_training_flags(device: torch.device) -> None:
     """Set what `train.py` sets on a device before it trains."""
     if device.type == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
@@ -146,7 +146,7 @@ def random_experiment(
         changes: as `--set` of `train.py`.
         options: of `experiment.Options`.
     """
-    as_train_does(device)
+    set_training_flags(device)
     share = config.cv / (config.cv - 1)
     n = -(-int(n_train * share) // 10) * 10 + 10  # of both classes alike in every fold
     folder.mkdir(parents=True, exist_ok=True)

@@ -10,9 +10,8 @@ import sys
 from collections.abc import Callable, Sequence
 
 from benchmarks import ROOT
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import Row
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.timing import Spread, interleave, paired_ratios
 from runtime.command_line import run_command
 from runtime.errors import UserError
@@ -26,7 +25,7 @@ LINES = {
 REASONS: dict[str, str] = {}  # by key of the row
 
 
-def runner(arguments: Sequence[str]) -> Callable[[], None]:
+def process_starter(arguments: Sequence[str]) -> Callable[[], None]:
     """Return a function that runs Python with these arguments and waits for its end."""
 
     def start() -> None:
@@ -40,15 +39,15 @@ def runner(arguments: Sequence[str]) -> Callable[[], None]:
     return start
 
 
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     rounds = settings.repeats or settings.choose(cpu=11, cuda=11, quick=1)
-    sides = {name: runner(arguments) for name, arguments in LINES.items()}
+    sides = {name: process_starter(arguments) for name, arguments in LINES.items()}
     # A process is no shorter for being started several times in a row.
     times = interleave(sides, settings.device, rounds, least_seconds=0, warm_up=1)
     common = {"settings": {"starts": rounds}, "extra": {"rounds": rounds}}
     theirs = Spread.of(times["import"])
     rows = [
-        Row(
+        Comparison(
             "command_line.help",
             "python train.py --help",
             IMPORT,
@@ -61,7 +60,7 @@ def measure(settings: Settings) -> Report:
             reason=REASONS.get("command_line.help"),
             **common,
         ),
-        Row(
+        Comparison(
             "command_line.list",
             "python train.py --list",
             IMPORT,
@@ -75,11 +74,11 @@ def measure(settings: Settings) -> Report:
             **common,
         ),
     ]
-    return Report(rows)
+    return Findings(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("command_line", __doc__, measure, argv)
+    return run_benchmark("command_line", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

@@ -13,9 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import Row
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.timing import Spread, check_agreement, interleave, one_core, paired_ratios
 from configuration.rules import ConfigMeta
 from experiments.building import build_transforms
@@ -97,14 +96,14 @@ def check_filter(config: ConfigMeta, samples: np.ndarray, device: torch.device) 
 
 
 @torch.no_grad()
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     from configs import Nspec16
 
     with one_core(settings.device):  # the target is that of one core
-        return Report([compare(settings, Nspec16)])
+        return Findings([compare(settings, Nspec16)])
 
 
-def compare(settings: Settings, config: ConfigMeta) -> Row:
+def compare(settings: BenchmarkSettings, config: ConfigMeta) -> Comparison:
     batch = settings.choose(cpu=config.batch_size, cuda=config.batch_size, quick=2)
     few = settings.choose(cpu=8, cuda=8, quick=1)  # samples in one timing of the slow side
     samples = np.random.default_rng(0).normal(0, TYPICAL_STRAIN, (batch, *SAMPLE_SHAPE))
@@ -118,7 +117,7 @@ def compare(settings: Settings, config: ConfigMeta) -> Row:
     ours = [seconds / batch for seconds in times["ours"]]
     theirs = [seconds / few for seconds in times["theirs"]]
     cores = "one core" if not settings.on_gpu else "the GPU, theirs on one core"
-    return Row(
+    return Comparison(
         "preparation.nspec_16",
         "Normalize, BandPass and noise of Nspec16, a sample",
         "scipy's filtfilt and numpy, a sample at a time",
@@ -135,7 +134,7 @@ def compare(settings: Settings, config: ConfigMeta) -> Row:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("preparation", __doc__, measure, argv)
+    return run_benchmark("preparation", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

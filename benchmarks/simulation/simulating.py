@@ -19,9 +19,8 @@ import numpy as np
 import torch
 
 from benchmarks.data.reading import load_files, write_files
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import Row
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.random_data import sample_ids
 from benchmarks.harness.timing import Spread, interleave, one_core, paired_ratios
 from benchmarks.signal_transforms.preparation import SampleAtATime
@@ -36,7 +35,9 @@ RATE = "simulating.rate"
 TARGETS = {"simulating.files": {"cpu": 20.0, "cuda": 20.0}, RATE: {"cuda": 20_000.0}}
 
 
-def open_simulated(config: ConfigMeta, settings: Settings, **changes: Any) -> SimulatedDataset:
+def open_simulated(
+    config: ConfigMeta, settings: BenchmarkSettings, **changes: Any
+) -> SimulatedDataset:
     few = {"bank_size": 16, "pool": 16} if settings.quick else {}
     params = thaw(config.dataset_params) | few | changes
     # The tables' own samples are of no concern: real noise would be drawn from them.
@@ -63,15 +64,15 @@ def file_batches(paths: Sequence[Path], batch: int) -> Iterator[np.ndarray]:
 
 
 @torch.no_grad()
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     with (
         one_core(settings.device),  # the target is that of a core
         tempfile.TemporaryDirectory(prefix="simulating_", dir=settings.folder) as name,
     ):
-        return Report(compare(settings, Path(name)))
+        return Findings(compare(settings, Path(name)))
 
 
-def compare(settings: Settings, folder: Path) -> list[Row]:
+def compare(settings: BenchmarkSettings, folder: Path) -> list[Comparison]:
     from configs import Nspec16, Wave01
 
     batch = settings.choose(cpu=Wave01.batch_size, cuda=1024, quick=4)
@@ -119,8 +120,8 @@ def compare(settings: Settings, folder: Path) -> list[Row]:
     cores = "one core" if not settings.on_gpu else "the GPU; files read on one core"
     shared = {"batch": batch, "on": cores, "a signal used": f"{dataset.reuse} times"}
 
-    def row(key: str, against: str, name: str, side: str = "ours", **more: str) -> Row:
-        return Row(
+    def row(key: str, against: str, name: str, side: str = "ours", **more: str) -> Comparison:
+        return Comparison(
             key,
             "endless injections, a sample",
             against,
@@ -145,7 +146,7 @@ def compare(settings: Settings, folder: Path) -> list[Row]:
             "published",
             theirs=f"{few} samples",
         ),
-        Row(
+        Comparison(
             RATE,
             "endless injections, how many",
             batched,
@@ -163,7 +164,7 @@ def compare(settings: Settings, folder: Path) -> list[Row]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("simulating", __doc__, measure, argv)
+    return run_benchmark("simulating", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

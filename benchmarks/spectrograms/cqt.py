@@ -13,9 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import Row
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.timing import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.spectrograms.cwt import TOLERANCE, use_full_float32, waveforms
 from configuration.parts import thaw
@@ -43,7 +42,7 @@ class NNAudioCQT(nn.Module):
 
 
 @torch.no_grad()
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     from configs import Baseline
 
     use_full_float32()
@@ -56,7 +55,7 @@ def measure(settings: Settings) -> Report:
     sides = {"ours": lambda: ours(x), "theirs": lambda: theirs(x)}
     rounds = settings.rounds(25)
     times = interleave(sides, settings.device, rounds, settings.least_seconds)
-    row = Row(
+    row = Comparison(
         "cqt.baseline",
         "CQT of Baseline, forward",
         "nnAudio's CQT1992v2",
@@ -69,11 +68,11 @@ def measure(settings: Settings) -> Report:
         settings={"batch": batch, "threads": torch.get_num_threads()},
         extra={"largest_difference": difference, "rounds": rounds},
     )
-    return Report([row])
+    return Findings([row])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("cqt", __doc__, measure, argv)
+    return run_benchmark("cqt", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

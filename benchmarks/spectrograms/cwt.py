@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 import torch
 
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import Row
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.timing import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.spectrograms.direct_cwt import DirectMorletCWT
 from configuration.parts import thaw
@@ -34,7 +33,7 @@ def front_end_of(config: ConfigMeta, quick: bool, **changes: object) -> ComplexM
     return ComplexMorletCWT(**params)
 
 
-def waveforms(settings: Settings, batch: int) -> torch.Tensor:
+def waveforms(settings: BenchmarkSettings, batch: int) -> torch.Tensor:
     """Return white noise (batch, 3, 4096) of unit variance, as after `Normalize`."""
     return torch.randn(batch, *SAMPLE_SHAPE, device=settings.device)
 
@@ -46,7 +45,7 @@ def use_full_float32(tf32: bool = False) -> None:
 
 
 @torch.no_grad()
-def compare(settings: Settings, config: ConfigMeta, tf32: bool = False) -> Row:
+def compare(settings: BenchmarkSettings, config: ConfigMeta, tf32: bool = False) -> Comparison:
     """Time one config's front-end; `tf32` lets the convolution of a GPU round to 10 bits."""
     batch = settings.choose(cpu=config.batch_size, cuda=config.batch_size, quick=1)
     use_full_float32(tf32)
@@ -59,7 +58,7 @@ def compare(settings: Settings, config: ConfigMeta, tf32: bool = False) -> Row:
     rounds = settings.rounds(settings.choose(cpu=7, cuda=25, quick=2))
     times = interleave(sides, settings.device, rounds, settings.least_seconds)
     key = f"cwt.{config.name}" + (".tf32" if tf32 else "")
-    return Row(
+    return Comparison(
         key,
         f"Morlet CWT of {config.__name__}, forward",
         "strided conv1d" + (" in TF32, 1e-3 off" if tf32 else ""),
@@ -79,17 +78,17 @@ def compare(settings: Settings, config: ConfigMeta, tf32: bool = False) -> Row:
     )
 
 
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     from configs import MultiInstance04, Nspec16
 
     rows = [compare(settings, config) for config in (Nspec16, MultiInstance04)]
     if settings.on_gpu:  # a training lets convolutions round; the front-end never does
         rows += [compare(settings, config, tf32=True) for config in (Nspec16, MultiInstance04)]
-    return Report(rows)
+    return Findings(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("cwt", __doc__, measure, argv)
+    return run_benchmark("cwt", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import Row
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.timing import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.spectrograms.cwt import TOLERANCE, front_end_of, use_full_float32, waveforms
 from benchmarks.spectrograms.direct_cwt import DirectMorletCWT
@@ -47,7 +46,7 @@ def forward_backward(module: nn.Module, x: Tensor, direction: Tensor) -> Callabl
     return step
 
 
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     from configs import Nspec16
 
     use_full_float32()
@@ -68,7 +67,7 @@ def measure(settings: Settings) -> Report:
     )
     rounds = settings.rounds(settings.choose(cpu=7, cuda=25, quick=2))
     times = interleave(sides, settings.device, rounds, settings.least_seconds)
-    row = Row(
+    row = Comparison(
         "cwt_width.nspec_16",
         "Morlet CWT of Nspec16, width learnt, forward and backward",
         "strided conv1d, kernels rebuilt, torch's gradient",
@@ -90,11 +89,11 @@ def measure(settings: Settings) -> Report:
             "rounds": rounds,
         },
     )
-    return Report([row])
+    return Findings([row])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("cwt_width", __doc__, measure, argv)
+    return run_benchmark("cwt_width", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

@@ -28,9 +28,9 @@ class DirectMorletCWT(nn.Module):
         if front_end.trainable_width:
             self.wavelet_width = nn.Parameter(width)
         else:
-            self.register_buffer("kernels", self.build(width))
+            self.register_buffer("kernels", self.make_kernels(width))
 
-    def build(self, width: Tensor) -> Tensor:
+    def make_kernels(self, width: Tensor) -> Tensor:
         """Return the kernels (2 n_scales, 1, 2 h + 1) float32, all real parts first."""
         upper = self.half_kernels(width.double())  # (n_scales, h + 1)
         kernels = torch.cat([upper.conj().flip(1)[:, :-1], upper], dim=1)  # (n_scales, 2 h + 1)
@@ -39,7 +39,7 @@ class DirectMorletCWT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Transform (batch, detector, time) to (batch, detector, n_scales, frame)."""
         trainable = hasattr(self, "wavelet_width")
-        kernels = self.build(self.wavelet_width) if trainable else self.kernels
+        kernels = self.make_kernels(self.wavelet_width) if trainable else self.kernels
         rows = x.reshape(-1, 1, x.shape[-1])  # (batch * detector, 1, time)
         both = F.conv1d(rows, kernels, padding=self.half, stride=self.stride)
         real, imaginary = both.chunk(2, dim=1)  # 2 x (batch * detector, n_scales, frame)

@@ -17,9 +17,8 @@ from typing import Any
 import torch
 
 from benchmarks import RESULTS, ROOT
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import markdown_table, seconds_text, significant
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import format_duration, format_significant, markdown_table
 from runtime.command_line import run_command
 from runtime.console import progress
 from runtime.errors import UserError
@@ -50,7 +49,7 @@ TRAINING_BASE = {
 }
 
 
-def points(settings: Settings) -> Iterator[Point]:
+def growth_points(settings: BenchmarkSettings) -> Iterator[Point]:
     """Yield every point: what varies, all arguments; a base point stands in several curves."""
     for learnt in (False, True):
         for varied, values in CWT.items():
@@ -78,7 +77,7 @@ def points(settings: Settings) -> Iterator[Point]:
                 }
 
 
-def measure_point(settings: Settings, point: Point) -> Point | None:
+def measure_point(settings: BenchmarkSettings, point: Point) -> Point | None:
     """Return a point with its figures, from a process of its own; None if memory did not do."""
     line = [
         sys.executable,
@@ -103,23 +102,23 @@ def measure_point(settings: Settings, point: Point) -> Point | None:
     return point | json.loads(done.stdout.splitlines()[-1])
 
 
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     known: dict[str, Point | None] = {}
     found = []
-    every = list(points(settings))
+    every = list(growth_points(settings))
     for point in progress(every, desc="growth", unit="point"):
         key = json.dumps({k: v for k, v in point.items() if k != "varied"}, sort_keys=True)
         if key not in known:
             known[key] = measure_point(settings, point)
         if known[key] is not None:
             found.append({**known[key], "varied": point["varied"]})
-    return Report(details=tables(found), data={"points": found})
+    return Findings(details=format_growth_tables(found), data={"points": found})
 
 
 # --- tables ----------------------------------------------------------------------------------
 
 
-def tables(found: Sequence[Point]) -> dict[str, list[str]]:
+def format_growth_tables(found: Sequence[Point]) -> dict[str, list[str]]:
     """Return a table of the front-end's points and one of the trainings'."""
     cwt = [
         (
@@ -128,9 +127,9 @@ def tables(found: Sequence[Point]) -> dict[str, list[str]]:
             str(point["scales"]),
             str(point["stride"]),
             str(point["batch"]),
-            seconds_text(point["seconds"]["median"]),
-            seconds_text(point["seconds"]["median"] / point["batch"]),
-            f"{significant(point['peak_megabytes'])} MB",
+            format_duration(point["seconds"]["median"]),
+            format_duration(point["seconds"]["median"] / point["batch"]),
+            f"{format_significant(point['peak_megabytes'])} MB",
         )
         for point in found
         if point["what"] == "cwt"
@@ -141,9 +140,9 @@ def tables(found: Sequence[Point]) -> dict[str, list[str]]:
             point["config"],
             str(point["batch"]),
             str(point["workers"]),
-            significant(point["samples_per_second"]["median"]),
-            seconds_text(point["data_seconds"]["median"]),
-            megabytes(point),
+            format_significant(point["samples_per_second"]["median"]),
+            format_duration(point["data_seconds"]["median"]),
+            format_megabytes(point),
         )
         for point in found
         if point["what"] == "training"
@@ -156,7 +155,7 @@ def tables(found: Sequence[Point]) -> dict[str, list[str]]:
     }
 
 
-def megabytes(point: Point) -> str:
+def format_megabytes(point: Point) -> str:
     readers = point.get("readers_megabytes", 0)
     return f"{point['peak_megabytes']:.0f} MB" + (f" + {readers:.0f} MB" if readers else "")
 
@@ -167,15 +166,15 @@ def megabytes(point: Point) -> str:
 def draw_plots(path: Path) -> None:
     """Draw the curves of a result file, for the recorded ones into docs/, else beside the file."""
     from benchmarks.harness.result_files import load_results
-    from benchmarks.training.growth_plots import draw
+    from benchmarks.training.growth_plots import draw_growth
 
     folder = DOCS if path.parent.resolve() == RESULTS else path.parent
-    for drawn in draw(load_results(path), folder):
+    for drawn in draw_growth(load_results(path), folder):
         print(f"drawn in {drawn}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("growth", __doc__, measure, argv, default_out=RESULTS, after=draw_plots)
+    return run_benchmark("growth", __doc__, measure, argv, default_out=RESULTS, after=draw_plots)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def plot_paths(results: Results, folder: Path) -> list[Path]:
     return [folder / f"performance-{what}-{slug}.png" for what in PICTURES]
 
 
-def draw(results: Results, folder: Path) -> list[Path]:
+def draw_growth(results: Results, folder: Path) -> list[Path]:
     """Draw both pictures of a device's points; return their files."""
     points = [
         # readers are other processes, and their memory is as much in use
@@ -45,11 +45,11 @@ def draw(results: Results, folder: Path) -> list[Path]:
     paths = plot_paths(results, folder)
     for path, (what, (title, rows)) in zip(paths, PICTURES.items(), strict=True):
         chosen = [point for point in points if point["what"] == what]
-        draw_one(chosen, rows, f"{title}, {results['device']['name']}", path)
+        draw_grid(chosen, rows, f"{title}, {results['device']['name']}", path)
     return paths
 
 
-def draw_one(points: Points, rows: Sequence[tuple[str, str]], title: str, path: Path) -> None:
+def draw_grid(points: Points, rows: Sequence[tuple[str, str]], title: str, path: Path) -> None:
     """Draw a grid: a column a setting that is varied, a row a figure, a line a curve."""
     from matplotlib.figure import Figure
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from benchmarks.data.first_batch import resident_bytes
-from benchmarks.harness.command import Settings
+from benchmarks.harness.command import BenchmarkSettings
 from benchmarks.harness.machine import find_device
 from benchmarks.harness.timed_steps import (
     TINY,
@@ -80,7 +80,7 @@ def memory_of_readers() -> float:
 # --- the points ------------------------------------------------------------------------------
 
 
-def cwt_point(settings: Settings, point: dict[str, Any]) -> dict[str, Any]:
+def cwt_point(settings: BenchmarkSettings, point: dict[str, Any]) -> dict[str, Any]:
     """Time Nspec16's front-end at one number of scales, stride and batch size."""
     from configs import Nspec16
 
@@ -112,7 +112,7 @@ def cwt_point(settings: Settings, point: dict[str, Any]) -> dict[str, Any]:
     return {"seconds": Spread.of(times), "peak_megabytes": peak.megabytes(on_top=True)}
 
 
-def training_point(settings: Settings, point: dict[str, Any]) -> dict[str, Any]:
+def training_point(settings: BenchmarkSettings, point: dict[str, Any]) -> dict[str, Any]:
     """Time the trainer's steps of a config at one batch size and number of readers."""
     config = find_config(point["config"])
     batch, workers = point["batch"], point["workers"]
@@ -166,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import configs  # noqa: F401 - importing it registers the experiments
 
     torch.set_num_threads(args.threads)
-    settings = Settings(find_device(args.device), args.quick, args.repeats, args.folder)
+    settings = BenchmarkSettings(find_device(args.device), args.quick, args.repeats, args.folder)
     point = json.loads(args.point)
     found = POINTS[point["what"]](settings, point)
     plain = {

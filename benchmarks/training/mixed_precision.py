@@ -11,10 +11,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import Row
-from benchmarks.harness.timed_steps import TINY, as_train_does, plain_step
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.timed_steps import TINY, plain_step, set_training_flags
 from benchmarks.harness.timing import Spread, interleave, paired_ratios
 from configuration.overrides import override
 from configuration.rules import ConfigMeta
@@ -45,7 +44,7 @@ def step_of(
     return step
 
 
-def compare(settings: Settings, config: ConfigMeta) -> Row:
+def compare(settings: BenchmarkSettings, config: ConfigMeta) -> Comparison:
     name = config.__name__
     cpu = CPU_BATCH.get(name, config.batch_size)
     batch = settings.choose(cpu=cpu, cuda=config.batch_size, quick=2)
@@ -61,7 +60,7 @@ def compare(settings: Settings, config: ConfigMeta) -> Row:
         settings.least_seconds,
     )
     kind = str(half).removeprefix("torch.")
-    return Row(
+    return Comparison(
         f"mixed_precision.{config.name}",
         f"step of {name} in {kind}",
         "in float32",
@@ -76,16 +75,16 @@ def compare(settings: Settings, config: ConfigMeta) -> Row:
     )
 
 
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     from configs import Demo, DemoSpec, Nspec16, Seq03aug3, Spec01, Spec02, Wave01, Wave06
 
-    as_train_does(settings.device)
+    set_training_flags(settings.device)
     configs = (Wave01, Wave06, Spec01, Spec02, Demo, DemoSpec, Seq03aug3, Nspec16)
-    return Report([compare(settings, config) for config in configs])
+    return Findings([compare(settings, config) for config in configs])
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("mixed_precision", __doc__, measure, argv)
+    return run_benchmark("mixed_precision", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,8 @@ from torch import nn
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import markdown_table, seconds_text
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import format_duration, markdown_table
 from benchmarks.harness.timed_steps import (
     TINY,
     Plan,
@@ -175,7 +174,7 @@ def phase_table(clock: PhaseClock, data: Sequence[float], steps: Sequence[float]
 # --- by operation ----------------------------------------------------------------------------
 
 
-def operations(profiler: profile, on_gpu: bool) -> list[dict[str, Any]]:
+def operation_costs(profiler: profile, on_gpu: bool) -> list[dict[str, Any]]:
     """Return the operations of a profile by their own time on the device, the largest first."""
     found = []
     for event in profiler.key_averages():
@@ -194,7 +193,7 @@ def operations(profiler: profile, on_gpu: bool) -> list[dict[str, Any]]:
     ]
 
 
-def sentence(found: Sequence[dict[str, Any]]) -> str:
+def format_largest_costs(found: Sequence[dict[str, Any]]) -> str:
     """Name the largest costs."""
     parts = [
         f"{each['meaning'] or each['name']} ({each['name']}), {each['share']:.0%}"
@@ -206,7 +205,9 @@ def sentence(found: Sequence[dict[str, Any]]) -> str:
 # --- the benchmark ---------------------------------------------------------------------------
 
 
-def profile_operations(trainer: Trainer, dataset: Any, settings: Settings, warm_up: int) -> profile:
+def profile_operations(
+    trainer: Trainer, dataset: Any, settings: BenchmarkSettings, warm_up: int
+) -> profile:
     """Return torch's profile of one step of the trainer's loop."""
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if settings.on_gpu else [])
     profiler = profile(activities=activities)
@@ -216,7 +217,7 @@ def profile_operations(trainer: Trainer, dataset: Any, settings: Settings, warm_
     return profiler
 
 
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     from configs import Nspec16
 
     batch = settings.choose(cpu=CPU_BATCH, cuda=Nspec16.batch_size, quick=2)
@@ -241,9 +242,9 @@ def measure(settings: Settings) -> Report:
                 paced = run_epoch(trainer, dataset, plan, between=clock.end_step)
             profiler = profile_operations(trainer, dataset, settings, warm_up)
     phases = phase_table(clock, paced.data_seconds, paced.step_seconds)
-    found = operations(profiler, settings.on_gpu)
-    return Report(
-        details={f"A training step of Nspec16, batches of {batch}": lines(phases, found)},
+    found = operation_costs(profiler, settings.on_gpu)
+    return Findings(
+        details={f"A training step of Nspec16, batches of {batch}": format_profile(phases, found)},
         data={
             "batch": batch,
             "phases": phases,
@@ -253,25 +254,25 @@ def measure(settings: Settings) -> Report:
     )
 
 
-def lines(phases: dict[str, float], found: Sequence[dict[str, Any]]) -> list[str]:
+def format_profile(phases: dict[str, float], found: Sequence[dict[str, Any]]) -> list[str]:
     """Return both tables as Markdown."""
     whole = phases["whole step"]
     by_phase = [
-        (phase, seconds_text(seconds), f"{seconds / whole:.1%}")
+        (phase, format_duration(seconds), f"{seconds / whole:.1%}")
         for phase, seconds in phases.items()
     ]
     by_operation = [
         (
             f"`{each['name']}`",
             each["meaning"],
-            seconds_text(each["seconds"]),
+            format_duration(each["seconds"]),
             f"{each['share']:.1%}",
             str(each["calls"]),
         )
         for each in found[:SHOWN]
     ]
     return [
-        sentence(found),
+        format_largest_costs(found),
         "",
         *markdown_table(("phase", "time", "share"), by_phase),
         "",
@@ -280,7 +281,7 @@ def lines(phases: dict[str, float], found: Sequence[dict[str, Any]]) -> list[str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("profile_step", __doc__, measure, argv)
+    return run_benchmark("profile_step", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

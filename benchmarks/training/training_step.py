@@ -18,9 +18,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import command
-from benchmarks.harness.command import Report, Settings
-from benchmarks.harness.comparisons import Row, seconds_text
+from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.comparisons import Comparison, format_duration
 from benchmarks.harness.timed_steps import (
     TINY,
     Plan,
@@ -75,7 +74,9 @@ def bare_step(trainer: Trainer, inputs: Tensor) -> Callable[[], None]:
     return step
 
 
-def compare(settings: Settings, config: ConfigMeta, cache_device: bool = False) -> Row:
+def compare(
+    settings: BenchmarkSettings, config: ConfigMeta, cache_device: bool = False
+) -> Comparison:
     """Time one config's whole steps and its bare ones, in turn, in one epoch.
 
     Args:
@@ -116,7 +117,7 @@ def compare(settings: Settings, config: ConfigMeta, cache_device: bool = False) 
     target = TARGETS[name]
     data = Spread.of(paced.data_seconds)
     theirs = "backbone" if hasattr(trainer.model, "image") else "network"
-    return Row(
+    return Comparison(
         key,
         f"training step of {name}" + (", cache on the device" if cache_device else ""),
         f"{theirs} and optimiser on ready inputs",
@@ -130,7 +131,7 @@ def compare(settings: Settings, config: ConfigMeta, cache_device: bool = False) 
             "batch": batch,
             "workers": workers,
             "threads": torch.get_num_threads(),
-            "of which waiting for data": seconds_text(data.median),
+            "of which waiting for data": format_duration(data.median),
         },
         reason=REASONS.get((key, settings.device.type)),
         extra={
@@ -143,17 +144,17 @@ def compare(settings: Settings, config: ConfigMeta, cache_device: bool = False) 
     )
 
 
-def measure(settings: Settings) -> Report:
+def measure(settings: BenchmarkSettings) -> Findings:
     from configs import Nspec16, Seq03aug3, Seq12arch4
 
     rows = [compare(settings, config) for config in (Nspec16, Seq03aug3, Seq12arch4)]
     if settings.on_gpu:
         rows.append(compare(settings, Nspec16, cache_device=True))
-    return Report(rows)
+    return Findings(rows)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return command.run("training_step", __doc__, measure, argv)
+    return run_benchmark("training_step", __doc__, measure, argv)
 
 
 if __name__ == "__main__":

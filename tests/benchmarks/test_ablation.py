@@ -50,7 +50,7 @@ def test_worth_is_with_less_without(rng, on) -> None:
     weak = [rng.normal(size=500) + targets for _ in range(2)]
     strong = [logits + targets for logits in weak]
     base, changed = (weak, strong) if on else (strong, weak)
-    value, error = ablation.worth(targets, base, changed, on)
+    value, error = ablation.estimate_worth(targets, base, changed, on)
     expected = np.mean(
         [AUC()(targets, b) - AUC()(targets, a) for a, b in zip(weak, strong, strict=True)]
     )

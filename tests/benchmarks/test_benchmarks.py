@@ -21,11 +21,11 @@ from benchmarks.data.first_batch import memory_of_all
 from benchmarks.detection import ablation
 from benchmarks.detection import report as detection_report
 from benchmarks.experiments import tta
-from benchmarks.harness.command import Settings
-from benchmarks.harness.comparisons import Row, seconds_text, significant
+from benchmarks.harness.command import BenchmarkSettings
+from benchmarks.harness.comparisons import Comparison, format_duration, format_significant
 from benchmarks.harness.machine import Neighbours, describe_device, find_device
 from benchmarks.harness.random_data import sample_ids, write_data_set, write_sparse_cache
-from benchmarks.harness.result_files import FORMAT, load_results, record
+from benchmarks.harness.result_files import FORMAT, load_results, record_entry
 from benchmarks.harness.timed_steps import Plan, run_epoch
 from benchmarks.harness.timing import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.runtime import command_line
@@ -117,7 +117,7 @@ def test_runs_quickly_and_writes_what_it_promises(name: str, tmp_path: Path, cap
     for key in ("date", "git_revision", "versions", "threads", "load"):
         assert key in entry
     assert entry["load"]["load_average_before"] is None or len(entry["load"]["load_average_before"])
-    rows = [Row.from_plain(row) for row in entry["rows"]]
+    rows = [Comparison.from_plain(row) for row in entry["rows"]]
     assert [row.key for row in rows] == KEYS[name]
     for row in rows:
         assert math.isfinite(row.figure.median)
@@ -334,7 +334,7 @@ def test_memory_counts_this_process() -> None:
 # --- rows and files --------------------------------------------------------------------------
 
 
-def some_row(**changes) -> Row:
+def some_comparison(**changes) -> Comparison:
     values = {
         "key": "some.row",
         "what": "ours",
@@ -346,24 +346,24 @@ def some_row(**changes) -> Row:
         "ours": Spread(0.001, 0.001, 0.001, 9),
         "theirs": Spread(0.004, 0.004, 0.004, 9),
     }
-    return Row(**(values | changes))
+    return Comparison(**(values | changes))
 
 
 def test_missed_targets_stay_with_figure_and_reason(tmp_path: Path) -> None:
-    row = some_row(reason="It was measured so.")
+    row = some_comparison(reason="It was measured so.")
     assert row.verdict("cpu") == "missed"
     assert row.verdict("cuda") == "reached"
-    assert some_row(targets={}).verdict("cpu") is None
-    assert some_row(more_is_better=False).verdict("cpu") == "reached"
-    path = record(tmp_path, CPU, "some", entry([row]))
+    assert some_comparison(targets={}).verdict("cpu") is None
+    assert some_comparison(more_is_better=False).verdict("cpu") == "reached"
+    path = record_entry(tmp_path, CPU, "some", entry([row]))
     text = path.with_suffix(".md").read_text()
     assert "| 4.00 (3.00 to 6.00) × | ≥ 5 × | ≥ 3 × | **missed** (within the quartiles) |" in text
     assert "- ours: 4.00 (3.00 to 6.00) ×, target ≥ 5 ×: It was measured so." in text
-    record(tmp_path, CPU, "some", entry([some_row()]))
+    record_entry(tmp_path, CPU, "some", entry([some_comparison()]))
     assert "no reason has been measured yet" in path.with_suffix(".md").read_text()
 
 
-def entry(rows: list[Row], disturbed: bool = False) -> dict:
+def entry(rows: list[Comparison], disturbed: bool = False) -> dict:
     return {
         "quick": False,
         "date": "2025-01-02T03:04:05+0000",
@@ -383,8 +383,10 @@ def entry(rows: list[Row], disturbed: bool = False) -> dict:
 
 
 def test_entries_of_others_stay(tmp_path: Path) -> None:
-    record(tmp_path, CPU, "cqt", entry([some_row(what="the first")]))
-    path = record(tmp_path, CPU, "cwt", entry([some_row(what="the second")], disturbed=True))
+    record_entry(tmp_path, CPU, "cqt", entry([some_comparison(what="the first")]))
+    path = record_entry(
+        tmp_path, CPU, "cwt", entry([some_comparison(what="the second")], disturbed=True)
+    )
     assert set(load_results(path)["benchmarks"]) == {"cqt", "cwt"}
     text = path.with_suffix(".md").read_text()
     assert text.index("the second") < text.index("the first")  # in the order of BENCHMARKS
@@ -393,28 +395,28 @@ def test_entries_of_others_stay(tmp_path: Path) -> None:
 
 
 def test_rows_come_back_from_json() -> None:
-    row = some_row(extra={"spread": Spread(1, 1, 1, 1)})
-    again = Row.from_plain(json.loads(json.dumps(row.to_plain())))
+    row = some_comparison(extra={"spread": Spread(1, 1, 1, 1)})
+    again = Comparison.from_plain(json.loads(json.dumps(row.to_plain())))
     assert again.figure == row.figure
     assert again.cells("cpu") == row.cells("cpu")
 
 
 def test_files_of_another_format_are_refused(tmp_path: Path) -> None:
-    path = record(tmp_path, CPU, "cqt", entry([some_row()]))
+    path = record_entry(tmp_path, CPU, "cqt", entry([some_comparison()]))
     path.write_text('{"format": 99}')
     with pytest.raises(UserError, match="holds no results of format 1"):
-        record(tmp_path, CPU, "cqt", entry([some_row()]))
+        record_entry(tmp_path, CPU, "cqt", entry([some_comparison()]))
 
 
 def test_numbers_as_text() -> None:
-    assert [significant(x) for x in (0.01234, 1.234, 12.34, 1234.0, -0.5)] == [
+    assert [format_significant(x) for x in (0.01234, 1.234, 12.34, 1234.0, -0.5)] == [
         "0.012",
         "1.23",
         "12.3",
         "1234",
         "-0.500",
     ]
-    assert [seconds_text(x) for x in (2.5, 0.0123, 4.5e-5)] == ["2.50 s", "12.3 ms", "45.0 µs"]
+    assert [format_duration(x) for x in (2.5, 0.0123, 4.5e-5)] == ["2.50 s", "12.3 ms", "45.0 µs"]
 
 
 def test_neighbours_are_not_oneself() -> None:
@@ -452,9 +454,9 @@ def test_bad_arguments_are_one_sentence(main, arguments, message, capsys) -> Non
 
 def test_devices_by_name() -> None:
     assert find_device("cpu") == CPU
-    assert Settings(CPU).choose(1, 2, 3) == 1
-    assert Settings(torch.device("cuda")).choose(1, 2, 3) == 2
-    assert Settings(CPU, quick=True).choose(1, 2, 3) == 3
+    assert BenchmarkSettings(CPU).choose(1, 2, 3) == 1
+    assert BenchmarkSettings(torch.device("cuda")).choose(1, 2, 3) == 2
+    assert BenchmarkSettings(CPU, quick=True).choose(1, 2, 3) == 3
 
 
 # --- the page --------------------------------------------------------------------------------
@@ -462,7 +464,7 @@ def test_devices_by_name() -> None:
 
 def test_the_page_is_not_stale() -> None:
     text = page.PAGE.read_text()
-    every = page.all_results(RESULTS)
+    every = page.load_all_results(RESULTS)
     assert text == page.replace_sections(text, every), "run: python -m benchmarks.page"
     for path, results in every:
         assert not any(entry["quick"] for entry in results["benchmarks"].values()), path
@@ -470,8 +472,8 @@ def test_the_page_is_not_stale() -> None:
 
 
 def test_the_page_holds_what_was_recorded(tmp_path: Path) -> None:
-    path = record(tmp_path, CPU, "cqt", entry([some_row()]))
-    text = page.replace_sections(page.PAGE.read_text(), page.all_results(tmp_path))
+    path = record_entry(tmp_path, CPU, "cqt", entry([some_comparison()]))
+    text = page.replace_sections(page.PAGE.read_text(), page.load_all_results(tmp_path))
     assert "| ours | theirs | 4.00" in text
     assert path.stem in text
     assert "Not measured: none was at hand" in text  # of a GPU
@@ -481,7 +483,7 @@ def test_the_page_holds_what_was_recorded(tmp_path: Path) -> None:
 
 
 def test_a_page_without_marks_is_refused() -> None:
-    begin, end = page.marks("growth")
+    begin, end = page.section_marks("growth")
     text = page.PAGE.read_text()
     with pytest.raises(UserError, match="put them back"):
         page.replace_sections(text.replace(end, ""), [])

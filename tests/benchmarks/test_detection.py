@@ -31,9 +31,9 @@ from benchmarks.detection.networks import DECISIVE, NetworkScorer
 from benchmarks.detection.scores import (
     KnownSignal,
     binomial_error,
+    detection_figures,
     efficiency,
     load_scores,
-    measure,
     scores_of,
 )
 from benchmarks.detection.templates import (
@@ -224,7 +224,7 @@ def test_sliding_max_is_that_of_every_window(half, rng) -> None:
 
 def test_matched_filter_scores_are_those_of_a_plain_loop(bank, holdout) -> None:
     spectra = bank.spectra_of(holdout.batch(0, 3))
-    found = MatchedFilter(2).score(bank, spectra).numpy()
+    found = MatchedFilter(2).detection_statistics(bank, spectra).numpy()
     power = bank.snr_series(spectra, slice(None)).abs().square().double().numpy()
     start, stop = bank.inner.start, bank.inner.stop
     for row in range(3):
@@ -376,7 +376,7 @@ def test_likelihood_is_that_of_plain_loops(coarse, holdout) -> None:
     draws = draw_orientations(3)
     spectra = coarse.spectra_of(holdout.batch(0, 2))
     search = CoherentSearch(coarse, draws, (3.7, 27.0), share=1)
-    found = search.score(spectra).numpy()
+    found = search.detection_statistics(spectra).numpy()
     series = coarse.snr_series(spectra, slice(None)).to(torch.complex128).numpy()
     for row in range(2):
         expected, largest = plain_likelihood(series[row], coarse, draws)
@@ -387,9 +387,11 @@ def test_likelihood_is_that_of_plain_loops(coarse, holdout) -> None:
 def test_the_cells_left_out_do_not_matter(coarse, holdout) -> None:
     spectra = coarse.spectra_of(holdout.batch(0, 8))
     draws = draw_orientations(100)
-    every = CoherentSearch(coarse, draws, (3.7, 27.0), share=1).score(spectra).numpy()
+    every = (
+        CoherentSearch(coarse, draws, (3.7, 27.0), share=1).detection_statistics(spectra).numpy()
+    )
     search = CoherentSearch(coarse, draws, (3.7, 27.0), share=0.25)
-    some = search.score(spectra).numpy()
+    some = search.detection_statistics(spectra).numpy()
     assert (some[0] <= every[0] + 1e-6).all()
     assert (every[0] - some[0]).max() < 0.6
     np.testing.assert_allclose(some[1], every[1], rtol=1e-6)
@@ -407,7 +409,7 @@ def test_the_cells_left_out_do_not_matter(coarse, holdout) -> None:
 def test_figures_are_those_of_the_scores(rng) -> None:
     targets = np.arange(4000) % 2
     snr = np.where(targets == 1, rng.uniform(3.7, 15, 4000), 0)
-    found = measure(targets, snr, rng.normal(size=4000) + snr)
+    found = detection_figures(targets, snr, rng.normal(size=4000) + snr)
     assert [grade["low"] for grade in found["grades"]] == [0.0, 4.5, 6.0, 8.0, 12.0]
     assert found["grades"][-1]["high"] is None
     assert sum(grade["signals"] for grade in found["grades"]) == 2000
@@ -488,7 +490,7 @@ def test_scores_that_are_not_numbers_are_refused(holdout, tmp_path) -> None:
 
 def test_the_known_signal_is_scored(holdout, tmp_path) -> None:
     scores = scores_of(KnownSignal(), holdout, CPU, tmp_path)
-    assert measure(holdout.targets, holdout.snr, scores.values[0])["auc"] > 0.95
+    assert detection_figures(holdout.targets, holdout.snr, scores.values[0])["auc"] > 0.95
 
 
 # --- networks --------------------------------------------------------------------------------
@@ -660,7 +662,7 @@ def test_figures_of_other_samples_are_not_mixed(tmp_path) -> None:
         "seconds": 61.0,
         "device": "cpu",
         "threads": 1,
-        **measure(np.arange(24) % 2, np.arange(24) % 2 * 5.0, np.arange(24.0)),
+        **detection_figures(np.arange(24) % 2, np.arange(24) % 2 * 5.0, np.arange(24.0)),
     }
     record = detection_report.record_detection
     record(tmp_path, one, {"first": entry})
@@ -704,7 +706,7 @@ def test_bad_arguments_are_one_sentence(arguments, message, capsys) -> None:
 
 
 def test_numbers_have_the_digits_that_their_errors_need() -> None:
-    text = detection_report.with_error
+    text = detection_report.format_with_error
     assert text(0.85512, 0.0061) == "0.855 ± 0.006"
     assert text(0.99943, 0.0001) == "0.9994 ± 0.0001"
     assert text(1.0, 0.0) == "1.0000"
@@ -729,7 +731,7 @@ def test_the_known_ceilings_come_out() -> None:
     """The record's AUC agree within two errors with what other samples of the same law gave."""
     results = detection_report.load_detection(detection_report.RESULTS / "detection.json")
     for name in detection_report.EXPECTED:
-        assert detection_report.apart(name, results["detectors"][name]) < 2, name
+        assert detection_report.sigmas_apart(name, results["detectors"][name]) < 2, name
 
 
 def test_a_page_without_marks_is_refused() -> None:
