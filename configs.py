@@ -6,8 +6,12 @@
         name = "my_try"
         model_params = model_with(Nspec16, custom_classifier="avg")
 
-A setting that does not exist, or an argument its class does not take, is an error at once. What a
-class does not state stands in its parent, at last in `config_settings.py`.
+A setting that does not exist, or an argument that its class does not take, is an error at once.
+What a class does not state stands in its parent, and in the end in experiments/settings.py.
+
+One file holds them all, long as it is: it is a catalogue without logic, each entry is read alone,
+and whoever follows an experiment to its parent finds it a few lines above. Those of the reference
+come first, the project's own after the line `ours`.
 
 From Baseline to PseudoSeq07 these are the experiments of the second place of G2Net 2021. Where one
 is corrected, a comment says so; gradients are clipped after they are unscaled in all of them (see
@@ -43,15 +47,7 @@ from models1d import (
 from simulation.dataset_on_the_fly import SimulatedDataset
 from spectrograms import CQT, CNNSpectrogram, ComplexMorletCWT, WaveNetSpectrogram
 from training_extras import KeepLast
-from transforms import (
-    DropChannel,
-    FlipWave,
-    GaussianNoiseSNR,
-    SpectralDropout,
-    SwapChannel,
-    TimeShift,
-    Whiten,
-)
+from transforms import FlipWave, GaussianNoiseSNR, SwapChannel, TimeShift, Whiten
 
 WHITEN = Part(Whiten, band=(20, 500), decimate=2)
 EXACT = Part(Whiten, decimate=2)  # below 512 Hz, after which noise is white
@@ -597,14 +593,11 @@ class PseudoDemoSpec(DemoSpec):
     pseudo_labels = labels_of(DemoSpec)
 
 
-# What leaves the physics as it is: the two LIGO detectors are alike, a sign is half an orbit. Then
-# what does not, switched off: `--set transforms.train.3.p=0.5`.
+# What leaves the physics as it is: the two LIGO detectors are alike, a sign is half an orbit.
 AUGMENTATIONS = (
     Part(SwapChannel, p=0.5),
     Part(FlipWave, p=0.5),
     Part(TimeShift, max_shift=24, p=0.5),
-    Part(SpectralDropout, max_width=0.1, p=0.0),
-    Part(DropChannel, channels=(0, 1, 2), random=1, always_apply=False, p=0.0),
 )
 
 
@@ -624,7 +617,6 @@ class Wave01(Config):
     optimizer_params = {"lr": 3e-3, "weight_decay": 1e-2}
     scheduler_params = cosine(10)
     clip_grad = None
-    criterion = Part(RankLoss, rank=0.0)  # the cross-entropy alone
     ema_decay = 0.998
     callbacks = (Part(KeepLast),)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configuration.plain import format_config
+from configuration.json_types import format_config
 from runtime.command_line import CommandLine, run_command
 from runtime.console import configure_logging
 from runtime.errors import UserError

@@ -3,7 +3,7 @@
 They live in runtime/ and configuration/, and the project's own files import them from there.
 """
 
-from configuration.plain import format_config, to_plain
+from configuration.json_types import format_config, to_plain
 from runtime.command_line import CommandLine, run_command
 from runtime.console import LOGGER, configure_logging, format_seconds, progress
 from runtime.errors import UserError, check_choice, nearest

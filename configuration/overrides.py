@@ -1,77 +1,287 @@
 """`--set key=value`: a child of a config with some settings replaced.
 
-A value is checked against what it replaces. Nothing is evaluated as code.
+    num_epochs=3                        a setting
+    model_params.spec_params.stride=8   an argument, by its path
+    transforms.train.2.p=0.1            an entry of a tuple, by its position; -1 is the last
+    views+=swap_ligo                    append to a tuple
+    criterion=RankLoss                  another class, by name
+    callbacks.0=KeepLast                the same for an entry
+    transforms.train+=FlipWave          the same, appended
+
+Settings are applied in the order they are given: name the class first, then its arguments.
+
+A class takes over the arguments of the one before where it has arguments of these names: another
+optimiser keeps the learning rate, another augmentation its probability. What it does not take is
+dropped, and a warning says so. What it needs and is not given is an error that says what to set.
+
+Nothing is evaluated as code. Values are literals, checked against the annotated type of what they
+replace, and class names are looked up among those that the root of the configs offers.
 """
 
 from __future__ import annotations
 
 import ast
+import re
+import typing
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from configuration.parts import Part, accepted_arguments, thaw
-from configuration.rules import ConfigMeta, describe, matches
+from configuration.parts import Part, arguments_key, class_of_arguments, thaw
+from configuration.rules import ConfigMeta
+from configuration.types import (
+    Argument,
+    accepted_arguments,
+    arguments_of,
+    format_type,
+    is_of_type,
+    required_arguments,
+)
+from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
 
 
-def override(cls: ConfigMeta, settings: Sequence[str]) -> ConfigMeta:
-    """Return a child of `cls` with `key=value` settings, e.g. `model_params.spec_params.stride=8`.
+@dataclass(frozen=True)
+class Setting:
+    """One `--set` word.
 
-    A key is a path: names of settings and arguments, and positions in lists, joined by dots.
+    Attributes:
+        text: as it was typed, for messages.
+        path: names and positions, e.g. ("transforms", "train", "-1", "p").
+        value: what follows '='.
+        appends: whether it was '+='.
+    """
+
+    text: str
+    path: tuple[str, ...]
+    value: str
+    appends: bool
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The path without positions in tuples."""
+        return tuple(key for key in self.path if not is_position(key))
+
+    def error(self, message: str) -> UserError:
+        return UserError(f"--set {self.text!r}: {message}")
+
+
+def read_setting(text: str) -> Setting:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UserError(f"--set {text!r}: expected key=value, e.g. --set num_epochs=3")
+    key = key.strip()
+    path = tuple(key.removesuffix("+").strip().split("."))
+    return Setting(text, path, value.strip(), key.endswith("+"))
+
+
+def is_position(key: str) -> bool:
+    return re.fullmatch(r"-?\d+", key) is not None
+
+
+def override(cls: ConfigMeta, settings: Sequence[str]) -> ConfigMeta:
+    """Return a child of `cls` with some settings replaced; see the module for what can be said.
 
     Raises:
-        UserError: an unknown key, a value of another type, or no '='.
+        UserError: an unknown key or class, a value of another type, no '=', or a class without an
+            argument that it needs.
     """
-    changed: dict[str, Any] = {}
-    for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals:
-            raise UserError(f"--set {setting!r}: expected key=value, e.g. --set num_epochs=3")
-        first, *rest = key.strip().split(".")
-        if first not in cls.fields():
-            raise UserError(
-                f"--set {setting!r}: no setting {first!r}{nearest(first, cls.fields())}"
-            )
-        current = changed.get(first, getattr(cls, first))
-        known = None
-        if first.endswith("_params") and isinstance(
-            getattr(cls, first.removesuffix("_params"), None), type
-        ):
-            known = accepted_arguments(getattr(cls, first.removesuffix("_params")))
-        expected = None if rest else cls.__mro__[-2].__annotations__[first]
-        changed[first] = replace(current, rest, text.strip(), setting, known, expected)
-    if not changed:
+    if not settings:
         return cls
+    overrides = Overrides(cls)
+    for text in settings:
+        overrides.apply(read_setting(text))
+    overrides.check_chosen_classes()
+    changed = dict(overrides.changed)
     if "published" in cls.fields():
         changed.setdefault("published", cls.published)
     return ConfigMeta(cls.__name__, (cls,), changed, register=False)
 
 
-def replace(
-    current: Any, path: list[str], text: str, setting: str, known: set[str] | None, expected: Any
-) -> Any:
-    """Return `current` with the value at `path` replaced; everything else stays."""
-    if not path:
-        return parse_value(text, current, setting, expected)
-    key, *rest = path
-    if isinstance(current, Part):
-        params = replace(current.params, path, text, setting, accepted_arguments(current.cls), None)
-        return Part(current.cls, **thaw(params))
-    if isinstance(current, Mapping):
-        names = set(current) | (known or set())
-        if key not in names:
-            raise UserError(f"--set {setting!r}: no key {key!r}{nearest(key, names)}")
-        item = replace(current.get(key), rest, text, setting, None, None)
-        return {**current, key: item}
-    if isinstance(current, tuple):
-        if not key.isdecimal() or int(key) >= len(current):
-            raise UserError(
-                f"--set {setting!r}: {key!r} is not a position from 0 to {len(current) - 1}"
+class Overrides:
+    """The settings of a config, some of them replaced.
+
+    Every method that ends in `_below` returns a value with what lies at the rest of a setting's
+    path replaced, from position `depth` on; everything else in it stays.
+    """
+
+    def __init__(self, cls: ConfigMeta) -> None:
+        self.cls = cls
+        self.values: dict[str, Any] = {key: getattr(cls, key) for key in cls.fields()}
+        self.changed: dict[str, Any] = {}
+        self.chosen: dict[tuple[str, ...], Setting] = {}  # where a class was named, by whom
+
+    def apply(self, setting: Setting) -> None:
+        first = setting.path[0]
+        if first not in self.values:
+            raise setting.error(f"no setting {first!r}{nearest(first, self.values)}")
+        known = {
+            key: Argument(expected, self.values[key])
+            for key, expected in self.cls.setting_types().items()
+        }
+        replaced = self.mapping_below(self.values, known, None, setting, 0)
+        # a class brings its arguments with it, so more than one setting can be another
+        self.changed |= {
+            key: value
+            for key, value in replaced.items()
+            if key == first or value is not self.values[key]
+        }
+        self.values = replaced
+
+    # --- finding the place -------------------------------------------------------------------
+
+    def mapping_below(
+        self,
+        values: Mapping[str, Any],
+        known: Mapping[str, Argument],
+        owner: type | None,
+        setting: Setting,
+        depth: int,
+    ) -> dict[str, Any]:
+        """Replace in settings, or in arguments of `owner`, by name.
+
+        Args:
+            values: those that are stated.
+            known: all that can be stated, as far as that is known.
+        """
+        key = setting.path[depth]
+        if key not in values and key not in known:
+            why = "" if owner is None else f": {owner.__name__} takes no such argument"
+            raise setting.error(f"no key {key!r}{nearest(key, {*values, *known})}{why}")
+        expected, default = known.get(key, Argument(Any, None))
+        current = values.get(key, default)
+        if depth + 1 == len(setting.path) and self.names_a_class(current, expected, setting):
+            choices = self.cls.class_choices(setting.names)
+            if choices is not None and choices.beside:
+                return {**values, **self.choose_class(key, values, setting)}
+        inner = class_of_arguments(key, values)
+        return {**values, key: self.value_below(current, expected, inner, setting, depth + 1)}
+
+    def value_below(
+        self, current: Any, expected: Any, owner: type | None, setting: Setting, depth: int
+    ) -> Any:
+        """Replace in any value; `owner` is the class whose arguments it holds, if it does."""
+        if depth == len(setting.path):
+            return self.new_value(current, expected, setting)
+        key = setting.path[depth]
+        if isinstance(current, Part):
+            cls = current.cls
+            params = self.mapping_below(current.params, arguments_of(cls), cls, setting, depth)
+            return Part(cls, **thaw(params))
+        if isinstance(current, Mapping) or owner is not None:
+            known = {} if owner is None else arguments_of(owner)
+            return self.mapping_below(current or {}, known, owner, setting, depth)
+        if isinstance(current, tuple):
+            if not is_position(key) or not -len(current) <= int(key) < len(current):
+                there = f"from 0 to {len(current) - 1}" if current else "as there is no entry"
+                raise setting.error(f"{key!r} is not a position {there}")
+            at = int(key) % len(current)
+            item = self.value_below(current[at], Any, None, setting, depth + 1)
+            return (*current[:at], item, *current[at + 1 :])
+        raise setting.error(f"there is nothing below {key!r} to set")
+
+    def new_value(self, current: Any, expected: Any, setting: Setting) -> Any:
+        """Return what the setting puts at the end of its path."""
+        choices = self.cls.class_choices(setting.names)
+        if setting.appends:
+            if not (current is None or isinstance(current, tuple | list)):
+                raise setting.error(f"+= appends to a tuple, and here stands {current!r}")
+            items = tuple(current or ())
+            if choices is not None:
+                return (*items, self.choose_part(None, setting))
+            return (*items, parse_value(setting, items[-1] if items else None, Any))
+        if self.names_a_class(current, expected, setting):
+            return self.choose_part(current, setting)
+        several = isinstance(current, tuple) or (current is None and expected is Any)
+        if choices is not None and several and setting.value in choices.classes:
+            key = ".".join(setting.path)
+            replace = f"replace one entry with {key}.0={setting.value}, or " if current else ""
+            raise setting.error(
+                f"here stands a tuple of classes: {replace}append one with {key}+={setting.value}"
             )
-        at = int(key)
-        item = replace(current[at], rest, text, setting, None, None)
-        return (*current[:at], item, *current[at + 1 :])
-    raise UserError(f"--set {setting!r}: there is nothing below {key!r} to set")
+        return parse_value(setting, current, expected)
+
+    def names_a_class(self, current: Any, expected: Any, setting: Setting) -> bool:
+        """Whether the value of a setting is the name of a class, to be looked up."""
+        says_none = setting.value.lower() in ("none", "null")
+        if setting.appends or (says_none and is_of_type(None, expected)):
+            return False
+        if isinstance(current, type | Part):
+            # some arguments take a class or its name as a text, e.g. activation=relu
+            return expected is Any or not is_of_type(setting.value, expected)
+        # None stands where a class may stand, unless it is where several of them may
+        several = tuple in (expected, *typing.get_args(expected))
+        return (
+            current is None
+            and not several
+            and self.cls.class_choices(setting.names[-1:]) is not None
+        )
+
+    # --- classes by name ---------------------------------------------------------------------
+
+    def choose_class(self, key: str, values: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
+        """Return a class and its arguments, as two settings side by side."""
+        cls = self.find_class(setting)
+        arguments = arguments_key(key)
+        self.chosen[setting.path] = setting
+        kept = keep_arguments(cls, values.get(key), values.get(arguments) or {}, setting)
+        return {key: cls, arguments: kept}
+
+    def choose_part(self, current: Part | None, setting: Setting) -> Part:
+        cls = self.find_class(setting)
+        if current is None:
+            return Part(cls)
+        return Part(cls, **thaw(keep_arguments(cls, current.cls, current.params, setting)))
+
+    def find_class(self, setting: Setting) -> type:
+        choices = self.cls.class_choices(setting.names)
+        if choices is None:
+            raise setting.error("a class is chosen in configs.py, not here")
+        if setting.value not in choices.classes:
+            known = list(choices.classes)
+            raise setting.error(
+                f"there is no {choices.kind} {setting.value!r}{nearest(setting.value, known)}; "
+                f"there are {', '.join(known)}"
+            )
+        return choices.classes[setting.value]
+
+    def check_chosen_classes(self) -> None:
+        """Check that every class that was named has the arguments that it cannot do without.
+
+        This is done at the end, as later settings may have given them.
+        """
+        for path, setting in self.chosen.items():
+            *above, key = path
+            holder: Any = self.values
+            for step in above:
+                holder = holder[step]
+            cls, params = holder[key], holder[arguments_key(key)]
+            choices = self.cls.class_choices(setting.names)
+            stated = {*params, *(choices.given if choices is not None else ())}
+            missing = [name for name in required_arguments(cls) if name not in stated]
+            if missing:
+                where = ".".join((*above, arguments_key(key)))
+                words = " ".join(f"{where}.{name}=…" for name in missing)
+                raise setting.error(f"{cls.__name__} needs {', '.join(missing)}: add {words}")
+
+
+def keep_arguments(
+    cls: type, old: type | None, params: Mapping[str, Any], setting: Setting
+) -> dict[str, Any]:
+    """Return those of the old class's arguments that the new one takes, and warn of the others."""
+    known = accepted_arguments(cls)
+    kept = {key: value for key, value in params.items() if known is None or key in known}
+    dropped = [key for key in params if key not in kept]
+    if dropped:
+        LOGGER.warning(
+            f"--set {setting.text}: {cls.__name__} does not take "
+            f"{', '.join(dropped)} of {getattr(old, '__name__', 'the class before')}: dropped"
+            + (f"; it keeps {', '.join(f'{k}={v!r}' for k, v in kept.items())}" if kept else "")
+        )
+    return kept
+
+
+# --- literals --------------------------------------------------------------------------------
 
 
 def is_plain(value: Any) -> bool:
@@ -83,30 +293,37 @@ def is_plain(value: Any) -> bool:
     return value is None or isinstance(value, bool | int | float | str)
 
 
-def parse_value(text: str, current: Any, setting: str, expected: Any) -> Any:
-    """Read a literal and check it against the annotated type, or the type of the old value."""
+def read_literal(text: str) -> Any:
+    """Return the Python literal that a text spells, or the text itself."""
     words = {"true": True, "false": False, "none": None, "null": None}
+    if text.lower() in words:
+        return words[text.lower()]
     try:
-        value = words[text.lower()] if text.lower() in words else ast.literal_eval(text)
+        return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
-        value = text
-    wants_text = isinstance(current, str) or expected is str
-    if wants_text and not isinstance(value, str) and value is not None:
-        value = text  # name=2021 is a name
+        return text
+
+
+def parse_value(setting: Setting, current: Any, expected: Any) -> Any:
+    """Read a literal and check it against the annotated type, or else that of the old value."""
+    text, value = setting.value, read_literal(setting.value)
     if not is_plain(value):  # sets, bytes and such could not be written to config.json
-        raise UserError(
-            f"--set {setting!r}: expected numbers, text, True, False, None, or lists and dicts of "
-            f"these"
+        raise setting.error(
+            "expected numbers, text, True, False, None, or lists and dicts of these"
         )
-    if expected is None and current is not None:
-        expected = tuple if isinstance(current, tuple) else type(current)
     if isinstance(value, list):
         value = tuple(value)
-    if isinstance(current, type | Part):
-        raise UserError(f"--set {setting!r}: a class is chosen in configs.py, not here")
-    if expected is not None and not matches(value, expected):
-        raise UserError(
-            f"--set {setting!r}: {text!r} is a {type(value).__name__}, "
-            f"expected {describe(expected)} as in {current!r}"
+    if expected is Any and current is not None:
+        expected = Mapping if isinstance(current, Mapping) else type(current)
+    # What is text by its type is taken as typed: name=2021 is a name, custom_classifier=none a
+    # choice. Only a config's own settings know no choice 'none': there it is a mistake.
+    is_own_setting = len(setting.path) == 1
+    is_text = not is_of_type(value, expected) and is_of_type(text, expected)
+    if is_text and not (value is None and is_own_setting):
+        value = text
+    if not is_of_type(value, expected):
+        raise setting.error(
+            f"{text!r} is a {type(value).__name__}, expected {format_type(expected)} as in "
+            f"{current!r}"
         )
     return value

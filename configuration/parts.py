@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
-from configuration.plain import to_plain
+from configuration.json_types import to_plain
+from configuration.types import accepted_arguments
 from runtime.errors import UserError, nearest
 
 
@@ -15,22 +15,40 @@ class Part:
     """A class and the keyword arguments it is to be built with, e.g. `Part(FlipWave, p=0.5)`.
 
     Configurations hold parts and not objects: reading them costs nothing, they can be printed,
-    and two experiments never share a module.
+    and two experiments never share a module. One part is shared by many configurations, so it
+    cannot be changed.
 
     Raises:
-        UserError: an argument that the class does not take; or, when it is built, does not stand.
+        UserError: an argument that the class does not take; or, when it is built, a value that the
+            class refuses.
     """
 
     __slots__ = ("cls", "params")
 
+    cls: type
+    params: Mapping[str, Any]
+
     def __init__(self, cls: type, **params: Any) -> None:
-        check_params(cls, params, f"Part({cls.__name__})")
-        self.cls = cls
-        self.params = freeze(params)
+        check_arguments(cls, params, f"Part({cls.__name__})")
+        # past our own __setattr__, this once
+        object.__setattr__(self, "cls", cls)
+        object.__setattr__(self, "params", freeze(params))
+
+    def __setattr__(self, key: str, value: Any) -> NoReturn:
+        raise UserError(
+            f"{self!r} is shared by configs and cannot be changed: write another Part, or use --set"
+        )
+
+    def __delattr__(self, key: str) -> NoReturn:
+        self.__setattr__(key, None)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Read-only mappings cannot be pickled, and the default would assign to the attributes.
+        return restore_part, (self.cls, thaw(self.params))
 
     def build(self, **extra: Any) -> Any:
         """Return a new object; `extra` adds arguments known only at run time."""
-        return build(self.cls, thaw(self.params) | extra)
+        return build_object(self.cls, thaw(self.params) | extra)
 
     def to_plain(self) -> dict[str, Any]:
         return {"class": self.cls.__name__, **to_plain(self.params)}
@@ -45,11 +63,16 @@ class Part:
         return hash((self.cls, repr(self.params)))
 
 
-def build(cls: type, params: Mapping[str, Any], *given: Any) -> Any:
-    """Return a new object of what a configuration says, behind what is `given` at run time.
+def restore_part(cls: type, params: Mapping[str, Any]) -> Part:
+    """Return the part that a pickle or a copy describes."""
+    return Part(cls, **params)
+
+
+def build_object(cls: type, params: Mapping[str, Any], *given: Any) -> Any:
+    """Return cls(*given, **params): `given` is known at run time, `params` stand in a config.
 
     Raises:
-        UserError: the class cannot do with these arguments.
+        UserError: the class refuses these arguments.
     """
     try:
         return cls(*given, **params)
@@ -69,7 +92,7 @@ def freeze(value: Any) -> Any:
 
 
 def thaw(value: Any) -> Any:
-    """Return a frozen value as plain dicts and tuples, free for its receiver to change."""
+    """Return a frozen value as plain dicts and tuples that its receiver may change."""
     if isinstance(value, Mapping):
         return {key: thaw(item) for key, item in value.items()}
     if isinstance(value, tuple):
@@ -77,21 +100,29 @@ def thaw(value: Any) -> Any:
     return value
 
 
-def accepted_arguments(cls: type) -> set[str] | None:
-    """Return the names a constructor takes; None where it takes any (**kwargs)."""
-    try:
-        parameters = inspect.signature(cls).parameters.values()
-    except (TypeError, ValueError):  # some C classes do not tell
-        return None
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        return None
-    return {parameter.name for parameter in parameters}
+def arguments_key(key: str) -> str:
+    """Return the setting that holds the arguments of the class under `key`.
+
+    `optimizer` has `optimizer_params`; a spectrogram of an image model has `spec_params`.
+    """
+    return "spec_params" if key == "spectrogram" else f"{key}_params"
 
 
-def check_params(cls: type, params: Mapping[str, Any], where: str) -> None:
+def class_of_arguments(key: str, values: Mapping[str, Any]) -> type | None:
+    """Return the class whose arguments stand under `key`, None where there is none beside it."""
+    owner = "spectrogram" if key == "spec_params" else key.removesuffix("_params")
+    cls = values.get(owner)
+    return cls if key.endswith("_params") and isinstance(cls, type) else None
+
+
+def check_arguments(cls: type, params: Mapping[str, Any], where: str) -> None:
+    """Raise a UserError for an argument that a class does not take, also of classes inside."""
     known = accepted_arguments(cls)
-    for key in params:
+    for key, value in params.items():
         if known is not None and key not in known:
             raise UserError(
                 f"{where}: {cls.__name__} takes no argument {key!r}{nearest(key, known)}"
             )
+        inner = class_of_arguments(key, params)
+        if inner is not None and isinstance(value, Mapping):
+            check_arguments(inner, value, f"{where}.{key}")

@@ -6,45 +6,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import NoneType, UnionType
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from configuration.parts import check_params, freeze
-from configuration.plain import to_plain
+from configuration.json_types import to_plain
+from configuration.parts import check_arguments, class_of_arguments, freeze
+from configuration.types import format_type, is_of_type
 from runtime.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class ClassChoices:
+    """The classes that a setting can name.
+
+    Attributes:
+        kind: what they are, for messages, e.g. 'loss'.
+        classes: by name.
+        beside: whether the class stands beside the mapping of its arguments, as `optimizer` and
+            `optimizer_params` do; else both are in a `Part`.
+        given: arguments that the program gives at run time and that no config states.
+    """
+
+    kind: str
+    classes: Mapping[str, type]
+    beside: bool = False
+    given: tuple[str, ...] = ()
+
+
+# A setting's path, e.g. ("transforms", "train"), to what it can name; None where it names none.
+FindChoices = Callable[[tuple[str, ...]], ClassChoices | None]
 
 
 class ConfigMeta(type):
     """Checks a configuration when it is defined and forbids changing it afterwards.
 
-    The base class annotates every setting. Its module must not postpone annotations
-    (`from __future__ import annotations`): they are checked as the types they are.
+    The root, a class without a configuration as its parent, annotates every setting. Its module
+    must not postpone annotations (`from __future__ import annotations`): they are checked as the
+    types they are. With `find_choices` it also says which classes can be named in `--set`.
     """
 
     registry: dict[str, ConfigMeta] = {}  # noqa: RUF012 - one registry for all
 
     def __new__(
-        mcs, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, register: bool = True
+        mcs,
+        name: str,
+        bases: tuple[type, ...],
+        namespace: dict[str, Any],
+        *,
+        register: bool = True,
+        find_choices: FindChoices | None = None,
     ) -> ConfigMeta:
+        parent = bases[0] if bases else None
         for key, value in namespace.items():
             if key.startswith("__"):
                 continue
-            if bases and not hasattr(bases[0], key):
-                known = bases[0].fields()
-                raise UserError(f"config {name}: no setting {key!r}{nearest(key, known)}")
+            if parent is not None and key not in parent.fields():
+                raise UserError(f"config {name}: no setting {key!r}{nearest(key, parent.fields())}")
             namespace[key] = freeze(value)
-        if bases and "published" in bases[0].fields():
+        if parent is not None and "published" in parent.fields():
             namespace.setdefault("published", freeze({}))  # a parent's scores are not the child's
         cls = super().__new__(mcs, name, bases, namespace)
-        if bases:
+        if parent is not None:
             cls.check()
             if register:
                 mcs._register(cls, namespace)
         return cls
 
-    def __init__(cls, name: str, bases: tuple, namespace: dict, **_: Any) -> None:
+    def __init__(
+        cls,
+        name: str,
+        bases: tuple,
+        namespace: dict,
+        *,
+        find_choices: FindChoices | None = None,
+        **_: Any,
+    ) -> None:
         super().__init__(name, bases, namespace)
+        if not bases:
+            cls.__find_choices__ = find_choices  # children inherit it
 
     @classmethod
     def _register(mcs, cls: ConfigMeta, namespace: Mapping[str, Any]) -> None:
@@ -66,47 +106,40 @@ class ConfigMeta(type):
     def __delattr__(cls, key: str) -> None:
         raise UserError(f"config {cls.__name__} is fixed: {key!r} cannot be removed")
 
+    def root(cls) -> ConfigMeta:
+        """Return the class that annotates every setting and holds their defaults."""
+        parent = cls.__base__
+        return parent.root() if isinstance(parent, ConfigMeta) else cls
+
+    def setting_types(cls) -> dict[str, Any]:
+        """Return the annotated type of every setting, in the order of the root."""
+        return dict(cls.root().__annotations__)
+
     def fields(cls) -> list[str]:
-        """Return the names of all settings, in the order of the base class."""
-        return list(cls.__mro__[-2].__annotations__)
+        """Return the names of all settings, in the order of the root."""
+        return list(cls.root().__annotations__)
+
+    def class_choices(cls, path: tuple[str, ...]) -> ClassChoices | None:
+        """Return the classes that the setting at a path can name; None where it names none."""
+        return None if cls.__find_choices__ is None else cls.__find_choices__(path)
 
     def check(cls) -> None:
         """Check every setting's type and every dict of arguments against what it is for."""
-        root = cls.__mro__[-2]
-        for key, expected in root.__annotations__.items():
-            value = getattr(cls, key)
-            if not matches(value, expected):
+        values = {key: getattr(cls, key) for key in cls.fields()}
+        for key, expected in cls.setting_types().items():
+            if not is_of_type(values[key], expected):
                 raise UserError(
-                    f"config {cls.__name__}: {key} = {value!r} is a {type(value).__name__}, "
-                    f"expected {describe(expected)}"
+                    f"config {cls.__name__}: {key} = {values[key]!r} is a "
+                    f"{type(values[key]).__name__}, expected {format_type(expected)}"
                 )
-        for key in cls.fields():
-            target = getattr(cls, key.removesuffix("_params"), None)
-            if key.endswith("_params") and isinstance(target, type):
-                check_params(target, getattr(cls, key), f"config {cls.__name__}.{key}")
+        for key, value in values.items():
+            owner = class_of_arguments(key, values)
+            if owner is not None:
+                check_arguments(owner, value, f"config {cls.__name__}.{key}")
 
     def to_plain(cls) -> dict[str, Any]:
         """Return the resolved configuration in JSON's own types."""
         return {"class": cls.__name__} | {key: to_plain(getattr(cls, key)) for key in cls.fields()}
-
-
-def matches(value: Any, expected: Any) -> bool:
-    """Whether a value is of an annotated type; an int serves as a float, a bool not as an int."""
-    if isinstance(expected, UnionType):
-        return any(matches(value, option) for option in expected.__args__)
-    if expected is None:
-        return value is None
-    if isinstance(value, bool):
-        return expected is bool
-    if expected is float:
-        return isinstance(value, int | float)
-    return isinstance(value, expected)
-
-
-def describe(expected: Any) -> str:
-    if isinstance(expected, UnionType):
-        return " or ".join(describe(option) for option in expected.__args__)
-    return "None" if expected is NoneType else expected.__name__
 
 
 def find_config(name: str) -> ConfigMeta:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from configuration.parts import Part, accepted_arguments, build, thaw
+from configuration.parts import Part, build_object, thaw
 from configuration.rules import ConfigMeta, config_named
+from configuration.types import accepted_arguments
 from runtime.errors import UserError, nearest
 from runtime.versions import git_revision, versions
 from training import distributed
@@ -170,7 +171,7 @@ def build_model(
         params["pretrained"] = params.get("pretrained", False) and pretrained
     if "weights" in known:
         params["weights"] = weights or (params.get("weights") if pretrained else None)
-    return build(config.model, params)
+    return build_object(config.model, params)
 
 
 def build_parts(config: ConfigMeta, key: str) -> list[Any]:

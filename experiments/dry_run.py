@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configuration.parts import accepted_arguments
 from configuration.rules import ConfigMeta, config_named
+from configuration.types import accepted_arguments
 from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.files import atomic_path
 from runtime.seeds import counted_seed

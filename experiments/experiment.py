@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from configuration.parts import accepted_arguments, build, thaw
+from configuration.parts import build_object, thaw
 from configuration.rules import ConfigMeta
+from configuration.types import accepted_arguments
 from experiments.building import (
     build_model,
     build_optimizer,
@@ -190,7 +191,7 @@ class Experiment:
         part = frame.iloc[rows]
         if "device" in (accepted_arguments(self.config.dataset) or ()):
             extra["device"] = self.device  # it draws its samples there
-        return build(
+        return build_object(
             self.config.dataset,
             {
                 "paths": part["path"].tolist(),
@@ -274,7 +275,7 @@ class Experiment:
         if training:
             optimizer = build_optimizer(config, model, self.device)
             if config.scheduler is not None:
-                scheduler = build(config.scheduler, thaw(config.scheduler_params), optimizer)
+                scheduler = build_object(config.scheduler, thaw(config.scheduler_params), optimizer)
             ema = None if config.ema_decay is None else WeightAverage(model, config.ema_decay)
         default_workers = 0 if self.device.type == "cpu" else 4
         return Trainer(

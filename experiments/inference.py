@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from configuration.plain import to_plain
+from configuration.json_types import to_plain
 from experiments.building import weights_of_fold
 from experiments.predictions import load_array, samples_digest, save_array
 from experiments.run_directory import changed_settings, learnt_from

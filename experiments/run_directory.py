@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from configuration.plain import to_plain
+from configuration.json_types import to_plain
 from configuration.rules import ConfigMeta
 from experiments.building import provenance
 from experiments.predictions import load_array, samples_digest, save_array
@@ -249,7 +249,7 @@ def changed_settings(config: ConfigMeta, before: dict[str, Any]) -> list[str]:
     `FREE` may change.
     """
     plain = to_plain(config)
-    root = config.__mro__[-2]
+    root = config.root()
     return sorted(
         key
         for key in plain | before

@@ -10,6 +10,7 @@ from architectures import SpectroCNN
 from configuration.parts import Part
 from configuration.rules import ConfigMeta
 from datasets import G2NetDataset
+from experiments.named_classes import find_class_choices
 from experiments.pseudo_labels import PseudoLabels
 from loss_functions import BCEWithLogitsLoss
 from metrics import AUC
@@ -22,7 +23,7 @@ NOISE = Part(GaussianNoiseSNR, min_snr=15, max_snr=30, p=0.5)
 FLIP = Part(FlipWave, p=0.5)
 
 
-class Config(metaclass=ConfigMeta):
+class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
     """What every experiment settles. The annotations are checked when a child is defined."""
 
     # --- identity ---

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from configuration.plain import to_plain
+from configuration.json_types import to_plain
 from configuration.rules import ConfigMeta, config_named
 from runtime.files import read_json
 

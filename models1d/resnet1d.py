@@ -77,9 +77,9 @@ class ResNet1dBody(nn.Module):
 
     def __init__(
         self,
-        in_channels: int,
-        base_filters: int,
-        kernel_size: int,
+        in_channels: int = 3,
+        base_filters: int = 64,
+        kernel_size: int = 16,
         stride: int = 2,
         groups: int = 32,
         n_block: int = 16,
@@ -159,9 +159,9 @@ class ResNet1d(WaveformClassifier):
 
     def __init__(
         self,
-        in_channels: int,
-        base_filters: int,
-        kernel_size: int,
+        in_channels: int = 3,
+        base_filters: int = 64,
+        kernel_size: int = 16,
         stride: int = 2,
         groups: int = 32,
         n_block: int = 16,

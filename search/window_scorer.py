@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from configuration.json_types import to_plain
 from configuration.parts import Part, thaw
-from configuration.plain import to_plain
 from configuration.rules import ConfigMeta
 from experiments.building import build_model
 from physics import noise

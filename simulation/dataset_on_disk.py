@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from configuration.plain import to_plain
+from configuration.json_types import to_plain
 from physics.constants import DETECTORS, GPS_START, NUM_SAMPLES
 from physics.noise import NoiseGenerator
 from physics.signals import Population, SignalGenerator

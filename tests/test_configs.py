@@ -12,7 +12,7 @@ import pytest
 
 import configs
 import transforms as wave
-from configuration.plain import to_plain
+from configuration.json_types import to_plain
 from configuration.rules import ConfigMeta
 from runtime.errors import UserError
 

@@ -19,8 +19,8 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 
 import configs
+from configuration.json_types import format_config
 from configuration.overrides import override
-from configuration.plain import format_config
 from configuration.rules import ConfigMeta, find_config
 from data.sample_files import PLAIN_ID, load_index, read_strain
 from data.strain_cache import StrainCache, write_cache

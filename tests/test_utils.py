@@ -13,7 +13,7 @@ import pytest
 import torch
 
 import utils
-from configuration.plain import format_config
+from configuration.json_types import format_config
 from runtime.console import configure_logging, format_seconds
 from runtime.errors import UserError, nearest
 from runtime.files import atomic_path

@@ -40,7 +40,7 @@ from benchmarks.detection.report import (
 from benchmarks.detection.scores import KnownSignal, Scorer, detection_figures, scores_of
 from benchmarks.detection.templates import MatchedFilter
 from benchmarks.harness.machine import find_device
-from configuration.plain import to_plain
+from configuration.json_types import to_plain
 from runtime.command_line import CommandLine, run_command
 from runtime.console import configure_logging
 from runtime.errors import UserError

@@ -35,8 +35,8 @@ from benchmarks.harness.comparisons import markdown_table
 from benchmarks.harness.machine import describe_device, find_device
 from benchmarks.harness.result_files import replace_between_marks
 from benchmarks.harness.timed_steps import random_experiment
+from configuration.json_types import to_plain
 from configuration.overrides import override
-from configuration.plain import to_plain
 from configuration.rules import ConfigMeta, find_config
 from experiments.predictions import load_array, save_array
 from metrics import AUC, paired_delong_error
@@ -58,12 +58,21 @@ SWITCHES: dict[str, tuple[bool, tuple[str, ...]]] = {
     "exchange of the LIGO detectors": (False, ("transforms.train.0.p=0.0",)),
     "flips of the sign": (False, ("transforms.train.1.p=0.0",)),
     "shifts in time": (False, ("transforms.train.2.p=0.0",)),
-    "spectral dropout": (True, ("transforms.train.3.p=0.5",)),
-    "detector dropout": (True, ("transforms.train.4.p=0.2",)),
+    "spectral dropout": (True, ("transforms.train+=SpectralDropout",)),
+    "detector dropout": (
+        True,
+        (
+            "transforms.train+=DropChannel",
+            "transforms.train.-1.channels=(0, 1, 2)",
+            "transforms.train.-1.random=1",
+            "transforms.train.-1.always_apply=false",
+            "transforms.train.-1.p=0.2",
+        ),
+    ),
     "averaged weights": (False, ("ema_decay=none",)),
     "curriculum of the SNR": (True, ("dataset_params.curriculum=(8, 2)",)),
     "fresh signals every time": (True, ("dataset_params.reuse=1",)),
-    "ranks in the loss": (True, ("criterion.rank=0.5",)),
+    "ranks in the loss": (True, ("criterion=RankLoss", "criterion.rank=0.5")),
     "SiLU instead of ReLU": (False, ("model_params.activation=relu",)),
     "GeM pooling": (True, ("model_params.pooling=gem",)),
     "second concatenation": (True, ("model_params.second_concat=true",)),

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from benchmarks.detection.holdout import Holdout
-from configuration.plain import to_plain
+from configuration.json_types import to_plain
 from configuration.rules import ConfigMeta
 from experiments.building import build_model, build_preparation
 from experiments.predictions import load_array
