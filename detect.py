@@ -3,10 +3,10 @@
     python detect.py --config Demo --strain H1=H-H1_….hdf5 L1=L-L1_….hdf5
     python detect.py --config Demo --event GW150914          # fetched from gwosc.org
 
-Takes GWOSC's HDF5 and GWF files; several of one detector are joined. Slides the two-second window
-of the networks over the time that all detectors share and writes into --out: `scores.csv` (score
-against time), `candidates.csv` (the loudest, with false-alarm rates from time slides),
-`detection.json` and `detection.png`.
+Takes GWOSC's HDF5 and GWF files; several files of one detector are joined. Slides the two-second
+window of the networks over the time that all detectors have in common and writes into --out:
+`scores.csv` (score against time), `candidates.csv` (the loudest triggers, with false-alarm rates
+from time slides), `detection.json` (settings, live times, counts) and `detection.png`.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ from runtime.files import atomic_path, write_json
 
 if TYPE_CHECKING:
     from configuration.rules import ConfigMeta
-    from search.search import Outcome, Search
+    from search.result import SearchResult
+    from search.search import Search
     from search.strain_files import Recording
     from search.window_scorer import WindowScorer
 
-HOUR = 3600.0
+SECONDS_PER_HOUR = 3600.0
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -42,8 +43,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action="extend",
         default=[],
         metavar="DETECTOR=FILE",
-        help="H1=FILE L1=FILE V1=FILE: HDF5 or GWF of GWOSC; a detector may be missing, or come "
-        "again with the next file",
+        help="H1=FILE L1=FILE V1=FILE: HDF5 or GWF files of GWOSC; a detector may be missing, or "
+        "be named again with its next file",
     )
     what.add_argument("--event", help="fetch the open strain around an event, e.g. GW150914")
     what.add_argument(
@@ -52,7 +53,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action="extend",
         default=[],
         metavar="DETECTOR=NAME",
-        help="channels of GWF files, where it is not clear",
+        help="channels of GWF files that have several",
     )
     network = parser.add_argument_group("with which networks")
     network.add_argument("--config", required=True, help="class name of an experiment")
@@ -62,7 +63,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action="extend",
         default=[],
         metavar="KEY=VALUE",
-        help="settings it was trained with, as of train.py",
+        help="the settings that it was trained with, as for train.py",
     )
     network.add_argument(
         "--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)"
@@ -71,24 +72,48 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     network.add_argument("--gpu", default="", help="device id")
     how = parser.add_argument_group("how")
     add = how.add_argument
-    add("--step", type=float, default=0.1, help="s between windows (%(default)g)")
-    add("--stretch", type=float, default=512, help="s of strain with one PSD (%(default)g)")
-    add("--cluster", type=float, default=2, help="s that a candidate has to itself (%(default)g)")
-    add("--slides", type=int, default=20, help="time slides of each stretch (%(default)d; 0: none)")
-    add("--shift", type=float, default=1, help="s of the first slide (%(default)g)")
+    add("--step", type=float, default=0.1, help="seconds between windows (%(default)g)")
+    add(
+        "--stretch",
+        type=float,
+        default=512,
+        help="seconds of strain in a segment with one PSD (%(default)g)",
+    )
+    add(
+        "--cluster",
+        type=float,
+        default=2,
+        help="seconds within which only the loudest window is a trigger (%(default)g)",
+    )
+    add("--slides", type=int, default=20, help="time slides of each segment (%(default)d; 0: none)")
+    add(
+        "--shift",
+        type=float,
+        default=1,
+        help="seconds of shift of the first time slide (%(default)g)",
+    )
     add(
         "--exclude",
         type=int,
         default=0,
         metavar="N",
-        help="leave the N loudest candidates out of the slides (%(default)d)",
+        help="keep the N loudest triggers out of the time slides (%(default)d)",
     )
-    add("--top", type=int, default=20, help="candidates in the table (%(default)d)")
-    add("--maps", type=int, default=3, help="candidates in the picture (%(default)d)")
+    add("--top", type=int, default=20, help="triggers in the table (%(default)d)")
+    add("--maps", type=int, default=3, help="triggers in the figure (%(default)d)")
     add("--batch_size", type=int, default=256, help="windows scored at once (%(default)d)")
-    add("--seed", type=int, default=2021, help="of the noise in place of a missing detector")
+    add(
+        "--seed",
+        type=int,
+        default=2021,
+        help="of the noise that fills the channel of a missing detector",
+    )
     add("--out", type=Path, help="where to write (default: <results>/<name>/detect)")
-    add("--progress_bar", action="store_true", help="draw bars even when nobody seems to watch")
+    add(
+        "--progress_bar",
+        action="store_true",
+        help="show progress bars even if stderr is not a terminal",
+    )
     return parser.parse_args(argv)
 
 
@@ -106,22 +131,24 @@ def main(argv: list[str] | None = None) -> int:
         fetch_event(args.event) if args.event else open_recordings(args.strain, args.channel)
     )
     search = make_search(args, config, scorer, recordings)
-    filler = describe_filler([n for n in DETECTORS if n not in recordings], search.options.zeros)
+    missing = [name for name in DETECTORS if name not in recordings]
+    filler = format_filler_note(missing, search.settings.zeros)
     LOGGER.info(
-        f"{config.__name__}, {len(scorer.networks)} folds: {search.windows} windows of "
-        f"{', '.join(search.present)} in {format_seconds(search.end - search.start)} from GPS "
+        f"{config.__name__}, {len(scorer.networks)} folds: {search.grid.count} windows of "
+        f"{', '.join(search.detectors)} in {format_seconds(search.end - search.start)} from GPS "
         f"{search.start:.0f}"
     )
     if filler:
         LOGGER.info(filler)
     out = args.out or args.results / config.name / "detect"
-    conduct(search, out, True if args.progress_bar else None)
-    outcome = search.outcome
-    write_candidates(out / "candidates.csv", outcome)
-    write_json(out / "detection.json", describe(args, config, search, filler))
-    draw_picture(out / "detection.png", outcome, config)
+    run_search(search, out, True if args.progress_bar else None)
+    result = search.result
+    write_triggers(out / "candidates.csv", result)
+    write_json(out / "detection.json", make_search_record(args, config, search, filler))
+    write_figure(out / "detection.png", result, config)
     print(
-        f"\n{paragraph(outcome)}\nWritten to {out} in {format_seconds(time.monotonic() - started)}."
+        f"\n{format_summary(result)}\n"
+        f"Written to {out} in {format_seconds(time.monotonic() - started)}."
     )
     return 0
 
@@ -145,10 +172,11 @@ def make_search(
     scorer: WindowScorer,
     recordings: dict[str, Recording],
 ) -> Search:
-    from search.search import Options, Search
-    from search.window_scorer import sees_zeros
+    from search.search import Search
+    from search.settings import SearchSettings
+    from search.window_scorer import trains_with_zeroed_detectors
 
-    options = Options(
+    settings = SearchSettings(
         step=args.step,
         stretch=args.stretch,
         slides=args.slides,
@@ -158,58 +186,62 @@ def make_search(
         exclude=args.exclude,
         maps=args.maps,
         batch_size=args.batch_size,
-        zeros=sees_zeros(config),
+        zeros=trains_with_zeroed_detectors(config),
         seed=args.seed,
     )
-    return Search(recordings, scorer, options)
+    return Search(recordings, scorer, settings)
 
 
-def describe_filler(missing: list[str], zeros: bool) -> str:
-    """Return a sentence on what stands in for the detectors that are missing."""
+def format_filler_note(missing: list[str], zeros: bool) -> str:
+    """Return a sentence on what fills the channels of missing detectors, empty if none is."""
     if not missing:
         return ""
     what = (
-        "silence, which its training knows from DropChannel"
+        "zeros, which the network knows from DropChannel"
         if zeros
         else "noise of its design curve, which the network knows as a detector that sees nothing"
     )
     return f"no strain of {', '.join(missing)}: its channel is filled with {what}"
 
 
-def conduct(search: Search, out: Path, show: bool | None) -> None:
-    """Run both passes; write the scores as they come."""
-    outcome = search.outcome
+def run_search(search: Search, out: Path, show: bool | None) -> None:
+    """Run both passes of a search and write scores.csv segment by segment."""
+    result = search.result
     out.mkdir(parents=True, exist_ok=True)
     with atomic_path(out / "scores.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["gps", "score"])
         for times, scores in progress(
-            search.run(), total=outcome.stretches, desc="search", unit="stretch", show=show
+            search.search_zero_lag(),
+            total=result.segments,
+            desc="search",
+            unit="segment",
+            show=show,
         ):
             writer.writerows(
                 [f"{at:.4f}", f"{score:.4f}"] for at, score in zip(times, scores, strict=True)
             )
-    skipped = outcome.windows - outcome.scored
+    skipped = result.windows - result.scored
     if skipped:
-        of_each = ", ".join(f"{count} in {name}" for name, count in outcome.gaps.items())
+        of_each = ", ".join(f"{count} in {name}" for name, count in result.gaps.items())
         LOGGER.info(
-            f"{skipped} of {outcome.windows} windows skipped: they lie within a second of a gap or "
-            f"of an end of the strain, or in stretches without a PSD ({of_each or 'all'})"
+            f"{skipped} of {result.windows} windows skipped: they lie within a second of a gap or "
+            f"of an end of the strain, or in segments without a PSD ({of_each or 'all'})"
         )
-    if len(search.present) < 2 and search.options.slides:
+    if len(search.detectors) < 2 and search.settings.slides:
         LOGGER.info("one detector cannot be slid against another: no false-alarm rates")
     for _ in progress(
-        search.count_false_alarms(),
-        total=outcome.stretches,
-        desc="slides",
-        unit="stretch",
+        search.measure_background(),
+        total=result.segments,
+        desc="time slides",
+        unit="segment",
         show=show,
     ):
         pass
 
 
-def write_candidates(path: Path, outcome: Outcome) -> None:
-    """Write the table of candidates, the loudest first."""
+def write_triggers(path: Path, result: SearchResult) -> None:
+    """Write the table of triggers, the loudest first."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(
@@ -223,89 +255,93 @@ def write_candidates(path: Path, outcome: Outcome) -> None:
                 "false_alarm_probability",
             ]
         )
-        for rank, one in enumerate(outcome.candidates, 1):
-            known = math.isfinite(one.rate)
-            chance = -math.expm1(-one.rate * outcome.live) if known else math.nan
+        for rank, trigger in enumerate(result.triggers, 1):
+            known = math.isfinite(trigger.rate)
+            # False alarms are a Poisson process: the chance of one or more in the live time is
+            # 1 - exp(-rate live time).
+            chance = -math.expm1(-trigger.rate * result.live_time) if known else math.nan
             writer.writerow(
                 [
                     rank,
-                    f"{one.time:.3f}",
-                    f"{one.score:.4f}",
-                    f"{squashed(one.score):.6f}",
-                    one.slid_as_loud if known else "",
-                    f"{one.rate * HOUR:.4g}" if known else "",
+                    f"{trigger.time:.3f}",
+                    f"{trigger.score:.4f}",
+                    f"{logistic(trigger.score):.6f}",
+                    trigger.slid_as_loud if known else "",
+                    f"{trigger.rate * SECONDS_PER_HOUR:.4g}" if known else "",
                     f"{chance:.4g}" if known else "",
                 ]
             )
 
 
-def squashed(logit: float) -> float:
-    """Return the logistic function of a score, without overflow."""
+def logistic(logit: float) -> float:
+    """Return 1 / (1 + exp(-logit)) without overflow."""
     return 1 / (1 + math.exp(-logit)) if logit > 0 else math.exp(logit) / (1 + math.exp(logit))
 
 
-def describe(
+def make_search_record(
     args: argparse.Namespace, config: ConfigMeta, search: Search, filler: str
 ) -> dict[str, Any]:
-    """Return what was searched and how, in JSON's own types."""
+    """Return the content of detection.json: what was searched, how, and what was counted."""
     from dataclasses import asdict
 
-    outcome = search.outcome
+    result, background = search.result, search.result.background
     return {
         "command": sys.argv,
         "config": config.__name__,
         "name": config.name,
         "strain": args.strain or args.event,
-        "detectors": list(outcome.detectors),
+        "detectors": list(result.detectors),
         "filled": filler,
-        "gps_start": outcome.start,
-        "gps_end": outcome.end,
-        "options": asdict(search.options),
+        "gps_start": result.start,
+        "gps_end": result.end,
+        "options": asdict(search.settings),
         "folds": len(search.scorer.networks),
-        "windows": outcome.windows,
-        "scored": outcome.scored,
-        "spoilt_by_gaps": outcome.gaps,
-        "stretches": outcome.stretches,
-        "skipped_stretches": outcome.skipped_stretches,
-        "live_seconds": round(outcome.live, 3),
-        "candidates": outcome.clusters,
-        "slid_windows": outcome.slid,
-        "slid_live_seconds": round(outcome.slid_live, 3),
-        "slid_candidates": outcome.slid_clusters,
-        "slid_loudest": round(outcome.slid_loudest, 4) if outcome.slid_clusters else None,
+        "windows": result.windows,
+        "scored": result.scored,
+        "spoilt_by_gaps": result.gaps,
+        "stretches": result.segments,
+        "skipped_stretches": result.skipped_segments,
+        "live_seconds": round(result.live_time, 3),
+        "candidates": result.num_triggers,
+        "slid_windows": background.windows,
+        "slid_live_seconds": round(background.live_time, 3),
+        "slid_candidates": background.triggers,
+        "slid_loudest": round(background.loudest, 4) if background.triggers else None,
     }
 
 
-def draw_picture(path: Path, outcome: Outcome, config: ConfigMeta) -> None:
-    from search.plots import draw
+def write_figure(path: Path, result: SearchResult, config: ConfigMeta) -> None:
+    from search.plots import draw_search
 
     title = (
-        f"{config.__name__} on {', '.join(outcome.detectors)}, GPS {outcome.start:.0f} to "
-        f"{outcome.end:.0f}"
+        f"{config.__name__} on {', '.join(result.detectors)}, GPS {result.start:.0f} to "
+        f"{result.end:.0f}"
     )
     with atomic_path(path) as temporary:
-        draw(outcome, title).savefig(temporary, dpi=100)
+        draw_search(result, title).savefig(temporary, dpi=100)
 
 
-def paragraph(outcome: Outcome) -> str:
-    """Say in a few sentences what was found."""
-    first = outcome.candidates[0]
+def format_summary(result: SearchResult) -> str:
+    """Return in a few sentences what a search found."""
+    first, background = result.triggers[0], result.background
     text = (
-        f"Searched {format_seconds(outcome.live)} of {', '.join(outcome.detectors)}: "
-        f"{outcome.clusters} candidates, the loudest at GPS {first.time:.2f} with a score of "
+        f"Searched {format_seconds(result.live_time)} of {', '.join(result.detectors)}: "
+        f"{result.num_triggers} triggers, the loudest at GPS {first.time:.2f} with a score of "
         f"{first.score:.2f}"
     )
-    if len(outcome.candidates) > 1:
-        text += f", the next {outcome.candidates[1].score:.2f}"
+    if len(result.triggers) > 1:
+        text += f", the next {result.triggers[1].score:.2f}"
     text += "."
-    if outcome.slid_live:
+    if background.live_time:
         count = first.slid_as_loud
-        loudest = f", the loudest has {outcome.slid_loudest:.2f}" if outcome.slid_clusters else ""
+        loudest = f", the loudest has {background.loudest:.2f}" if background.triggers else ""
         text += (
-            f" Of {outcome.slid_clusters} slid candidates in {format_seconds(outcome.slid_live)} "
+            f" Of {background.triggers} background triggers in "
+            f"{format_seconds(background.live_time)} "
             f"{count or 'none'} {'was' if count < 2 else 'were'} as loud"
             f"{'' if count else loudest}: "
-            f"{'' if count else 'at most '}{first.rate * HOUR:.2g} false alarms an hour."
+            f"{'' if count else 'at most '}{first.rate * SECONDS_PER_HOUR:.2g} false alarms "
+            "an hour."
         )
     return text
 

@@ -1,6 +1,7 @@
 """The search of continuous strain: files, conditioning, scores of windows, triggers, time slides.
 
-Imports experiments for the networks of a run, and physics for the detectors; detect.py imports it.
-Open search.py first, then conditioning.py for how strain is whitened and strain_files.py for how
-it is read.
+Imports experiments for the networks of a run and physics for the detectors; detect.py imports it.
+Open search.py first. time_slides.py: how time slides give the background. triggers.py: what a
+trigger is. segments.py and conditioning.py: how strain is read, whitened and cut into windows.
+strain_files.py: the file formats. window_scorer.py: the networks.
 """

@@ -1,7 +1,7 @@
-"""Strain of GWF frame files, through gwpy.
+"""Strain of GWF frame files, read with gwpy.
 
-The C libraries below gwpy end the whole process on some damaged files. So the reading is done by a
-process of its own, whose death is one sentence here.
+The C libraries that gwpy uses crash the whole process on some damaged files. The files are
+therefore read in a process of their own, and a crash becomes a `UserError` here.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ EXTRA = "gwosc"  # of pyproject.toml
 
 
 @functools.cache
-def reader() -> concurrent.futures.ProcessPoolExecutor:
-    """Return the process that reads frame files; it starts with the first of them."""
+def reading_process() -> concurrent.futures.ProcessPoolExecutor:
+    """Return the process that reads frame files; it is started for the first of them."""
     return concurrent.futures.ProcessPoolExecutor(
         max_workers=1, mp_context=multiprocessing.get_context("spawn")
     )
 
 
-def apart(function: Callable, path: Path, *arguments: Any) -> Any:
+def call_in_reading_process(function: Callable, path: Path, *arguments: Any) -> Any:
     """Call a function of this file on a frame file in the reading process.
 
     Raises:
-        UserError: it cannot be read, or the reader died of it.
+        UserError: the file cannot be read, or the reading process crashed on it.
     """
     try:
-        return reader().submit(function, str(path), *arguments).result()
+        return reading_process().submit(function, str(path), *arguments).result()
     except BrokenProcessPool as error:
-        reader.cache_clear()
+        reading_process.cache_clear()  # the next file gets a new one
         raise UserError(
             f"{path} is damaged: the frame library crashed on it; download it again"
         ) from error
@@ -47,8 +47,8 @@ def apart(function: Callable, path: Path, *arguments: Any) -> Any:
 # --- in the reading process ------------------------------------------------------------------
 
 
-def sentence(function: Callable) -> Callable:
-    """Turn whatever gwpy and the libraries below it raise into a `UserError`."""
+def raises_user_errors(function: Callable) -> Callable:
+    """Decorate a reader of frame files: what gwpy and its libraries raise becomes a `UserError`."""
 
     @functools.wraps(function)
     def call(path: str, *arguments: Any) -> Any:
@@ -68,11 +68,20 @@ def sentence(function: Callable) -> Callable:
     return call
 
 
-@sentence
+@raises_user_errors
 def describe_frames(
     path: str, detector: str, channel: str | None
 ) -> tuple[str, float, float, float]:
-    """Return channel, sampling rate in Hz, and GPS start and end in s."""
+    """Return the channel, its sampling rate in Hz, and its GPS start and end in s.
+
+    Args:
+        path: the frame file.
+        detector: whose strain is wanted.
+        channel: its channel; None takes the only one of the detector with "STRAIN" in its name.
+
+    Raises:
+        UserError: there is no such channel or several, or it has gaps.
+    """
     from gwpy.io.gwf import data_segments, get_channel_names
     from gwpy.timeseries import TimeSeries
 
@@ -99,7 +108,7 @@ def describe_frames(
     return channel, float(first.sample_rate.value), start, end
 
 
-@sentence
+@raises_user_errors
 def read_frames(path: str, channel: str, start: float, end: float) -> tuple[float, np.ndarray]:
     """Return strain between two GPS times: the first sample's time and (samples,) float64."""
     from gwpy.timeseries import TimeSeries

@@ -1,8 +1,9 @@
-"""Real strain on disk: GWOSC's HDF5 and GWF files and its open-data service, read by stretches.
+"""Real strain: GWOSC's HDF5 and GWF files and its open-data service, read in parts.
 
-A file is a guest. Of an HDF5 file one data set is read, `strain/Strain`, and only where it lies in
-the file itself as plain numbers: no link that leads elsewhere, no virtual or external data set, no
-objects, which could only be made by unpickling, and no filter beyond those of HDF5 itself.
+Files come from strangers. Of an HDF5 file only the data set `strain/Strain` is read, and only if
+it lies in the file itself as plain floating-point numbers. Refused are links to other files,
+virtual and external data sets, Python objects (which are unpickled, and that runs code) and
+filters that HDF5 would load as plug-ins.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy as np
 from physics.constants import DETECTORS, SAMPLE_RATE
 from runtime.errors import UserError, nearest
 from runtime.optional_packages import require
-from search.frame_files import EXTRA, apart, describe_frames, read_frames
+from search.frame_files import EXTRA, call_in_reading_process, describe_frames, read_frames
 
 if TYPE_CHECKING:
     import h5py
@@ -28,9 +29,9 @@ STRAIN = "strain/Strain"
 SITES = {"H1": "Hanford", "L1": "Livingston", "V1": "Virgo"}
 # gzip, shuffle, Fletcher's checksum, szip, n-bit, scale-offset and LZF: all that h5py itself can
 # write. HDF5 would load any other as a plug-in.
-FILTERS = {1, 2, 3, 4, 5, 6, 32000}
-CHUNK_LIMIT = 2**28  # bytes that one compressed chunk may grow to
-LONGEST = 2**40  # samples; beyond it a duration is nonsense
+ALLOWED_FILTERS = {1, 2, 3, 4, 5, 6, 32000}
+MAX_CHUNK_BYTES = 2**28  # bytes that one compressed chunk may grow to
+MAX_SAMPLES = 2**40  # two years at 16 kHz; more is a damaged header
 EVENT_SECONDS = 512  # fetched around an event
 
 
@@ -63,24 +64,24 @@ class HDF5Strain:
 
     def __init__(self, path: Path, detector: str) -> None:
         self.path, self.name = path, str(path)
-        with self.opened() as file:
-            data = hard_dataset(file, STRAIN, path)
+        with self.open_file() as file:
+            data = find_dataset(file, STRAIN, path)
             check_storage(data, path)
-            spacing = number(data.attrs.get("Xspacing"), f"{path}: the attribute Xspacing")
-            self.rate = whole_rate(1 / spacing if spacing > 0 else math.nan, self.name)
+            spacing = check_number(data.attrs.get("Xspacing"), f"{path}: the attribute Xspacing")
+            self.rate = check_rate(1 / spacing if spacing > 0 else math.nan, self.name)
             start = data.attrs.get("Xstart")
             if start is None:
-                start = scalar(file, "meta/GPSstart", path)
-            self.start = number(start, f"{path}: the start, Xstart or meta/GPSstart,")
+                start = read_scalar(file, "meta/GPSstart", path)
+            self.start = check_number(start, f"{path}: the start, Xstart or meta/GPSstart,")
             self.size = len(data)
-            written = scalar(file, "meta/Detector", path)
+            written = read_scalar(file, "meta/Detector", path)
         text = written.decode("ascii", "replace") if isinstance(written, bytes) else ""
         if text in DETECTORS and text != detector:
             raise UserError(
                 f"{path} holds strain of {text} and was given for {detector}: write {text}={path}"
             )
 
-    def opened(self) -> h5py.File:
+    def open_file(self) -> h5py.File:
         h5py = require("h5py", EXTRA)
         try:
             return h5py.File(self.path, "r")
@@ -88,8 +89,8 @@ class HDF5Strain:
             raise UserError(f"{self.path} is damaged ({error}): download it again") from error
 
     def read(self, first: int, last: int) -> np.ndarray:
-        with self.opened() as file:
-            data = hard_dataset(file, STRAIN, self.path)
+        with self.open_file() as file:
+            data = find_dataset(file, STRAIN, self.path)
             check_storage(data, self.path)  # it may have been replaced since
             try:
                 return np.asarray(data[first:last], np.float64)
@@ -100,16 +101,16 @@ class HDF5Strain:
                 ) from error
 
 
-def hard_dataset(
+def find_dataset(
     file: h5py.File, path: str, where: Path, optional: bool = False
 ) -> h5py.Dataset | None:
-    """Return a data set of the file that is reached by hard links alone.
+    """Return a data set that is reached by hard links alone, so that it lies in this file.
 
     Args:
         optional: return None where it is missing.
 
     Raises:
-        UserError: it is missing, is no data set, or a link leads there.
+        UserError: it is missing, is not a data set, or is reached by a soft or external link.
     """
     import h5py
 
@@ -134,17 +135,17 @@ def hard_dataset(
 
 
 def check_storage(data: h5py.Dataset, where: Path) -> None:
-    """Check that a data set is a row of plain floating-point numbers within its file.
+    """Check that a data set is one row of plain floating-point numbers that lie in its file.
 
     Raises:
-        UserError: it is not.
+        UserError: it holds another type, has another shape, or keeps its numbers elsewhere.
     """
     if data.dtype.kind != "f":
         raise UserError(
             f"{where}: {STRAIN!r} holds {data.dtype} and not floating-point numbers, and is not "
             f"read: expected a strain file of GWOSC"
         )
-    if data.ndim != 1 or not 0 < data.size < LONGEST:
+    if data.ndim != 1 or not 0 < data.size < MAX_SAMPLES:
         raise UserError(f"{where}: {STRAIN!r} has the shape {data.shape}, expected one long row")
     if data.is_virtual or data.external:
         raise UserError(
@@ -153,25 +154,26 @@ def check_storage(data: h5py.Dataset, where: Path) -> None:
         )
     created = data.id.get_create_plist()
     filters = {created.get_filter(i)[0] for i in range(created.get_nfilters())}
-    if filters - FILTERS:
+    if filters - ALLOWED_FILTERS:
         raise UserError(
-            f"{where}: {STRAIN!r} is packed by a plug-in (filter {min(filters - FILTERS)}) and is "
-            f"not read: write it with gzip or without compression"
+            f"{where}: {STRAIN!r} is packed by a plug-in (filter "
+            f"{min(filters - ALLOWED_FILTERS)}) and is not read: write it with gzip or "
+            f"without compression"
         )
-    if data.chunks and math.prod(data.chunks) * data.dtype.itemsize > CHUNK_LIMIT:
+    if data.chunks and math.prod(data.chunks) * data.dtype.itemsize > MAX_CHUNK_BYTES:
         raise UserError(
             f"{where}: {STRAIN!r} is packed in chunks of {math.prod(data.chunks):,} numbers, too "
             f"large to read in parts: write it in smaller chunks"
         )
 
 
-def scalar(file: h5py.File, path: str, where: Path) -> Any:
-    """Return the one number or text at a path, None where there is no such thing.
+def read_scalar(file: h5py.File, path: str, where: Path) -> Any:
+    """Return the single number or text at a path, or None where there is none.
 
     Raises:
-        UserError: a link leads there, or it is damaged.
+        UserError: it is reached by a link, or is damaged.
     """
-    data = hard_dataset(file, path, where, optional=True)
+    data = find_dataset(file, path, where, optional=True)
     if data is None or data.shape != () or data.is_virtual or data.external:
         return None
     try:
@@ -180,11 +182,11 @@ def scalar(file: h5py.File, path: str, where: Path) -> Any:
         raise UserError(f"{where}: {path!r} is damaged ({error}): download it again") from error
 
 
-def number(value: Any, what: str) -> float:
-    """Return a finite number out of an attribute.
+def check_number(value: Any, what: str) -> float:
+    """Return the value of an attribute as a finite number.
 
     Raises:
-        UserError: it is none.
+        UserError: it is anything else.
     """
     array = np.asarray(np.nan if value is None else value)
     if array.size != 1 or array.dtype.kind not in "iuf" or not np.isfinite(array).all():
@@ -192,11 +194,11 @@ def number(value: Any, what: str) -> float:
     return float(array.reshape(()))
 
 
-def whole_rate(rate: float, where: str) -> int:
-    """Return a sampling rate in Hz.
+def check_rate(rate: float, where: str) -> int:
+    """Return a sampling rate as a whole number of Hz.
 
     Raises:
-        UserError: it is not a whole number, or too low for what the networks take.
+        UserError: it is not a whole number, or is below the 2,048 Hz that the networks need.
     """
     if not math.isfinite(rate) or abs(rate - round(rate)) > 1e-8 * rate or rate > 2**20:
         raise UserError(f"{where}: a sampling rate of {rate:g} Hz is not a whole number of Hz")
@@ -212,29 +214,32 @@ def whole_rate(rate: float, where: str) -> int:
 
 
 class GWFStrain:
-    """Strain of a frame file. A read takes in the frames that it touches, not the whole file.
+    """Strain of a GWF frame file. Only the frames that a read touches are read from disk.
 
     Args:
         path: the file.
         detector: whose strain to read.
-        channel: its channel; None looks for the only one of the detector that is called strain.
+        channel: its channel; None takes the only one of the detector with "STRAIN" in its name.
 
     Raises:
-        UserError: gwpy or its reader is missing, the file is damaged, or the channel is not clear.
+        UserError: gwpy or its reader of frames is missing, the file is damaged, or several channels
+            fit.
     """
 
     def __init__(self, path: Path, detector: str, channel: str | None = None) -> None:
         require("gwpy", EXTRA)
         self.path, self.name = path, str(path)
-        self.channel, rate, self.start, self.end = apart(describe_frames, path, detector, channel)
-        self.rate = whole_rate(rate, self.name)
+        self.channel, rate, self.start, self.end = call_in_reading_process(
+            describe_frames, path, detector, channel
+        )
+        self.rate = check_rate(rate, self.name)
         self.size = round((self.end - self.start) * self.rate)
 
     def read(self, first: int, last: int) -> np.ndarray:
-        # A sample more on either side: how gwpy rounds a time decides nothing here.
+        # One sample more on either side, so that the way gwpy rounds times does not matter.
         start = max(self.start + (first - 1) / self.rate, self.start)
         end = min(self.start + (last + 1) / self.rate, self.end)
-        origin, part = apart(read_frames, self.path, self.channel, start, end)
+        origin, part = call_in_reading_process(read_frames, self.path, self.channel, start, end)
         skip = first - round((origin - self.start) * self.rate)
         if skip not in (0, 1) or len(part) < skip + last - first:
             raise UserError(
@@ -244,11 +249,11 @@ class GWFStrain:
         return part[skip : skip + last - first]
 
 
-class HeldStrain:
-    """Strain held in memory, such as was fetched.
+class StrainInMemory:
+    """Strain in memory, such as fetched from the open-data service.
 
     Args:
-        name: what to call it in messages.
+        name: how messages name it.
         values: (samples,).
         rate: Hz.
         start: GPS, s.
@@ -267,7 +272,7 @@ def fetch_event(event: str, seconds: float = EVENT_SECONDS) -> dict[str, Recordi
 
     Args:
         event: e.g. 'GW150914'.
-        seconds: how much, the event in its middle.
+        seconds: of strain, the event in the middle.
 
     Raises:
         UserError: there is no network or no such event.
@@ -283,8 +288,8 @@ def fetch_event(event: str, seconds: float = EVENT_SECONDS) -> dict[str, Recordi
         there = set(catalogue.event_detectors(event))
         for detector in (name for name in DETECTORS if name in there):
             part = series.fetch_open_data(detector, start, start + seconds, sample_rate=4096)
-            rate = whole_rate(float(part.sample_rate.value), f"{event} of {detector}")
-            held = HeldStrain(f"{event} of {detector}", part.value, rate, float(part.t0.value))
+            rate = check_rate(float(part.sample_rate.value), f"{event} of {detector}")
+            held = StrainInMemory(f"{event} of {detector}", part.value, rate, float(part.t0.value))
             found[detector] = Recording(detector, [held])
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
         why = textwrap.shorten(str(error) or type(error).__name__, 120)
@@ -301,14 +306,14 @@ def fetch_event(event: str, seconds: float = EVENT_SECONDS) -> dict[str, Recordi
 
 
 class Recording:
-    """The strain of a detector, out of one file or several in a row; NaN wherever there is none.
+    """The strain of one detector, from one file or several; NaN where there is none.
 
     Args:
         detector: "H1", "L1" or "V1".
         sources: in any order.
 
     Raises:
-        UserError: they differ in their sampling rates, or overlap.
+        UserError: the sources differ in their sampling rates, or overlap in time.
     """
 
     def __init__(self, detector: str, sources: Sequence[Source]) -> None:
@@ -342,19 +347,19 @@ class Recording:
 
 
 def open_recordings(words: Sequence[str], channels: Sequence[str] = ()) -> dict[str, Recording]:
-    """Open what the command line names.
+    """Open the strain files that the command line names.
 
     Args:
-        words: 'H1=FILE'; a detector may come again, with the next file.
+        words: 'H1=FILE'; several files of one detector are joined.
         channels: 'H1=NAME' of frame files.
 
     Raises:
-        UserError: a word is not of that form, the detector is not known, or a file is wrong.
+        UserError: a word has another form, the detector is unknown, or a file cannot be used.
     """
-    names = dict(split_word(word, "--channel", "NAME") for word in channels)
+    names = dict(split_at_detector(word, "--channel", "NAME") for word in channels)
     sources: dict[str, list[Source]] = {}
     for word in words:
-        detector, text = split_word(word, "--strain", "FILE")
+        detector, text = split_at_detector(word, "--strain", "FILE")
         path = Path(text)
         if not path.is_file():
             raise UserError(f"--strain {word}: there is no file {path}: check its name")
@@ -370,8 +375,12 @@ def open_recordings(words: Sequence[str], channels: Sequence[str] = ()) -> dict[
     return {name: Recording(name, sources[name]) for name in DETECTORS if name in sources}
 
 
-def split_word(word: str, option: str, what: str) -> tuple[str, str]:
-    """Return detector and value of 'H1=value'."""
+def split_at_detector(word: str, option: str, what: str) -> tuple[str, str]:
+    """Return ('H1', 'value') for 'H1=value'.
+
+    Raises:
+        UserError: the word has another form, or the detector is unknown.
+    """
     detector, equals, text = word.partition("=")
     if not equals or not text:
         raise UserError(f"{option} {word!r}: expected DETECTOR={what}, e.g. H1={what}")

@@ -1,9 +1,9 @@
 """Networks of a finished run, applied to windows of real strain.
 
-A network was trained on strain with the noise of the design curves. Real strain is made to look
-like that: where the config whitens first, its `Whiten` gets the matrices of the strain itself;
-where it does not, the strain is whitened by its own PSD and coloured with the design curve, and
-the config's own transforms follow.
+A network was trained on strain with the noise of the detectors' design curves, and real noise is
+different. If the config's transforms begin with `Whiten`, it is given the whitening matrices of
+the real strain. If they do not, the real strain is whitened by its own PSD, coloured with the
+design curve, and then goes through the config's transforms.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from physics import noise
 from physics.constants import DETECTORS, NUM_SAMPLES, STRAIN_UNIT
 from runtime.errors import UserError
 from runtime.files import read_json
-from search.conditioning import colouring
+from search.conditioning import colouring_matrix
 from training.checkpoints import load_model
 from training_extras import Preparation, find_views
 from transforms import Compose, DropChannel, Normalize, Scale, Whiten
 
 
-def decisive(plain: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what of a config, in JSON's own types, decides how a network answers to strain."""
+def scoring_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a config, in JSON types, that decide a network's output for strain."""
     return {
         "model": plain["model"],
         "model_params": plain["model_params"],
@@ -42,10 +42,11 @@ def decisive(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
-    """Return the weights of every fold of a run that has some.
+    """Return the weight files of a run, one for each fold that has one.
 
     Raises:
-        UserError: there are none, or the run was trained with other settings.
+        UserError: there are none, or the run was trained with other settings of the network or of
+            the transforms.
     """
     found = [path for path in folder.glob("fold*.pt") if re.fullmatch(r"fold\d+\.pt", path.name)]
     if not found:
@@ -55,9 +56,9 @@ def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
         )
     settings = folder / "config.json"
     if settings.exists():
-        now = decisive(to_plain(config))
+        now = scoring_settings(to_plain(config))
         try:
-            before = decisive(read_json(settings))
+            before = scoring_settings(read_json(settings))
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{settings} is not what a run writes of its settings ({error!r}): restore it, or "
@@ -72,8 +73,8 @@ def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
     return sorted(found, key=lambda path: int(path.stem[4:]))
 
 
-def sees_zeros(config: ConfigMeta) -> bool:
-    """Whether a config's training silences whole detectors, so that silence is nothing new."""
+def trains_with_zeroed_detectors(config: ConfigMeta) -> bool:
+    """Whether a config's training zeroes whole detectors, so that a missing one may be zeros."""
     return any(
         part.cls is DropChannel
         and (part.params.get("always_apply", True) or part.params.get("p", 0.5) > 0)
@@ -81,24 +82,25 @@ def sees_zeros(config: ConfigMeta) -> bool:
     )
 
 
-def adapt(
+def build_adapted_transforms(
     parts: Sequence[Part] | None,
     whitening: Mapping[str, np.ndarray],
     norm_factor: Sequence[float] | None = None,
 ) -> Compose:
-    """Return a config's transforms for strain whose noise is not that of the design curves.
+    """Return a config's transforms, adapted to noise that is not that of the design curves.
 
     Args:
         parts: the config's chain.
-        whitening: C^(-1/2) of the strain of each detector that is there, (4096, 4096) in 1 /
-            1e-21. The others' channels hold noise of the design curve, or nothing.
-        norm_factor: what the config's data set divides the channels by.
+        whitening: C^(-1/2) of each detector with strain, (4096, 4096) in 1 / 1e-21. The channels
+            of the others hold noise of the design curve or zeros.
+        norm_factor: three numbers by which the config's data set divides the channels.
 
     Returns:
-        A module that takes strain (batch, detector, 4096).
+        A module from strain (batch, 3, 4096) to what the network's front-end takes.
     """
     parts = list(parts or ())
     if parts and parts[0].cls is Whiten and norm_factor is None:
+        # whiten the real strain in the config's own band, order and decimation
         own = {k: v for k, v in thaw(parts[0].params).items() if k not in ("psds", "matrices")}
         matrices = [
             whitening[name] if name in whitening else noise.whitening_matrix(name)
@@ -108,9 +110,10 @@ def adapt(
         matrices = [matrix * (unit / STRAIN_UNIT) for matrix in matrices]
         return Compose([Whiten(matrices=matrices, **own), *(part.build() for part in parts[1:])])
     matrices = [
-        colouring(name) @ whitening[name] if name in whitening else np.eye(NUM_SAMPLES)
+        colouring_matrix(name) @ whitening[name] if name in whitening else np.eye(NUM_SAMPLES)
         for name in DETECTORS
     ]
+    # A data set's norm_factor comes before its transforms; here it follows the recolouring.
     scale = [Normalize(factors=norm_factor)] if norm_factor is not None else []
     recolour = [Whiten(matrices=matrices, unit=STRAIN_UNIT), Scale(STRAIN_UNIT)]
     return Compose([*recolour, *scale, *(part.build() for part in parts)])
@@ -121,8 +124,8 @@ class WindowScorer:
 
     Args:
         config: of the run.
-        weights: of its folds.
-        device: where to compute.
+        weights: files of its folds.
+        device: to compute on.
         views: names of test-time views.
     """
 
@@ -144,17 +147,21 @@ class WindowScorer:
         self.preparation: Preparation | None = None
 
     def adapt(self, whitening: Mapping[str, np.ndarray]) -> None:
-        """Prepare for windows of a stretch, whose strain these matrices whiten."""
+        """Prepare for the windows of a segment, whose strain these matrices whiten."""
         config = self.config
         factor = config.dataset_params.get("norm_factor")
         second = None
         if config.transforms2 is not None:
-            second = adapt(config.transforms2["test"], whitening, factor).to(self.device)
-        first = adapt(config.transforms["test"], whitening, factor).to(self.device)
+            second = build_adapted_transforms(config.transforms2["test"], whitening, factor).to(
+                self.device
+            )
+        first = build_adapted_transforms(config.transforms["test"], whitening, factor).to(
+            self.device
+        )
         self.preparation = Preparation(first, second)
 
     def release(self) -> None:
-        """Forget the matrices of the last stretch."""
+        """Forget the matrices of the last segment."""
         self.preparation = None
 
     @torch.inference_mode()

@@ -12,21 +12,21 @@ from scipy import signal
 from physics import noise
 from physics.constants import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from search.conditioning import (
-    SEGMENT,
-    colouring,
-    condition,
+    WELCH_SAMPLES,
+    colouring_matrix,
     condition_piece,
-    design_noise,
+    condition_strain,
+    count_spoilt_samples,
+    make_design_noise,
+    make_whitening_matrix,
     measure_psd,
     median_bias,
-    reach,
-    whitening_of,
 )
-from search.strain_files import HeldStrain, Recording
+from search.strain_files import Recording, StrainInMemory
 
 
 def held(values: np.ndarray, rate: int = 4096) -> Recording:
-    return Recording("H1", [HeldStrain("held", values, rate, START)])
+    return Recording("H1", [StrainInMemory("held", values, rate, START)])
 
 
 @pytest.mark.parametrize("rate", [2048, 4096, 16384, 20000])
@@ -57,8 +57,8 @@ def test_a_gap_spoils_its_reach_and_no_more(rng, rate):
     broken[8 * rate : 8 * rate + 100] = np.nan
     good, seen = condition_piece(x, rate), condition_piece(broken, rate)
     missing = np.flatnonzero(np.isnan(seen))
-    low = 8 * SAMPLE_RATE - reach(rate)
-    high = 8 * SAMPLE_RATE + 100 * SAMPLE_RATE // rate + reach(rate)
+    low = 8 * SAMPLE_RATE - count_spoilt_samples(rate)
+    high = 8 * SAMPLE_RATE + 100 * SAMPLE_RATE // rate + count_spoilt_samples(rate)
     assert low <= missing[0]
     assert missing[-1] <= high
     rest = np.isfinite(seen)
@@ -68,16 +68,16 @@ def test_a_gap_spoils_its_reach_and_no_more(rng, rate):
 
 def test_pieces_join_without_a_seam():
     strain = coloured_noise("H1", 140)
-    whole = condition(held(strain), START + 3, 130 * SAMPLE_RATE)
-    shifted = condition(held(strain), START + 50, 60 * SAMPLE_RATE)
+    whole = condition_strain(held(strain), START + 3, 130 * SAMPLE_RATE)
+    shifted = condition_strain(held(strain), START + 50, 60 * SAMPLE_RATE)
     assert np.isfinite(whole).all()
     part = whole[47 * SAMPLE_RATE : 107 * SAMPLE_RATE]
     assert np.abs(part - shifted).max() < 1e-4 * whole.std()
 
 
 def test_the_ends_are_missing():
-    x = condition(held(coloured_noise("H1", 20)), START, 20 * SAMPLE_RATE)
-    edge = reach(4096)
+    x = condition_strain(held(coloured_noise("H1", 20)), START, 20 * SAMPLE_RATE)
+    edge = count_spoilt_samples(4096)
     assert np.isnan(x[:edge]).all()
     assert np.isfinite(x[edge:-edge]).all()
 
@@ -89,9 +89,13 @@ def test_median_bias():
 
 
 def test_psd_is_scipys():
-    x = design_noise("L1", 256 * SAMPLE_RATE, np.random.default_rng(0))
+    x = make_design_noise("L1", 256 * SAMPLE_RATE, np.random.default_rng(0))
     frequencies, expected = signal.welch(
-        x.astype(np.float64), SAMPLE_RATE, nperseg=SEGMENT, average="median", detrend="constant"
+        x.astype(np.float64),
+        SAMPLE_RATE,
+        nperseg=WELCH_SAMPLES,
+        average="median",
+        detrend="constant",
     )
     # At the Nyquist frequency ours counts twice, as those of `noise` do.
     band = (frequencies >= 12) & (frequencies < SAMPLE_RATE / 2)
@@ -99,7 +103,7 @@ def test_psd_is_scipys():
 
 
 def test_psd_does_not_feel_a_loud_event_and_leaves_gaps_out(rng):
-    x = design_noise("L1", 256 * SAMPLE_RATE, rng)
+    x = make_design_noise("L1", 256 * SAMPLE_RATE, rng)
     loud = x.copy()
     loud[100 * SAMPLE_RATE : 100 * SAMPLE_RATE + 400] *= 100
     loud[50 * SAMPLE_RATE] = np.nan
@@ -111,12 +115,12 @@ def test_too_little_strain_has_no_psd(rng):
     assert measure_psd(x) is not None
     x[9 * SAMPLE_RATE] = np.nan
     assert measure_psd(x) is None
-    assert whitening_of(x[:4096]) is None
+    assert make_whitening_matrix(x[:4096]) is None
 
 
 def test_whitened_strain_is_white():
-    x = condition(held(coloured_noise("H1", 132)), START + 2, 128 * SAMPLE_RATE)
-    matrix = whitening_of(x)
+    x = condition_strain(held(coloured_noise("H1", 132)), START + 2, 128 * SAMPLE_RATE)
+    matrix = make_whitening_matrix(x)
     white = x.reshape(-1, NUM_SAMPLES) @ matrix
     # 64 windows; the PSD's own scatter is 10 %
     assert white.var() == pytest.approx(1, abs=0.05)
@@ -129,11 +133,11 @@ def test_whitened_strain_is_white():
 
 
 def test_design_noise_and_its_colour():
-    x = design_noise("V1", 400 * SAMPLE_RATE, np.random.default_rng(0))
+    x = make_design_noise("V1", 400 * SAMPLE_RATE, np.random.default_rng(0))
     rows = x[: 400 * SAMPLE_RATE].reshape(-1, NUM_SAMPLES)
     white = rows @ noise.whitening_matrix("V1")
     assert white.var() == pytest.approx(1, abs=0.02)
-    identity = colouring("V1") @ noise.whitening_matrix("V1").astype(np.float64)
+    identity = colouring_matrix("V1") @ noise.whitening_matrix("V1").astype(np.float64)
     assert np.abs(identity - np.eye(NUM_SAMPLES)).max() < 1e-3  # the cached matrix is float32
     assert STRAIN_UNIT == 1e-21
 
@@ -149,7 +153,7 @@ def test_memory_does_not_grow_with_the_length():
 
     def peak(seconds: int) -> int:
         tracemalloc.start()
-        condition(recording, START + 100, seconds * SAMPLE_RATE)
+        condition_strain(recording, START + 100, seconds * SAMPLE_RATE)
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return used

@@ -1,31 +1,34 @@
-"""The picture of a search: what it shows, also of searches that found little."""
+"""The figure of a search: what it shows, also of searches that found little."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from search.plots import draw, with_gaps
-from search.search import ENVELOPE, Candidate, Outcome
+from search.plots import break_at_gaps, draw_search
+from search.result import ENVELOPE_BINS, SearchResult
+from search.time_slides import Background
+from search.triggers import Trigger
 
 
 @pytest.fixture
-def outcome(rng) -> Outcome:
-    made = Outcome(1e9, 1e9 + 100, ("H1", "L1"), windows=ENVELOPE, live=90, slid_live=900)
+def result(rng) -> SearchResult:
+    made = SearchResult(1e9, 1e9 + 100, ("H1", "L1"), windows=ENVELOPE_BINS, live_time=90)
+    made.background = Background(live_time=900)
     made.envelope[200:900] = rng.standard_normal(700)
     for rank in range(3):
-        one = Candidate(9.0 - rank, 500 + rank, 1e9 + 40 + rank)
+        trigger = Trigger(9.0 - rank, 500 + rank, 1e9 + 40 + rank)
         if rank < 2:
-            one.whitened = {name: rng.standard_normal(4096) for name in ("H1", "L1")}
-            one.whitened_start = one.time - 1
-        made.candidates.append(one)
+            trigger.whitened = {name: rng.standard_normal(4096) for name in ("H1", "L1")}
+            trigger.whitened_start = trigger.time - 1
+        made.triggers.append(trigger)
     made.histogram[900:980:20] = 1
-    made.slid_histogram[850:900:10] = 3
+    made.background.histogram[850:900:10] = 3
     return made
 
 
-def test_shows_scores_chance_and_a_map_of_each_detector(outcome):
-    figure = draw(outcome, "title")
+def test_shows_scores_chance_and_a_map_of_each_detector(result):
+    figure = draw_search(result, "title")
     assert len(figure.axes) == 2 + 2 * 2
     scores, counts, *maps = figure.axes
     assert scores.get_title() == "Loudest 9.00, second loudest 8.00"
@@ -35,20 +38,20 @@ def test_shows_scores_chance_and_a_map_of_each_detector(outcome):
     assert [axis.get_title() for axis in maps[:2]] == ["1: score 9.00, H1", "1: score 9.00, L1"]
 
 
-def test_a_search_of_one_detector_without_slides(outcome, tmp_path):
-    outcome.detectors, outcome.slid_live = ("V1",), 0.0
-    outcome.slid_histogram[:] = 0
-    del outcome.candidates[1:]
-    outcome.candidates[0].whitened = {"V1": np.ones(4096)}
-    figure = draw(outcome, "title")
+def test_a_search_of_one_detector_without_slides(result, tmp_path):
+    result.detectors, result.background.live_time = ("V1",), 0.0
+    result.background.histogram[:] = 0
+    del result.triggers[1:]
+    result.triggers[0].whitened = {"V1": np.ones(4096)}
+    figure = draw_search(result, "title")
     assert len(figure.axes) == 3
     figure.savefig(tmp_path / "one.png")
 
 
-def test_a_noise_free_map_and_a_tone(outcome):
+def test_a_noise_free_map_and_a_tone(result):
     tone = np.sin(2 * np.pi * 100 * np.arange(4096) / 2048) + 0.1
-    outcome.candidates[0].whitened = {"H1": tone, "L1": tone}
-    axis = draw(outcome, "title").axes[2]
+    result.triggers[0].whitened = {"H1": tone, "L1": tone}
+    axis = draw_search(result, "title").axes[2]
     mesh = axis.collections[0]
     image = mesh.get_array().reshape(96, -1)
     frequency = np.geomspace(512, 20, 96)
@@ -56,6 +59,6 @@ def test_a_noise_free_map_and_a_tone(outcome):
 
 
 def test_lines_break_at_gaps():
-    times, values = with_gaps(np.array([0.0, 1, 2, 9, 10]), np.arange(5.0))
+    times, values = break_at_gaps(np.array([0.0, 1, 2, 9, 10]), np.arange(5.0))
     assert np.isnan(times).tolist() == [False, False, False, True, False, False]
     assert np.isnan(values).sum() == 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import tracemalloc
 
 import numpy as np
@@ -12,11 +11,13 @@ from real_strain import START
 
 from physics.constants import MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE
 from runtime.errors import UserError
-from search import search
-from search.search import HISTOGRAM, Options, PeakFinder, Search, local_peaks
-from search.strain_files import HeldStrain, Recording
+from search import segments
+from search.search import Search
+from search.settings import SearchSettings
+from search.strain_files import Recording, StrainInMemory
+from search.triggers import HISTOGRAM_EDGES
 
-QUICK = Options(slides=4, maps=1, stretch=64)
+QUICK = SearchSettings(slides=4, maps=1, stretch=64)
 
 
 class Excess:
@@ -46,7 +47,7 @@ def _no_whitening(monkeypatch):
         enough = np.isfinite(x).sum() >= 16 * SAMPLE_RATE
         return np.eye(NUM_SAMPLES, dtype=np.float32) if enough else None
 
-    monkeypatch.setattr(search, "whitening_of", identity)
+    monkeypatch.setattr(segments, "make_whitening_matrix", identity)
 
 
 def held(detector: str, seconds: int, *events: float, seed: int = 0, start: float = START):
@@ -56,39 +57,15 @@ def held(detector: str, seconds: int, *events: float, seed: int = 0, start: floa
         at = round(event * SAMPLE_RATE)
         ramp = np.sin(2 * np.pi * 100 * np.arange(400) / SAMPLE_RATE) * np.hanning(400)
         x[at - 200 : at + 200] += 2e-20 * ramp
-    return Recording(detector, [HeldStrain(detector, x, SAMPLE_RATE, start)])
+    return Recording(detector, [StrainInMemory(detector, x, SAMPLE_RATE, start)])
 
 
-def run(recordings: dict, options: Options = QUICK):
+def run(recordings: dict, options: SearchSettings = QUICK):
     found = Search(recordings, Excess(), options)
-    pieces = list(found.run())
-    list(found.count_false_alarms())
+    pieces = list(found.search_zero_lag())
+    list(found.measure_background())
     times, scores = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
     return found, times, scores
-
-
-# --- peaks -----------------------------------------------------------------------------------
-
-
-def test_peaks():
-    scores = np.array([0, 3, 1, 2, np.nan, 5, 5, 0, 1, -9])
-    assert local_peaks(scores, 1).tolist() == [1, 3, 5, 8]
-    assert local_peaks(scores, 2).tolist() == [1, 5]
-    assert local_peaks(np.full(4, np.nan), 2).tolist() == []
-
-
-@pytest.mark.parametrize("reach", [1, 3, 7])
-def test_peaks_in_pieces_are_those_of_the_whole(rng, reach):
-    scores = rng.standard_normal(500).round(1)  # rounded: some are equal
-    scores[rng.random(500) < 0.1] = np.nan
-    expected = local_peaks(scores, reach)
-    for sizes in ([500], [100] * 5, [3] * 166 + [2], [1] * 500, [250, 1, 249]):
-        edges = np.cumsum([0, *sizes])
-        finder, found = PeakFinder(reach), []
-        for low, high in itertools.pairwise(edges):
-            found += finder.push(scores[low:high], end=high == 500)
-        assert [number for number, _ in found] == expected.tolist()
-        assert all(score == scores[number] for number, score in found)
 
 
 # --- the search ------------------------------------------------------------------------------
@@ -97,11 +74,11 @@ def test_peaks_in_pieces_are_those_of_the_whole(rng, reach):
 def test_finds_what_both_detectors_have():
     strain = {"H1": held("H1", 200, 77.3, 130.0), "L1": held("L1", 200, 77.3)}
     found, times, scores = run(strain)
-    best, *others = found.outcome.candidates
+    best, *others = found.result.triggers
     assert best.time == pytest.approx(START + 77.3, abs=0.15)
     assert best.score > others[0].score + 1
     assert best.slid_as_loud == 0
-    assert best.rate == pytest.approx(1 / found.outcome.slid_live)
+    assert best.rate == pytest.approx(1 / found.result.background.live_time)
     assert times[scores.argmax()] == pytest.approx(best.time)
     assert np.allclose(np.diff(times), 0.1, atol=1e-3)
     # both detectors stand out at times of their own, which the slides bring together
@@ -110,53 +87,43 @@ def test_finds_what_both_detectors_have():
     assert middle == pytest.approx(best.time, abs=1e-3)
 
 
-def test_candidates_are_apart_and_sorted():
+def test_triggers_are_apart_and_sorted():
     found, _, scores = run({"H1": held("H1", 100), "L1": held("L1", 100)})
-    candidates = found.outcome.candidates
-    times = np.sort([candidate.time for candidate in candidates])
+    triggers = found.result.triggers
+    times = np.sort([trigger.time for trigger in triggers])
     assert np.diff(times).min() > 2
-    assert [c.score for c in candidates] == sorted((c.score for c in candidates), reverse=True)
-    assert candidates[0].score == pytest.approx(scores.max())
-    assert len(candidates) <= QUICK.top < found.outcome.clusters
+    assert [c.score for c in triggers] == sorted((c.score for c in triggers), reverse=True)
+    assert triggers[0].score == pytest.approx(scores.max())
+    assert len(triggers) <= QUICK.top < found.result.num_triggers
 
 
-def test_slid_candidates_are_as_many_as_those_of_noise():
+def test_background_triggers_are_as_many_as_those_of_noise():
     options = dataclasses.replace(QUICK, slides=10)
     found, _, _ = run({"H1": held("H1", 300), "L1": held("L1", 300)}, options)
-    out = found.outcome
-    rate, slid = out.clusters / out.live, out.slid_clusters / out.slid_live
+    out = found.result
+    rate, slid = (
+        out.num_triggers / out.live_time,
+        out.background.triggers / out.background.live_time,
+    )
     assert slid == pytest.approx(rate, rel=0.05)
-    assert out.slid_live == pytest.approx(10 * out.live, rel=0.1)
-    (filled,) = np.nonzero(out.slid_histogram)
-    assert HISTOGRAM[filled[-1]] <= out.slid_loudest <= HISTOGRAM[filled[-1] + 1]
-    for candidate in out.candidates:
-        assert candidate.rate == (1 + candidate.slid_as_loud) / out.slid_live
+    assert out.background.live_time == pytest.approx(10 * out.live_time, rel=0.1)
+    (filled,) = np.nonzero(out.background.histogram)
+    assert HISTOGRAM_EDGES[filled[-1]] <= out.background.loudest <= HISTOGRAM_EDGES[filled[-1] + 1]
+    for trigger in out.triggers:
+        assert trigger.rate == (1 + trigger.slid_as_loud) / out.background.live_time
     # the tenth loudest of noise is as loud as about ten of noise
-    expected = out.candidates[9].rate * out.live
+    expected = out.triggers[9].rate * out.live_time
     assert 3 < expected < 30
 
 
-def test_slides_never_leave_two_detectors_in_place():
-    three = {name: held(name, 100) for name in ("H1", "L1", "V1")}
-    one = Search(three, Excess(), dataclasses.replace(QUICK, slides=1000))
-    windows = 640
-    slides = one.slides_of(windows)
-    assert slides
-    for shifts in slides:
-        for a, b in itertools.combinations(shifts, 2):
-            apart = (a - b) % windows * 0.1
-            assert min(apart, windows * 0.1 - apart) >= 1 - 1e-9
-    assert len({tuple(np.mod(shifts, windows)) for shifts in slides}) == len(slides)
-
-
-def test_excluded_candidates_are_not_in_the_slides():
+def test_excluded_triggers_are_not_in_the_slides():
     # what is loud in both is loud in the slides too: half of it is
     strain = {"H1": held("H1", 100, 50.0), "L1": held("L1", 100, 50.0)}
-    level = run(strain)[0].outcome.slid_histogram
-    without = run(strain, dataclasses.replace(QUICK, exclude=1))[0].outcome
-    loud = search.HISTOGRAM[:-1] > 2
-    assert level[loud].sum() > without.slid_histogram[loud].sum() == 0
-    assert without.slid_live > 0
+    level = run(strain)[0].result.background.histogram
+    without = run(strain, dataclasses.replace(QUICK, exclude=1))[0].result
+    loud = HISTOGRAM_EDGES[:-1] > 2
+    assert level[loud].sum() > without.background.histogram[loud].sum() == 0
+    assert without.background.live_time > 0
 
 
 def test_gaps_are_skipped():
@@ -166,17 +133,17 @@ def test_gaps_are_skipped():
     starts = times - MERGER_TIME - START
     touching = (starts + 2 > 59) & (starts < 63)
     assert not touching.any()
-    assert found.outcome.gaps["L1"] > found.outcome.gaps["H1"] > 0
-    assert found.outcome.scored == len(times) == round(found.outcome.live / 0.1)
+    assert found.result.gaps["L1"] > found.result.gaps["H1"] > 0
+    assert found.result.scored == len(times) == round(found.result.live_time / 0.1)
 
 
-def test_a_stretch_without_strain_is_left_out_and_said(caplog):
+def test_a_segment_without_strain_is_left_out_and_said(caplog):
     h1, l1 = held("H1", 192), held("L1", 192)
     l1.sources[0].values[62 * SAMPLE_RATE : 130 * SAMPLE_RATE] = np.nan
     with caplog.at_level("WARNING", logger="g2net"):
-        search.LOGGER.propagate = True
+        segments.LOGGER.propagate = True
         found, times, _ = run({"H1": h1, "L1": l1})
-    assert found.outcome.skipped_stretches == 1
+    assert found.result.skipped_segments == 1
     assert "of L1 are without gaps" in caplog.text
     assert times.max() > START + 132
 
@@ -190,26 +157,26 @@ def test_strain_that_is_nothing_but_gaps():
 
 def test_one_detector_has_no_false_alarm_rate():
     found, _, _ = run({"H1": held("H1", 60, 30.0)})
-    assert found.outcome.slid == 0
-    assert np.isnan(found.outcome.candidates[0].rate)
-    assert found.outcome.candidates[0].time == pytest.approx(START + 30, abs=0.15)
+    assert found.result.background.windows == 0
+    assert np.isnan(found.result.triggers[0].rate)
+    assert found.result.triggers[0].time == pytest.approx(START + 30, abs=0.15)
 
 
 def test_missing_detectors_are_noise_or_silence():
     one = {"H1": held("H1", 60)}
-    strain = Search(one, Excess(), QUICK).load(0).strain
+    strain = Search(one, Excess(), QUICK).load_segment(0).strain
     assert (strain[1:].std(axis=1) > 0).all()
-    again = Search(one, Excess(), QUICK).load(0).strain
+    again = Search(one, Excess(), QUICK).load_segment(0).strain
     assert np.array_equal(strain, again, equal_nan=True)
-    silent = Search(one, Excess(), dataclasses.replace(QUICK, zeros=True)).load(0).strain
+    silent = Search(one, Excess(), dataclasses.replace(QUICK, zeros=True)).load_segment(0).strain
     assert (silent[1:] == 0).all()
 
 
-def test_the_only_stretch_is_not_made_twice():
+def test_the_only_segment_is_not_made_twice():
     found, _, _ = run({"H1": held("H1", 60), "L1": held("L1", 60)})
     assert found.scorer.adapted == 1
     found, _, _ = run({"H1": held("H1", 130), "L1": held("L1", 130)})
-    assert found.outcome.stretches == 2
+    assert found.result.segments == 2
     assert found.scorer.adapted == 4
 
 
@@ -227,7 +194,7 @@ def test_the_only_stretch_is_not_made_twice():
         ({"top": 0}, "--top"),
     ],
 )
-def test_options_out_of_range(change, match):
+def test_settings_out_of_range(change, match):
     with pytest.raises(UserError, match=match):
         Search({"H1": held("H1", 60)}, Excess(), dataclasses.replace(QUICK, **change))
 
@@ -253,11 +220,11 @@ def test_memory_does_not_grow_with_the_length():
     def peak(seconds: int) -> int:
         strain = {"H1": Recording("H1", [Long(seconds)]), "L1": Recording("L1", [Long(seconds)])}
         # few windows: an hour of strain and not of scores
-        one = Search(strain, Excess(), Options(step=4, slides=2, stretch=128, maps=1))
+        one = Search(strain, Excess(), SearchSettings(step=4, slides=2, stretch=128, maps=1))
         tracemalloc.start()
-        for _ in one.run():
+        for _ in one.search_zero_lag():
             pass
-        for _ in one.count_false_alarms():
+        for _ in one.measure_background():
             pass
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()

@@ -15,7 +15,7 @@ from real_strain import START, write_strain
 
 from runtime.errors import UserError
 from search import strain_files
-from search.strain_files import HeldStrain, Recording, fetch_event, open_recordings
+from search.strain_files import Recording, StrainInMemory, fetch_event, open_recordings
 
 h5py = pytest.importorskip("h5py")
 
@@ -318,6 +318,6 @@ def test_events_that_cannot_be_fetched(service):
 
 
 def test_held_strain():
-    recording = Recording("H1", [HeldStrain("held", np.arange(4096.0), 2048, 10.0)])
+    recording = Recording("H1", [StrainInMemory("held", np.arange(4096.0), 2048, 10.0)])
     assert recording.end == 12.0
     assert np.array_equal(recording.read(11.0, 3), [2048, 2049, 2050])

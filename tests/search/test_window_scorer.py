@@ -18,7 +18,12 @@ from physics.constants import DETECTORS, NUM_SAMPLES
 from physics.noise import NoiseGenerator
 from runtime.errors import UserError
 from runtime.files import write_json
-from search.window_scorer import WindowScorer, adapt, find_weights, sees_zeros
+from search.window_scorer import (
+    WindowScorer,
+    build_adapted_transforms,
+    find_weights,
+    trains_with_zeroed_detectors,
+)
 from training.checkpoints import save_checkpoint
 from transforms import DropChannel, Whiten
 
@@ -39,32 +44,34 @@ def test_other_noise_comes_out_like_that_of_the_design(config, design, strain):
     expected = build_transforms(config.transforms["test"])(strain)
     whitening = {"H1": design["H1"] / 3, "L1": design["L1"] * 2}  # and V1 is missing
     other = strain * torch.tensor([3, 0.5, 1])[:, None]
-    change = adapt(config.transforms["test"], whitening)(other) - expected
+    change = build_adapted_transforms(config.transforms["test"], whitening)(other) - expected
     # float32 through a matrix and its inverse, whose values span 1e4
     assert change.abs().max() < 3e-3 * expected.abs().max()
 
 
 def test_the_factor_of_the_data_set_is_applied(strain):
     factor = Nspec12.dataset_params["norm_factor"]
-    scaled = adapt(None, {}, factor)(strain)  # no detector is there: nothing to whiten
+    scaled = build_adapted_transforms(None, {}, factor)(
+        strain
+    )  # no detector is there: nothing to whiten
     assert (scaled * torch.tensor(factor)[:, None] - strain).abs().max() < 1e-6 * strain.max()
 
 
 def test_whiten_is_replaced_and_not_doubled(design):
-    chain = list(adapt(Demo.transforms["test"], design))
+    chain = list(build_adapted_transforms(Demo.transforms["test"], design))
     assert [type(part) for part in chain] == [Whiten]
     assert (chain[0].band, chain[0].decimate) == ((20.0, 500.0), 2)
 
 
-def test_who_has_seen_silence():
-    assert not sees_zeros(Demo)
+def test_which_training_zeroes_detectors():
+    assert not trains_with_zeroed_detectors(Demo)
 
     def child(**options):
         chain = {"train": (Part(DropChannel, **options),), "test": None}
         return ConfigMeta("Child", (Demo,), {"transforms": chain}, register=False)
 
-    assert sees_zeros(child(always_apply=False, p=0.1))
-    assert not sees_zeros(child(always_apply=False, p=0.0))
+    assert trains_with_zeroed_detectors(child(always_apply=False, p=0.1))
+    assert not trains_with_zeroed_detectors(child(always_apply=False, p=0.0))
 
 
 @pytest.fixture
