@@ -26,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="FILE", help="the page to write (index.html in that folder)"
     )
     parser.add_argument(
-        "--progress_bar", action="store_true", help="draw a bar even when nobody seems to watch"
+        "--progress_bar", action="store_true", help="draw a bar even if this is no terminal"
     )
     return parser
 
@@ -36,13 +36,13 @@ def main(argv: list[str] | None = None) -> int:
     out = args.out or args.results / "index.html"
     if out.is_dir():
         raise UserError(f"--out {out} is a folder: name a file, e.g. {out / 'index.html'}")
-    from reporting.data import read_runs
-    from reporting.page import page
+    from reporting.data import read_all_runs
+    from reporting.page import page_html
     from reporting.stack import read_stack
 
-    runs = read_runs(args.results, show=True if args.progress_bar else None)
-    text = page(runs, read_stack(args.results), args.results)
-    # A folder's name may hold bytes that are no UTF-8; Python carries them as lone surrogates.
+    runs = read_all_runs(args.results, show=True if args.progress_bar else None)
+    text = page_html(runs, read_stack(args.results), args.results)
+    # A folder's name may hold bytes that are not UTF-8, which Python keeps as lone surrogates.
     content = text.encode("utf-8", "replace")
     try:
         with atomic_path(out) as temporary:

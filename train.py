@@ -244,7 +244,7 @@ def explains_device(config: ConfigMeta, device: torch.device) -> Iterator[None]:
 def conduct(experiment: Experiment, args: argparse.Namespace) -> str:
     """Train the folds that are asked for, then predict and sum up; return what came of it."""
     from experiments.inference import predict
-    from experiments.summary import paragraph, summarize
+    from experiments.summary import run_paragraph, write_summary
     from training import distributed
 
     config, folder = experiment.config, experiment.folder.path
@@ -267,10 +267,10 @@ def conduct(experiment: Experiment, args: argparse.Namespace) -> str:
     if not distributed.is_main():
         return ""
     suffix = "_tta" if args.tta else ""
-    result = summarize(
+    result = write_summary(
         folder, suffix, experiment.train, experiment.test, config.train_path, config.test_path
     )
-    text = paragraph(config.name, result, folder, suffix)
+    text = run_paragraph(config.name, result, folder, suffix)
     print(f"\n{text}")
     return text
 

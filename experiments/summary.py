@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SIGNAL, NOISE = "#b2432f", "#4a6fa5"  # one colour a class, in every panel
 
 
-def summarize(
+def write_summary(
     folder: Path,
     suffix: str,
     train: pd.DataFrame,
@@ -47,11 +47,11 @@ def summarize(
     result: dict[str, Any] = {"folds": int(done.sum()), "n_train": len(train), "n_test": len(test)}
     known = np.isfinite(out_of_fold)
     truth = train["target"].to_numpy()
-    result |= score("oof", truth[known], out_of_fold[known])
+    result |= auc_with_error("oof", truth[known], out_of_fold[known])
     history = read_history(folder / "history.csv")
     seconds = sum(row.get("train_seconds", 0) + row.get("valid_seconds", 0) for row in history)
     result["training_seconds"] = round(seconds, 1)
-    result["fold_scores"] = fold_scores(folder, truth, out_of_fold) if history else {}
+    result["fold_scores"] = aucs_by_fold(folder, truth, out_of_fold) if history else {}
 
     test_truth = None
     if done.any():
@@ -60,9 +60,9 @@ def summarize(
             test[["id"]].assign(target=blend).to_csv(temporary, index=False)
         test_truth = read_truth(Path(test_path).parent / "test_labels.csv", test)
         if test_truth is not None:
-            result |= score("test", test_truth, blend)
+            result |= auc_with_error("test", test_truth, blend)
     write_json(folder / f"summary{suffix}.json", result)
-    draw(
+    draw_summary(
         folder / "summary.png",
         f"{folder.name}{suffix}",
         history,
@@ -74,7 +74,7 @@ def summarize(
     return result
 
 
-def score(kind: str, targets: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+def auc_with_error(kind: str, targets: np.ndarray, scores: np.ndarray) -> dict[str, float]:
     """Return the AUC and its bootstrap error; nothing where there is only one class."""
     if len(set(targets)) < 2:
         return {}
@@ -110,7 +110,7 @@ def best_validation_scores(history: Sequence[Mapping[str, float]]) -> dict[str, 
     return best
 
 
-def fold_scores(folder: Path, truth: np.ndarray, out_of_fold: np.ndarray) -> dict[str, float]:
+def aucs_by_fold(folder: Path, truth: np.ndarray, out_of_fold: np.ndarray) -> dict[str, float]:
     """Return the AUC of every fold that has logits, by its number as text."""
     folds = load_array(folder / "folds.npy")
     scores = {}
@@ -145,7 +145,7 @@ def read_snr(path: Path, train: pd.DataFrame) -> np.ndarray | None:
     return snr.reindex(train["id"]).to_numpy(float)
 
 
-def paragraph(name: str, result: dict[str, Any], folder: Path, suffix: str) -> str:
+def run_paragraph(name: str, result: dict[str, Any], folder: Path, suffix: str) -> str:
     """Say in one paragraph what was trained, how good it is and where everything lies."""
     text = f"{name}: {result['folds']} folds on {result['n_train']} samples"
     if result["training_seconds"]:
@@ -172,7 +172,7 @@ def paragraph(name: str, result: dict[str, Any], folder: Path, suffix: str) -> s
 # --- the picture -----------------------------------------------------------------------------
 
 
-def draw(
+def draw_summary(
     path: Path,
     title: str,
     history: Sequence[dict[str, float]],

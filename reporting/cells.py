@@ -1,7 +1,7 @@
-"""The columns of the report's table of experiments, and how each cell is written.
+"""The columns of the report's table of experiments, and the HTML of each cell.
 
-Everything that comes from a run passes through `escape` here: names and settings are text, and
-whatever they hold they stay text.
+Everything that comes from a run passes through `escape` here, so that names and settings stay text
+whatever they contain.
 """
 
 from __future__ import annotations
@@ -10,39 +10,39 @@ import html
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from reporting.curves import Sample
-from reporting.data import Run
-from reporting.files import whole
+from reporting.curves import MeasuredScores
+from reporting.data import ReportedRun
+from reporting.files import int_or_none
 from runtime.console import format_seconds
 
 DASH = '<span class="none" aria-label="none">–</span>'
 
 
 @dataclass(frozen=True)
-class Cell:
-    """What stands in a cell, and what the column is sorted by; None sorts last."""
+class TableCell:
+    """The HTML of a cell, and the value that its column is sorted by; None sorts last."""
 
     content: str
     value: float | str | None
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column of the table.
 
     Attributes:
         key: its name in the page.
-        title, group: its header, and the header that spans it and its neighbours.
+        title, group: its header, and the header above it and its neighbours.
         tip: one line that says what it holds.
-        cell: makes the cell of a run.
-        kind: 'score', 'number' or 'text'; scores and numbers are sorted downwards first.
+        cell: returns the cell of a run.
+        kind: 'score', 'number' or 'text'; the first click sorts scores and numbers downwards.
     """
 
     key: str
     title: str
     group: str
     tip: str
-    cell: Callable[[Run], Cell]
+    cell: Callable[[ReportedRun], TableCell]
     kind: str = "text"
 
 
@@ -50,8 +50,8 @@ def escape(text: object) -> str:
     return html.escape(str(text), quote=True)
 
 
-def score(auc: float, error: float | None = None, mark: str = "", tip: str = "") -> str:
-    """Write a score with its error below it and, where it needs one, a mark with its reason."""
+def score_html(auc: float, error: float | None = None, mark: str = "", tip: str = "") -> str:
+    """Write a score with its error below it and, if given, a mark with a tooltip."""
     parts = [f"<b>{auc:.4f}</b>"]
     if error is not None:
         parts.append(f"<small>± {error:.4f}</small>")
@@ -60,36 +60,36 @@ def score(auc: float, error: float | None = None, mark: str = "", tip: str = "")
     return "".join(parts)
 
 
-def sample_cell(kind: str, variant: str) -> Callable[[Run], Cell]:
-    def cell(run: Run) -> Cell:
+def sample_cell(kind: str, variant: str) -> Callable[[ReportedRun], TableCell]:
+    def cell(run: ReportedRun) -> TableCell:
         scores = run.variants.get(variant)
-        sample: Sample | None = getattr(scores, kind) if scores else None
+        sample: MeasuredScores | None = getattr(scores, kind) if scores else None
         if sample is None:
-            return Cell(DASH, None)
+            return TableCell(DASH, None)
         mark = "stored" if sample.stored else ""
-        tip = "from summary.json; it could not be computed anew" if mark else ""
-        return Cell(score(sample.auc, sample.error, mark, tip), sample.auc)
+        tip = "from summary.json; it could not be computed again" if mark else ""
+        return TableCell(score_html(sample.auc, sample.error, mark, tip), sample.auc)
 
     return cell
 
 
-def cv_cell(run: Run) -> Cell:
+def cv_cell(run: ReportedRun) -> TableCell:
     best = run.best
     if best.mean is None:
-        return Cell(DASH, None)
+        return TableCell(DASH, None)
     mark = tip = ""
     if best.validated:
-        mark, tip = "validation", "the best validation scores of the training, for want of logits"
+        mark, tip = "validation", "the best validation scores of the training: there are no logits"
     elif "plain" not in run.variants:
-        mark, tip = "TTA", "only predictions with test-time views are there"
-    return Cell(score(best.mean, best.deviation, mark, tip), best.mean)
+        mark, tip = "TTA", "there are only predictions with test-time views"
+    return TableCell(score_html(best.mean, best.deviation, mark, tip), best.mean)
 
 
-def published_cell(key: str) -> Callable[[Run], Cell]:
-    def cell(run: Run) -> Cell:
+def published_cell(key: str) -> Callable[[ReportedRun], TableCell]:
+    def cell(run: ReportedRun) -> TableCell:
         value = run.published.get(key)
         if value is None:
-            return Cell(DASH, None)
+            return TableCell(DASH, None)
         content = f"<b>{value:.4f}</b>"
         mean = run.best.mean
         if run.changed_settings:
@@ -98,101 +98,104 @@ def published_cell(key: str) -> Callable[[Run], Cell]:
         elif key == "cv" and mean is not None and not run.best.validated:
             difference = f"{mean - value:+.4f}".replace("-", "−")
             content += f'<small title="this run minus the published score">{difference}</small>'
-        return Cell(content, value)
+        return TableCell(content, value)
 
     return cell
 
 
-def text_cell(get: Callable[[Run], str | None]) -> Callable[[Run], Cell]:
-    def cell(run: Run) -> Cell:
+def text_cell(get: Callable[[ReportedRun], str | None]) -> Callable[[ReportedRun], TableCell]:
+    def cell(run: ReportedRun) -> TableCell:
         text = get(run)
-        return Cell(f"<span>{escape(text)}</span>" if text else DASH, text)
+        return TableCell(f"<span>{escape(text)}</span>" if text else DASH, text)
 
     return cell
 
 
-def backbone_cell(run: Run) -> Cell:
-    """The architecture's name; the tag behind the dot says which weights it started from."""
+def backbone_cell(run: ReportedRun) -> TableCell:
+    """The architecture; the tag after the dot names the pretrained weights it started from."""
     if run.backbone is None:
-        return Cell(DASH, None)
+        return TableCell(DASH, None)
     name, _, tag = run.backbone.partition(".")
     small = f"<small>{escape(tag)}</small>" if tag else ""
-    return Cell(f"<span>{escape(name)}</span>{small}", run.backbone)
+    return TableCell(f"<span>{escape(name)}</span>{small}", run.backbone)
 
 
-def epochs_cell(run: Run) -> Cell:
-    done, planned = run.epochs, whole(run.config.get("num_epochs"))
+def epochs_cell(run: ReportedRun) -> TableCell:
+    done, planned = run.epochs, int_or_none(run.config.get("num_epochs"))
     if not done:
-        return Cell(DASH if planned is None else f"<small>{planned} planned</small>", None)
+        return TableCell(DASH if planned is None else f"<small>{planned} planned</small>", None)
     text = str(done[0]) if len(set(done)) == 1 else f"{min(done)}–{max(done)}"
     if planned is not None and set(done) != {planned}:
         text += f"<small>of {planned}</small>"
-    return Cell(text, sum(done) / len(done))
+    return TableCell(text, sum(done) / len(done))
 
 
-def time_cell(run: Run) -> Cell:
-    return Cell(DASH if run.seconds is None else format_seconds(run.seconds), run.seconds)
+def time_cell(run: ReportedRun) -> TableCell:
+    return TableCell(DASH if run.seconds is None else format_seconds(run.seconds), run.seconds)
 
 
-def samples_cell(run: Run) -> Cell:
+def samples_cell(run: ReportedRun) -> TableCell:
     if run.samples is None or run.n_train is None:
-        return Cell(DASH, None)
+        return TableCell(DASH, None)
     number = f"{run.n_train:,}".replace(",", "\u202f")
-    return Cell(f"<b>{escape(run.samples)}</b><small>{number}</small>", run.samples)
+    return TableCell(f"<b>{escape(run.samples)}</b><small>{number}</small>", run.samples)
 
 
-def revision_cell(run: Run) -> Cell:
+def revision_cell(run: ReportedRun) -> TableCell:
     revision = run.last_start.get("git_revision")
     if not isinstance(revision, str) or not revision:
-        return Cell(DASH, None)
+        return TableCell(DASH, None)
     short = revision[:8] + ("+" if revision.endswith("+") else "")
     tip = revision + (" (with uncommitted changes)" if revision.endswith("+") else "")
-    return Cell(f'<code title="{escape(tip)}">{escape(short)}</code>', revision)
+    return TableCell(f'<code title="{escape(tip)}">{escape(short)}</code>', revision)
 
 
-def versions_cell(run: Run) -> Cell:
+def versions_cell(run: ReportedRun) -> TableCell:
     versions = run.last_start.get("versions")
     if not isinstance(versions, dict) or not versions:
-        return Cell(DASH, None)
+        return TableCell(DASH, None)
     shown = [f"{name} {versions[name]}" for name in ("torch", "timm") if name in versions]
     every = ", ".join(f"{name} {version}" for name, version in versions.items())
     text = "".join(f"<small>{escape(part)}</small>" for part in shown or ["…"])
-    return Cell(f'<div title="{escape(every)}">{text}</div>', " ".join(shown))
+    return TableCell(f'<div title="{escape(every)}">{text}</div>', " ".join(shown))
 
 
-def device_of(run: Run) -> str | None:
+def device_text(run: ReportedRun) -> str | None:
     device, processes = run.last_start.get("device"), run.last_start.get("processes")
     if not isinstance(device, str):
         return None
     return f"{processes} × {device}" if isinstance(processes, int) and processes > 1 else device
 
 
-def started_of(run: Run) -> str | None:
+def started_text(run: ReportedRun) -> str | None:
     started = run.last_start.get("started")
     return started[:16].replace("T", " ") if isinstance(started, str) else None
 
 
-def folds_cell(runs: Sequence[Run]) -> Callable[[Run], Cell]:
-    """Return a maker of small plots of the folds' scores, all on one axis."""
+def folds_cell(runs: Sequence[ReportedRun]) -> Callable[[ReportedRun], TableCell]:
+    """Return a function that draws the folds' scores of a run, on one axis for all runs."""
     every = sorted(score for run in runs for score in run.best.folds.values())
-    low, high = axis(every)
+    low, high = axis_ends(every)
 
-    def cell(run: Run) -> Cell:
+    def cell(run: ReportedRun) -> TableCell:
         best = run.best
         if not best.folds:
-            return Cell(DASH, None)
+            return TableCell(DASH, None)
         done = "" if run.complete or best.validated else " (not all folds)"
         words = ", ".join(f"fold {fold} {score:.4f}" for fold, score in best.folds.items())
         few = run.cv is not None and len(best.folds) < run.cv
         number = f"{len(best.folds)} of {run.cv}" if few else str(len(best.folds))
-        plot = strip(list(best.folds.values()), best.mean, low, high, words + done)
-        return Cell(f"{plot}<small>{number}</small>", len(best.folds))
+        plot = strip_plot_svg(list(best.folds.values()), best.mean, low, high, words + done)
+        return TableCell(f"{plot}<small>{number}</small>", len(best.folds))
 
     return cell
 
 
-def axis(values: Sequence[float]) -> tuple[float, float]:
-    """Return the ends of an axis; scores far below the rest are drawn at its left end."""
+def axis_ends(values: Sequence[float]) -> tuple[float, float]:
+    """Return the ends of an axis for sorted values.
+
+    Scores far below the rest are drawn at its left end, or they would squeeze all others together.
+    """
     if not values:
         return 0.0, 1.0
     high, middle = values[-1], values[len(values) // 2]
@@ -200,7 +203,7 @@ def axis(values: Sequence[float]) -> tuple[float, float]:
     return (low, high) if high > low else (low - 0.01, high + 0.01)
 
 
-def strip(
+def strip_plot_svg(
     dots: Iterable[float],
     mean: float | None,
     low: float,
@@ -208,7 +211,7 @@ def strip(
     title: str,
     interval: tuple[float, float] | None = None,
 ) -> str:
-    """Draw scores as dots on a line 110 units long, their mean as a stroke across it."""
+    """Draw scores as dots on a line 110 units long, and their mean as a stroke across it."""
 
     def place(value: float) -> float:
         return round(6 + 98 * (min(max(value, low), high) - low) / (high - low), 1)
@@ -225,10 +228,10 @@ def strip(
     )
 
 
-def columns(runs: Sequence[Run]) -> list[Column]:
-    """Return the columns, without those two that every row begins with."""
+def table_columns(runs: Sequence[ReportedRun]) -> list[TableColumn]:
+    """Return all columns but the first two (the check box and the name)."""
     return [
-        Column(
+        TableColumn(
             "cv",
             "mean",
             "Cross-validation",
@@ -236,7 +239,7 @@ def columns(runs: Sequence[Run]) -> list[Column]:
             cv_cell,
             "score",
         ),
-        Column(
+        TableColumn(
             "folds",
             "folds",
             "Cross-validation",
@@ -244,7 +247,7 @@ def columns(runs: Sequence[Run]) -> list[Column]:
             folds_cell(runs),
             "number",
         ),
-        Column(
+        TableColumn(
             "oof",
             "AUC",
             "Out of fold",
@@ -252,7 +255,7 @@ def columns(runs: Sequence[Run]) -> list[Column]:
             sample_cell("oof", "plain"),
             "score",
         ),
-        Column(
+        TableColumn(
             "oof_tta",
             "with TTA",
             "Out of fold",
@@ -260,7 +263,7 @@ def columns(runs: Sequence[Run]) -> list[Column]:
             sample_cell("oof", "tta"),
             "score",
         ),
-        Column(
+        TableColumn(
             "test",
             "AUC",
             "Test",
@@ -268,7 +271,7 @@ def columns(runs: Sequence[Run]) -> list[Column]:
             sample_cell("test", "plain"),
             "score",
         ),
-        Column(
+        TableColumn(
             "test_tta",
             "with TTA",
             "Test",
@@ -276,7 +279,7 @@ def columns(runs: Sequence[Run]) -> list[Column]:
             sample_cell("test", "tta"),
             "score",
         ),
-        Column(
+        TableColumn(
             "published_cv",
             "CV",
             "Published",
@@ -284,7 +287,7 @@ def columns(runs: Sequence[Run]) -> list[Column]:
             published_cell("cv"),
             "number",
         ),
-        Column(
+        TableColumn(
             "private",
             "private LB",
             "Published",
@@ -292,28 +295,28 @@ def columns(runs: Sequence[Run]) -> list[Column]:
             published_cell("private"),
             "number",
         ),
-        Column(
+        TableColumn(
             "front_end",
             "front-end",
             "Model",
             "makes the image of the strain",
             text_cell(lambda run: run.front_end),
         ),
-        Column(
+        TableColumn(
             "backbone",
             "backbone",
             "Model",
             "the network behind it, and its first weights",
             backbone_cell,
         ),
-        Column(
+        TableColumn(
             "samples",
             "samples",
             "Training",
             "a letter for each set of training samples: only scores of one set compare",
             samples_cell,
         ),
-        Column(
+        TableColumn(
             "epochs",
             "epochs",
             "Training",
@@ -321,19 +324,19 @@ def columns(runs: Sequence[Run]) -> list[Column]:
             epochs_cell,
             "number",
         ),
-        Column(
+        TableColumn(
             "time", "time", "Training", "training and validation of all folds", time_cell, "number"
         ),
-        Column("device", "device", "Training", "of the last start", text_cell(device_of)),
-        Column("started", "started", "Provenance", "the last start", text_cell(started_of)),
-        Column(
+        TableColumn("device", "device", "Training", "of the last start", text_cell(device_text)),
+        TableColumn("started", "started", "Provenance", "the last start", text_cell(started_text)),
+        TableColumn(
             "revision",
             "revision",
             "Provenance",
             "git revision, + with uncommitted changes",
             revision_cell,
         ),
-        Column(
+        TableColumn(
             "versions",
             "versions",
             "Provenance",

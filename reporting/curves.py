@@ -1,7 +1,7 @@
-"""What the report draws of one set of scores: its AUC, a ROC curve and a histogram kept small.
+"""One set of scores as the report draws it: its AUC, a thinned ROC curve and a histogram.
 
-A ROC curve of half a million samples has as many corners. `thin` keeps a few hundred of them, all
-of them true operating points, and knows how far the line through them strays from the full curve.
+A ROC curve of half a million samples has as many corners. `thin_roc_curve` keeps a few hundred of
+them, each a true operating point, and returns how far the line through them is from the full curve.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from runtime.errors import UserError
 
 MOST_POINTS = 400  # of a ROC curve
 TOLERANCE = 5e-4  # of the unit square: half a pixel of a plot that is a thousand pixels wide
-LEVELS_PER_DECADE = 16  # of false-alarm probability, so that a logarithmic axis is served too
+LEVELS_PER_DECADE = 16  # of false-alarm probability, for the logarithmic axis
 BINS = 60
 FALSE_ALARMS = (0.01, 0.001)
 
 
 @dataclass(frozen=True)
-class Curve:
-    """Points of a ROC curve, and the farthest that the full curve lies from the line through them.
+class RocCurve:
+    """Points of a ROC curve, and the largest distance of the full curve from the line through them.
 
-    `worst` is a perpendicular distance in the unit square, so the area under the thinned curve
-    differs from that under the full one by less than 2 · worst, the curve's length being under 2.
+    `worst` is a perpendicular distance in the unit square. The areas under the thinned and the full
+    curve differ by less than 2 · worst, because the curve is shorter than 2.
     """
 
     false_alarms: np.ndarray
@@ -45,14 +45,15 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Sample:
-    """How one set of scores does on one set of samples.
+class MeasuredScores:
+    """The AUC of one set of scores on one set of samples, and what is drawn of them.
 
     Attributes:
-        auc, error: the area and its standard error; None where they cannot be had.
-        stored: taken from a summary written earlier, so that there is nothing to draw.
-        found: the share of signals found at each false-alarm probability that the noise samples
-            are many enough to set.
+        auc, error: the area and its standard error; None if it cannot be computed.
+        stored: whether they come from summary.json, so that there is no curve to draw.
+        n, signals: the number of samples, and of signals among them.
+        found: the share of signals found at each false-alarm probability for which there are
+            enough noise samples.
     """
 
     auc: float
@@ -60,7 +61,7 @@ class Sample:
     stored: bool = False
     n: int = 0
     signals: int = 0
-    curve: Curve | None = None
+    curve: RocCurve | None = None
     histogram: dict[str, Any] | None = None
     found: dict[float, float] = field(default_factory=dict)
 
@@ -72,14 +73,17 @@ class Sample:
         return plain
 
 
-def measure(targets: np.ndarray, scores: np.ndarray, drawn: np.ndarray | None = None) -> Sample:
-    """Return the AUC of (n,) scores with its DeLong error, and what is drawn of them.
+def measure_scores(
+    targets: np.ndarray, scores: np.ndarray, drawn: np.ndarray | None = None
+) -> MeasuredScores:
+    """Return the AUC of (n,) scores with its DeLong error, its ROC curve and its histogram.
 
-    The closed form and not `summary.py`'s bootstrap: with the competition's 560,000 samples the
-    latter takes longer than everything else in the report, and the two agree within a few percent.
+    The error is DeLong's closed form and not the bootstrap of `summary.py`: with the competition's
+    560,000 samples the bootstrap takes longer than the rest of the report, and the two agree within
+    a few percent.
 
     Args:
-        drawn: (n,) the scale that the histogram is drawn on; the scores themselves where None.
+        drawn: (n,) the values of the histogram; None means the scores themselves.
 
     Raises:
         UserError: as in `metrics.check_scores`.
@@ -88,28 +92,30 @@ def measure(targets: np.ndarray, scores: np.ndarray, drawn: np.ndarray | None = 
     signals = int(labels.sum())
     try:
         error = delong_error(labels, checked)
-    except UserError:  # a single sample of a class: there is an area, and no error of it
+    except UserError:  # one sample of a class: the area is defined, its error is not
         error = None
     noise = labels.size - signals
     found = {p: efficiency_at_fpr(labels, checked, p) for p in FALSE_ALARMS if noise * p >= 5}
-    return Sample(
+    return MeasuredScores(
         AUC()(labels, checked),
         error,
         n=labels.size,
         signals=signals,
-        curve=thin(*roc_corners(labels, checked)),
-        histogram=histogram(labels, checked if drawn is None else drawn),
+        curve=thin_roc_curve(*roc_corners(labels, checked)),
+        histogram=class_histogram(labels, checked if drawn is None else drawn),
         found=found,
     )
 
 
-def thin(false_alarms: np.ndarray, efficiency: np.ndarray, most: int = MOST_POINTS) -> Curve:
-    """Keep the corners of a ROC curve that matter to the eye, on linear and logarithmic axes.
+def thin_roc_curve(
+    false_alarms: np.ndarray, efficiency: np.ndarray, most: int = MOST_POINTS
+) -> RocCurve:
+    """Keep the corners of a ROC curve that can be seen, on linear and on logarithmic axes.
 
-    Kept are both ends and, at each of 16 levels per decade of false-alarm probability, the corners
-    at the foot and at the top of the next step. Then, one by one, the corner farthest from the
-    line drawn so far (Ramer 1972, Douglas and Peucker 1973), until none is farther than
-    `TOLERANCE` or `most` are kept. Corners are never moved, averaged or invented.
+    It keeps both ends and, at each of 16 levels per decade of false-alarm probability, the corners
+    at the foot and at the top of the next step. Then it adds the corner farthest from the line so
+    far (Ramer 1972, Douglas and Peucker 1973), one by one, until none is farther than `TOLERANCE`
+    or `most` are kept. Corners are never moved or averaged.
 
     Args:
         false_alarms, efficiency: (n,) each, not falling, from (0, 0) to (1, 1).
@@ -118,11 +124,12 @@ def thin(false_alarms: np.ndarray, efficiency: np.ndarray, most: int = MOST_POIN
     positive = false_alarms[false_alarms > 0]
     decades = -np.log10(positive[0])
     levels = np.logspace(-decades, 0, int(decades * LEVELS_PER_DECADE) + 2)
-    # A hair below, so that rounding does not step over the corner that is meant.
+    # Slightly below each level, so that rounding does not step over a corner exactly on it.
     levels = np.concatenate([[0.0], levels * (1 - 1e-9)])
     feet = np.searchsorted(false_alarms, levels).clip(0, last)
     tops = np.searchsorted(false_alarms, false_alarms[feet], side="right") - 1
     kept = np.unique([0, *feet, *tops, last]).tolist()
+    # (-distance, start, farthest corner, end): the corner to add next is at the top
     heap: list[tuple[float, int, int, int]] = []
 
     def consider(start: int, end: int) -> None:
@@ -131,6 +138,7 @@ def thin(false_alarms: np.ndarray, efficiency: np.ndarray, most: int = MOST_POIN
             return
         x, y = false_alarms[start : end + 1], efficiency[start : end + 1]
         across, up = x[-1] - x[0], y[-1] - y[0]
+        # The distance of (x, y) from the line through the ends, |across·Δy − up·Δx| / length
         distance = np.abs(across * (y - y[0]) - up * (x - x[0])) / np.hypot(across, up)
         at = int(distance.argmax())
         heapq.heappush(heap, (-float(distance[at]), start, start + at, end))
@@ -143,16 +151,16 @@ def thin(false_alarms: np.ndarray, efficiency: np.ndarray, most: int = MOST_POIN
         consider(start, at)
         consider(at, end)
     kept.sort()
-    return Curve(false_alarms[kept], efficiency[kept], max(0.0, -heap[0][0]) if heap else 0.0)
+    return RocCurve(false_alarms[kept], efficiency[kept], max(0.0, -heap[0][0]) if heap else 0.0)
 
 
-def histogram(labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
+def class_histogram(labels: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
     """Return counts of both classes in equal bins over the middle 99.8 % of the scores.
 
-    What lies beyond is counted in the first and the last bin, so that every sample is counted.
+    Scores beyond are counted in the first and the last bin, so that every sample is counted.
     """
     low, high = (float(value) for value in np.percentile(scores, [0.1, 99.9]))
-    if not high > low:
+    if not high > low:  # all scores are equal: a bin needs a width
         low, high = low - 0.5, low + 0.5
     edges = np.linspace(low, high, BINS + 1)
     clipped = scores.clip(low, high)

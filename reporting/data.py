@@ -1,7 +1,7 @@
-"""Read what runs have left in the results folder, for the report.
+"""Read the run directories of a results folder, for the report.
 
-A run may still train, lack folds, or hold a damaged file. Whatever can be read is read; what
-cannot becomes a note of that run, in the words of the `UserError`, and stands in its row.
+A run may still be training, lack folds, or hold a damaged file. Everything that can be read is
+read. For the rest the message of the `UserError` becomes a note in the row of the run.
 """
 
 from __future__ import annotations
@@ -18,42 +18,44 @@ import numpy as np
 from experiments.predictions import Predictions, has_predictions, sigmoid
 from experiments.summary import best_validation_scores
 from metrics import AUC
-from reporting.curves import Sample, measure
+from reporting.curves import MeasuredScores, measure_scores
 from reporting.files import (
     Tables,
+    int_or_none,
     is_number,
     params_of,
     path_of,
-    read_curves,
+    read_learning_curves,
     read_object,
-    read_safely,
+    read_predictions_safely,
     read_starts,
-    text_of,
-    whole,
+    text_or_none,
 )
 from runtime.console import progress
 from runtime.errors import UserError
 
 SUFFIXES = {"": "plain", "_tta": "tta"}
-# One of these makes a folder of the results folder an experiment's.
+# A folder that holds one of these is a run directory.
 MARKS = ("config.json", "run.json", "history.csv", "fold*.pt", "outoffolds*.npy")
-# Settings that say where files lie or what a run is called, and nothing of what it learns.
+# Settings that only say where files are or what the run is called.
 PLACES = {"name", "train_path", "test_path", "train_cache", "test_cache", "data_root"}
 
 
 @dataclass
-class Variant:
-    """The scores of one run with one set of views.
+class ScoreSet:
+    """The scores of one run, without or with test-time views.
 
     Attributes:
         folds: the AUC of each fold's validation rows.
-        validated: those are the best scores seen while training, for want of predictions.
+        validated: whether these are the best validation scores of the training instead, because
+            there are no predictions.
+        oof, test: the scores of all validation rows together, and of the test samples.
     """
 
     folds: dict[int, float] = field(default_factory=dict)
     validated: bool = False
-    oof: Sample | None = None
-    test: Sample | None = None
+    oof: MeasuredScores | None = None
+    test: MeasuredScores | None = None
 
     @property
     def mean(self) -> float | None:
@@ -61,28 +63,29 @@ class Variant:
 
     @property
     def deviation(self) -> float | None:
-        """The standard deviation over folds (n - 1); None where there is one fold only."""
+        """The standard deviation over folds (n - 1); None if there is only one fold."""
         return statistics.stdev(self.folds.values()) if len(self.folds) > 1 else None
 
 
 @dataclass
-class Run:
-    """What is known of one experiment.
+class ReportedRun:
+    """What the report knows of one run.
 
     Attributes:
         starts: the provenance of every start, oldest first.
-        history: a dict an epoch, of all folds.
-        variants: by 'plain' and 'tta', those that there are scores of.
+        history: the rows of history.csv, one per fold and epoch.
+        variants: the scores, by 'plain' and 'tta'.
         done: the folds whose logits are complete.
-        samples: the letter of its set of training samples; None where they are not known.
-        notes: what is missing or wrong, a sentence each.
+        samples: the letter of its set of training samples; None if they are not known.
+        n_train: the number of training samples; None if they are not known.
+        notes: what is missing or wrong, one sentence each.
     """
 
     name: str
     config: dict[str, Any] = field(default_factory=dict)
     starts: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
-    variants: dict[str, Variant] = field(default_factory=dict)
+    variants: dict[str, ScoreSet] = field(default_factory=dict)
     done: list[int] = field(default_factory=list)
     samples: str | None = None
     n_train: int | None = None
@@ -98,17 +101,17 @@ class Run:
 
     def note(self, text: str) -> None:
         text = " ".join(text.split())
-        if text not in self.notes:  # both sets of views may stumble over one file
+        if text not in self.notes:  # reading with and without views meets the same bad file twice
             self.notes.append(text)
 
     @property
-    def best(self) -> Variant:
-        """The plain scores; those of the views where there are no others."""
-        return self.variants.get("plain") or self.variants.get("tta") or Variant()
+    def best(self) -> ScoreSet:
+        """The scores without test-time views; those with views if there are no others."""
+        return self.variants.get("plain") or self.variants.get("tta") or ScoreSet()
 
     @property
     def cv(self) -> int | None:
-        return whole(self.config.get("cv"))
+        return int_or_none(self.config.get("cv"))
 
     @property
     def complete(self) -> bool:
@@ -116,7 +119,7 @@ class Run:
 
     @property
     def epochs(self) -> list[int]:
-        """How many epochs each fold with a history was trained."""
+        """The number of epochs trained, of each fold in the history."""
         by_fold: dict[int, int] = {}
         for row in self.history:
             by_fold[int(row["fold"])] = max(by_fold.get(int(row["fold"]), 0), int(row["epoch"]))
@@ -124,7 +127,7 @@ class Run:
 
     @property
     def seconds(self) -> float | None:
-        """Training and validation of all folds together."""
+        """The time of training and validation of all folds together."""
         names = ("train_seconds", "valid_seconds")
         seconds = sum(row.get(name, 0.0) for row in self.history for name in names)
         return seconds or None
@@ -135,22 +138,22 @@ class Run:
 
     @property
     def front_end(self) -> str | None:
-        return text_of(params_of(self.config).get("spectrogram"))
+        return text_or_none(params_of(self.config).get("spectrogram"))
 
     @property
     def backbone(self) -> str | None:
-        return text_of(params_of(self.config).get("model_name") or self.config.get("model"))
+        return text_or_none(params_of(self.config).get("model_name") or self.config.get("model"))
 
     @property
     def published(self) -> dict[str, float]:
-        """What was published of this experiment: cv, public and private leaderboard."""
+        """The published scores of this experiment: cv, public and private leaderboard."""
         scores = self.config.get("published")
         scores = scores if isinstance(scores, Mapping) else {}
         return {str(key): float(value) for key, value in scores.items() if is_number(value)}
 
     @property
     def changed_settings(self) -> list[str]:
-        """The settings of --set that make it another experiment than its class says."""
+        """The settings of --set by which it differs from the experiment of its class."""
         command = self.last_start.get("command")
         words = [str(word) for word in command] if isinstance(command, list) else []
         found, inside = [], False
@@ -164,30 +167,30 @@ class Run:
 # --- the results folder ----------------------------------------------------------------------
 
 
-def read_runs(results: Path, show: bool | None = None) -> list[Run]:
+def read_all_runs(results: Path, show: bool | None = None) -> list[ReportedRun]:
     """Read every experiment in a results folder, the best out-of-fold score first.
 
     Args:
-        show: whether to draw a bar; None where a person watches.
+        show: whether to draw a progress bar; None draws it only on a terminal.
 
     Raises:
         UserError: there is no such folder, or no experiment in it.
     """
-    folders = find_runs(results)
+    folders = find_run_directories(results)
     tables = Tables()
     runs = [
         read_run(folder, tables)
         for folder in progress(folders, desc="reading", unit="run", show=show)
     ]
 
-    def rank(run: Run) -> tuple[bool, float, str]:
+    def rank(run: ReportedRun) -> tuple[bool, float, str]:
         return run.best.oof is None, -(run.best.oof.auc if run.best.oof else 0.0), run.name
 
     return sorted(runs, key=rank)
 
 
-def find_runs(results: Path) -> list[Path]:
-    """Return the folders of experiments; a dry run is none."""
+def find_run_directories(results: Path) -> list[Path]:
+    """Return the run directories, without that of a dry run."""
     how = "train one first, e.g. `python train.py --config Demo`, or name another with --results"
     if not results.is_dir():
         raise UserError(f"there is no folder {results} with experiments: {how}")
@@ -205,16 +208,16 @@ def find_runs(results: Path) -> list[Path]:
     return found
 
 
-def read_run(folder: Path, tables: Tables) -> Run:
-    run = Run(folder.name)
+def read_run(folder: Path, tables: Tables) -> ReportedRun:
+    run = ReportedRun(folder.name)
     with run.noting():
         run.config = read_object(folder / "config.json")
     with run.noting():
         run.starts = read_starts(folder / "run.json")
     with run.noting():
-        run.history = read_curves(folder / "history.csv")
+        run.history = read_learning_curves(folder / "history.csv")
     for suffix, name in SUFFIXES.items():
-        variant = read_variant(run, folder, suffix, tables)
+        variant = read_scores(run, folder, suffix, tables)
         if variant.folds or variant.oof or variant.test:
             run.variants[name] = variant
     if not run.variants:
@@ -227,13 +230,13 @@ def read_run(folder: Path, tables: Tables) -> Run:
             )
         best = {int(fold): score for fold, score in best_validation_scores(run.history).items()}
         if best:
-            run.variants["plain"] = Variant(best, validated=True)
+            run.variants["plain"] = ScoreSet(best, validated=True)
     return run
 
 
-def read_variant(run: Run, folder: Path, suffix: str, tables: Tables) -> Variant:
-    """Score one pair of arrays; where that cannot be done, take the scores of the summary."""
-    variant = Variant()
+def read_scores(run: ReportedRun, folder: Path, suffix: str, tables: Tables) -> ScoreSet:
+    """Score one pair of arrays; if that is impossible, take the scores of summary.json."""
+    variant = ScoreSet()
     there = [
         name
         for name in (f"outoffolds{suffix}.npy", f"predictions{suffix}.npy")
@@ -243,23 +246,23 @@ def read_variant(run: Run, folder: Path, suffix: str, tables: Tables) -> Variant
         run.note(f"{folder} has {there[0]} without its counterpart: predict again with --inference")
     if has_predictions(folder, suffix):
         with run.noting():
-            predictions = read_safely(folder, suffix)
-            look_at(run, predictions, tables)
+            predictions = read_predictions_safely(folder, suffix)
+            note_samples(run, predictions, tables)
             with run.noting():
-                score_train(run, variant, predictions, tables)
+                score_out_of_fold(run, variant, predictions, tables)
             with run.noting():
-                score_test(run, variant, predictions, tables)
+                score_test_set(run, variant, predictions, tables)
     path = folder / f"summary{suffix}.json"
     if path.exists():
         with run.noting():
-            use_stored(run, variant, read_object(path), path)
+            use_stored_scores(run, variant, read_object(path), path)
     return variant
 
 
-def look_at(run: Run, predictions: Predictions, tables: Tables) -> None:
-    """Note which folds are there and which samples they were trained on."""
+def note_samples(run: ReportedRun, predictions: Predictions, tables: Tables) -> None:
+    """Record which folds have predictions, and which samples the run was trained on."""
     missing = predictions.missing_folds
-    if "plain" not in run.variants:  # which decides, where both sets of views are there
+    if "plain" not in run.variants:  # the plain predictions decide, if there are both
         run.done = [fold for fold in range(len(predictions.logits)) if fold not in missing]
     run.n_train = len(predictions.train_ids)
     run.samples = tables.letter(predictions.train_ids)
@@ -271,7 +274,9 @@ def look_at(run: Run, predictions: Predictions, tables: Tables) -> None:
         )
 
 
-def score_train(run: Run, variant: Variant, predictions: Predictions, tables: Tables) -> None:
+def score_out_of_fold(
+    run: ReportedRun, variant: ScoreSet, predictions: Predictions, tables: Tables
+) -> None:
     targets = tables.targets(path_of(run.config, "train_path"), predictions.train_ids)
     known = np.isfinite(predictions.out_of_fold)
     if not known.any():
@@ -282,33 +287,37 @@ def score_train(run: Run, variant: Variant, predictions: Predictions, tables: Ta
             variant.folds[fold] = AUC()(targets[rows], predictions.out_of_fold[rows])
         except UserError as error:
             run.note(f"fold {fold}: {error}")
-    variant.oof = measure(targets[known], predictions.out_of_fold[known])
+    variant.oof = measure_scores(targets[known], predictions.out_of_fold[known])
 
 
-def score_test(run: Run, variant: Variant, predictions: Predictions, tables: Tables) -> None:
-    """Score the mean of the folds' probabilities, where the truth lies beside the test table."""
+def score_test_set(
+    run: ReportedRun, variant: ScoreSet, predictions: Predictions, tables: Tables
+) -> None:
+    """Score the mean over the folds of the probabilities, if the truth of the test set is known."""
     truth_path = path_of(run.config, "test_path").parent / "test_labels.csv"
     done = np.isfinite(predictions.logits).all(1)
     if not truth_path.exists() or not done.any() or not len(predictions.test_ids):
         return
     targets = tables.targets(truth_path, predictions.test_ids)
     blend = sigmoid(predictions.logits[done].astype(np.float64)).mean(0)  # (folds, m) -> (m,)
-    # Drawn as logits like the others; 1e-15 keeps a probability that rounds to 0 or 1 finite.
+    # The histogram is of logits, as for the other scores; the bounds keep them finite.
     inside = blend.clip(1e-15, 1 - 1e-15)
-    variant.test = measure(targets, blend, np.log(inside / (1 - inside)))
+    variant.test = measure_scores(targets, blend, np.log(inside / (1 - inside)))
 
 
-def use_stored(run: Run, variant: Variant, summary: dict[str, Any], path: Path) -> None:
-    """Fill what could not be computed from summary.json, and compare what could."""
+def use_stored_scores(
+    run: ReportedRun, variant: ScoreSet, summary: dict[str, Any], path: Path
+) -> None:
+    """Take from summary.json what could not be computed, and compare what could."""
     filled = []
     for kind, name in (("oof", "out-of-fold"), ("test", "test")):
         auc, error = summary.get(f"{kind}_auc"), summary.get(f"{kind}_auc_error")
         if not is_number(auc):
             continue
-        computed: Sample | None = getattr(variant, kind)
+        computed: MeasuredScores | None = getattr(variant, kind)
         if computed is None:
             error = float(error) if is_number(error) else None
-            setattr(variant, kind, Sample(float(auc), error, stored=True))
+            setattr(variant, kind, MeasuredScores(float(auc), error, stored=True))
             filled.append(name)
         elif abs(computed.auc - auc) > 5e-5:
             run.note(

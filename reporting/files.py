@@ -1,6 +1,6 @@
-"""Read single files of a run, whatever state they are in.
+"""Read the files of a run, damaged or not.
 
-Everything that can be wrong with one becomes a `UserError`; the report turns it into a note.
+Whatever is wrong with a file becomes a `UserError`, which the report turns into a note.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from runtime.files import read_json
 
 
 class Tables:
-    """Targets by id, and the sets of samples met; each file is read once for all runs."""
+    """Targets by sample id, and the sets of samples so far. Each file is read once for all runs."""
 
     def __init__(self) -> None:
         self.tables: dict[str, Any] = {}
@@ -50,7 +50,7 @@ class Tables:
         return targets
 
     def letter(self, ids: np.ndarray) -> str:
-        """Return the same letter for the same samples, whatever their order."""
+        """Return a letter for a set of samples: the same one for the same set in any order."""
         number = next((n for n, known in enumerate(self.sets) if same_set(known, ids)), None)
         if number is None:
             number = len(self.sets)
@@ -64,13 +64,14 @@ def same_set(ids: np.ndarray, others: np.ndarray) -> bool:
     )
 
 
-def read_safely(folder: Path, suffix: str) -> Predictions:
-    """`read_predictions`, where a header may also ask for terabytes or hold other things."""
+def read_predictions_safely(folder: Path, suffix: str) -> Predictions:
+    """Like `read_predictions`, with a `UserError` also for arrays that are too large or not ids."""
     try:
         predictions = read_predictions(folder, suffix)
     except MemoryError as error:
         raise UserError(
-            f"an array in {folder} does not fit into memory ({error}): make it again"
+            f"an array in {folder} does not fit into memory ({error}): predict again with "
+            f"--inference"
         ) from error
     for split in ("train", "test"):
         ids = getattr(predictions, f"{split}_ids")
@@ -90,7 +91,8 @@ def read_object(path: Path) -> dict[str, Any]:
     """
     try:
         value = read_json(path)
-    except (OSError, RecursionError, ValueError) as error:  # nested too deep; a number too long
+    # JSON nested too deep is a RecursionError, a number of too many digits a ValueError.
+    except (OSError, RecursionError, ValueError) as error:
         raise UserError(f"{path} cannot be read ({error}): restore or remove it") from error
     if not isinstance(value, dict):
         raise UserError(
@@ -107,8 +109,8 @@ def read_starts(path: Path) -> list[dict[str, Any]]:
     return starts
 
 
-def read_curves(path: Path) -> list[dict[str, float]]:
-    """Read history.csv; empty where there is none, as before the first fold is through."""
+def read_learning_curves(path: Path) -> list[dict[str, float]]:
+    """Read history.csv; empty if there is none, as before the first epoch ends."""
     try:
         history = read_history(path)
     except (OSError, TypeError, ValueError, csv.Error) as error:
@@ -125,7 +127,7 @@ def read_curves(path: Path) -> list[dict[str, float]]:
 def path_of(config: Mapping[str, Any], key: str) -> Path:
     value = config.get(key)
     if not isinstance(value, str) or not value or "\0" in value:
-        raise UserError(f"config.json names no {key}, so that the targets are not known")
+        raise UserError(f"config.json names no {key}, so the targets are not known")
     return Path(value)
 
 
@@ -134,16 +136,16 @@ def params_of(config: Mapping[str, Any]) -> Mapping[str, Any]:
     return params if isinstance(params, Mapping) else {}
 
 
-def text_of(value: Any) -> str | None:
+def text_or_none(value: Any) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def whole(value: Any) -> int | None:
+def int_or_none(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def is_number(value: Any) -> bool:
-    """Whether a value from JSON is a finite number; one of 400 digits is none."""
+    """Whether a value from JSON is a finite number that float64 can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     try:

@@ -1,8 +1,8 @@
-"""Write the report as one HTML file that needs nothing else, and can do nothing else.
+"""The report as one HTML file that needs no other file and no network.
 
-The table is in the page itself; charts are drawn by `report_assets/*.js` from the JSON in it. The
-content security policy admits the page's own script and style by their hashes and nothing beside:
-were a name or a setting ever to slip through unescaped, it would still not run.
+The table is HTML; `assets/*.js` draw the charts from the JSON in the page. The content security
+policy admits only the page's own script and style, by their hashes: even a name or a setting that
+was not escaped could not run.
 """
 
 from __future__ import annotations
@@ -17,45 +17,45 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from reporting.cells import Column, columns, escape, score
+from reporting.cells import TableColumn, escape, score_html, table_columns
 from reporting.curves import MOST_POINTS
-from reporting.data import Run
-from reporting.files import text_of
-from reporting.stack import Stack
-from reporting.stack_html import sentence, stack_section
+from reporting.data import ReportedRun
+from reporting.files import text_or_none
+from reporting.stack import StackSummary
+from reporting.stack_html import sentence_html, stack_section_html
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("charts.js", "figures.js", "page.js")
 LONGEST = 400  # characters of a setting that are shown
 MOST_SETTINGS = 400
-DEEPEST = 12  # objects in objects
+DEEPEST = 12  # levels of nested settings
 MOST_EPOCHS = 200  # of a learning curve
 MOST_STARTS = 5
 
 
-def page(runs: Sequence[Run], stack: Stack, results: Path) -> str:
-    """Return the whole file."""
+def page_html(runs: Sequence[ReportedRun], stack: StackSummary, results: Path) -> str:
+    """Return the whole page."""
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     parts = {
-        "policy": policy(script, style),
+        "policy": content_security_policy(script, style),
         "style": style,
         "script": script,
         "results": escape(results),
         "made": time.strftime("%Y-%m-%d %H:%M"),
-        "count": counted(runs),
-        "cards": cards(runs, stack),
-        "table": table(runs),
-        "stack": stack_section(stack),
+        "count": count_runs(runs),
+        "cards": cards_html(runs, stack),
+        "table": run_table_html(runs),
+        "stack": stack_section_html(stack),
         "sets": sets_note(runs),
         "thinning": thinning_note(runs),
         "most": str(MOST_POINTS),
-        "data": embed(chart_data(runs)),
+        "data": script_json(chart_data(runs)),
     }
     return Template((ASSETS / "page.html").read_text(encoding="utf-8")).substitute(parts)
 
 
-def policy(script: str, style: str) -> str:
+def content_security_policy(script: str, style: str) -> str:
     def sha(text: str) -> str:
         return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
@@ -65,8 +65,8 @@ def policy(script: str, style: str) -> str:
     )
 
 
-def embed(value: Any) -> str:
-    """Return JSON that can stand in a script element: no text in it can end the element."""
+def script_json(value: Any) -> str:
+    """Return JSON that can be placed in a script element: no text in it can end the element."""
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -74,13 +74,13 @@ def embed(value: Any) -> str:
 # --- words above the table -------------------------------------------------------------------
 
 
-def counted(runs: Sequence[Run]) -> str:
+def count_runs(runs: Sequence[ReportedRun]) -> str:
     partial = sum(not run.complete for run in runs)
     text = f"{len(runs)} experiment{'s' if len(runs) != 1 else ''}"
     return text + (f", {partial} of them not complete" if partial else "")
 
 
-def cards(runs: Sequence[Run], stack: Stack) -> str:
+def cards_html(runs: Sequence[ReportedRun], stack: StackSummary) -> str:
     """Return the best scores in large figures."""
     found = []
     for kind, title in (("oof", "Best out of fold"), ("test", "Best on the test samples")):
@@ -94,23 +94,23 @@ def cards(runs: Sequence[Run], stack: Stack) -> str:
         if scored:
             sample, name, run = max(scored, key=lambda item: item[0].auc)
             views = ", with TTA" if name == "tta" else ""
-            found.append(card(title, sample.auc, sample.error, run.name + views))
+            found.append(card_html(title, sample.auc, sample.error, run.name + views))
     best = max((m for m in stack.methods if m.mean is not None), key=lambda m: m.mean, default=None)
     if best is not None:
         chosen = next((m for m in stack.methods if m.name == stack.chosen and m.mean), best)
-        found.append(card("Stack, over the folds", chosen.mean, chosen.std, chosen.name))
+        found.append(card_html("Stack, over the folds", chosen.mean, chosen.std, chosen.name))
     return "".join(found)
 
 
-def card(title: str, auc: float, error: float | None, what: str) -> str:
+def card_html(title: str, auc: float, error: float | None, what: str) -> str:
     return (
-        f'<div class="card"><dt>{escape(title)}</dt><dd>{score(auc, error)}'
+        f'<div class="card"><dt>{escape(title)}</dt><dd>{score_html(auc, error)}'
         f"<span>{escape(what)}</span></dd></div>"
     )
 
 
-def sets_note(runs: Sequence[Run]) -> str:
-    """Say where scores must not be compared."""
+def sets_note(runs: Sequence[ReportedRun]) -> str:
+    """Return a warning if the runs were trained on different sets of samples."""
     letters = sorted({run.samples for run in runs if run.samples})
     if len(letters) < 2:
         return ""
@@ -121,7 +121,7 @@ def sets_note(runs: Sequence[Run]) -> str:
     )
 
 
-def thinning_note(runs: Sequence[Run]) -> str:
+def thinning_note(runs: Sequence[ReportedRun]) -> str:
     worst = [
         sample.curve.worst
         for run in runs
@@ -141,15 +141,15 @@ def thinning_note(runs: Sequence[Run]) -> str:
 # --- the table -------------------------------------------------------------------------------
 
 
-def table(runs: Sequence[Run]) -> str:
-    """Return the table's head and a body for each run, so that sorting moves its notes along."""
-    layout = columns(runs)
-    best = best_cells(runs, layout)
-    bodies = "".join(body(run, number, layout, best) for number, run in enumerate(runs))
-    return f"{head(layout)}{bodies}"
+def run_table_html(runs: Sequence[ReportedRun]) -> str:
+    """Return the table's head and one body per run, so that sorting a run moves its notes too."""
+    layout = table_columns(runs)
+    best = find_best_cells(runs, layout)
+    bodies = "".join(run_body_html(run, number, layout, best) for number, run in enumerate(runs))
+    return f"{table_head_html(layout)}{bodies}"
 
 
-def head(layout: Sequence[Column]) -> str:
+def table_head_html(layout: Sequence[TableColumn]) -> str:
     groups: list[list[Any]] = []
     for column in layout:
         if groups and groups[-1][0] == column.group:
@@ -159,7 +159,7 @@ def head(layout: Sequence[Column]) -> str:
     spans = "".join(
         f'<th scope="colgroup" colspan="{count}">{escape(name)}</th>' for name, count in groups
     )
-    starts = group_starts(layout)
+    starts = first_of_groups(layout)
     titles = "".join(
         f'<th scope="col" class="{column.kind}{" start" if column.key in starts else ""}" '
         f'data-key="{column.key}" aria-sort="{"descending" if column.key == "oof" else "none"}" '
@@ -175,8 +175,8 @@ def head(layout: Sequence[Column]) -> str:
     )
 
 
-def group_starts(layout: Sequence[Column]) -> set[str]:
-    """Return the first column of every group: a line is drawn before it."""
+def first_of_groups(layout: Sequence[TableColumn]) -> set[str]:
+    """Return the keys of the first column of every group: a line is drawn before it."""
     return {
         column.key
         for number, column in enumerate(layout)
@@ -184,8 +184,10 @@ def group_starts(layout: Sequence[Column]) -> set[str]:
     }
 
 
-def best_cells(runs: Sequence[Run], layout: Sequence[Column]) -> set[tuple[str, str]]:
-    """Return (run, column) of the best score of each set of samples, among complete runs."""
+def find_best_cells(
+    runs: Sequence[ReportedRun], layout: Sequence[TableColumn]
+) -> set[tuple[str, str]]:
+    """Return (run, column) of the best score among the complete runs of each set of samples."""
     best = set()
     for column in layout:
         if column.kind != "score":
@@ -201,8 +203,10 @@ def best_cells(runs: Sequence[Run], layout: Sequence[Column]) -> set[tuple[str, 
     return best
 
 
-def body(run: Run, number: int, layout: Sequence[Column], best: set[tuple[str, str]]) -> str:
-    starts = group_starts(layout)
+def run_body_html(
+    run: ReportedRun, number: int, layout: Sequence[TableColumn], best: set[tuple[str, str]]
+) -> str:
+    starts = first_of_groups(layout)
     cells = []
     for column in layout:
         cell = column.cell(run)
@@ -211,10 +215,10 @@ def body(run: Run, number: int, layout: Sequence[Column], best: set[tuple[str, s
         value = "" if cell.value is None else f' data-v="{escape(cell.value)}"'
         cells.append(f'<td class="{" ".join(classes)}"{value}>{cell.content}</td>')
     name, span = escape(run.name), len(layout) + 1
-    class_name = text_of(run.config.get("class"))
+    class_name = text_or_none(run.config.get("class"))
     small = f"<small>{escape(class_name)}</small>" if class_name else ""
     state = "" if run.complete else ' class="partial"'
-    notes = "".join(f"<li>{sentence(note)}</li>" for note in run.notes)
+    notes = "".join(f"<li>{sentence_html(note)}</li>" for note in run.notes)
     note = (
         f'<tr class="note"><td></td><td colspan="{span}"><ul aria-label="Notes on {name}">'
         f"{notes}</ul></td></tr>"
@@ -232,14 +236,14 @@ def body(run: Run, number: int, layout: Sequence[Column], best: set[tuple[str, s
     )
 
 
-# --- what the charts are drawn from ----------------------------------------------------------
+# --- the data of the charts ------------------------------------------------------------------
 
 
-def chart_data(runs: Sequence[Run]) -> dict[str, Any]:
+def chart_data(runs: Sequence[ReportedRun]) -> dict[str, Any]:
     return {"runs": [run_data(run) for run in runs]}
 
 
-def run_data(run: Run) -> dict[str, Any]:
+def run_data(run: ReportedRun) -> dict[str, Any]:
     variants = {}
     for name, variant in run.variants.items():
         variants[name] = {
@@ -257,16 +261,16 @@ def run_data(run: Run) -> dict[str, Any]:
         "variants": variants,
         "history": history_data(run),
         "metric": metric_name(run),
-        "settings": settings(run.config),
-        "starts": [settings(start) for start in run.starts[-MOST_STARTS:]],
+        "settings": flat_settings(run.config),
+        "starts": [flat_settings(start) for start in run.starts[-MOST_STARTS:]],
         "earlier_starts": max(0, len(run.starts) - MOST_STARTS),
     }
 
 
-def history_data(run: Run) -> dict[str, dict[str, list[float | None]]]:
-    """Return the curves of each fold by what they are of, five significant digits each.
+def history_data(run: ReportedRun) -> dict[str, dict[str, list[float | None]]]:
+    """Return the learning curves of each fold by column of history.csv, to five digits.
 
-    Of more than `MOST_EPOCHS` epochs every second, third … is kept, and each fold's last.
+    Of more than `MOST_EPOCHS` epochs every second, third … is kept, and the last of each fold.
     """
     stride = -(-max(run.epochs, default=0) // MOST_EPOCHS)
     last = {int(row["fold"]): int(row["epoch"]) for row in run.history}
@@ -287,21 +291,21 @@ def history_data(run: Run) -> dict[str, dict[str, list[float | None]]]:
         fold = folds.setdefault(str(number), {key: [] for key in ["epoch", *shown]})
         fold["epoch"].append(epoch)
         for key in shown:
-            fold[key].append(rounded(row.get(key)))
+            fold[key].append(round_or_none(row.get(key)))
     return folds
 
 
-def rounded(value: float | None) -> float | None:
+def round_or_none(value: float | None) -> float | None:
     return float(f"{value:.5g}") if value is not None and math.isfinite(value) else None
 
 
-def metric_name(run: Run) -> str:
+def metric_name(run: ReportedRun) -> str:
     metric = run.config.get("eval_metric")
     return str(metric.get("class", "score")) if isinstance(metric, Mapping) else "score"
 
 
-def settings(value: Mapping[str, Any]) -> dict[str, str]:
-    """Return nested settings as one text for each path, e.g. 'model_params.resize_img'."""
+def flat_settings(value: Mapping[str, Any]) -> dict[str, str]:
+    """Return nested settings as {path: text}, e.g. with the path 'model_params.resize_img'."""
     flat: dict[str, str] = {}
 
     def visit(item: Any, path: str, depth: int) -> None:
@@ -310,25 +314,27 @@ def settings(value: Mapping[str, Any]) -> dict[str, str]:
             for key, inner in item.items():
                 visit(inner, f"{path}.{key}" if path else str(key), depth + 1)
         elif len(flat) < MOST_SETTINGS:
-            flat[path] = shortened(compact(item))
+            flat[path] = cut_text(setting_text(item))
 
     if value:
         visit(value, "", 0)
     return flat
 
 
-def shortened(text: str) -> str:
+def cut_text(text: str) -> str:
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
-def compact(value: Any, depth: int = 0) -> str:
-    """Write a value as a person would: parts as calls, lists in brackets, texts bare."""
+def setting_text(value: Any, depth: int = 0) -> str:
+    """Write a setting readably: parts as calls, lists in brackets, text without quotes."""
     if depth > DEEPEST:
         return "…"
     if isinstance(value, Mapping):
-        inner = ", ".join(f"{k}={compact(v, depth + 1)}" for k, v in value.items() if k != "class")
-        name = compact(value["class"], depth + 1) if "class" in value else None
+        inner = ", ".join(
+            f"{k}={setting_text(v, depth + 1)}" for k, v in value.items() if k != "class"
+        )
+        name = setting_text(value["class"], depth + 1) if "class" in value else None
         return f"{name}({inner})" if name is not None else f"{{{inner}}}"
     if isinstance(value, list):
-        return f"[{', '.join(compact(item, depth + 1) for item in value)}]"
+        return f"[{', '.join(setting_text(item, depth + 1) for item in value)}]"
     return "none" if value is None else str(value)

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 import report
+from reporting.data import ReportedRun, read_all_runs
 
 Samples = dict[str, tuple[np.ndarray, np.ndarray]]
 
@@ -94,6 +95,53 @@ def write_run(
     } | (start or {})
     (folder / "run.json").write_text(json.dumps({"starts": [provenance]}))
     return folder
+
+
+def write_stack_record(results: Path, **changed: Any) -> dict[str, Any]:
+    """Write a stack.json of two methods in the format of stack/report.py; return its content."""
+    record = {
+        "method": "ridge_logit",
+        "best_model": "nspec_16",
+        "choice": {
+            "method": "ridge_logit",
+            "best": "cmaes",
+            "nested": [0.88, 0.89],
+            "optimism": 0.00012,
+        },
+        "models": {"nspec_16": {"auc": 0.877, "folds": [0.876, 0.878]}},
+        "methods": {
+            "mean": {
+                "auc": 0.880,
+                "std": 0.0014,
+                "error": 0.001,
+                "folds": [0.879, 0.881],
+                "vs_best": {"difference": 0.003, "low": 0.002, "high": 0.004},
+                "vs_mean": {"difference": 0.0, "low": 0.0, "high": 0.0},
+                "test_auc": 0.8765,
+            },
+            "ridge_logit": {
+                "auc": 0.882,
+                "std": 0.0028,
+                "error": 0.001,
+                "folds": [0.880, 0.884],
+                "vs_best": {"difference": 0.005, "low": -0.0041, "high": 0.006},
+                "vs_mean": {"difference": 0.002, "low": 0.001, "high": 0.003},
+                "test_auc": 0.8778,
+                "weights": {"nspec_16": [0.7, 0.5], "seq_04": [-0.1, -0.2]},
+            },
+        },
+        "skipped": {"boosting": "not installed"},
+        "missing": ["seq_07", "pseudo_06"],
+        "n_train": 560_000,
+        "command": ["stacking.py"],
+        "versions": {"numpy": "2.4"},
+    } | changed
+    (results / "stack.json").write_text(json.dumps(record))
+    return record
+
+
+def read_by_name(results: Path) -> dict[str, ReportedRun]:
+    return {run.name: run for run in read_all_runs(results)}
 
 
 # --- the page ---------------------------------------------------------------------------------

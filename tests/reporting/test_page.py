@@ -13,27 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from report_runs import Samples, make, write_run, write_tables
+from report_runs import make, read_by_name, write_run, write_stack_record, write_tables
 from sklearn.metrics import roc_auc_score, roc_curve
 from test_train import make_data
 from test_train import run as train
 
 from reporting.curves import MOST_POINTS
-from reporting.stack import read_stack
 
 HOSTILE = '</script ><script>hacked=1</script><img src=x onerror="hacked=1">'
-
-
-@pytest.fixture
-def samples(tmp_path: Path) -> Samples:
-    return write_tables(tmp_path / "input")
-
-
-@pytest.fixture
-def results(tmp_path: Path, samples: Samples) -> Path:
-    folder = tmp_path / "results"
-    write_run(folder, "whole", samples, tmp_path / "input", seed=1, tta=True)
-    return folder
 
 
 # --- the file --------------------------------------------------------------------------------
@@ -61,9 +48,11 @@ def test_hostile_names_and_settings_stay_text(results: Path, samples, tmp_path: 
         },
     )
     (results / name / "summary.json").write_text(HOSTILE)
-    stack = {"methods": {HOSTILE: {"mean": 0.9, "weights": {HOSTILE: 1.0}}}, HOSTILE: HOSTILE}
-    (results / "stack.json").write_text(json.dumps(stack))
-    (results / "stack.csv").write_text(f"a,b\n{HOSTILE},1\n")
+    stack = write_stack_record(results)
+    method = stack["methods"]["ridge_logit"] | {"weights": {HOSTILE: [1.0, 2.0]}}
+    hostile = {"method": HOSTILE, "best_model": HOSTILE, "methods": {HOSTILE: method}}
+    (results / "stack.json").write_text(json.dumps(stack | hostile | {HOSTILE: HOSTILE}))
+    (results / "stack.csv").write_text(f"kind,name\n{HOSTILE},1\n")
     page = make(results)
     tags = [tag for tag, _ in page.elements]
     assert tags.count("script") == 2
@@ -169,107 +158,87 @@ def test_what_is_accessible_without_seeing(results: Path) -> None:
     assert [a["data-key"] for a in sorted_by if "aria-sort" in a] == ["oof"]
 
 
-# --- the stack -------------------------------------------------------------------------------
+# --- the table -------------------------------------------------------------------------------
 
 
-def test_the_stack_as_stacking_writes_it(results: Path) -> None:
-    stack = {
-        "method": "ridge_logit",
-        "best_model": "nspec_16",
-        "choice": {
-            "method": "ridge_logit",
-            "best": "cmaes",
-            "nested": [0.88, 0.89],
-            "optimism": 0.00012,
-        },
-        "models": {"nspec_16": {"auc": 0.877, "folds": [0.876, 0.878]}},
-        "methods": {
-            "mean": {
-                "auc": 0.880,
-                "std": 0.0014,
-                "error": 0.001,
-                "folds": [0.879, 0.881],
-                "vs_best": {"difference": 0.003, "low": 0.002, "high": 0.004},
-                "vs_mean": {"difference": 0.0, "low": 0.0, "high": 0.0},
-                "test_auc": 0.8765,
-            },
-            "ridge_logit": {
-                "auc": 0.882,
-                "std": 0.0028,
-                "error": 0.001,
-                "folds": [0.880, 0.884],
-                "vs_best": {"difference": 0.005, "low": -0.0041, "high": 0.006},
-                "vs_mean": {"difference": 0.002, "low": 0.001, "high": 0.003},
-                "test_auc": 0.8778,
-                "weights": {"nspec_16": [0.7, 0.5], "seq_04": [-0.1, -0.2]},
-            },
-        },
-        "skipped": {"boosting": "not installed"},
-        "missing": ["seq_07", "pseudo_06"],
-        "n_train": 560_000,
-        "command": ["stacking.py"],
-        "versions": {"numpy": "2.4"},
-    }
-    (results / "stack.json").write_text(json.dumps(stack))
+def test_the_page_shows_the_scores_and_where_they_come_from(results: Path) -> None:
     page = make(results)
+    run = read_by_name(results)["whole"]
     words = page.words()
+    plain, tta = run.variants["plain"], run.variants["tta"]
+    for value in (plain.mean, plain.oof.auc, plain.test.auc, tta.oof.auc, tta.test.auc):
+        assert f"{value:.4f}" in words
     for text in (
-        "ridge_logit chosen 0.8820 ± 0.0028 0.8800 to 0.8840 +0.00500 −0.00410 to +0.00600 "
-        "+0.00200 +0.00100 to +0.00300 0.8778",
-        "against nspec_16",
-        "against mean",
-        "0.600",
-        "0.500 to 0.700",
-        "−0.150",
-        "−0.200 to −0.100",
-        "choice: optimism 0.00012",
-        "choice: nested, mean 0.885",
-        "skipped: boosting not installed",
-        "missing seq_07, pseudo_06",
-        "n_train 560000",
-        "Stack, over the folds 0.8820",
+        f"± {plain.deviation:.4f}",
+        f"± {plain.oof.error:.4f}",
+        "CQT",
+        "resnet18",
+        "a1_in1k",
+        "12 min 30 s",
+        "cuda NVIDIA H100",
+        "01234567+",
+        "torch 2.8.0",
+        "2026-01-02 03:04",
     ):
         assert text in words
-    assert page.text.count('<rect class="below"') == 1
+    assert "make it with python stacking.py" in words
+    data = page.data["runs"][0]
+    assert data["variants"]["plain"]["oof"]["auc"] == plain.oof.auc
+    assert data["settings"]["model_params.spectrogram"] == "CQT"
+    assert data["history"]["2"]["valid_metric"] == [0.722, 0.742, 0.762]
+    assert data["history"]["2"]["train_metric"] == [None, None, None]  # NaN is no JSON
 
 
-def test_a_stack_of_another_shape(results: Path) -> None:
-    path = results / "stack.json"
-    path.write_text("{")
-    assert "is not a JSON file" in make(results).words()
-    path.write_text('{"methods": {"odd": null}, "note": "by hand"}')
-    words = make(results).words()
-    assert "names no methods with scores" in words
-    assert "by hand" in words
-    path.write_text(
-        json.dumps(
-            {
-                "methods": [
-                    {
-                        "name": "a",
-                        "auc": 0.9,
-                        "interval": [0.89, 0.91],
-                        "weights": [[0.7, 0.3], [0.5, 0.5]],
-                    }
-                ],
-                "models": ["x", "y"],
-            }
-        )
+def test_published_scores_stand_beside_ours(results: Path, samples, tmp_path: Path) -> None:
+    config = {"published": {"cv": 0.7, "private": 0.8782, "tta": True}}
+    own = write_run(results, "own", samples, tmp_path / "input", config=config)
+    write_run(
+        results,
+        "changed",
+        samples,
+        tmp_path / "input",
+        config=config,
+        start={"command": ["train.py", "--set", "name=changed", "num_epochs=3", "--gpu", "0"]},
     )
-    (method,) = read_stack(results).methods
-    assert (method.mean, method.interval) == (0.9, (0.89, 0.91))
-    assert method.weights == {"x": [0.7, 0.5], "y": [0.3, 0.5]}
-    assert "0.8900 to 0.9100" in make(results).words()
+    page = make(results).text
+    rows = {
+        name: re.search(rf'aria-label="Show {name} in.*?</tr>', page)[0]
+        for name in ("own", "changed", "whole")
+    }
+    difference = read_by_name(results)[own.name].variants["plain"].mean - 0.7
+    assert f"{difference:+.4f}".replace("-", "−") in rows["own"]
+    assert "<b>0.8782</b>" in rows["own"]
+    assert "other settings" not in rows["own"]
+    assert 'title="run with --set num_epochs=3"' in rows["changed"]
+    assert "0.8782" not in rows["whole"]
 
 
-def test_a_submission_is_not_written_into_the_page(results: Path) -> None:
-    lines = "".join(f"sample{i},0.5\n" for i in range(5_000))
-    (results / "stack.csv").write_text(f"id,target\n{lines}")
+def test_the_best_is_marked_within_a_set_of_samples_only(
+    results: Path, samples, tmp_path: Path
+) -> None:
+    write_run(results, "weaker", samples, tmp_path / "input", seed=2, strength=0.2)
+    other = write_tables(tmp_path / "other", seed=7)
+    for name, strength in (("easy", 1.5), ("easier", 3.0)):
+        write_run(results, name, other, tmp_path / "other", seed=3, strength=strength)
     page = make(results)
-    assert "sample77" not in page.text
-    assert "5,000 samples" in page.words()
-    (results / "stack.csv").write_text("method,mean\nridge,0.881234567\n")
-    assert "ridge 0.881235" in make(results).words()
+    assert "2 different sets of samples (A, B)" in page.words()
+    best = [
+        name
+        for name in read_by_name(results)
+        if re.search('class="score[^"]* best"', re.search(f"Show {name} in.*?</tr>", page.text)[0])
+    ]
+    assert sorted(best) == ["easier", "whole"]
+
+
+def test_a_long_history_is_thinned_to_its_last_epoch(
+    results: Path, samples, tmp_path: Path
+) -> None:
+    write_run(results, "long", samples, tmp_path / "input", epochs=1001, cv=2)
+    epochs = {run["name"]: run["history"]["1"]["epoch"] for run in make(results).data["runs"]}
+    assert epochs["whole"] == [1, 2, 3]
+    assert epochs["long"][:2] == [6, 12]
+    assert epochs["long"][-1] == 1001
+    assert len(epochs["long"]) <= 201
 
 
 # --- in a browser ----------------------------------------------------------------------------
