@@ -27,23 +27,18 @@ from signal_transforms.amplitude import (
     ToTensor,
     VolumeControl,
 )
-from signal_transforms.base import Compose, OneOf, WaveTransform, check_waveforms
+from signal_transforms.base import Compose, OneOf, WaveTransform
 from signal_transforms.channels import DropChannel, GetDiff, SwapChannel
+from signal_transforms.checks import check_waveforms
 from signal_transforms.denoising import DWTDenoise, PitchShift
-from signal_transforms.filtering import (
-    BandPass,
-    BandPass2,
-    BandPassTorch,
-    SpectralDropout,
-    Whiten,
-    WhitenTorch,
-)
+from signal_transforms.filtering import BandPass, BandPass2, BandPassTorch, SpectralDropout
 from signal_transforms.time_shifts import (
     AlignPhase,
     GlobalTimeShift,
     IndependentTimeShift,
     TimeShift,
 )
+from signal_transforms.whitening import Whiten, WhitenTorch
 
 __all__ = [
     "AddNoiseSNR2",

@@ -11,7 +11,7 @@ from torch import Tensor
 from physics.constants import MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE, WINDOW_SECONDS
 from physics.waveforms import BEFORE_MERGER, BankSettings, WaveformBank
 from runtime.errors import UserError
-from signal_transforms import linear_operators as filters
+from signal_transforms import whitening_operators
 
 AT_A_TIME = 256  # waveforms whitened together
 
@@ -68,7 +68,7 @@ def template_filters(
     waveforms = waveforms[..., first : first + NUM_SAMPLES]
     bases, combinations = [], []
     for name in detectors:
-        whiten = filters.design_whitening(
+        whiten = whitening_operators.design_whitening(
             name, NUM_SAMPLES, SAMPLE_RATE, None, 8, decimate, torch.device("cpu")
         )
         # The unit of a bank and that of a whitening are the same.

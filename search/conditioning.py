@@ -17,7 +17,7 @@ import numpy as np
 from physics import noise
 from physics.constants import MIN_FREQUENCY, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from search.strain_files import Recording
-from signal_transforms import linear_operators as filters
+from signal_transforms import whitening_operators
 
 READ_SECONDS = 64  # read at once
 PADDING_SECONDS = 2  # read beyond either end; more than half of both filters together
@@ -208,7 +208,7 @@ def make_whitening_matrix(x: np.ndarray) -> np.ndarray | None:
     power = measure_psd(x)
     if power is None:
         return None
-    matrix = filters.covariance_root(power, NUM_SAMPLES, SAMPLE_RATE)
+    matrix = whitening_operators.covariance_root(power, NUM_SAMPLES, SAMPLE_RATE)
     # (samples,) -> (windows, 4096), half overlapping; 64 clean ones are enough for a median
     rows = np.lib.stride_tricks.sliding_window_view(x, NUM_SAMPLES)[:: NUM_SAMPLES // 2]
     rows = rows[np.isfinite(rows).all(axis=1)][:64].astype(np.float64)

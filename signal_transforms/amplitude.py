@@ -11,18 +11,9 @@ from torch import Tensor, nn
 from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
 from signal_transforms.channels import choose_channels
+from signal_transforms.row_operations import peak_amplitude, replace_zeros_by_one
 
 # --- scale ---------------------------------------------------------------------------------------
-
-
-def peak(x: Tensor) -> Tensor:
-    """Return the largest absolute value of each row, (..., time) to (..., 1)."""
-    return x.abs().amax(dim=-1, keepdim=True)
-
-
-def nonzero(size: Tensor) -> Tensor:
-    """Return a divisor: one in place of zero, so that silence stays silence."""
-    return torch.where(size == 0, torch.ones_like(size), size)
 
 
 class Normalize(WaveTransform):
@@ -42,7 +33,7 @@ class Normalize(WaveTransform):
         column = torch.tensor(factors, dtype=torch.float32)[:, None]  # (detector, 1)
         self.register_buffer("factors", column, persistent=False)
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         if x.shape[1] != len(self.factors):
             raise UserError(
                 f"Normalize: {len(self.factors)} factors for {x.shape[1]} channels: "
@@ -54,7 +45,7 @@ class Normalize(WaveTransform):
 class FlipWave(WaveTransform):
     """Turn the sign of a sample, all detectors together: the source rotated by a right angle."""
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         return -x
 
 
@@ -71,13 +62,13 @@ class Normalize2(WaveTransform):
             raise UserError(f"Normalize2: mode = {mode!r} is not known: choose 'max' or 'mean'")
         self.mode = mode
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         if self.mode == "max":
             size = x.abs().amax(dim=(1, 2), keepdim=True)  # (batch, 1, 1)
         else:
             count = (x > 0).sum(dim=(1, 2), keepdim=True).clamp_min(1)
             size = x.clamp_min(0).sum(dim=(1, 2), keepdim=True) / count
-        return x / nonzero(size)
+        return x / replace_zeros_by_one(size)
 
 
 class MinMaxScaler(WaveTransform):
@@ -86,8 +77,8 @@ class MinMaxScaler(WaveTransform):
     def __init__(self, always_apply: bool = True, p: float = 0.5) -> None:
         super().__init__(always_apply, p)
 
-    def change(self, x: Tensor) -> Tensor:
-        return x / nonzero(peak(x))
+    def transform_rows(self, x: Tensor) -> Tensor:
+        return x / replace_zeros_by_one(peak_amplitude(x))
 
 
 class Scale(WaveTransform):
@@ -101,7 +92,7 @@ class Scale(WaveTransform):
         super().__init__(always_apply, p)
         self.scale = scale
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         return x * self.scale
 
 
@@ -131,7 +122,7 @@ class VolumeControl(WaveTransform):
             )
         self.db_limit, self.mode = db_limit, mode
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         shape = torch.ones(x.shape[-1], device=x.device)
         turn = torch.arange(x.shape[-1], device=x.device) * (2 * torch.pi / x.shape[-1])
         if self.mode == "fade":
@@ -149,7 +140,7 @@ class FlipWavePerChannel(WaveTransform):
 
     per_channel = True
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         return -x
 
 
@@ -186,10 +177,10 @@ def add_noise(x: Tensor, noise: Tensor, level: Tensor) -> Tensor:
         noise: of a shape that broadcasts with x.
         level: (batch, detector, 1) in dB.
     """
-    return torch.addcmul(x, noise, peak(x) * 10 ** (-level / 20) / peak(noise))
+    return torch.addcmul(x, noise, peak_amplitude(x) * 10 ** (-level / 20) / peak_amplitude(noise))
 
 
-def check_snr(name: str, min_snr: float, max_snr: float) -> None:
+def check_snr_range(name: str, min_snr: float, max_snr: float) -> None:
     if min_snr > max_snr:
         raise UserError(f"{name}: min_snr = {min_snr} is above max_snr = {max_snr}")
 
@@ -212,14 +203,14 @@ class GaussianNoiseSNR(WaveTransform):
         p: float = 0.5,
     ) -> None:
         super().__init__(always_apply, p)
-        check_snr(type(self).__name__, min_snr, max_snr)
+        check_snr_range(type(self).__name__, min_snr, max_snr)
         self.min_snr, self.max_snr = min_snr, max_snr
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         level = torch.empty(*x.shape[:2], 1, device=x.device).uniform_(self.min_snr, self.max_snr)
-        return add_noise(x, self.draw(x), level)
+        return add_noise(x, self.draw_noise(x), level)
 
-    def draw(self, x: Tensor) -> Tensor:
+    def draw_noise(self, x: Tensor) -> Tensor:
         return torch.randn_like(x)
 
     def extra_repr(self) -> str:
@@ -267,7 +258,7 @@ class PinkNoiseSNR(GaussianNoiseSNR):
         super().__init__(min_snr, max_snr, always_apply, p)
         self.exponent = exponent
 
-    def draw(self, x: Tensor) -> Tensor:
+    def draw_noise(self, x: Tensor) -> Tensor:
         return power_law_noise(x.shape, self.exponent, x.dtype, x.device)
 
 
@@ -295,7 +286,7 @@ class AddNoiseSNR2(WaveTransform):
         p: float = 0.5,
     ) -> None:
         super().__init__(always_apply, p)
-        check_snr("AddNoiseSNR2", min_snr, max_snr)
+        check_snr_range("AddNoiseSNR2", min_snr, max_snr)
         if noise_type not in self.EXPONENTS:
             raise UserError(
                 f"AddNoiseSNR2: noise_type = {noise_type!r} is not known: choose from "
@@ -308,7 +299,7 @@ class AddNoiseSNR2(WaveTransform):
         self.targets, self.random_channel = list(target_channel), random_channel
         self.noise_type, self.min_snr, self.max_snr = noise_type, min_snr, max_snr
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         level = torch.empty(*x.shape[:2], 1, device=x.device).uniform_(self.min_snr, self.max_snr)
         shape = (len(x), 1, x.shape[-1])
         noise = power_law_noise(shape, self.EXPONENTS[self.noise_type], x.dtype, x.device)

@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 
 from runtime.errors import UserError
-
-
-def check_waveforms(name: str, x: Tensor) -> None:
-    """Raise a UserError unless x is a batch of waveforms (batch, detector, time)."""
-    if x.ndim != 3 or not x.is_floating_point():
-        raise UserError(
-            f"{name} takes float waveforms (batch, detector, time) and was given "
-            f"{x.dtype} of shape {tuple(x.shape)}"
-        )
-
-
-def of_none(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """Return what a function makes of a batch without rows; some Fourier libraries refuse one."""
-    return function(x.new_zeros(1, *x.shape[1:]))[:0]
-
-
-def check_probability(name: str, p: float) -> float:
-    if not 0 <= p <= 1:
-        raise UserError(f"{name}: p = {p!r} is not a probability: give a number from 0 to 1")
-    return float(p)
+from signal_transforms.checks import check_probability, check_waveforms
+from signal_transforms.row_operations import output_for_empty_batch
 
 
 class WaveTransform(nn.Module):
     """Base of the waveform transforms: who is changed, and the check of the input.
 
-    A subclass gives `change`, which returns the changed batch and leaves its input as it is.
+    A subclass defines `transform_rows`, which returns the changed batch and never writes to its
+    input.
 
     Args:
         always_apply: change every row.
@@ -47,20 +30,20 @@ class WaveTransform(nn.Module):
         self.always_apply = always_apply
         self.p = check_probability(type(self).__name__, p)
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
         check_waveforms(type(self).__name__, x)
         if not len(x):
-            return of_none(self.change, x)
+            return output_for_empty_batch(self.transform_rows, x)
         if self.always_apply:
-            return self.change(x)
+            return self.transform_rows(x)
         if self.p == 0:  # switched off
             return x
         shape = (x.shape[0], x.shape[1] if self.per_channel else 1, 1)
         chosen = torch.rand(shape, device=x.device) < self.p
-        return torch.where(chosen, self.change(x), x)
+        return torch.where(chosen, self.transform_rows(x), x)
 
     def extra_repr(self) -> str:
         return "always" if self.always_apply else f"p={self.p:g}"

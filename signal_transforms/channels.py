@@ -9,7 +9,7 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
-from signal_transforms.time_shifts import check_channels
+from signal_transforms.checks import check_channels
 
 
 def choose_channels(name: str, x: Tensor, channels: Sequence[int], number: int) -> Tensor:
@@ -41,7 +41,7 @@ class DropChannel(WaveTransform):
             raise UserError(f"DropChannel: random = {random} of {len(channels)} channels")
         self.channels, self.random = list(channels), random
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         dropped = choose_channels(
             "DropChannel", x, self.channels, self.random or len(self.channels)
         )
@@ -63,7 +63,7 @@ class SwapChannel(WaveTransform):
             raise UserError(f"SwapChannel: channels = {list(channels)}: give two")
         self.channels = list(channels)
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         check_channels("SwapChannel", self.channels, x)
         order = list(range(x.shape[1]))
         first, second = self.channels
@@ -77,7 +77,7 @@ class GetDiff(WaveTransform):
     def __init__(self, always_apply: bool = True, p: float = 0.5) -> None:
         super().__init__(always_apply, p)
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         if x.shape[1] != 3:
             raise UserError(f"GetDiff needs three channels and was given {x.shape[1]}")
         return x.roll(-1, dims=1) - x

@@ -10,8 +10,8 @@ from torch import Tensor
 from physics.constants import SAMPLE_RATE
 from runtime.errors import UserError
 from runtime.optional_packages import require
-from signal_transforms.amplitude import nonzero, peak
 from signal_transforms.base import WaveTransform
+from signal_transforms.row_operations import peak_amplitude, replace_zeros_by_one
 
 # --- the discrete wavelet transform ---------------------------------------------------------------
 
@@ -107,7 +107,7 @@ class DWTDenoise(WaveTransform):
         self.low = scaling_filter(wavelet)
         self.wavelet, self.level = wavelet, level
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         length = x.shape[-1]
         levels = max_level(length, len(self.low))
         if length % 2**levels:
@@ -210,7 +210,7 @@ class PitchShift(WaveTransform):
             raise UserError(f"PitchShift: max_steps = {max_steps} is negative")
         self.max_steps, self.sr = max_steps, sr
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         steps = torch.randint(-self.max_steps, self.max_steps + 1, (len(x),), device=x.device)
         y = x.clone()
         with torch.autocast(x.device.type, enabled=False):
@@ -218,7 +218,9 @@ class PitchShift(WaveTransform):
                 rows = steps == step
                 if step:
                     chosen = x[rows].float()  # (chosen, detector, time)
-                    scale = nonzero(peak(chosen))  # strain would underflow in the magnitudes
+                    scale = replace_zeros_by_one(
+                        peak_amplitude(chosen)
+                    )  # strain would underflow in the magnitudes
                     shifted = shift_pitch((chosen / scale).flatten(0, 1), step)
                     y[rows] = (shifted.view_as(chosen) * scale).to(x.dtype)
         return y

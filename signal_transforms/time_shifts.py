@@ -9,34 +9,14 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
-
-
-def check_channels(name: str, channels: Sequence[int], x: Tensor) -> None:
-    """Check that the channels are there.
-
-    Raises:
-        UserError: one is not.
-    """
-    if not all(0 <= channel < x.shape[1] for channel in channels):
-        raise UserError(f"{name}: channels {list(channels)} are not all among {x.shape[1]}")
-
-
-def roll(x: Tensor, shift: Tensor) -> Tensor:
-    """Move each row `shift` samples later, around the end.
-
-    Args:
-        x: (batch, detector, time).
-        shift: integers (batch, 1 or detector, 1).
-    """
-    time = torch.arange(x.shape[-1], device=x.device)
-    return x.gather(-1, ((time - shift) % x.shape[-1]).expand_as(x))
+from signal_transforms.row_operations import roll_rows
 
 
 def shift_with_zeros(x: Tensor, shift: Tensor) -> Tensor:
     """Move each row `shift` samples later; what enters at the edge is zero."""
     source = torch.arange(x.shape[-1], device=x.device) - shift
     inside = (source >= 0) & (source < x.shape[-1])
-    return torch.where(inside, roll(x, shift), 0.0)
+    return torch.where(inside, roll_rows(x, shift), 0.0)
 
 
 class GlobalTimeShift(WaveTransform):
@@ -45,8 +25,8 @@ class GlobalTimeShift(WaveTransform):
     The mergers lie near the end: most shifts tear the signal apart from what follows it.
     """
 
-    def change(self, x: Tensor) -> Tensor:
-        return roll(x, torch.randint(x.shape[-1], (len(x), 1, 1), device=x.device))
+    def transform_rows(self, x: Tensor) -> Tensor:
+        return roll_rows(x, torch.randint(x.shape[-1], (len(x), 1, 1), device=x.device))
 
 
 class TimeShift(WaveTransform):
@@ -62,7 +42,7 @@ class TimeShift(WaveTransform):
             raise UserError(f"TimeShift: max_shift = {max_shift} is negative")
         self.max_shift = max_shift
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         limit = self.max_shift
         shift = torch.randint(-limit, limit + 1, (len(x), 1, 1), device=x.device)
         return shift_with_zeros(x, shift)
@@ -89,7 +69,7 @@ class IndependentTimeShift(WaveTransform):
             )
         self.frame_limit = tuple(frame_limit)
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         least, largest = self.frame_limit
         shift = torch.randint(least, largest + 1, (*x.shape[:2], 1), device=x.device)
         return shift_with_zeros(x, shift)
@@ -108,7 +88,7 @@ class AlignPhase(WaveTransform):
             raise UserError(f"AlignPhase: shift_limit = {shift_limit} is negative")
         self.shift_limit = shift_limit
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         size, limit = 2 * x.shape[-1], self.shift_limit
         if limit >= x.shape[-1]:
             raise UserError(f"AlignPhase: shift_limit = {limit} exceeds {x.shape[-1]} samples")
@@ -122,4 +102,4 @@ class AlignPhase(WaveTransform):
         best = correlation[..., lags % size].argmax(dim=-1, keepdim=True) - limit
         best[:, 0] = 0
         silent = (x == 0).all(dim=-1, keepdim=True) | (x[:, :1] == 0).all(dim=-1, keepdim=True)
-        return roll(x, torch.where(silent, 0, best))
+        return roll_rows(x, torch.where(silent, 0, best))

@@ -19,8 +19,8 @@ from physics.signals import Population, SignalGenerator
 from physics.waveforms import BankSettings, WaveformBank
 from runtime.errors import UserError, nearest
 from runtime.seeds import counted_seed
-from signal_transforms import linear_operators as filters
-from signal_transforms.filtering import Whiten
+from signal_transforms import whitening_operators
+from signal_transforms.whitening import Whiten
 from simulation.noise_mixtures import MIXED, orthogonal_mixtures
 from simulation.whitened_signals import WhitenedSignals
 
@@ -221,7 +221,9 @@ class SimulatedDataset(G2NetDataset):
             return self.noise_generator.sample(size, generator)
         shape = (size, len(self.whiten.detectors), self.noise_generator.n // self.whiten.decimate)
         noise = torch.randn(shape, generator=generator, device=self.device)
-        return filters.without_low(noise, self.whiten.sr / self.whiten.decimate)
+        return whitening_operators.remove_low_frequencies(
+            noise, self.whiten.sr / self.whiten.decimate
+        )
 
     def pool_of_step(self, indices: IndexBatch) -> tuple[Pool, Tensor]:
         """Return this step's pool and the numbers of the signals that are this step's.

@@ -14,8 +14,8 @@ from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from physics.signals import SignalGenerator
 from physics.waveforms import BEFORE_MERGER, STRETCH
 from runtime.float32 import full_precision
-from signal_transforms.filtering import Whiten
-from signal_transforms.linear_operators import without_low
+from signal_transforms.whitening import Whiten
+from signal_transforms.whitening_operators import remove_low_frequencies
 
 FITTED = 2048  # signals that the edges are fitted to
 RANK = 48  # of what the edges change
@@ -152,7 +152,7 @@ class WhitenedSignals:
 
     def within(self, stretch: Tensor) -> Tensor:
         """Return the window, without what an exactly whitened one does not hold either."""
-        return without_low(stretch[..., : self.length], SAMPLE_RATE / self.decimate)
+        return remove_low_frequencies(stretch[..., : self.length], SAMPLE_RATE / self.decimate)
 
     def whitened(self, drawn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return whitened signals at the distance of the bank, and their network SNR.
@@ -170,7 +170,7 @@ class WhitenedSignals:
             missing = (edges @ self.right) @ self.left  # (detector, rows, length)
             white = stretch[..., : self.length] + missing.transpose(0, 1)
             # Noise has nothing below `LOWEST`: the least rest there would give a signal away.
-            white = without_low(white, SAMPLE_RATE / self.decimate)
+            white = remove_low_frequencies(white, SAMPLE_RATE / self.decimate)
         products = torch.stack([plus**2, cross**2, plus * cross], dim=-1)  # (rows, detector, 3)
         beyond = (products * self.beyond[drawn["waveform"]]).sum((1, 2))  # (rows,)
         return white, (white.square().sum((1, 2)) + beyond).sqrt()

@@ -6,7 +6,7 @@ imported by architectures.py and the experiments. Open wavelets.py first.
 """
 
 from spectrograms.constant_q import CQT
-from spectrograms.learned import (
+from spectrograms.learned_front_ends import (
     CNNSpectrogram,
     MultiSpectrogram,
     ResNetSpectrogram,

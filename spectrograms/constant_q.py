@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from runtime.errors import UserError
-from signal_transforms.base import check_waveforms, of_none
+from signal_transforms.checks import check_positive, check_waveforms
+from signal_transforms.row_operations import output_for_empty_batch
 from spectrograms import filterbank
-from spectrograms.wavelets import check_positive
 
 DIRECT_HOP = 16  # samples between frames from which a CQT is faster by convolution
 
@@ -95,7 +95,7 @@ class CQT(nn.Module):
         """Transform (batch, detector, time) to (batch, detector, row, time // hop + 1)."""
         check_waveforms("CQT", x)
         if not len(x):
-            return of_none(self, x)
+            return output_for_empty_batch(self, x)
         width = self.kernels.shape[1]
         if x.shape[-1] <= width // 2:
             raise UserError(

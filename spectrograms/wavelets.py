@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from runtime.errors import UserError
-from signal_transforms.base import check_waveforms, of_none
+from signal_transforms.checks import check_positive, check_waveforms
+from signal_transforms.row_operations import output_for_empty_batch
 from spectrograms import filterbank
 
 
@@ -37,12 +38,6 @@ def wavelet_scales(fs: float, lower_freq: float, upper_freq: float, n_scales: in
 def half_length(seconds: float, fs: float) -> int:
     """Return the samples in a kernel's half; 767.99999 from rounding counts as 768."""
     return math.floor(seconds * fs + 1e-6)
-
-
-def check_positive(name: str, **values: float) -> None:
-    for key, value in values.items():
-        if not value > 0:
-            raise UserError(f"{name}: {key} = {value} must be positive")
 
 
 def check_crop(name: str, crop: int, frames: int) -> int:
@@ -191,7 +186,7 @@ class ComplexMorletCWT(nn.Module):
         """
         check_waveforms("ComplexMorletCWT", x)
         if not len(x):
-            return of_none(self, x)
+            return output_for_empty_batch(self, x)
         frames = (x.shape[-1] - 1) // self.stride + 1
         crop = check_crop("ComplexMorletCWT", self.border_crop // self.stride, frames)
         with torch.autocast(x.device.type, enabled=False):
@@ -262,7 +257,7 @@ class RickerCWT(nn.Module):
         """Transform (batch, detector, time) to (batch, detector, n_scales, frame)."""
         check_waveforms("RickerCWT", x)
         if not len(x):
-            return of_none(self, x)
+            return output_for_empty_batch(self, x)
         length = x.shape[-1]
         frames = (length - 1) // self.stride + 1
         crop = check_crop("RickerCWT", self.border_crop // self.stride, frames)

@@ -14,7 +14,7 @@ from physics.noise import NoiseGenerator
 from physics.signals import Population, SignalGenerator
 from physics.waveforms import BankSettings, WaveformBank
 from runtime.errors import UserError
-from signal_transforms import linear_operators as filters
+from signal_transforms import whitening_operators
 from simulation import dataset_on_the_fly as simulated_dataset
 from simulation.dataset_on_the_fly import SimulatedDataset
 from simulation.noise_mixtures import orthogonal_mixtures
@@ -145,7 +145,7 @@ def test_a_short_last_batch_takes_signals_that_were_not_used(tmp_path, reuse) ->
 def test_noise_and_signals_differ_in_nothing_else(tmp_path) -> None:
     """A batch's halves have the same noise, also where a Whiten leaves nothing of it."""
     data = make(tmp_path, whiten=WHITEN, samples_per_epoch=64 * 16, reuse=4, pool=64)
-    cosines = filters.low_rows(2048, 1024.0, torch.device("cpu"))
+    cosines = whitening_operators.low_frequency_cosines(2048, 1024.0, torch.device("cpu"))
     low, targets = [], []
     for batch in batches(data, size=64):
         low.append((batch["waveform"] @ cosines).square().mean((1, 2)))

@@ -18,7 +18,7 @@ from models1d.convolutions import reinitialise
 from models1d.resnet1d import ResNet1dBody
 from models1d.wavenet1d import wave_block_class
 from runtime.errors import UserError
-from signal_transforms.base import check_waveforms
+from signal_transforms.checks import check_waveforms
 
 
 def as_tuple(value: int | Sequence[int]) -> tuple[int, ...]:

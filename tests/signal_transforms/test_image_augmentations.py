@@ -1,26 +1,19 @@
-"""Image transforms against slices, `interpolate` and numpy written plainly."""
+"""Image augmentations against slices, `interpolate` and numpy written plainly."""
 
 from __future__ import annotations
 
+import hypothesis.strategies as st
 import pytest
 import torch
 import torch.nn.functional as F
+from every_transform import CROPPED_SIZE, IMAGE_AUGMENTATIONS
+from hypothesis import given
+from strange_batches import check_sound_and_wild_rows, few, seeds, sound_rows, wild_row
 
 from runtime.errors import UserError
-from signal_transforms import images as I
+from signal_transforms import image_augmentations as I
 
-EVERY = {
-    "frequency mask": lambda **k: I.BatchFrequencyMask(5, (2, 20), **k),
-    "time mask": lambda **k: I.BatchTimeMask(9, **k),
-    "time shift": I.BatchTimeShift,
-    "crop": lambda **k: I.RandomResizedCrop((24, 40), (0.5, 0.8), **k),
-    "time resize": lambda **k: I.TimeResize((0.6, 0.9), **k),
-    "horizontal": I.HorizontalFlip,
-    "vertical": I.VerticalFlip,
-    "trim": lambda **k: I.TimeTrim((0.2, 0.9), "mask", **k),
-    "normalise": I.NormalizeImage,
-}
-each = pytest.mark.parametrize("name", EVERY)
+each = pytest.mark.parametrize("name", IMAGE_AUGMENTATIONS)
 
 
 def images(batch: int = 6) -> torch.Tensor:
@@ -34,7 +27,7 @@ def test_is_pure_seeded_and_works_by_rows(name):
     results = []
     for _ in range(2):
         torch.manual_seed(3)
-        results.append(EVERY[name](always_apply=True)(x))
+        results.append(IMAGE_AUGMENTATIONS[name](always_apply=True)(x))
     assert torch.equal(*results)
     assert torch.equal(x, before)
     y = results[0]
@@ -44,22 +37,22 @@ def test_is_pure_seeded_and_works_by_rows(name):
     broken[2] = torch.nan
     torch.manual_seed(3)
     others = [0, 1, 3, 4, 5]
-    assert torch.equal(EVERY[name](always_apply=True)(broken)[others], y[others])
+    assert torch.equal(IMAGE_AUGMENTATIONS[name](always_apply=True)(broken)[others], y[others])
     for batch in (0, 1):
-        assert EVERY[name](always_apply=True)(x[:batch]).shape == (batch, 3, 24, 40)
+        assert IMAGE_AUGMENTATIONS[name](always_apply=True)(x[:batch]).shape == (batch, 3, 24, 40)
 
 
 @each
 def test_p_is_the_probability_of_a_row(name):
     x = images(400)
-    changed = (EVERY[name](always_apply=False, p=0.3)(x) != x).flatten(1).any(1)
+    changed = (IMAGE_AUGMENTATIONS[name](always_apply=False, p=0.3)(x) != x).flatten(1).any(1)
     # binomial: a standard deviation of 0.023; a roll by the whole length changes nothing
     assert abs(changed.float().mean() - 0.3) < 0.1
-    assert torch.equal(EVERY[name](always_apply=False, p=0.0)(x), x)
+    assert torch.equal(IMAGE_AUGMENTATIONS[name](always_apply=False, p=0.0)(x), x)
     with pytest.raises(UserError, match="probability"):
-        EVERY[name](p=-0.1)
+        IMAGE_AUGMENTATIONS[name](p=-0.1)
     with pytest.raises(UserError, match="batch, channel, frequency, frame"):
-        EVERY[name]()(x[0])
+        IMAGE_AUGMENTATIONS[name]()(x[0])
 
 
 def runs(masked: torch.Tensor) -> list[tuple[int, int]]:
@@ -128,7 +121,7 @@ def test_crop_is_a_bicubic_resize():
     torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-5)
     # a box: `interpolate` of the slice, but for the two pixels near its edge
     top, left = torch.full((6, 1), 4.0), torch.full((6, 1), 10.0)
-    y = I.resample(x, top, left, top * 0 + 12, left * 0 + 20, (24, 40))
+    y = I.resize_boxes(x, top, left, top * 0 + 12, left * 0 + 20, (24, 40))
     expected = F.interpolate(x[:, :, 4:16, 10:30], (24, 40), mode="bicubic", align_corners=False)
     inside = (..., slice(4, -4), slice(4, -4))
     torch.testing.assert_close(y[inside], expected[inside], rtol=1e-4, atol=1e-5)
@@ -186,3 +179,33 @@ def test_flips_trim_and_normalise():
         I.TimeTrim(always_apply=False)
     with pytest.raises(UserError, match="'trim' or 'mask'"):
         I.TimeTrim(mode="cut")
+
+
+@pytest.mark.parametrize("name", IMAGE_AUGMENTATIONS)
+@few
+@given(
+    rows=sound_rows,
+    wild=wild_row,
+    at=st.integers(0, 3),
+    height=st.integers(24, 60),
+    width=st.integers(16, 90),
+    seed=seeds,
+)
+def test_strange_batches(
+    name: str, rows, wild: str, at: int, height: int, width: int, seed: int
+) -> None:
+    transform = IMAGE_AUGMENTATIONS[name](always_apply=True)
+    y = check_sound_and_wild_rows(transform, rows, wild, at, (3, height, width), seed)
+    assert y.shape == (len(rows), 3, *CROPPED_SIZE.get(name, (height, width)))
+
+
+def test_every_image_augmentation_is_tried() -> None:
+    known = {
+        value
+        for value in vars(I).values()
+        if isinstance(value, type)
+        and issubclass(value, I.ImageTransform)
+        and value is not I.ImageTransform
+    }
+    tried = {type(make(always_apply=True)) for make in IMAGE_AUGMENTATIONS.values()}
+    assert tried == known

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from runtime.errors import UserError
-from signal_transforms.base import check_probability
+from signal_transforms.checks import check_images, check_probability
+from signal_transforms.row_operations import roll_rows
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -22,7 +23,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class ImageTransform(nn.Module):
     """Base of the image transforms: who is changed, and the check of the input.
 
-    A subclass gives `change`, which returns the changed batch and leaves its input as it is.
+    A subclass defines `transform_rows`, which returns the changed batch and never writes to its
+    input.
 
     Args:
         always_apply: change every row.
@@ -34,19 +36,15 @@ class ImageTransform(nn.Module):
         self.always_apply = always_apply
         self.p = check_probability(type(self).__name__, p)
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 4 or not x.is_floating_point():
-            raise UserError(
-                f"{type(self).__name__} takes float images (batch, channel, frequency, frame) and "
-                f"was given {x.dtype} of shape {tuple(x.shape)}"
-            )
+        check_images(type(self).__name__, x)
         if self.always_apply:
-            return self.change(x)
+            return self.transform_rows(x)
         chosen = torch.rand(len(x), 1, 1, 1, device=x.device) < self.p
-        return torch.where(chosen, self.change(x), x)
+        return torch.where(chosen, self.transform_rows(x), x)
 
     def extra_repr(self) -> str:
         return "always" if self.always_apply else f"p={self.p:g}"
@@ -58,12 +56,6 @@ def draw_integers(least: int, largest: Tensor | int, x: Tensor) -> Tensor:
     # float32 draws lie below one, but the product may be rounded up to the next integer
     drawn = least + (uniform * (largest - least + 1)).long()
     return torch.minimum(drawn, torch.as_tensor(largest, device=x.device))
-
-
-def roll(x: Tensor, shift: Tensor) -> Tensor:
-    """Move each row of images `shift` (batch, 1, 1, 1) columns later, around the end."""
-    columns = torch.arange(x.shape[-1], device=x.device)
-    return x.gather(-1, ((columns - shift) % x.shape[-1]).expand_as(x))
 
 
 # --- masks ---------------------------------------------------------------------------------------
@@ -108,7 +100,7 @@ class BatchFrequencyMask(ImageTransform):
         self.max_bins, self.freq_limit = max_bins, tuple(freq_limit)
         self.fill = check_fill(type(self).__name__, fill)
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         first, last = self.freq_limit[0], min(x.shape[2], self.freq_limit[1]) - self.max_bins
         if last < first:
             raise UserError(
@@ -141,7 +133,7 @@ class BatchTimeMask(ImageTransform):
             raise UserError(f"BatchTimeMask: max_width = {max_width} must be at least 1")
         self.max_width, self.fill = max_width, check_fill(type(self).__name__, fill)
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         frames = x.shape[-1]
         width = draw_integers(1, min(self.max_width, frames), x)
         start = draw_integers(0, frames - width, x)
@@ -153,14 +145,14 @@ class BatchTimeMask(ImageTransform):
 class BatchTimeShift(ImageTransform):
     """Roll to the left by a uniform number of columns, around the end."""
 
-    def change(self, x: Tensor) -> Tensor:
-        return roll(x, -draw_integers(1, x.shape[-1], x))
+    def transform_rows(self, x: Tensor) -> Tensor:
+        return roll_rows(x, -draw_integers(1, x.shape[-1], x))
 
 
 # --- cuts and flips ------------------------------------------------------------------------------
 
 
-def resample(
+def resize_boxes(
     x: Tensor, top: Tensor, left: Tensor, height: Tensor, width: Tensor, size: tuple
 ) -> Tensor:
     """Resize a box of each row's image to `size` by bicubic interpolation.
@@ -218,7 +210,7 @@ class RandomResizedCrop(ImageTransform):
         self.size = (int(size[0]), int(size[1]))
         self.scale = check_scale("RandomResizedCrop", scale, 1.0)
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         if not self.always_apply and self.size != tuple(x.shape[2:]):
             raise UserError(
                 f"RandomResizedCrop: images of {tuple(x.shape[2:])} become {self.size} and must "
@@ -230,7 +222,7 @@ class RandomResizedCrop(ImageTransform):
         width = (side * x.shape[3]).round().clamp_min(1)
         top = ((x.shape[2] - height) * draws[1]).round()
         left = ((x.shape[3] - width) * draws[2]).round()
-        return resample(x, top, left, height, width, self.size)
+        return resize_boxes(x, top, left, height, width, self.size)
 
 
 class TimeResize(ImageTransform):
@@ -249,14 +241,14 @@ class TimeResize(ImageTransform):
         super().__init__(always_apply, p)
         self.scale = check_scale("TimeResize", scale, 100.0)
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         rows, frames = x.shape[2:]
         draws = torch.rand(2, len(x), 1, device=x.device)
         factor = self.scale[0] + draws[0] * (self.scale[1] - self.scale[0])  # (batch, 1)
         width = (factor * frames).round().clamp_min(1)
         left = ((frames - width).clamp_min(0) * draws[1]).round()
         zero = torch.zeros_like(left)
-        y = resample(x, zero, left, zero + rows, width, (rows, frames))
+        y = resize_boxes(x, zero, left, zero + rows, width, (rows, frames))
         centre = (torch.arange(frames, device=x.device) + 0.5) * width / frames  # (batch, frame)
         beyond = (left + centre > frames)[:, None, None]  # (batch, 1, 1, frame)
         return torch.where(beyond, 0.0, y)
@@ -265,14 +257,14 @@ class TimeResize(ImageTransform):
 class HorizontalFlip(ImageTransform):
     """Reverse time."""
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         return x.flip(3)
 
 
 class VerticalFlip(ImageTransform):
     """Reverse frequency."""
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         return x.flip(2)
 
 
@@ -302,7 +294,7 @@ class TimeTrim(ImageTransform):
             raise UserError("TimeTrim: mode 'trim' changes the shape and needs always_apply=True")
         self.trim_range, self.mode = tuple(trim_range), mode
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         first, last = (int(share * x.shape[-1]) for share in self.trim_range)
         if self.mode == "trim":
             return x[..., first:last].clone()
@@ -332,7 +324,7 @@ class NormalizeImage(ImageTransform):
         self.register_buffer("mean", torch.tensor(mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(std)[:, None, None], persistent=False)
 
-    def change(self, x: Tensor) -> Tensor:
+    def transform_rows(self, x: Tensor) -> Tensor:
         if x.shape[1] != len(self.mean):
             raise UserError(f"NormalizeImage: {len(self.mean)} means for {x.shape[1]} channels")
         return (x - self.mean.to(x)) / self.std.to(x)

@@ -1,0 +1,219 @@
+"""Whitening as a fixed linear map: one matrix product for a whole batch."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from runtime.errors import UserError
+from runtime.float32 import full_precision
+from signal_transforms.band_pass_operators import zero_phase_filter
+
+LOWEST_KEPT = 12.0  # Hz, kept by a whitening that decimates: detector noise begins at 10 Hz
+
+
+def covariance_root(psd: Sequence[float] | np.ndarray, length: int, sr: float) -> np.ndarray:
+    """Return C^(-1/2) for `length` samples of stationary noise of a given PSD.
+
+    Args:
+        psd: (size // 2 + 1,) one-sided PSD at the frequencies of `rfft` of `size` samples, from 0
+            to sr / 2, in (unit of the signal)^2 / Hz, positive everywhere; size >= 2 length, so
+            that the noise need not repeat within the stretch.
+        length: number of samples, even.
+        sr: sampling rate in Hz.
+
+    Returns:
+        (length, length) float64.
+
+    Raises:
+        UserError: the PSD is too short or not positive.
+    """
+    from physics import noise
+
+    psd = np.asarray(psd, dtype=np.float64)
+    size = 2 * (len(psd) - 1)
+    if size < 2 * length:
+        raise UserError(
+            f"Whiten: a PSD of {len(psd)} rows resolves {size} samples and at least "
+            f"{2 * length} are needed: give one with {length + 1} rows or more"
+        )
+    if not (np.isfinite(psd).all() and (psd > 0).all()):
+        raise UserError("Whiten: the PSD must be positive and finite in every row")
+    covariance = np.fft.irfft(psd * sr / 2, size)[:length]  # Wiener-Khinchin
+    return noise.symmetric_power(covariance, -0.5)
+
+
+def welch_amplitude(x: Tensor, segments: int) -> Tensor:
+    """Return the root of the average PSD of half-overlapping segments, on the whole's grid.
+
+    Args:
+        x: (..., time).
+        segments: their number; one has 2 time / (segments + 1) samples.
+
+    Returns:
+        (..., time // 2 + 1); white noise of variance one has a value of one.
+    """
+    length = x.shape[-1]
+    size = 2 * length // (segments + 1)
+    window = torch.hann_window(size, device=x.device)
+    window = window / window.square().sum().sqrt()
+    pieces = x.unfold(-1, size, max(size // 2, 1)) * window  # (..., segment, size)
+    power = torch.fft.rfft(pieces).abs().square().mean(dim=-2)  # (..., size // 2 + 1)
+    flat = power.reshape(-1, 1, power.shape[-1])
+    fine = torch.nn.functional.interpolate(flat, length // 2 + 1, mode="linear", align_corners=True)
+    return fine.sqrt().reshape(*x.shape[:-1], length // 2 + 1)
+
+
+def interpolated_amplitude(
+    psds: Sequence[np.ndarray], length: int, sr: float, device: torch.device
+) -> Tensor:
+    """Return what to divide `rfft` of `length` samples by, (channel, length // 2 + 1) float32."""
+    grid = np.linspace(0, 1, length // 2 + 1)
+    rows = []
+    for psd in psds:
+        psd = np.asarray(psd, dtype=np.float64)
+        if not (np.isfinite(psd).all() and (psd > 0).all()):
+            raise UserError("WhitenTorch: a PSD must be positive and finite in every row")
+        rows.append(np.sqrt(np.interp(grid, np.linspace(0, 1, len(psd)), psd) * sr / 2))
+    return torch.tensor(np.stack(rows), dtype=torch.float32, device=device)
+
+
+def mirrored_blocks(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+    """Split a matrix symmetric about both diagonals into the maps of sums and of differences.
+
+    With x = (u, v) and J the reversal, y = M x is (p + q, J (p - q)) where p = even (u + J v) / 2
+    and q = odd (u - J v) / 2: two products of half the size, half the work of one.
+
+    Returns:
+        (even, odd), each (n / 2, n / 2), or None where the matrix has not this symmetry.
+    """
+    n = matrix.shape[0]
+    if matrix.shape != (n, n) or n % 2:
+        return None
+    if not np.allclose(matrix, matrix[::-1, ::-1], rtol=0, atol=1e-6 * np.abs(matrix).max()):
+        return None
+    half = n // 2
+    top, corner = matrix[:half, :half], matrix[:half, half:][:, ::-1]
+    return (top + corner) / 2, (top - corner) / 2
+
+
+class DenseMap(NamedTuple):
+    """A linear map as one matrix, or as its two mirrored blocks."""
+
+    matrices: tuple[Tensor, ...]  # one (in, out), or (in / 2, out / 2) for sums and differences
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Map (..., in) to (..., out) in float32."""
+        with full_precision(x.device.type):
+            rows = x.float().reshape(-1, x.shape[-1])  # (..., in) -> (rows, in)
+            if len(self.matrices) == 1:
+                y = rows @ self.matrices[0]
+            else:
+                even, odd = self.matrices
+                half = rows.shape[1] // 2
+                first, mirrored = rows[:, :half], rows[:, half:].flip(1)
+                sums = (first + mirrored) @ even  # (rows, half)
+                differences = (first - mirrored) @ odd  # (rows, half)
+                y = torch.cat([sums + differences, (sums - differences).flip(1)], dim=1)
+            return y.reshape(*x.shape[:-1], y.shape[1])  # (rows, out) -> (..., out)
+
+
+def make_dense_map(matrix: np.ndarray, device: torch.device) -> DenseMap:
+    """Return y = matrix @ x as an operator on a device, in float32."""
+    blocks = mirrored_blocks(matrix) or (matrix,)
+    with torch.inference_mode(False):
+        return DenseMap(
+            tuple(
+                torch.tensor(np.ascontiguousarray(block.T), dtype=torch.float32, device=device)
+                for block in blocks
+            )
+        )
+
+
+def design_whitening(
+    detector: str,
+    length: int,
+    sr: float,
+    band: tuple[float, float] | None,
+    order: int,
+    decimate: int,
+    device: torch.device,
+) -> DenseMap:
+    """Return the whitening of a detector's design curve as an operator, made once.
+
+    Detectors of one curve share it.
+    """
+    from physics import noise
+
+    curve = noise.CURVES.get(detector)
+    # of an unknown detector, whitening_matrix says so
+    first = next((name for name, other in noise.CURVES.items() if other == curve), detector)
+    return whitening_operator(first, length, sr, band, order, decimate, device)
+
+
+@functools.lru_cache(maxsize=8)
+def whitening_operator(
+    detector: str,
+    length: int,
+    sr: float,
+    band: tuple[float, float] | None,
+    order: int,
+    decimate: int,
+    device: torch.device,
+) -> DenseMap:
+    from physics import noise
+
+    matrix = noise.whitening_matrix(detector, n=length, fs=sr)
+    return make_dense_map(band_pass_and_decimate_rows(matrix, sr, band, order, decimate), device)
+
+
+def band_pass_and_decimate_rows(
+    matrix: np.ndarray, sr: float, band: tuple[float, float] | None, order: int, decimate: int
+) -> np.ndarray:
+    """Return the matrix followed by a zero-phase band-pass, and every `decimate`-th row of that.
+
+    Without a band, decimation takes the output's orthonormal cosine transform (DCT-II), keeps what
+    lies between `LOWEST_KEPT` and sr / (2 decimate), and transforms back at the shorter length.
+    That map keeps lengths of what it keeps, so that white noise comes out white but for the lowest
+    frequencies, where the detectors' curves end and no exact whitening exists; see
+    `remove_low_frequencies`.
+    """
+    if band is not None:
+        columns = np.ascontiguousarray(matrix.T, dtype=np.float64)  # (in, out): filter the outputs
+        matrix = zero_phase_filter(columns, *band, sr, order).T
+    elif decimate > 1:
+        from scipy.fft import dct, idct
+
+        spectrum = dct(np.asarray(matrix, np.float64), axis=0, norm="ortho")  # (frequency, in)
+        spectrum[: count_low_frequencies(len(matrix), sr)] = 0
+        return idct(spectrum[: len(matrix) // decimate], axis=0, norm="ortho")
+    return matrix[::decimate]
+
+
+def count_low_frequencies(length: int, sr: float) -> int:
+    """Return how many rows of the cosine transform of `length` samples lie below `LOWEST_KEPT`."""
+    return math.ceil(2 * length * LOWEST_KEPT / sr)
+
+
+@functools.lru_cache(maxsize=8)
+def low_frequency_cosines(length: int, sr: float, device: torch.device) -> Tensor:
+    """Return the orthonormal cosines below `LOWEST_KEPT`, (length, rows) float32."""
+    from scipy.fft import idct
+
+    units = np.eye(count_low_frequencies(length, sr), length)
+    rows = idct(units, axis=1, norm="ortho")
+    with torch.inference_mode(False):
+        return torch.tensor(rows.T, dtype=torch.float32, device=device)
+
+
+def remove_low_frequencies(x: Tensor, sr: float) -> Tensor:
+    """Take from (..., time) what `Whiten(decimate=...)` leaves out at low frequencies."""
+    cosines = low_frequency_cosines(x.shape[-1], sr, x.device)
+    with full_precision(x.device.type):
+        return x - (x @ cosines) @ cosines.T
