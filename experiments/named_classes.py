@@ -26,7 +26,7 @@ import transforms
 from configuration.rules import ClassChoices
 from datasets import G2NetDataset
 from experiments.pseudo_labels import PseudoLabels
-from signal_transforms import images
+from signal_transforms import image_augmentations
 from signal_transforms.base import Compose, OneOf, WaveTransform
 from simulation.dataset_on_the_fly import SimulatedDataset
 from spectrograms import MultiSpectrogram
