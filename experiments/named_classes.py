@@ -105,7 +105,8 @@ def waveform_transforms() -> ClassChoices:
 
 def image_transforms() -> ClassChoices:
     return ClassChoices(
-        "image transform", by_name(public_classes(images, below(images.ImageTransform)))
+        "image transform",
+        by_name(public_classes(image_augmentations, below(image_augmentations.ImageTransform))),
     )
 
 
