@@ -5,7 +5,7 @@
 #   snakemake -n                                     all 40 runs of the published stack
 #   snakemake --config experiments=Demo,PseudoDemo   a subset; what it needs is added
 #   snakemake --config settings="train_cache=input/train_cache.f32" results=results
-#   snakemake --workflow-profile profiles/slurm      on a cluster; docs/pipeline.md
+#   snakemake --workflow-profile profiles/slurm      on a cluster; docs/how-to/run-the-pipeline.md
 #
 # A fold is a job, and a job that is killed goes on where it stood: the marks below say that a fold
 # is done, its checkpoints are no outputs and stay.

@@ -1,6 +1,6 @@
 """Write one HTML page that shows every experiment in a results folder.
 
-The page needs no network and no other file. See docs/report.md.
+The page needs no network and no other file. See docs/explanation/report.md.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ import utils  # noqa: F401 - before torch: it decides how waiting threads wait
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
+FIGURES = ROOT / "docs" / "figures"  # the plots that the pages of docs/ show
 
 # The module of each benchmark. The names are also those of its entry in benchmarks/results/*.json.
 MODULES = {

@@ -1,8 +1,8 @@
-"""Measure every experiment's network and write the table of experiments into the README.
+"""Measure every experiment's network and write the table of experiments into the docs.
 
 python -m benchmarks.network_sizes            # measure networks that are new or changed
-python -m benchmarks.network_sizes --fresh    # measure all networks anew
-python -m benchmarks.network_sizes --readme   # write the table into README.md
+python -m benchmarks.network_sizes --fresh    # measure all networks again
+python -m benchmarks.network_sizes --page     # write the table into docs/reference/experiments.md
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from runtime.console import progress
 from runtime.errors import UserError
 from runtime.files import atomic_path, write_json
 
-README = ROOT / "README.md"
-BEGIN = "<!-- experiments: python -m benchmarks.network_sizes --readme -->"
+PAGE = ROOT / "docs" / "reference" / "experiments.md"
+BEGIN = "<!-- experiments: python -m benchmarks.network_sizes --page -->"
 END = "<!-- experiments end -->"
 
 
@@ -59,7 +59,7 @@ def measure_all(fresh: bool = False) -> dict[str, dict[str, Any]]:
 
 
 def format_experiment_tables() -> str:
-    """Return the README's tables: the published stack first, all other experiments folded."""
+    """Return the tables of the page: the published stack first, then all other experiments."""
     every = rows()
     stack = [cells for cells in every if cells[-1] != "-"]
     others = [cells[:-3] for cells in every if cells[-1] == "-"]
@@ -69,12 +69,9 @@ def format_experiment_tables() -> str:
             "",
             *markdown_table(COLUMNS, stack),
             "",
-            "<details>",
-            f"<summary>The {len(others)} others: their sources, and ours</summary>",
+            f"The {len(others)} others, which are sources of these or experiments of this project:",
             "",
             *markdown_table(COLUMNS[:-3], others),
-            "",
-            "</details>",
             "",
             END,
         ]
@@ -87,14 +84,14 @@ def markdown_table(head: tuple[str, ...], body: list[tuple[str, ...]]) -> list[s
 
 
 def replace_table(text: str) -> str:
-    """Return the README with its tables made anew.
+    """Return the page with its tables rewritten.
 
     Raises:
-        UserError: the marks between which they stand are gone.
+        UserError: a mark around the tables is missing.
     """
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     if not pattern.search(text):
-        raise UserError(f"{README} lacks the lines {BEGIN!r} and {END!r}: put them back")
+        raise UserError(f"{PAGE} lacks the lines {BEGIN!r} and {END!r}: put them back")
     return pattern.sub(lambda _: format_experiment_tables(), text, count=1)
 
 
@@ -104,14 +101,16 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--fresh", action="store_true", help="measure all networks anew")
-    parser.add_argument("--readme", action="store_true", help="write the table into README.md")
+    parser.add_argument("--fresh", action="store_true", help="measure all networks again")
+    parser.add_argument(
+        "--page", action="store_true", help="write the table into docs/reference/experiments.md"
+    )
     args = parser.parse_args(argv)
-    if args.readme and not args.fresh:
-        text = replace_table(README.read_text())
-        with atomic_path(README) as temporary:
+    if args.page and not args.fresh:
+        text = replace_table(PAGE.read_text())
+        with atomic_path(PAGE) as temporary:
             temporary.write_text(text)
-        print(f"{README} holds the table of {len(ConfigMeta.registry)} experiments")
+        print(f"{PAGE} holds the table of {len(ConfigMeta.registry)} experiments")
         return 0
     sizes = measure_all(args.fresh)
     print(f"{len(sizes)} networks of {len(ConfigMeta.registry)} experiments are in {SIZES}")

@@ -1,7 +1,7 @@
-"""Put the recorded figures into docs/performance.md: `python -m benchmarks.page`.
+"""Put the recorded figures into docs/explanation/performance.md: `python -m benchmarks.page`.
 
-What stands between the marks of a section is made anew from benchmarks/results/*.json, and the
-plots from the same files; the text around it is left alone.
+Everything between the marks of a section is generated from benchmarks/results/*.json, and so are
+the plots. The text outside of the marks is left alone.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from benchmarks import RESULTS, ROOT
+from benchmarks import FIGURES, RESULTS, ROOT
 from benchmarks.harness.result_files import (
     Results,
     format_comparisons,
@@ -24,9 +24,9 @@ from benchmarks.training.growth_plots import plot_paths
 from runtime.command_line import CommandLine, run_command
 from runtime.files import atomic_path
 
-PAGE = ROOT / "docs" / "performance.md"
+PAGE = ROOT / "docs" / "explanation" / "performance.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
-ELSEWHERE = ("detection.json", "ablation.json")  # in docs/detection.md
+ELSEWHERE = ("detection.json", "ablation.json")  # in docs/explanation/detection.md
 NO_GPU = [
     "### A CUDA GPU",
     "",
@@ -86,8 +86,8 @@ def growth_section(path: Path, results: Results) -> list[str]:
         return []
     pictures = [
         line
-        for picture in plot_paths(results, PAGE.parent)
-        for line in (f"![{picture.stem}]({picture.name})", "")
+        for picture in plot_paths(results, FIGURES)
+        for line in (f"![{picture.stem}]({os.path.relpath(picture, PAGE.parent)})", "")
     ]
     folded = ["<details>", "<summary>The same as tables</summary>", "", *lines[2:], "</details>"]
     return [*lines[:2], *pictures, *folded, ""]
@@ -101,7 +101,7 @@ SECTIONS: dict[str, Callable[[Path, Results], list[str]]] = {
 
 
 def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
-    """Return the page with what stands between its marks made anew.
+    """Return the page with new contents between its marks.
 
     Raises:
         UserError: a mark is missing.

@@ -1,4 +1,4 @@
-"""The table of all experiments, as `train.py --list` and the README show it.
+"""The table of all experiments, as `train.py --list` and docs/reference/experiments.md show it.
 
 What only a built network can tell, its parameters and the size of its image, is kept in
 network_sizes.json, so that listing the experiments builds none. It is

@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import RESULTS
+from benchmarks import FIGURES, RESULTS
 from benchmarks.detection.holdout import Holdout, HoldoutSettings, open_holdout
 from benchmarks.detection.likelihood import NearOptimal
 from benchmarks.detection.report import (
@@ -134,7 +134,7 @@ def make_parser() -> CommandLine:
         help="put figures and plots there (default: the record, of 4,000 samples or more)",
     )
     parser.add_argument(
-        "--page", action="store_true", help="only put what was recorded into docs/detection.md"
+        "--page", action="store_true", help="only write the recorded figures into the page in docs/"
     )
     return parser
 
@@ -249,7 +249,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     drawn = draw_plots(results, args.out) if args.out.resolve() != RESULTS else None
     if drawn is None:
-        drawn = update_page() if PAGE.exists() else draw_plots(results, PAGE.parent)
+        drawn = update_page() if PAGE.exists() else draw_plots(results, FIGURES)
     print("\n".join(["", *(f"written: {each}" for each in (path, *drawn))]))
     return 0
 

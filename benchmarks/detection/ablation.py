@@ -5,7 +5,8 @@ Every run sees as many samples, drawn from the same counters, and is scored on t
 that of the hold-out, on which both are scored, and the spread over seeds. Logits are kept, so that
 a run that was done is not done again.
 
-`--out` records the figures as ablation.json and .md, `--page` puts them into docs/detection.md.
+`--out` records the figures as ablation.json and .md. `--page` writes them into
+docs/explanation/detection.md.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from runtime.errors import UserError, nearest
 from runtime.files import atomic_path, read_json, write_json
 from runtime.versions import git_revision, versions
 
-PAGE = ROOT / "docs" / "detection.md"
+PAGE = ROOT / "docs" / "explanation" / "detection.md"
 BEGIN, END = "<!-- ablation: python -m benchmarks.detection.ablation -->", "<!-- ablation end -->"
 EPOCHS = 8  # of a run, for the schedule
 FORMAT = 1
@@ -263,7 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: the GPU, if there is one)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="record the figures there")
-    parser.add_argument("--page", action="store_true", help="and put them into docs/detection.md")
+    parser.add_argument("--page", action="store_true", help="and write them into the page in docs/")
     args = parser.parse_args(argv)
     for name in ("samples", "seeds"):
         if getattr(args, name) < 1:

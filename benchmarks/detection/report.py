@@ -1,4 +1,4 @@
-"""What detectors came to on the hold-out: the file, its tables, its plots, its page."""
+"""The figures of detectors on the hold-out: their file, tables, plots and page."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import RESULTS, ROOT
+from benchmarks import FIGURES, RESULTS, ROOT
 from benchmarks.detection.scores import FALSE_ALARMS
 from benchmarks.harness.comparisons import markdown_table
 from benchmarks.harness.result_files import replace_between_marks
@@ -17,8 +17,7 @@ from runtime.errors import UserError
 from runtime.files import atomic_path, read_json, write_json
 
 FORMAT = 2
-DOCS = ROOT / "docs"
-PAGE = DOCS / "detection.md"
+PAGE = ROOT / "docs" / "explanation" / "detection.md"
 BEGIN, END = "<!-- ruler: python -m benchmarks.detection --page -->", "<!-- ruler end -->"
 # AUC and its error on other samples of the same law, with which these must agree.
 EXPECTED = {
@@ -298,9 +297,9 @@ def format_page_section(results: Results) -> list[str]:
     return [
         *format_detection(results),
         "",
-        "![Efficiency against SNR](detection-efficiency.png)",
+        "![Efficiency against SNR](../figures/detection-efficiency.png)",
         "",
-        "![ROC curves](detection-roc.png)",
+        "![ROC curves](../figures/detection-roc.png)",
         "",
         f"All figures, finer grades and ROC curves: [detection.json]({link[:-2]}json).",
         "",
@@ -308,7 +307,7 @@ def format_page_section(results: Results) -> list[str]:
 
 
 def replace_section(text: str, results: Results) -> str:
-    """Return the page with what stands between its marks made anew.
+    """Return the page with new contents between its marks.
 
     Raises:
         UserError: a mark is missing from the page.
@@ -320,7 +319,7 @@ def update_page(path: Path = RESULTS / "detection.json") -> Sequence[Path]:
     """Put a file of results into the page and its plots; return what was written."""
     results = load_detection(path)
     text = replace_section(PAGE.read_text(), results)
-    drawn = draw_plots(results, PAGE.parent)
+    drawn = draw_plots(results, FIGURES)
     with atomic_path(PAGE) as temporary:
         temporary.write_text(text)
     return [PAGE, *drawn]

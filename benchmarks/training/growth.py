@@ -1,7 +1,7 @@
 """How does cost grow: the wavelet front-end with scales, stride and batch; training with more?
 
 Each point is a process of its own, which gives its peak memory beside its time. The curves go into
-benchmarks/results/<device>.json and .md, and the plots of them into docs/performance-*.png.
+benchmarks/results/<device>.json and .md, and their plots into docs/figures/performance-*.png.
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from typing import Any
 
 import torch
 
-from benchmarks import RESULTS, ROOT
+from benchmarks import FIGURES, RESULTS, ROOT
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
 from benchmarks.harness.comparisons import format_duration, format_significant, markdown_table
 from runtime.command_line import run_command
 from runtime.console import progress
 from runtime.errors import UserError
 
-DOCS = ROOT / "docs"
 Point = dict[str, Any]
 
 # What is varied, and the values: on a CPU, on a GPU, in quick mode.
@@ -164,11 +163,11 @@ def format_megabytes(point: Point) -> str:
 
 
 def draw_plots(path: Path) -> None:
-    """Draw the curves of a result file, for the recorded ones into docs/, else beside the file."""
+    """Draw a result file's curves: the recorded ones into docs/figures/, others beside the file."""
     from benchmarks.harness.result_files import load_results
     from benchmarks.training.growth_plots import draw_growth
 
-    folder = DOCS if path.parent.resolve() == RESULTS else path.parent
+    folder = FIGURES if path.parent.resolve() == RESULTS else path.parent
     for drawn in draw_growth(load_results(path), folder):
         print(f"drawn in {drawn}")
 

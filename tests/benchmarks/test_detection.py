@@ -571,7 +571,7 @@ def test_the_budget_is_what_was_seen(runs, config, drawn, seen) -> None:
         "from": "before",
     }
     results = {"detectors": {"demo": {"auc": 0.8, "budget": budget}, "known": {"auc": 0.9}}}
-    lines = detection_report.budget_lines(results)
+    lines = detection_report.format_budgets(results)
     assert f"| demo | {seen:,} | 2 | 36 s | CPU, 2 threads | before |" in lines
 
 
@@ -724,7 +724,7 @@ def test_the_page_is_not_stale() -> None:
         "run: python -m benchmarks.detection --page"
     )
     for name in ("detection-efficiency.png", "detection-roc.png"):
-        assert (detection_report.DOCS / name).is_file()
+        assert (detection_report.FIGURES / name).is_file()
 
 
 def test_the_known_ceilings_come_out() -> None:

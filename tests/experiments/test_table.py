@@ -1,4 +1,4 @@
-"""The table of experiments is true: sizes, README and --list."""
+"""The table of experiments is true: sizes, docs/reference/experiments.md and --list."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from paths import ROOT
 
 import configs
 from benchmarks import network_sizes
-from benchmarks.network_sizes import BEGIN, END, README, replace_table
+from benchmarks.network_sizes import BEGIN, END, PAGE, replace_table
 from configuration.rules import ConfigMeta
 from experiments import table as experiment_table
 from experiments.table import SIZES, network_key, read_sizes
@@ -19,13 +19,13 @@ from runtime.errors import UserError
 from runtime.files import write_json
 
 
-def test_the_readme_is_not_stale() -> None:
-    text = README.read_text()
-    assert text == replace_table(text), "run: python -m benchmarks.network_sizes --readme"
+def test_the_page_is_not_stale() -> None:
+    text = PAGE.read_text()
+    assert text == replace_table(text), "run: python -m benchmarks.network_sizes --page"
 
 
-def test_a_stale_readme_would_be_seen() -> None:
-    text = README.read_text()
+def test_a_stale_page_would_be_seen() -> None:
+    text = PAGE.read_text()
     assert replace_table(text.replace("| Pseudo07 |", "| Pseudo70 |")) == text
     with pytest.raises(UserError, match="lacks the lines"):
         replace_table(text.replace(END, ""))
