@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from datasets import Batch
 from layers.mixing import mix_rows
 from runtime.errors import UserError, nearest
 
-Batch = dict[str, Tensor]
 Criterion = Callable[[Tensor, Tensor], Tensor]
-
 
 WAVEFORMS = ("waveform", "waveform2")
 
@@ -35,7 +35,7 @@ class OnWaveforms:
 
 
 class Preparation:
-    """Makes of a batch's strain what the network takes: one view of it, or two.
+    """Turns the strain of a batch into the input of the network: one tensor, or two.
 
     Args:
         transform: strain (B, 3, T) to the field `waveform`.
@@ -62,7 +62,7 @@ class Preparation:
 
 
 class TrainHook:
-    """The plain way: logits of the waveform, the criterion against the target."""
+    """The usual hook: logits of the waveform, the criterion against the target."""
 
     def forward_train(
         self, model: nn.Module, batch: Batch, criterion: Criterion
@@ -189,12 +189,27 @@ def draw_beta(alpha: float, n: int, device: torch.device) -> Tensor:
 # --- callbacks -------------------------------------------------------------------------------
 
 
+@dataclass(frozen=True)
+class EpochVerdict:
+    """What a callback says after an epoch.
+
+    Attributes:
+        is_best: save the weights of this epoch for the predictions.
+        stop_reason: why the fit should stop; None to continue.
+    """
+
+    is_best: bool = False
+    stop_reason: str | None = None
+
+
 class EarlyStopping:
     """Remembers the best epoch and stops after `patience` epochs without a better one.
 
     Args:
-        target: the score that counts, a key of the trainer's history.
-        skip_epoch: epochs at the start that are not counted against the patience.
+        patience: epochs without improvement after which the fit stops.
+        target: the score that counts, a key of the history.
+        maximize: whether larger is better.
+        skip_epoch: epochs at the start that do not count against the patience.
     """
 
     def __init__(
@@ -207,22 +222,23 @@ class EarlyStopping:
         self.patience, self.target, self.maximize = patience, target, maximize
         self.skip_epoch, self.counter = skip_epoch, 0
 
-    def on_epoch_end(self, trainer: Any) -> None:
-        state, scores = trainer.state, trainer.state.history[-1]
-        score = scores[self.target]
+    def on_epoch_end(self, state: Any) -> EpochVerdict:
+        """Judge the newest epoch of a `TrainerState`; note in it which epoch is the best."""
+        score = state.history[-1][self.target]
+        # A NaN compares as False either way; it is never an improvement.
         if not math.isnan(score) and (
             state.best_score is None
             or (score > state.best_score if self.maximize else score < state.best_score)
         ):
             state.best_score, state.best_epoch, self.counter = score, state.epoch, 0
-            trainer.is_best = True
-            return
+            return EpochVerdict(is_best=True)
         if state.epoch > self.skip_epoch:
             self.counter += 1
-        if self.counter >= self.patience:
-            trainer.stop_reason = (
-                f"stopped: {self.target} has not improved for {self.counter} epochs"
-            )
+        if self.counter < self.patience:
+            return EpochVerdict()
+        return EpochVerdict(
+            stop_reason=f"stopped: {self.target} has not improved for {self.counter} epochs"
+        )
 
     def state_dict(self) -> dict[str, int]:
         return {"counter": self.counter}
@@ -234,33 +250,33 @@ class EarlyStopping:
 class KeepLast:
     """Keeps the weights of the last epoch.
 
-    For training that sees no sample twice and lets its learning rate fall to nothing: nothing is
-    learnt by heart, and the best of several validation scores is the luckiest.
+    For training that sees no sample twice and whose learning rate falls to nearly zero: nothing is
+    overfitted, and the best of several validation scores would only be the luckiest.
 
     Args:
-        target: the score that is said of them, a key of the trainer's history.
+        target: the score that is reported with these weights, a key of the history.
     """
 
     def __init__(self, target: str = "valid_metric") -> None:
         self.target = target
 
-    def on_epoch_end(self, trainer: Any) -> None:
-        state = trainer.state
+    def on_epoch_end(self, state: Any) -> EpochVerdict:
+        """Make the newest epoch of a `TrainerState` the best."""
         state.best_score, state.best_epoch = state.history[-1][self.target], state.epoch
-        trainer.is_best = True
+        return EpochVerdict(is_best=True)
 
     def state_dict(self) -> dict[str, int]:
         return {}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        pass  # nothing is remembered
+        pass  # there is nothing to remember
 
 
 class WeightAverage:
     """An exponential moving average of a network's weights and buffers, scored in its place.
 
     The decay warms up as min(decay, (1 + n) / (10 + n)) after n updates, so that short fits are not
-    held back by their first weights.
+    dominated by their initial weights.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -294,13 +310,13 @@ class WeightAverage:
 # --- test-time views -------------------------------------------------------------------------
 
 
-def same(batch: Batch) -> Batch:
-    """Change nothing."""
+def unchanged_view(batch: Batch) -> Batch:
+    """Return the batch as it is."""
     return batch
 
 
 def flip_sign(batch: Batch) -> Batch:
-    """Turn the waveform over: a signal of the opposite sign is as likely."""
+    """Change the sign of the waveform: a signal of the opposite sign is as likely."""
     return OnWaveforms(torch.neg)(batch)
 
 
@@ -310,7 +326,7 @@ def swap_ligo(batch: Batch) -> Batch:
 
 
 def shift_time(samples: int) -> Callable[[Batch], Batch]:
-    """Return a view moved by `samples` (later if positive); the gap is filled with zeros."""
+    """Return a view shifted by `samples` (later if positive); the gap is filled with zeros."""
 
     def moved(x: Tensor) -> Tensor:
         if abs(samples) >= x.shape[-1]:
@@ -328,7 +344,7 @@ def shift_time(samples: int) -> Callable[[Batch], Batch]:
 
 
 VIEWS: dict[str, Callable[[Batch], Batch]] = {
-    "identity": same,
+    "identity": unchanged_view,
     "flip": flip_sign,
     "swap_ligo": swap_ligo,
 }

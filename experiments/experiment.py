@@ -37,7 +37,9 @@ from runtime.locks import run_lock
 from runtime.seeds import seed_everything
 from training import distributed
 from training.checkpoints import adopt_weights, load_checkpoint
-from training.trainer import Trainer, TrainerState
+from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
+from training.state import TrainerState
+from training.trainer import Trainer
 from training_extras import WeightAverage, find_views
 
 if TYPE_CHECKING:
@@ -281,33 +283,44 @@ class Experiment:
         return Trainer(
             model,
             optimizer=optimizer,
-            scheduler=scheduler,
-            criterion=config.criterion.build(),
-            metric=config.eval_metric.build(),
-            monitors=build_parts(config, "monitor_metrics"),
-            hook=config.hook.build(),
+            objective=Objective(
+                hook=config.hook.build(),
+                criterion=config.criterion.build(),
+                metric=config.eval_metric.build(),
+                monitors=build_parts(config, "monitor_metrics"),
+            ),
+            schedule=Schedule(
+                num_epochs=config.num_epochs,
+                scheduler=scheduler,
+                batch_scheduler=config.batch_scheduler,
+                scheduler_target=config.scheduler_target,
+            ),
+            loading=Loading(
+                batch_size=config.batch_size,
+                accumulate=config.accumulate,
+                num_workers=default_workers if options.num_workers is None else options.num_workers,
+                max_batches=2 if options.dry_run else None,
+            ),
+            precision=Precision(
+                amp=config.amp,
+                clip_grad=config.clip_grad,
+                max_grad_norm=config.max_grad_norm,
+                max_bad_losses=config.max_bad_losses,
+            ),
+            checkpointing=Checkpointing(
+                folder=self.folder.path,
+                name=f"fold{fold}",
+                checkpoint_every=options.checkpoint_every,
+            ),
+            reporting=Reporting(
+                show_progress=options.show_progress, show_memory=options.show_memory
+            ),
             callbacks=build_parts(config, "callbacks"),
             transforms={
                 stage: build_preparation(config, stage, self.device) for stage in ("train", "test")
             },
-            folder=self.folder.path,
-            serial=f"fold{fold}",
+            ema=ema,
             device=self.device,
             counters=(config.seed, fold),
-            batch_size=config.batch_size,
-            num_epochs=config.num_epochs,
-            num_workers=default_workers if options.num_workers is None else options.num_workers,
-            amp=config.amp,
-            clip_grad=config.clip_grad,
-            max_grad_norm=config.max_grad_norm,
-            max_bad_losses=config.max_bad_losses,
-            accumulate=config.accumulate,
             sync_batch_norm=config.sync_batch_norm,
-            batch_scheduler=config.batch_scheduler,
-            scheduler_target=config.scheduler_target,
-            ema=ema,
-            checkpoint_every=options.checkpoint_every,
-            max_batches=2 if options.dry_run else None,
-            show_progress=options.show_progress,
-            show_memory=options.show_memory,
         )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from runtime.errors import UserError
 from training_extras import (
     EarlyStopping,
+    EpochVerdict,
     KeepLast,
     MixupTrain,
     MixupTrain2,
@@ -106,12 +107,11 @@ def run_callback(
     state = types.SimpleNamespace(epoch=0, best_score=None, best_epoch=None, history=[])
     best = []
     for score in scores:
-        trainer = types.SimpleNamespace(state=state, is_best=False, stop_reason=None)
         state.epoch += 1
         state.history.append({"valid_metric": score})
-        callback.on_epoch_end(trainer)
-        best.append(trainer.is_best)
-        if trainer.stop_reason:
+        verdict = callback.on_epoch_end(state)
+        best.append(verdict.is_best)
+        if verdict.stop_reason:
             return best, state.epoch
     return best, None
 
@@ -136,9 +136,10 @@ def test_keep_last_keeps_every_epoch_for_the_next_to_replace() -> None:
     state_of_best = []
 
     class Noted(KeepLast):
-        def on_epoch_end(self, trainer) -> None:
-            super().on_epoch_end(trainer)
-            state_of_best.append((trainer.state.best_epoch, trainer.state.best_score))
+        def on_epoch_end(self, state) -> EpochVerdict:
+            verdict = super().on_epoch_end(state)
+            state_of_best.append((state.best_epoch, state.best_score))
+            return verdict
 
     best, stopped = run_callback(Noted(), [0.5, 0.9, 0.6])
     assert (best, stopped) == ([True, True, True], None)

@@ -1,64 +1,95 @@
-"""What a fit must know to go on as if it had never stopped: taken out of a trainer, put back in."""
+"""What a fit must remember to resume as if it had never stopped: into a checkpoint and back."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import nn
 
 from runtime.errors import UserError
 from training import distributed
-from training.checkpoints import load_checkpoint
-
-if TYPE_CHECKING:
-    from training.trainer import Trainer
+from training.checkpoints import first_line, load_checkpoint
+from training.epoch_record import EpochRecord
 
 
 @dataclass
 class TrainerState:
-    """All that a resumed fit must know beside tensors; plain types only."""
+    """What a resumed fit must know besides tensors; plain types only.
 
-    epoch: int = 0  # epochs completed
-    step: int = 0  # batches done of the running epoch
+    Attributes:
+        epoch: epochs completed.
+        step: batches done of the current epoch.
+        best_epoch, best_score: of the weights that predictions are made with.
+        bad_losses: non-finite losses in a row.
+        bad_gradients: non-finite gradients in a row, of those that were checked.
+        finished: whether the last epoch is done or a callback has stopped the fit.
+        seconds: time spent so far.
+        history: the scores of each epoch.
+        weights: content digest of the best weights, as saved.
+        rows_per_batch: rows of all processes in a batch, which `step` counts.
+        trained_from: digests of all that decided the weights; see experiments/fold_record.py.
+        adjusted: which settings were changed on resuming, each with its epoch.
+    """
+
+    epoch: int = 0
+    step: int = 0
     best_epoch: int | None = None
     best_score: float | None = None
-    bad_losses: int = 0  # non-finite losses in a row
-    bad_gradients: int = 0  # likewise, of those looked at
+    bad_losses: int = 0
+    bad_gradients: int = 0
     finished: bool = False
     seconds: float = 0.0
     history: list[dict[str, float]] = field(default_factory=list)
-    # The rest says what the weights are; experiments/fold_record.py reads it.
-    weights: str | None = None  # content digest of the best weights, as they lie on disk
-    rows_per_batch: int | None = None  # of all processes: what `step` counts
-    trained_from: dict[str, Any] = field(default_factory=dict)  # digests of all that decided them
-    adjusted: list[dict[str, Any]] = field(default_factory=list)  # other settings, from an epoch on
+    weights: str | None = None
+    rows_per_batch: int | None = None
+    trained_from: dict[str, Any] = field(default_factory=dict)
+    adjusted: list[dict[str, Any]] = field(default_factory=list)
 
 
-def pack(trainer: Trainer) -> dict[str, Any]:
-    """Return tensors and plain types for a checkpoint; all processes call it at once."""
-    losses = torch.empty(0)
-    if trainer.epoch_losses:
-        losses = torch.stack(trainer.epoch_losses).cpu()
-    outputs = [(a.cpu(), b.cpu()) for a, b in trainer.epoch_outputs]
-    scheduler, ema = trainer.scheduler, trainer.ema
+@dataclass
+class FitParts:
+    """The objects that a fit changes, all of which have a `state_dict`; None where there is none.
+
+    Attributes:
+        amp_dtype: the type that is computed in; None is float32.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: Any
+    scaler: torch.amp.GradScaler
+    ema: Any
+    callbacks: Sequence[Any]
+    amp_dtype: torch.dtype | None
+
+
+def pack_checkpoint(parts: FitParts, state: TrainerState, record: EpochRecord) -> dict[str, Any]:
+    """Return tensors and plain types for a checkpoint; all processes must call it at once."""
     return {
-        "model": trainer.model.state_dict(),
-        "ema": None if ema is None else ema.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "scheduler": None if scheduler is None else scheduler.state_dict(),
-        "scaler": trainer.scaler.state_dict(),
-        "amp_dtype": str(trainer.amp_dtype),
-        "callbacks": [callback.state_dict() for callback in trainer.callbacks],
-        "state": asdict(trainer.state),
-        # (losses, [(outputs, targets)]) of the epoch so far, of each process
-        "of_ranks": distributed.gather_objects((losses, outputs)),
+        "model": parts.model.state_dict(),
+        "ema": None if parts.ema is None else parts.ema.state_dict(),
+        "optimizer": parts.optimizer.state_dict(),
+        "scheduler": None if parts.scheduler is None else parts.scheduler.state_dict(),
+        "scaler": parts.scaler.state_dict(),
+        "amp_dtype": str(parts.amp_dtype),
+        "callbacks": [callback.state_dict() for callback in parts.callbacks],
+        "state": asdict(state),
+        # The epoch so far, of each process.
+        "of_ranks": distributed.gather_objects(record.to_checkpoint()),
     }
 
 
-def unpack(trainer: Trainer, path: Path) -> None:
-    """Put a checkpoint of `pack` back.
+def restore_checkpoint(
+    path: Path, parts: FitParts, device: torch.device
+) -> tuple[TrainerState, EpochRecord]:
+    """Put a checkpoint of `pack_checkpoint` back into the parts of a fit.
+
+    Returns:
+        How far the fit was, and what its current epoch had recorded.
 
     Raises:
         UserError: it is of another network or optimiser, or of another number of processes.
@@ -67,32 +98,30 @@ def unpack(trainer: Trainer, path: Path) -> None:
     if len(content["of_ranks"]) != distributed.world_size():
         raise UserError(
             f"{path} was written by {len(content['of_ranks'])} processes and this run has "
-            f"{distributed.world_size()}: go on with as many as before"
+            f"{distributed.world_size()}: resume with as many as before"
         )
-    here = (str(trainer.amp_dtype), bool(trainer.scaler.state_dict()))
+    here = (str(parts.amp_dtype), bool(parts.scaler.state_dict()))
     there = (content.get("amp_dtype", here[0]), bool(content.get("scaler")))
     if here != there:
         raise UserError(
             f"{path} was written by a run in {there[0]} on {'a GPU' if there[1] else 'a CPU'} and "
             f"this one computes in {here[0]} on {'a GPU' if here[1] else 'a CPU'} (None is "
-            f"float32): go on on such a device, or start anew without --resume"
+            f"float32): resume on such a device, or start again without --resume"
         )
     try:
-        trainer.model.load_state_dict(content["model"])
-        trainer.optimizer.load_state_dict(content["optimizer"])
+        parts.model.load_state_dict(content["model"])
+        parts.optimizer.load_state_dict(content["optimizer"])
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"{path} belongs to another network or optimiser ({str(error).splitlines()[0]}): start "
-            f"anew without --resume"
+            f"{path} belongs to another network or optimiser ({first_line(error)}): start again "
+            f"without --resume"
         ) from error
-    if trainer.ema is not None:
-        trainer.ema.load_state_dict(content["ema"])
-    if trainer.scheduler is not None:
-        trainer.scheduler.load_state_dict(content["scheduler"])
-    trainer.scaler.load_state_dict(content["scaler"])
-    for callback, state in zip(trainer.callbacks, content["callbacks"], strict=True):
-        callback.load_state_dict(state)
-    trainer.state = TrainerState(**content["state"])
-    losses, outputs = content["of_ranks"][distributed.rank()]
-    trainer.epoch_losses = list(losses.to(trainer.device))
-    trainer.epoch_outputs = [(a.to(trainer.device), b.to(trainer.device)) for a, b in outputs]
+    if parts.ema is not None:
+        parts.ema.load_state_dict(content["ema"])
+    if parts.scheduler is not None:
+        parts.scheduler.load_state_dict(content["scheduler"])
+    parts.scaler.load_state_dict(content["scaler"])
+    for callback, saved in zip(parts.callbacks, content["callbacks"], strict=True):
+        callback.load_state_dict(saved)
+    record = EpochRecord.from_checkpoint(content["of_ranks"][distributed.rank()], device)
+    return TrainerState(**content["state"]), record

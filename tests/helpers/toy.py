@@ -1,10 +1,13 @@
 """A small problem for the loop: a linear network on noise with an offset in the positives.
 
-Run under torchrun it is one of several processes: `torchrun --nproc_per_node 2 tests/toy.py OUT B`.
+Under torchrun it is one of several processes:
+
+    torchrun --nproc_per_node 2 tests/helpers/toy.py OUT BATCH_SIZE
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -19,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from loss_functions import BCEWithLogitsLoss
 from metrics import AUC
 from training import distributed
+from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
 from training.trainer import Trainer
 from training_extras import EarlyStopping, Preparation, TrainHook
 
@@ -47,21 +51,36 @@ class Jitter(nn.Module):
         return x + 0.1 * torch.randn_like(x)
 
 
+# The settings of a trainer come in groups; a test names them one by one.
+GROUPS = {
+    "objective": Objective,
+    "loading": Loading,
+    "schedule": Schedule,
+    "precision": Precision,
+    "checkpointing": Checkpointing,
+    "reporting": Reporting,
+}
+
+
 def make_trainer(folder: Path, jitter: bool = True, **options) -> Trainer:
+    """Return a trainer of a small network whose checkpoints go to a folder.
+
+    Args:
+        options: arguments of `Trainer`, fields of its groups of settings, or `lr`.
+    """
     torch.manual_seed(1)
     model = options.pop("model", None) or nn.Sequential(
         nn.Flatten(), nn.Linear(24, 16), nn.SiLU(), nn.Linear(16, 1)
     )
     optimizer = torch.optim.Adam(model.parameters(), lr=options.pop("lr", 1e-2))
-    scheduler = torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 4)
     settings = {
         "optimizer": optimizer,
-        "scheduler": scheduler,
+        "scheduler": torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 4),
         "criterion": BCEWithLogitsLoss(),
         "metric": AUC(),
         "hook": TrainHook(),
         "folder": folder,
-        "serial": "fold0",
+        "name": "fold0",
         "transforms": {"train": Preparation(Jitter() if jitter else nn.Identity()), "test": dict},
         "callbacks": [EarlyStopping(5, maximize=True)],
         "device": torch.device("cpu"),
@@ -70,7 +89,11 @@ def make_trainer(folder: Path, jitter: bool = True, **options) -> Trainer:
         "num_epochs": 3,
         "show_progress": False,
     }
-    return Trainer(model, **(settings | options))
+    settings |= options
+    for group, kind in GROUPS.items():
+        names = {field.name for field in dataclasses.fields(kind)} & settings.keys()
+        settings[group] = kind(**{name: settings.pop(name) for name in names})
+    return Trainer(model, **settings)
 
 
 class DyingHook(TrainHook):

@@ -20,7 +20,14 @@ from runtime.interruption import Interrupted
 from train import build_parser
 from training.checkpoints import load_checkpoint
 from training.precision import check_clipping, choose_amp_dtype, clip_gradients
-from training_extras import EarlyStopping, KeepLast, TrainHook, WeightAverage, flip_sign, same
+from training_extras import (
+    EarlyStopping,
+    KeepLast,
+    TrainHook,
+    WeightAverage,
+    flip_sign,
+    unchanged_view,
+)
 
 
 def weights(trainer) -> dict[str, torch.Tensor]:
@@ -336,39 +343,40 @@ def test_a_bad_batch_leaves_batch_norm_as_it_was(tmp_path) -> None:
 
 def test_statistics_go_back_to_the_last_good_look_on_a_gpu(tmp_path) -> None:
     trainer = make_normed(tmp_path, log_every=2)
-    trainer.device, trainer.train_set = torch.device("cuda"), Toy(8)  # nothing is computed there
-    mean, batch = trainer.model[2].running_mean, {"index": torch.tensor([3])}
+    trainer.bad_numbers.device = torch.device("cuda")  # nothing is computed there
+    mean, losses = trainer.model[2].running_mean, []
     for step, (value, loss) in enumerate([(1, 0.5), (2, 0.5), (3, torch.nan), (torch.nan, 0.5)]):
         mean.fill_(value)
         trainer.state.step = step
-        trainer.epoch_losses.append(torch.tensor(loss))
-        trainer.bad_numbers.loss_is_finite(trainer, trainer.epoch_losses[-1], batch, last=False)
+        losses.append(torch.tensor(loss))
+        trainer.bad_numbers.loss_is_usable(losses, trainer.state, last=False)
     assert (mean == 2).all()
 
 
 def test_losses_on_a_gpu_are_looked_at_now_and_then(tmp_path) -> None:
     trainer = make_trainer(tmp_path, max_bad_losses=7, log_every=5)
-    trainer.device, trainer.train_set = torch.device("cuda"), Toy(8)  # nothing is computed there
+    trainer.bad_numbers.device, trainer.train_set = torch.device("cuda"), Toy(8)
+    state, is_usable = trainer.state, trainer.bad_numbers.loss_is_usable
     good, bad, batch = torch.tensor(1.0), torch.tensor(torch.nan), {"index": torch.tensor([3])}
-    counts = []
+    counts, losses = [], []
     for step, loss in enumerate([good, bad, good, good, bad, bad, bad, bad]):
-        trainer.state.step = step
-        trainer.epoch_losses.append(loss)
-        last = step == 7
-        # the scaler decides of the step
-        assert trainer.bad_numbers.loss_is_finite(trainer, loss, batch, last)
-        counts.append(trainer.state.bad_losses)
+        state.step = step
+        losses.append(loss)
+        assert is_usable(losses, state, last=step == 7)  # the scaler decides about the step
+        counts.append(state.bad_losses)
     assert counts == [0, 0, 0, 0, 1, 1, 1, 4]  # looked at after 5 steps, and in the last one
     # An epoch shorter than the interval is looked at too, and a bad row goes on into it.
-    trainer.state.epoch, trainer.epoch_losses = 1, []
+    state.epoch, losses = 1, []
     for step in range(2):
-        trainer.state.step = step
-        trainer.epoch_losses.append(bad)
-        trainer.bad_numbers.loss_is_finite(trainer, bad, batch, last=step == 1)
-    assert trainer.state.bad_losses == 6
-    trainer.state.step, trainer.epoch_losses = 0, [bad]
+        state.step = step
+        losses.append(bad)
+        is_usable(losses, state, last=step == 1)
+        trainer.end_if_too_many("loss", state.bad_losses, batch)
+    assert state.bad_losses == 6
+    state.step = 0
+    is_usable([bad], state, last=True)
     with pytest.raises(UserError, match="the loss of fold0 was NaN or infinite 7 times"):
-        trainer.bad_numbers.loss_is_finite(trainer, bad, batch, last=True)
+        trainer.end_if_too_many("loss", state.bad_losses, batch)
 
 
 def test_prediction_keeps_the_order_and_averages_views(tmp_path) -> None:
@@ -376,7 +384,7 @@ def test_prediction_keeps_the_order_and_averages_views(tmp_path) -> None:
     with torch.no_grad():
         plain, flipped = trainer.model(data.x), trainer.model(-data.x)
     np.testing.assert_allclose(trainer.predict(data), plain.numpy(), rtol=1e-5, atol=1e-6)
-    both = trainer.predict(data, [same, flip_sign])
+    both = trainer.predict(data, [unchanged_view, flip_sign])
     np.testing.assert_allclose(both, ((plain + flipped) / 2).numpy(), rtol=1e-5, atol=1e-6)
     assert both.dtype == np.float32
     assert both.shape == (37, 1)
