@@ -31,6 +31,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments.predictions import are_of_the_same_networks as are_of_the_same_networks
+from experiments.predictions import unfinished_predictions as unfinished_predictions
 from runtime.errors import UserError
 from runtime.files import read_json
 from training.checkpoints import content_digest, load_checkpoint
@@ -131,49 +133,3 @@ def check_finished(records: Iterable[FoldRecord], allow_unfinished: bool, advice
             continue
         if record.digest is None or not allow_unfinished:
             raise UserError(f"{record.explain_unfinished()}: {advice}")
-
-
-# --- predictions -----------------------------------------------------------------------------
-
-
-def unfinished_predictions(folder: Path, suffix: str = "") -> dict[int, str]:
-    """Return why the logits of a fold do not count as finished, by fold; empty where all do.
-
-    Asked of predictions<suffix>.json, which says whether the weights were finished that the logits
-    are of, and of fold<k>.json beside it: a fold that has been trained anew since has other
-    weights. Runs of before this was recorded are asked for fold<k>.json's `finished` alone.
-    """
-    stamp_path = folder / f"predictions{suffix}.json"
-    stamp = read_json(stamp_path) if stamp_path.exists() else {}
-    predicted = stamp.get("folds", {})
-    found = {}
-    for path in sorted(folder.glob("fold*.json")):
-        if not path.stem[4:].isdecimal():
-            continue
-        fold, state = int(path.stem[4:]), read_json(path)
-        of_logits = predicted.get(str(fold), {})
-        digests = (of_logits.get("weights"), state.get("weights"))
-        if not predicted and not state.get("finished", True):
-            found[fold] = f"{path} says that its training has not ended"
-        # Predictions with another run's weights (`weight_path`) have other digests rightly.
-        elif of_logits.get("own") and None not in digests and digests[0] != digests[1]:
-            found[fold] = f"the fold was trained further or anew after {stamp_path.name}"
-    for fold, entry in predicted.items():
-        if not entry.get("finished", True):
-            found[int(fold)] = f"{stamp_path.name} marks it as unfinished, epoch {entry['epoch']}"
-    return dict(sorted(found.items()))
-
-
-def are_of_the_same_networks(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
-    """Whether two contents of predictions.json are of the same weights, settings and samples.
-
-    Files of before digests were recorded are compared by all but their views.
-    """
-    if "folds" not in one or "folds" not in two:
-        return {**one, "views": None} == {**two, "views": None}
-
-    def identity(stamp: Mapping[str, Any]) -> tuple:
-        weights = {fold: entry["weights"] for fold, entry in stamp["folds"].items()}
-        return weights, stamp["samples"], stamp["strain"], stamp["settings"]
-
-    return identity(one) == identity(two)

@@ -1,17 +1,17 @@
-"""The logits a run leaves, with the samples and folds they belong to: written, read, checked.
+"""The logits of a run, with the samples and folds they belong to: written, read and checked.
 
-In `results/<name>/` lie
+In `results/<name>/` are
 
     ids_train.npy, ids_test.npy  (n,) and (m,) text, the samples of the rows below
     folds.npy                    (n,) int64, the fold whose network never saw the row in training
     outoffolds.npy               (n, 1) float32 logits, each from that fold's network
     predictions.npy              (folds, m, 1) float32 logits of the test samples
-    predictions.json             what both were made from, the samples and folds among it
+    predictions.json             what both were made from; its keys are listed in fold_record.py
     outoffolds_tta.npy, predictions_tta.npy, predictions_tta.json
                                  the same, averaged over the test-time views
 
-so that whoever joins runs (pseudo-labels, stacking, the report) aligns them by id and never by
-position. A fold that has not been trained is NaN.
+Pseudo-labels, stacking and the report align runs by sample id, never by position. The logits of a
+fold that has not been trained are NaN.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from tokenize import TokenError
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -44,6 +45,7 @@ class Predictions:
         folds: (n,) the fold that a training row was validated in.
         out_of_fold: (n,) float32 logits.
         logits: (folds, m) float32 logits of the test samples.
+        unfinished: the folds whose training had not ended, each with the reason.
     """
 
     folder: Path
@@ -53,6 +55,7 @@ class Predictions:
     folds: np.ndarray
     out_of_fold: np.ndarray
     logits: np.ndarray
+    unfinished: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -60,24 +63,39 @@ class Predictions:
 
     @property
     def missing_folds(self) -> list[int]:
-        """Folds that have a NaN or infinite logit, as those have that were never trained."""
+        """The folds with a NaN or infinite logit: folds that were never trained have only NaN."""
         of_test = np.isfinite(self.logits).all(1)
         bad = set(np.flatnonzero(~of_test).tolist())
         bad |= set(self.folds[~np.isfinite(self.out_of_fold)].tolist())
         return sorted(bad)
 
-    def check_complete(self, what_to_do: str) -> None:
-        """Raise a `UserError` that names the folds without predictions and `what_to_do`."""
+    def check_complete(self, what_to_do: str, allow_unfinished: bool = False) -> None:
+        """Refuse a run that lacks folds, or whose folds were still being trained.
+
+        Args:
+            what_to_do: the end of the message.
+            allow_unfinished: accept logits of folds whose training had not ended; folds without
+                logits are refused all the same.
+
+        Raises:
+            UserError: a fold has no finite logits, or is unfinished.
+        """
         if self.missing_folds:
             named = ", ".join(map(str, self.missing_folds))
             raise UserError(
                 f"{self.folder} has no finite logits of fold {named}: train and predict with all "
                 f"{len(self.logits)} folds first: {what_to_do}"
             )
+        if self.unfinished and not allow_unfinished:
+            fold, reason = next(iter(self.unfinished.items()))
+            raise UserError(
+                f"{self.folder}: the logits of fold {fold} are not those of a finished training "
+                f"({reason}): {what_to_do}"
+            )
 
 
 def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predictions:
-    """Read a run's logits and see that they fit together.
+    """Read the logits of a run and check that its files fit together.
 
     Args:
         suffix: '' or '_tta'.
@@ -97,12 +115,11 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
     out_of_fold = load_array(folder / f"outoffolds{suffix}.npy")
     logits = load_array(folder / f"predictions{suffix}.npy")
     n, m = len(train_ids), len(test_ids)
-    stamp = folder / f"predictions{suffix}.json"
-    made_of = read_json(stamp).get("samples") if stamp.exists() else None
+    made_of = read_stamp(folder, suffix).get("samples")
     if made_of is not None and made_of != samples_digest(train_ids, test_ids, folds):
         raise UserError(
-            f"{folder / 'predictions'}{suffix}.npy was made of other samples or folds than those "
-            f"that lie beside it: predict again with --inference{' --tta' if suffix else ''}"
+            f"{folder / 'predictions'}{suffix}.npy was made from other samples or folds than those "
+            f"of the ids beside it: predict again with --inference{' --tta' if suffix else ''}"
         )
     for name, array, fits in (
         (f"outoffolds{suffix}.npy", out_of_fold, out_of_fold.shape == (n, 1)),
@@ -130,11 +147,12 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
         folds,
         out_of_fold[:, 0],
         logits[..., 0],  # (n, 1) -> (n,); (folds, m, 1) -> (folds, m)
+        unfinished_predictions(folder, suffix),
     )
 
 
 def samples_digest(train_ids: np.ndarray, test_ids: np.ndarray, folds: np.ndarray) -> str:
-    """Return a digest of the samples of a run, their order and their folds."""
+    """Return a digest of the ids of a run's samples, their order and their folds."""
     content = hashlib.sha256()
     for ids in (train_ids, test_ids):
         content.update("\n".join(ids.tolist()).encode() + b"\0")
@@ -143,7 +161,7 @@ def samples_digest(train_ids: np.ndarray, test_ids: np.ndarray, folds: np.ndarra
 
 
 def has_predictions(folder: str | os.PathLike[str], suffix: str = "") -> bool:
-    """Whether a run has left both arrays."""
+    """Whether a run directory holds both arrays."""
     return all(
         (Path(folder) / f"{kind}{suffix}.npy").is_file() for kind in ("outoffolds", "predictions")
     )
@@ -153,7 +171,7 @@ def align(ids: np.ndarray, wanted: np.ndarray, where: str) -> np.ndarray:
     """Return the position (len(wanted),) in `ids` of every wanted id.
 
     Raises:
-        UserError: one of them is not there.
+        UserError: `ids` lacks one of them.
     """
     order = np.argsort(ids)
     place = np.searchsorted(ids, wanted, sorter=order)
@@ -162,7 +180,7 @@ def align(ids: np.ndarray, wanted: np.ndarray, where: str) -> np.ndarray:
     if absent.any():
         raise UserError(
             f"{where} lacks {int(absent.sum())} of {len(wanted)} samples, the first "
-            f"{str(wanted[absent.argmax()])!r}: it was made of other data"
+            f"{str(wanted[absent.argmax()])!r}: it was made from other data"
         )
     return found
 
@@ -182,6 +200,79 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     from scipy.special import expit
 
     return expit(logits)
+
+
+# --- what the logits were made from ----------------------------------------------------------
+
+
+def read_stamp(folder: Path, suffix: str = "") -> dict[str, Any]:
+    """Return what predictions<suffix>.json records; {} for a run from before there was one.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    path = folder / f"predictions{suffix}.json"
+    stamp = read_json_object(path) if path.exists() else {}
+    folds = stamp.get("folds", {})
+    if not isinstance(folds, dict) or not all(isinstance(e, dict) for e in folds.values()):
+        raise UserError(f"{path} has no object of folds: predict again with --inference")
+    return stamp
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        UserError: it is missing, not JSON, or holds something else.
+    """
+    value = read_json(path)
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds a {type(value).__name__}, expected an object: restore it")
+    return value
+
+
+def unfinished_predictions(folder: Path, suffix: str = "") -> dict[int, str]:
+    """Return {fold: reason} for the folds whose logits do not count as finished.
+
+    predictions<suffix>.json says whether the weights that the logits were made from were finished.
+    fold<k>.json beside it tells whether the fold was trained further since: its weights then have
+    another digest. Runs from before predictions.json recorded this have only the `finished` of
+    fold<k>.json.
+    """
+    stamp_path = folder / f"predictions{suffix}.json"
+    predicted = read_stamp(folder, suffix).get("folds", {})
+    found = {}
+    for path in sorted(folder.glob("fold*.json")):
+        if not path.stem[4:].isdecimal():
+            continue
+        fold, state = int(path.stem[4:]), read_json_object(path)
+        of_logits = predicted.get(str(fold), {})
+        digests = (of_logits.get("weights"), state.get("weights"))
+        if not predicted and not state.get("finished", True):
+            found[fold] = f"{path} says that its training has not ended"
+        # Logits made with the weights of another run (`weight_path`) rightly have other digests.
+        elif of_logits.get("own") and None not in digests and digests[0] != digests[1]:
+            found[fold] = f"it was trained further or again after {stamp_path} was written"
+    for fold, entry in predicted.items():
+        if not entry.get("finished", True):
+            found[int(fold)] = f"{stamp_path} marks it as unfinished, at epoch {entry.get('epoch')}"
+    return dict(sorted(found.items()))
+
+
+def are_of_the_same_networks(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    """Whether two contents of predictions.json are of the same weights, settings and samples.
+
+    Paths, views and the text of the config play no part. Files from before digests were recorded
+    are compared by everything but their views.
+    """
+    if "folds" not in one or "folds" not in two:
+        return {**one, "views": None} == {**two, "views": None}
+
+    def identity(stamp: Mapping[str, Any]) -> tuple:
+        weights = {fold: entry["weights"] for fold, entry in stamp["folds"].items()}
+        return weights, stamp["samples"], stamp["strain"], stamp["settings"]
+
+    return identity(one) == identity(two)
 
 
 # --- arrays in files -------------------------------------------------------------------------

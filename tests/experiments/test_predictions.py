@@ -11,6 +11,7 @@ import pytest
 from experiments.predictions import (
     align,
     align_table,
+    are_of_the_same_networks,
     has_predictions,
     load_array,
     read_predictions,
@@ -118,8 +119,107 @@ def test_arrays_of_other_samples_than_those_beside_them(tmp_path: Path) -> None:
     write_json(folder / "predictions.json", {"samples": samples_digest(*ids, folds)})
     read_predictions(folder)
     save_array(folder / "ids_test.npy", ids[1][::-1])
-    with pytest.raises(UserError, match="made of other samples or folds"):
+    with pytest.raises(UserError, match="made from other samples or folds"):
         read_predictions(folder)
     save_array(folder / "ids_test.npy", np.arange(6))
     with pytest.raises(UserError, match="expected a list of ids"):
         read_predictions(folder)
+
+
+# --- unfinished folds ------------------------------------------------------------------------
+
+
+def write_stamp(folder: Path, suffix: str = "", **changed) -> None:
+    """Write predictions.json as inference does: two finished folds."""
+    folds = {
+        str(k): {"weights": f"w{k}", "finished": True, "epoch": 3, "own": True} for k in (0, 1)
+    }
+    stamp = {"folds": folds, "strain": {}, "settings": "s", "views": ["identity"]}
+    ids = (load_array(folder / f"{name}.npy") for name in ("ids_train", "ids_test", "folds"))
+    write_json(
+        folder / f"predictions{suffix}.json", stamp | {"samples": samples_digest(*ids)} | changed
+    )
+
+
+def write_fold(folder: Path, fold: int, finished: bool, **changed) -> None:
+    state = {"finished": finished, "epoch": 1, "weights": f"w{fold}"}
+    write_json(folder / f"fold{fold}.json", state | changed)
+
+
+def test_finished_folds_are_complete(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "demo")
+    write_stamp(folder)
+    for fold in (0, 1):
+        write_fold(folder, fold, finished=True)
+    assert read_predictions(folder).unfinished == {}
+    read_predictions(folder).check_complete("nothing")
+
+
+def half_trained(folder: Path) -> None:
+    """Its predictions were made while fold 1 was still being trained."""
+    write_stamp(folder, folds={"1": {"weights": "w1", "finished": False, "epoch": 1, "own": True}})
+
+
+def killed_after(folder: Path) -> None:
+    """Fold 1 was trained again and killed, after the predictions were made."""
+    write_stamp(folder)
+    write_fold(folder, 1, finished=False, weights="other")
+
+
+def retrained_after(folder: Path) -> None:
+    """Fold 1 was trained again to its end, after the predictions were made."""
+    write_stamp(folder)
+    write_fold(folder, 1, finished=True, weights="other")
+
+
+def old_run(folder: Path) -> None:
+    """A run from before predictions.json recorded anything."""
+    write_fold(folder, 1, finished=False)
+
+
+@pytest.mark.parametrize("happened", [half_trained, killed_after, retrained_after, old_run])
+def test_finite_logits_of_an_unfinished_fold_are_refused(tmp_path: Path, happened) -> None:
+    folder = write_run(tmp_path / "demo")
+    happened(folder)
+    run = read_predictions(folder)
+    assert list(run.unfinished) == [1]
+    with pytest.raises(
+        UserError, match=r"demo: the logits of fold 1 are not those of a finished.*x"
+    ):
+        run.check_complete("x")
+    run.check_complete("x", allow_unfinished=True)
+
+
+def test_weights_of_another_run_are_no_retrained_ones(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "demo")
+    other = {"weights": "theirs", "finished": True, "epoch": 3, "own": False}
+    write_stamp(folder, folds={"0": other, "1": other})
+    write_fold(folder, 0, finished=True)
+    assert read_predictions(folder).unfinished == {}
+
+
+def test_a_damaged_stamp_is_named(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "demo")
+    for content in ([1], {"folds": [2]}, {"folds": {"0": 3}}):
+        write_json(folder / "predictions.json", content)
+        with pytest.raises(UserError, match=r"demo/predictions\.json"):
+            read_predictions(folder)
+
+
+def test_what_makes_two_predictions_those_of_the_same_networks() -> None:
+    """Digests of weights, samples and settings; not views, paths or the text of the config."""
+    entry = {"weights": "a", "finished": True, "file": "results/demo/fold0.pt"}
+    one = {"folds": {"0": entry}, "samples": "s", "strain": {}, "settings": "d", "views": ["x"]}
+    moved = one | {
+        "folds": {"0": entry | {"file": "/elsewhere/fold0.pt"}},
+        "views": ["identity", "flip"],
+        "config": {"views": ["identity", "flip"], "test_cache": "other.f32"},
+    }
+    assert are_of_the_same_networks(one, moved)
+    for key, value in (
+        ("folds", {"0": entry | {"weights": "b"}}),
+        ("samples", "t"),
+        ("settings", "e"),
+        ("strain", {"test": {"a": "1"}}),
+    ):
+        assert not are_of_the_same_networks(one, moved | {key: value})
