@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
-from signal_transforms.channels import choose_channels
+from signal_transforms.channels import draw_channel_mask
 from signal_transforms.row_operations import peak_amplitude, replace_zeros_by_one
 
 # --- scale ---------------------------------------------------------------------------------------
@@ -303,7 +303,7 @@ class AddNoiseSNR2(WaveTransform):
         level = torch.empty(*x.shape[:2], 1, device=x.device).uniform_(self.min_snr, self.max_snr)
         shape = (len(x), 1, x.shape[-1])
         noise = power_law_noise(shape, self.EXPONENTS[self.noise_type], x.dtype, x.device)
-        chosen = choose_channels(
+        chosen = draw_channel_mask(
             "AddNoiseSNR2", x, self.targets, self.random_channel or len(self.targets)
         )
         return torch.where(chosen, add_noise(x, noise, level), x)

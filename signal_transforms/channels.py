@@ -1,4 +1,9 @@
-"""Transforms of whole detector channels: drop, swap, differences."""
+"""Transforms of whole detector channels: silence some, exchange two, subtract neighbours.
+
+The strain is (batch, detector, time). Channels are chosen by buffers and slices and never by a
+Python list: a list as an index of a CUDA tensor is copied to the device in every step, and the
+host waits for it.
+"""
 
 from __future__ import annotations
 
@@ -12,17 +17,27 @@ from signal_transforms.base import WaveTransform
 from signal_transforms.checks import check_channels
 
 
-def choose_channels(name: str, x: Tensor, channels: Sequence[int], number: int) -> Tensor:
-    """Draw `number` of `channels` for each row, without replacement: bool (batch, detector, 1)."""
+def draw_channel_mask(name: str, x: Tensor, channels: Sequence[int], number: int) -> Tensor:
+    """Draw `number` of `channels` for each row, without replacement.
+
+    Returns:
+        bool (batch, detector, 1), true for the channels that were drawn.
+
+    Raises:
+        UserError: x has no such channel.
+    """
     check_channels(name, channels, x)
-    order = torch.rand(len(x), len(channels), device=x.device).argsort(dim=1).argsort(dim=1)
-    chosen = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)
-    chosen[:, list(channels)] = order < number  # ranks below `number` are a random subset
-    return chosen[..., None]
+    # The rank of each channel among random numbers is a random permutation (argsort of an argsort
+    # gives ranks), so the ranks below `number` are a random subset of that size.
+    rank = torch.rand(len(x), len(channels), device=x.device).argsort(dim=1).argsort(dim=1)
+    mask = torch.zeros(x.shape[:2], dtype=torch.bool, device=x.device)  # (batch, detector)
+    for i, channel in enumerate(channels):
+        mask[:, channel] = rank[:, i] < number
+    return mask[..., None]
 
 
 class DropChannel(WaveTransform):
-    """Set channels to zero.
+    """Set channels to zero, as if those detectors were off.
 
     Args:
         channels: which.
@@ -42,9 +57,8 @@ class DropChannel(WaveTransform):
         self.channels, self.random = list(channels), random
 
     def transform_rows(self, x: Tensor) -> Tensor:
-        dropped = choose_channels(
-            "DropChannel", x, self.channels, self.random or len(self.channels)
-        )
+        number = self.random or len(self.channels)  # 0 stands for all
+        dropped = draw_channel_mask("DropChannel", x, self.channels, number)
         return torch.where(dropped, 0.0, x)
 
 
@@ -65,10 +79,10 @@ class SwapChannel(WaveTransform):
 
     def transform_rows(self, x: Tensor) -> Tensor:
         check_channels("SwapChannel", self.channels, x)
-        order = list(range(x.shape[1]))
         first, second = self.channels
-        order[first], order[second] = order[second], order[first]
-        return x[:, order]
+        y = x.clone()
+        y[:, first], y[:, second] = x[:, second], x[:, first]
+        return y
 
 
 class GetDiff(WaveTransform):
@@ -80,4 +94,5 @@ class GetDiff(WaveTransform):
     def transform_rows(self, x: Tensor) -> Tensor:
         if x.shape[1] != 3:
             raise UserError(f"GetDiff needs three channels and was given {x.shape[1]}")
+        # rolled by one, channel i holds x[i + 1], and the last one x[0]
         return x.roll(-1, dims=1) - x

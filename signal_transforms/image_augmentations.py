@@ -55,7 +55,7 @@ def draw_integers(least: int, largest: Tensor | int, x: Tensor) -> Tensor:
     uniform = torch.rand(len(x), 1, 1, 1, device=x.device)
     # float32 draws lie below one, but the product may be rounded up to the next integer
     drawn = least + (uniform * (largest - least + 1)).long()
-    return torch.minimum(drawn, torch.as_tensor(largest, device=x.device))
+    return drawn.clamp(max=largest)
 
 
 # --- masks ---------------------------------------------------------------------------------------

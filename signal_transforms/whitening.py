@@ -113,12 +113,13 @@ class Whiten(WaveTransform):
             raise UserError(f"Whiten: {x.shape[1]} channels, expected {expected}, one a detector")
         scaled = x.float() / self.unit
         maps = [self.operator(channel, x.shape[-1], x.device) for channel in range(expected)]
-        # Neighbours of one map, as H1 and L1, are one product.
-        groups = itertools.groupby(range(expected), key=lambda channel: id(maps[channel]))
+        # Neighbouring channels that share a map, as H1 and L1 do, are one product with twice the
+        # rows. They are taken by a slice: a list as an index is copied to the device every time.
         parts = []
-        for _, channels in groups:
-            chosen = list(channels)
-            parts.append(maps[chosen[0]](scaled[:, chosen]))
+        for _, group in itertools.groupby(range(expected), key=lambda channel: id(maps[channel])):
+            channels = list(group)
+            first, stop = channels[0], channels[-1] + 1
+            parts.append(maps[first](scaled[:, first:stop]))  # (batch, stop - first, time)
         return torch.cat(parts, dim=1)
 
     def extra_repr(self) -> str:
@@ -155,6 +156,7 @@ class WhitenTorch(WaveTransform):
         if segments < 1:
             raise UserError(f"WhitenTorch: segments = {segments} must be at least 1")
         self.signal_len, self.psds, self.sr, self.segments = signal_len, psds, sr, segments
+        self.amplitudes: dict[tuple[int, torch.device], Tensor] = {}  # of psds, made at first use
 
     def transform_rows(self, x: Tensor) -> Tensor:
         length = x.shape[-1]
@@ -170,8 +172,13 @@ class WhitenTorch(WaveTransform):
             if self.psds is None:
                 amplitude = welch_amplitude(unit, self.segments)
             else:
-                amplitude = interpolated_amplitude(self.psds, length, self.sr, x.device)
-                amplitude = amplitude / scale
+                key = (length, x.device)
+                if key not in self.amplitudes:
+                    with torch.inference_mode(False):  # may later serve where gradients are wanted
+                        self.amplitudes[key] = interpolated_amplitude(
+                            self.psds, length, self.sr, x.device
+                        )
+                amplitude = self.amplitudes[key] / scale  # (batch, channel, frequency)
             window = torch.hann_window(length, device=x.device)
             window = window / window.square().mean().sqrt()
             spectrum = torch.fft.rfft(unit * window) / replace_zeros_by_one(amplitude)

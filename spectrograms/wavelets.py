@@ -130,12 +130,27 @@ class ComplexMorletCWT(nn.Module):
             upper_half = self.half_kernels(torch.tensor(self.initial_width).double())
             kernels = torch.cat([upper_half.conj().flip(1)[:, :-1], upper_half], dim=1)
             self.filters = nn.Parameter(torch.view_as_real(kernels).permute(2, 0, 1).float())
+        # Made at first use and kept by device, not as buffers: `module.float()` would round them.
         self.fixed: dict[tuple, tuple[Tensor, tuple[filterbank.Band, ...]]] = {}
+        self.grids: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    def scales_and_times(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Return s (n_scales, 1) in seconds and u = t / s (n_scales, h + 1), float64.
+
+        With a trainable width they are needed in every step; copied each time, they would make the
+        host wait for the GPU.
+        """
+        if device not in self.grids:
+            with torch.inference_mode(False):
+                scales = torch.tensor(self.scales, dtype=torch.float64, device=device)[:, None]
+                k = torch.arange(self.half + 1, dtype=torch.float64, device=device)
+                self.grids[device] = scales, k / self.fs / scales
+        return self.grids[device]
 
     def half_kernels(self, width: Tensor) -> Tensor:
         """Return the kernels at k = 0 .. h, (n_scales, h + 1) complex128; the rest mirrors it."""
-        scales = torch.tensor(self.scales, dtype=torch.float64, device=width.device)[:, None]
-        u = torch.arange(self.half + 1, dtype=torch.float64, device=width.device) / self.fs / scales
+        scales, u = self.scales_and_times(width.device)
+        # exp(-u^2 / w) exp(2 pi i u) / (sqrt(pi w) s fs / 2), with u = t / s
         envelope = torch.exp(-(u**2) / width) / (
             torch.sqrt(torch.pi * width) * scales * self.fs / 2
         )

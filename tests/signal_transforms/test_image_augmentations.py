@@ -7,6 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from every_transform import CROPPED_SIZE, IMAGE_AUGMENTATIONS
+from host_copies import RefuseHostCopies
 from hypothesis import given
 from strange_batches import check_sound_and_wild_rows, few, seeds, sound_rows, wild_row
 
@@ -53,6 +54,13 @@ def test_p_is_the_probability_of_a_row(name):
         IMAGE_AUGMENTATIONS[name](p=-0.1)
     with pytest.raises(UserError, match="batch, channel, frequency, frame"):
         IMAGE_AUGMENTATIONS[name]()(x[0])
+
+
+@each
+def test_a_step_on_a_gpu_does_not_wait(name):
+    transform = IMAGE_AUGMENTATIONS[name](always_apply=True)
+    with RefuseHostCopies():
+        transform(images())
 
 
 def runs(masked: torch.Tensor) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from host_copies import RefuseHostCopies
 from scipy import signal
 from strain_batches import FS, coloured_noise, red_noise
 
@@ -149,3 +150,11 @@ def test_whitening_by_the_average_of_segments(amplitude):
     # not phase only: a row's own spectrum still scatters as noise does
     magnitudes = np.abs(np.fft.rfft(y))[..., 100:1900]
     assert 0.4 < magnitudes.std() / magnitudes.mean() < 0.65  # Rayleigh: 0.52
+
+
+def test_given_psds_are_copied_to_the_device_once():
+    transform = T.WhitenTorch(None, psds=[np.linspace(1, 2, 99)] * 3)
+    x = torch.randn(2, 3, 512)
+    first = transform(x)
+    with RefuseHostCopies():
+        assert torch.equal(transform(x), first)

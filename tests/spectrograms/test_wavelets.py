@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from host_copies import RefuseHostCopies
 
 from runtime.errors import UserError
 from spectrograms import ComplexMorletCWT, RickerCWT
@@ -169,6 +170,14 @@ def test_gradient_of_a_float32_width_is_near_that_of_float64():
         front_end(x.to(dtype)).square().mean().backward()
         gradients.append(front_end.wavelet_width.grad.double())
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-4, atol=0)
+
+
+def test_scales_are_copied_to_the_device_once():
+    front_end = ComplexMorletCWT(8, FS, 32, 1024, 10, stride=8, trainable_width=True)
+    width = front_end.wavelet_width.double()
+    front_end.half_kernels(width)
+    with RefuseHostCopies():
+        front_end.half_kernels(width)
 
 
 def test_trainable_filters_begin_as_the_fixed_ones_and_learn():
