@@ -270,7 +270,7 @@ def conduct(experiment: Experiment, args: argparse.Namespace) -> str:
     result = write_summary(
         folder, suffix, experiment.train, experiment.test, config.train_path, config.test_path
     )
-    text = run_paragraph(config.name, result, folder, suffix)
+    text = run_paragraph(config.name, result, folder, suffix, experiment.options.dry_run)
     print(f"\n{text}")
     return text
 

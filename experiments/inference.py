@@ -70,7 +70,7 @@ def predict(experiment: Experiment) -> None:
     bad = [f"fold {k}" for k in sources if not np.isfinite(predictions[k]).all()]
     if bad and not options.dry_run:
         LOGGER.warning(f"{', '.join(bad)}: some logits are not finite; check the samples")
-    n = len(experiment.train) + len(sources) * len(experiment.test)
+    n = int(np.isfinite(out_of_fold).sum() + np.isfinite(predictions).sum())
     LOGGER.info(f"predicted {n} samples in {time.monotonic() - started:.0f} s")
 
 

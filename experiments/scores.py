@@ -85,3 +85,15 @@ def ordered_probabilities(log_odds: np.ndarray) -> np.ndarray:
     # b_i = max over j <= i of (b_j + (i − j)), from 0 upwards: those that fell below 0
     bits = np.maximum.accumulate(np.maximum(bits, 0) - steps) + steps
     return bits.view(np.float64)[place]
+
+
+def roc_corners(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the corners of the ROC curve: false-alarm probabilities and efficiencies, (n,) each.
+
+    Args:
+        targets, scores: (n,) each; targets are rounded to 0 or 1.
+    """
+    from sklearn.metrics import roc_curve
+
+    false_alarms, efficiency, _ = roc_curve(np.round(targets), scores)
+    return false_alarms, efficiency

@@ -1,4 +1,4 @@
-"""What a run came to: scores with their errors, a submission, one picture and one paragraph."""
+"""The summary of a run: its scores with their errors, its submission and one paragraph."""
 
 from __future__ import annotations
 
@@ -10,17 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.sample_files import read_table
-from experiments.predictions import load_array, sigmoid
-from metrics import AUC, bootstrap_error
+from experiments.predictions import load_array, unfinished_predictions
+from experiments.scores import auc_with_error, aucs_by_fold, blend_folds, ordered_probabilities
+from experiments.summary_figure import draw_summary
 from runtime.console import format_seconds
 from runtime.errors import UserError
 from runtime.files import atomic_path, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
-
-SIGNAL, NOISE = "#b2432f", "#4a6fa5"  # one colour a class, in every panel
 
 
 def write_summary(
@@ -36,31 +34,43 @@ def write_summary(
     Args:
         suffix: '' or '_tta', which pair of arrays to use.
         train, test: tables with id and target, in the order of the arrays' rows.
-        train_path, test_path: their CSVs; truth (test_labels.csv) and the injections'
-            parameters (parameters.csv) are looked for beside them.
+        train_path, test_path: their CSVs; the truth (test_labels.csv) and the parameters of the
+            injections (parameters.csv) are looked for beside them.
+
     Returns:
-        The figures, as in summary.json.
+        The content of summary.json.
     """
-    out_of_fold = np.load(folder / f"outoffolds{suffix}.npy", allow_pickle=False)[:, 0]
-    predictions = np.load(folder / f"predictions{suffix}.npy", allow_pickle=False)[..., 0]
-    done = np.isfinite(predictions).all(1)
-    result: dict[str, Any] = {"folds": int(done.sum()), "n_train": len(train), "n_test": len(test)}
+    out_of_fold = load_array(folder / f"outoffolds{suffix}.npy")[:, 0]  # (n, 1) -> (n,)
+    logits = load_array(folder / f"predictions{suffix}.npy")[..., 0]  # (folds, m, 1) -> (folds, m)
+    predicted = np.isfinite(logits).all(1)  # folds without weights are NaN
+    result: dict[str, Any] = {
+        "folds": int(predicted.sum()),
+        "n_train": len(train),
+        "n_test": len(test),
+    }
+    unfinished = unfinished_predictions(folder, suffix)
+    if unfinished:
+        result["unfinished"] = {str(fold): reason for fold, reason in unfinished.items()}
     known = np.isfinite(out_of_fold)
     truth = train["target"].to_numpy()
-    result |= auc_with_error("oof", truth[known], out_of_fold[known])
+    result |= scored_as("oof", truth[known], out_of_fold[known])
     history = read_history(folder / "history.csv")
     seconds = sum(row.get("train_seconds", 0) + row.get("valid_seconds", 0) for row in history)
     result["training_seconds"] = round(seconds, 1)
-    result["fold_scores"] = aucs_by_fold(folder, truth, out_of_fold) if history else {}
+    # A fold that is predicted in part, as in a dry run, has no score of its own.
+    folds = load_array(folder / "folds.npy")
+    whole = known & ~np.isin(folds, folds[~known])
+    by_fold = aucs_by_fold(truth[whole], out_of_fold[whole], folds[whole]) if history else {}
+    result["fold_scores"] = {str(fold): auc for fold, auc in by_fold.items()}
 
-    test_truth = None
-    if done.any():
-        blend = sigmoid(predictions[done]).mean(0)  # (folds, n_test) -> (n_test,)
+    if predicted.any():
+        blend = blend_folds(logits[predicted])  # (folds, m) -> (m,)
         with atomic_path(folder / "submission.csv") as temporary:
-            test[["id"]].assign(target=blend).to_csv(temporary, index=False)
+            table = test[["id"]].assign(target=ordered_probabilities(blend))
+            table.to_csv(temporary, index=False)
         test_truth = read_truth(Path(test_path).parent / "test_labels.csv", test)
         if test_truth is not None:
-            result |= auc_with_error("test", test_truth, blend)
+            result |= scored_as("test", test_truth, blend)
     write_json(folder / f"summary{suffix}.json", result)
     draw_summary(
         folder / "summary.png",
@@ -74,16 +84,19 @@ def write_summary(
     return result
 
 
-def auc_with_error(kind: str, targets: np.ndarray, scores: np.ndarray) -> dict[str, float]:
-    """Return the AUC and its bootstrap error; nothing where there is only one class."""
-    if len(set(targets)) < 2:
+def scored_as(kind: str, targets: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Return {'<kind>_auc': ..., '<kind>_auc_error': ...}; {} if there is only one class.
+
+    The error is left out if a class has a single sample.
+    """
+    if len(np.unique(np.round(targets))) < 2:
         return {}
-    auc = AUC()(targets, scores)
-    return {f"{kind}_auc": auc, f"{kind}_auc_error": bootstrap_error(targets, scores, seed=0)}
+    auc, error = auc_with_error(targets, scores)
+    return {f"{kind}_auc": auc} | ({} if error is None else {f"{kind}_auc_error": error})
 
 
 def write_history(path: Path, folds: Mapping[int, Sequence[Mapping[str, float]]]) -> None:
-    """Write the learning curves of all folds as one CSV, a row an epoch."""
+    """Write the learning curves of all folds as one CSV, one row per fold and epoch."""
     rows = [{"fold": fold, **scores} for fold, history in folds.items() for scores in history]
     names = list(dict.fromkeys(key for row in rows for key in row))
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
@@ -93,6 +106,7 @@ def write_history(path: Path, folds: Mapping[int, Sequence[Mapping[str, float]]]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
+    """Return the rows of history.csv; [] if there is none."""
     if not path.exists():
         return []
     with open(path, newline="") as file:
@@ -100,7 +114,7 @@ def read_history(path: Path) -> list[dict[str, float]]:
 
 
 def best_validation_scores(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return each fold's best validation score so far."""
+    """Return the best validation score of each fold so far, by its number as text."""
     best: dict[str, float] = {}
     for row in history:
         fold = str(int(row["fold"]))
@@ -110,19 +124,12 @@ def best_validation_scores(history: Sequence[Mapping[str, float]]) -> dict[str, 
     return best
 
 
-def aucs_by_fold(folder: Path, truth: np.ndarray, out_of_fold: np.ndarray) -> dict[str, float]:
-    """Return the AUC of every fold that has logits, by its number as text."""
-    folds = load_array(folder / "folds.npy")
-    scores = {}
-    for fold in np.unique(folds):
-        rows = folds == fold
-        if np.isfinite(out_of_fold[rows]).all() and len(set(truth[rows])) == 2:
-            scores[str(fold)] = AUC()(truth[rows], out_of_fold[rows])
-    return scores
-
-
 def read_truth(path: Path, test: pd.DataFrame) -> np.ndarray | None:
-    """Return the true targets of simulated test samples, None where there is no such file."""
+    """Return the true targets (n,) of simulated test samples; None if there is no such file.
+
+    Raises:
+        UserError: the file lacks a sample.
+    """
     if not path.exists():
         return None
     labels = read_table(path, ("id", "target")).set_index("id")["target"]
@@ -133,7 +140,10 @@ def read_truth(path: Path, test: pd.DataFrame) -> np.ndarray | None:
 
 
 def read_snr(path: Path, train: pd.DataFrame) -> np.ndarray | None:
-    """Return the network SNR (n,) of simulated samples, NaN where there is noise only."""
+    """Return the network SNR (n,) of simulated samples, NaN for samples of pure noise.
+
+    None if there is no such file, or it belongs to other samples.
+    """
     import pandas as pd
 
     if not path.exists():
@@ -145,148 +155,64 @@ def read_snr(path: Path, train: pd.DataFrame) -> np.ndarray | None:
     return snr.reindex(train["id"]).to_numpy(float)
 
 
-def run_paragraph(name: str, result: dict[str, Any], folder: Path, suffix: str) -> str:
-    """Say in one paragraph what was trained, how good it is and where everything lies."""
+def run_paragraph(
+    name: str, result: dict[str, Any], folder: Path, suffix: str, dry_run: bool = False
+) -> str:
+    """Return one paragraph: what was trained, how good it is and which files are in `folder`.
+
+    Args:
+        result: the content of summary.json.
+        dry_run: leave out the scores, which are of two batches and mean nothing.
+    """
+    if dry_run:
+        text = (
+            f"Dry run of {name}: training, validation, prediction and summary work. Its scores are "
+            f"of two batches and mean nothing."
+        )
+        return f"{text} {list_run_files(folder, suffix)}"
     text = f"{name}: {result['folds']} folds on {result['n_train']} samples"
     if result["training_seconds"]:
         text += f", trained in {format_seconds(result['training_seconds'])}"
     text += "."
     if "oof_auc" in result:
-        text += f" Out-of-fold AUC {result['oof_auc']:.4f} ± {result['oof_auc_error']:.4f}"
+        text += f" Out-of-fold AUC {format_auc(result, 'oof')}"
         scores = list(result["fold_scores"].values())
         if len(scores) > 1:
             text += f" (folds {min(scores):.4f} to {max(scores):.4f})"
         text += "."
     if "test_auc" in result:
         text += (
-            f" Test AUC {result['test_auc']:.4f} ± {result['test_auc_error']:.4f} "
-            f"on {result['n_test']} samples whose truth is known."
+            f" Test AUC {format_auc(result, 'test')} on {result['n_test']} samples whose truth is "
+            f"known."
         )
-    views = " averaged over the test-time views" if suffix else ""
-    return (
-        f"{text} Weights, logits{views} (outoffolds{suffix}.npy, predictions{suffix}.npy), "
-        f"submission.csv, history.csv and summary.png lie in {folder}/."
+    if "unfinished" in result:
+        folds = ", ".join(result["unfinished"])
+        text += f" The training of fold {folds} had not ended when it was predicted."
+    views = " The logits are averaged over the test-time views." if suffix else ""
+    return f"{text}{views} {list_run_files(folder, suffix)}"
+
+
+def format_auc(result: Mapping[str, Any], kind: str) -> str:
+    """Return e.g. '0.8712 ± 0.0011', without the error if there is none."""
+    text = f"{result[f'{kind}_auc']:.4f}"
+    error = result.get(f"{kind}_auc_error")
+    return text if error is None else f"{text} ± {error:.4f}"
+
+
+def list_run_files(folder: Path, suffix: str) -> str:
+    """Return a sentence that names the results which are in a run directory."""
+    weights = [path for path in folder.glob("fold*.pt") if path.stem[4:].isdecimal()]
+    found = [f"the weights of {len(weights)} fold{'s' * (len(weights) > 1)}"] if weights else []
+    names = (
+        f"outoffolds{suffix}.npy",
+        f"predictions{suffix}.npy",
+        "submission.csv",
+        "history.csv",
+        f"summary{suffix}.json",
+        "summary.png",
     )
-
-
-# --- the picture -----------------------------------------------------------------------------
-
-
-def draw_summary(
-    path: Path,
-    title: str,
-    history: Sequence[dict[str, float]],
-    targets: np.ndarray,
-    logits: np.ndarray,
-    snr: np.ndarray | None,
-    result: dict[str, Any],
-) -> None:
-    """Draw learning curves, ROC, score histograms and efficiency against SNR into one PNG."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 8.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2)
-    figure.suptitle(title, fontsize=14)
-    draw_curves(axes[0, 0], history)
-    both = len(set(targets)) == 2
-    if both:
-        draw_roc(axes[0, 1], targets, logits, result)
-    draw_histogram(axes[1, 0], targets, logits)
-    if both and snr is not None:
-        draw_efficiency(axes[1, 1], targets, logits, snr)
-    for axis, shown, why in (
-        (axes[0, 0], bool(history), "no training history in this folder"),
-        (axes[0, 1], both, "one class only: no ROC"),
-        (axes[1, 1], both and snr is not None, "no parameters.csv: the SNRs are unknown"),
-    ):
-        if not shown:
-            axis.axis("off")
-            axis.text(0.5, 0.5, why, ha="center", va="center", color="0.4")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
-
-
-def draw_curves(axis: Axes, history: Sequence[dict[str, float]]) -> None:
-    for fold in sorted({int(row["fold"]) for row in history}):
-        rows = [row for row in history if int(row["fold"]) == fold]
-        epochs = [row["epoch"] for row in rows]
-        colour = f"C{fold}"
-        valid = [row.get("valid_metric", np.nan) for row in rows]
-        train = [row.get("train_metric", np.nan) for row in rows]
-        axis.plot(epochs, valid, "o-", color=colour, ms=3, label=f"fold {fold}")
-        axis.plot(epochs, train, ":", color=colour, lw=1)
-    axis.set(xlabel="epoch", ylabel="AUC", title="Learning curves (dotted: training)")
-    axis.grid(alpha=0.3)
-    if history:
-        axis.legend(fontsize=8)
-
-
-def roc_corners(targets: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from sklearn.metrics import roc_curve
-
-    false_alarms, efficiency, _ = roc_curve(np.round(targets), scores)
-    return false_alarms, efficiency
-
-
-def draw_roc(axis: Axes, targets: np.ndarray, logits: np.ndarray, result: dict[str, Any]) -> None:
-    false_alarms, efficiency = roc_corners(targets, logits)
-    label = f"AUC {result['oof_auc']:.4f} ± {result['oof_auc_error']:.4f}"
-    axis.plot(false_alarms, efficiency, color=SIGNAL, label=label)
-    axis.fill_between(false_alarms, efficiency, color=SIGNAL, alpha=0.1)
-    axis.plot([0, 1], [0, 1], "--", color="0.6", lw=1)
-    axis.set(
-        xlabel="false-alarm probability",
-        ylabel="efficiency",
-        title="ROC, out of fold",
-        xlim=(0, 1),
-        ylim=(0, 1),
-    )
-    axis.grid(alpha=0.3)
-    axis.legend(loc="lower right")
-
-
-def draw_histogram(axis: Axes, targets: np.ndarray, logits: np.ndarray) -> None:
-    bins = np.linspace(*np.percentile(logits, [0.1, 99.9]), 60) if len(logits) else 10
-    for value, name, colour in ((0, "noise", NOISE), (1, "signal", SIGNAL)):
-        chosen = logits[np.round(targets) == value]
-        axis.hist(chosen, bins, color=colour, alpha=0.55, label=f"{name} ({len(chosen)})")
-    axis.set(xlabel="logit", ylabel="samples", title="Scores by class, out of fold")
-    axis.legend()
-
-
-def draw_efficiency(
-    axis: Axes, targets: np.ndarray, logits: np.ndarray, snr: np.ndarray, bins: int = 12
-) -> None:
-    """Draw which share of signals is found, by their SNR, at three false-alarm probabilities."""
-    noise = np.sort(logits[np.round(targets) == 0])
-    found = (np.round(targets) == 1) & np.isfinite(snr)
-    edges = np.quantile(snr[found], np.linspace(0, 1, bins + 1))  # as many signals in each bin
-    place = np.clip(np.searchsorted(edges, snr[found], side="right") - 1, 0, bins - 1)
-    counts = np.maximum(np.bincount(place, minlength=bins), 1)
-    centres = np.bincount(place, snr[found], minlength=bins) / counts
-    for index, probability in enumerate((0.1, 0.01, 0.001)):
-        if len(noise) * probability < 5:  # too few noise samples to set this threshold
-            continue
-        threshold = np.quantile(noise, 1 - probability)
-        share = np.bincount(place, logits[found] > threshold, minlength=bins) / counts
-        error = np.sqrt(share * (1 - share) / counts)
-        axis.errorbar(
-            centres,
-            share,
-            error,
-            fmt="o-",
-            ms=3,
-            color=f"C{index}",
-            label=f"false-alarm probability {probability:g}",
-        )
-    axis.set(
-        xlabel="network SNR", ylabel="efficiency", title="Efficiency against SNR", ylim=(0, 1.02)
-    )
-    axis.set_xscale("log")
-    ticks = [4, 5, 6, 8, 10, 15, 20, 25]
-    axis.set_xticks(ticks, [str(tick) for tick in ticks])
-    axis.minorticks_off()
-    axis.grid(alpha=0.3)
-    axis.legend(loc="lower right", fontsize=8)
+    found += [name for name in names if (folder / name).is_file()]
+    if not found:
+        return f"There are no results in {folder}/."
+    listed = ", ".join(found[:-1]) + " and " + found[-1] if len(found) > 1 else found[0]
+    return f"In {folder}/: {listed}."

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.summary import roc_corners
+from experiments.scores import roc_corners
 from metrics import AUC, check_scores, delong_error, efficiency_at_fpr
 from runtime.errors import UserError
 

@@ -7,7 +7,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.summary import NOISE, SIGNAL
+from experiments.summary_figure import NOISE, SIGNAL
 from physics.constants import MERGER_TIME, SAMPLE_RATE, WINDOW_SECONDS
 from search.result import ENVELOPE_BINS, SearchResult
 from search.triggers import HISTOGRAM_EDGES, Trigger

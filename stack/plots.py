@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.summary import NOISE, SIGNAL, roc_corners
+from experiments.scores import roc_corners
+from experiments.summary_figure import NOISE, SIGNAL
 from runtime.errors import UserError
 from stack.blend import StackResult
 from stack.report import weight_frame

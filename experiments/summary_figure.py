@@ -1,0 +1,153 @@
+"""summary.png: learning curves, ROC, scores by class, and efficiency by SNR of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from experiments.scores import roc_corners
+from runtime.files import atomic_path
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+SIGNAL, NOISE = "#b2432f", "#4a6fa5"  # one colour per class, in every figure
+FALSE_ALARMS = (0.1, 0.01, 0.001)  # false-alarm probabilities of the efficiency curves
+FEWEST_ABOVE = 5  # noise samples above a threshold, or it is not known well enough to draw
+TOO_FEW = f"fewer than {round(FEWEST_ABOVE / max(FALSE_ALARMS))} noise samples, or no signals"
+
+
+def draw_summary(
+    path: Path,
+    title: str,
+    history: Sequence[dict[str, float]],
+    targets: np.ndarray,
+    logits: np.ndarray,
+    snr: np.ndarray | None,
+    result: dict[str, Any],
+) -> None:
+    """Draw learning curves, ROC, score histograms and efficiency against SNR into one PNG.
+
+    Args:
+        history: the rows of history.csv.
+        targets, logits: (n,) each, of the out-of-fold rows.
+        snr: (n,) network SNR, NaN for noise; None if it is not known.
+        result: the content of summary.json.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(12, 8.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(2, 2)
+    # The name of a run may hold a dollar sign, which would begin a formula.
+    figure.suptitle(title, fontsize=14, parse_math=False)
+    draw_curves(axes[0, 0], history)
+    both = "oof_auc" in result
+    enough = both and snr is not None and has_efficiency(targets, snr)
+    if both:
+        draw_roc(axes[0, 1], targets, logits, result)
+    draw_histogram(axes[1, 0], targets, logits)
+    if enough:
+        draw_efficiency(axes[1, 1], targets, logits, snr)
+    for axis, shown, why in (
+        (axes[0, 0], bool(history), "no training history in this folder"),
+        (axes[0, 1], both, "one class only: no ROC"),
+        (axes[1, 1], enough, "no parameters.csv: the SNRs are unknown" if snr is None else TOO_FEW),
+    ):
+        if not shown:
+            axis.axis("off")
+            axis.text(0.5, 0.5, why, ha="center", va="center", color="0.4")
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, dpi=110)
+
+
+def draw_curves(axis: Axes, history: Sequence[dict[str, float]]) -> None:
+    """Draw the validation metric of each fold, and that of the training dotted."""
+    for fold in sorted({int(row["fold"]) for row in history}):
+        rows = [row for row in history if int(row["fold"]) == fold]
+        epochs = [row["epoch"] for row in rows]
+        colour = f"C{fold}"
+        valid = [row.get("valid_metric", np.nan) for row in rows]
+        train = [row.get("train_metric", np.nan) for row in rows]
+        axis.plot(epochs, valid, "o-", color=colour, ms=3, label=f"fold {fold}")
+        axis.plot(epochs, train, ":", color=colour, lw=1)
+    axis.set(xlabel="epoch", ylabel="AUC", title="Learning curves (dotted: training)")
+    axis.grid(alpha=0.3)
+    if history:
+        axis.legend(fontsize=8)
+
+
+def draw_roc(axis: Axes, targets: np.ndarray, logits: np.ndarray, result: dict[str, Any]) -> None:
+    """Draw the ROC curve of the out-of-fold logits."""
+    false_alarms, efficiency = roc_corners(targets, logits)
+    label = f"AUC {result['oof_auc']:.4f}"
+    if "oof_auc_error" in result:
+        label += f" ± {result['oof_auc_error']:.4f}"
+    axis.plot(false_alarms, efficiency, color=SIGNAL, label=label)
+    axis.fill_between(false_alarms, efficiency, color=SIGNAL, alpha=0.1)
+    axis.plot([0, 1], [0, 1], "--", color="0.6", lw=1)
+    axis.set(
+        xlabel="false-alarm probability",
+        ylabel="efficiency",
+        title="ROC, out of fold",
+        xlim=(0, 1),
+        ylim=(0, 1),
+    )
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower right")
+
+
+def draw_histogram(axis: Axes, targets: np.ndarray, logits: np.ndarray) -> None:
+    """Draw how the logits of noise and of signals are distributed, over the middle 99.8 %."""
+    bins = np.linspace(*np.percentile(logits, [0.1, 99.9]), 60) if len(logits) else 10
+    for value, name, colour in ((0, "noise", NOISE), (1, "signal", SIGNAL)):
+        chosen = logits[np.round(targets) == value]
+        axis.hist(chosen, bins, color=colour, alpha=0.55, label=f"{name} ({len(chosen)})")
+    axis.set(xlabel="logit", ylabel="samples", title="Scores by class, out of fold")
+    axis.legend()
+
+
+def has_efficiency(targets: np.ndarray, snr: np.ndarray) -> bool:
+    """Whether there is a signal of known SNR, and noise enough for one threshold."""
+    noise, signals = np.round(targets) == 0, np.round(targets) == 1
+    return bool(np.isfinite(snr[signals]).any() and noise.sum() * max(FALSE_ALARMS) >= FEWEST_ABOVE)
+
+
+def draw_efficiency(
+    axis: Axes, targets: np.ndarray, logits: np.ndarray, snr: np.ndarray, bins: int = 12
+) -> None:
+    """Draw the share of signals found against their SNR, at three false-alarm probabilities."""
+    noise = np.sort(logits[np.round(targets) == 0])
+    found = (np.round(targets) == 1) & np.isfinite(snr)
+    edges = np.quantile(snr[found], np.linspace(0, 1, bins + 1))  # bins of equally many signals
+    place = np.clip(np.searchsorted(edges, snr[found], side="right") - 1, 0, bins - 1)
+    counts = np.maximum(np.bincount(place, minlength=bins), 1)
+    centres = np.bincount(place, snr[found], minlength=bins) / counts
+    for index, probability in enumerate(FALSE_ALARMS):
+        if len(noise) * probability < FEWEST_ABOVE:
+            continue
+        threshold = np.quantile(noise, 1 - probability)
+        share = np.bincount(place, logits[found] > threshold, minlength=bins) / counts
+        error = np.sqrt(share * (1 - share) / counts)
+        axis.errorbar(
+            centres,
+            share,
+            error,
+            fmt="o-",
+            ms=3,
+            color=f"C{index}",
+            label=f"false-alarm probability {probability:g}",
+        )
+    axis.set(
+        xlabel="network SNR", ylabel="efficiency", title="Efficiency against SNR", ylim=(0, 1.02)
+    )
+    axis.set_xscale("log")
+    ticks = [4, 5, 6, 8, 10, 15, 20, 25]
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.minorticks_off()
+    axis.grid(alpha=0.3)
+    axis.legend(loc="lower right", fontsize=8)
