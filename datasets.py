@@ -1,4 +1,4 @@
-"""Samples from files or the cache, batch by batch; no signal processing.
+"""The data set: samples from files or a cache, batch by batch, without signal processing.
 
 `load_index` reads what `prep_data.py` wrote, `G2NetDataset` reads strain, `CountedBatchSampler`
 (batch_order.py) decides which rows a step of an epoch sees on which process. Together:
@@ -31,7 +31,7 @@ __all__ = ["G2NetDataset", "collate", "load_index"]
 
 MIXUP_OPTIONS = ("random", "negative")
 Batch = dict[str, torch.Tensor]
-Strain = np.ndarray | torch.Tensor  # an array as it is read, a tensor where it lies on a device
+Strain = np.ndarray | torch.Tensor  # an array from disk, a tensor from a cache on a device
 
 
 class G2NetDataset(Dataset):
@@ -48,10 +48,8 @@ class G2NetDataset(Dataset):
     pseudo     (B,)             bool      whether pseudo-labelled; only with `pseudo_label`
     ========== ================ ========= =======================================================
 
-    Waveform transforms, a second view of the same signal and the spectrogram are no business of
-    this class: they run on whole batches, on the device of the model, in the trainer. So it takes
-    no `transforms`, `transforms2` or `spectrogram`; fields have names, so it needs no
-    `return_index` either.
+    Transforms of the waveform, a second view of the same signal and the spectrogram are not this
+    class's task: they run on whole batches, on the device of the model, in the trainer.
 
     Args:
         paths: one `.npy` file a sample; may be None where a cache holds every one of `ids`.
@@ -69,13 +67,14 @@ class G2NetDataset(Dataset):
         is_test: no mixup and no pseudo-labels, whatever else is said.
         pseudo_label: append `test_paths` with the soft labels `test_targets`.
         test_targets, test_paths, test_ids: of the pseudo-labelled samples.
-        test_cache: the cache of `test_paths`; samples that `cache` lacks are looked up here too,
-            with or without `pseudo_label`.
+        test_cache: the cache of `test_paths`, which are looked up nowhere else. Without
+            `pseudo_label`, samples that `cache` lacks are looked up here too.
 
     Raises:
-        UserError: arguments of different lengths or that contradict each other, a cache that
-            lacks some of the samples it was given for; when reading, a bad file, or mixup asked
-            for with indices that carry no seed.
+        UserError: arguments have different lengths or contradict each other; a cache lacks some
+            of the samples it was given for, holds other strain than their files, or shares ids
+            with the other cache; when reading, a file is bad, or mixup is asked for with indices
+            that carry no seed.
     """
 
     def __init__(
@@ -106,14 +105,18 @@ class G2NetDataset(Dataset):
         self.lor_label = lor_label
         self.norm_factor = check_factors(norm_factor)
 
-        groups = [self.make_group(paths, ids, targets, "paths", cache is not None)]
+        # Ids are unique within a split only: '000' may be a training and a test sample. So the
+        # samples of a split are looked up in the cache of that split.
+        own = self.caches if is_test or cache is not None else []
+        if self.pseudo_label:
+            own = [] if cache is None else [cache]
+        groups = [self.make_group(paths, ids, targets, "paths", own, cache is not None)]
         if self.pseudo_label:
             if test_targets is None:
                 raise UserError("pseudo_label needs test_targets, one soft label a test sample")
+            own = [] if test_cache is None else [test_cache]
             groups.append(
-                self.make_group(
-                    test_paths, test_ids, test_targets, "test_paths", test_cache is not None
-                )
+                self.make_group(test_paths, test_ids, test_targets, "test_paths", own, bool(own))
             )
         self.n_real = len(groups[0]["names"])
         self.names, self.paths, self.targets, self.source, self.row = (
@@ -128,9 +131,24 @@ class G2NetDataset(Dataset):
         ids: Sequence | None,
         targets: Sequence | None,
         name: str,
+        caches: Sequence[StrainCache | DeviceCache],
         must_be_cached: bool,
     ) -> dict[str, np.ndarray]:
-        """Return arrays of ids, paths, targets, and which cache (-1: none) holds which row."""
+        """Return the samples of one split as arrays.
+
+        Args:
+            paths, ids, targets: one of each for every sample, or None.
+            name: the argument that `paths` came from, for messages.
+            caches: of `self.caches`, those that may hold samples of this split.
+            must_be_cached: refuse samples that no cache holds.
+
+        Returns:
+            names, paths, targets; source: the number of the cache that holds each sample, -1 for
+            its file; row: its row there.
+
+        Raises:
+            UserError: see the class.
+        """
         if paths is None and ids is None:
             raise UserError(f"{name} is missing: give it, or ids and a cache that holds them")
         if ids is None:
@@ -148,15 +166,26 @@ class G2NetDataset(Dataset):
             raise UserError(f"the target of {name!r} is {values[at]}: expected 0 to 1")
 
         source, row = np.full(n, -1), np.full(n, -1)
-        for number, cache in enumerate(self.caches):
-            found = np.where(row < 0, cache.find(np.char.decode(names, "utf-8")), -1)
+        for cache in caches:
+            found = cache.find(np.char.decode(names, "utf-8"))
+            twice = (found >= 0) & (row >= 0)
+            if twice.any() and cache.path != caches[0].path:
+                raise UserError(
+                    f"{int(twice.sum())} ids, the first {names[twice.argmax()].decode()!r}, are in "
+                    f"both {caches[0].path} and {cache.path}, so that it is not clear which sample "
+                    "is meant: give the samples of a split the cache of that split alone"
+                )
+            found = np.where(row < 0, found, -1)
+            number = self.caches.index(cache)
             source, row = np.where(found >= 0, number, source), np.where(found >= 0, found, row)
+        if paths is not None:
+            check_cached_strain(names, paths, self.caches, source, row)
         lacking = int((row < 0).sum())
         if lacking and (must_be_cached or lacking < n or paths is None):
-            where = " and ".join(str(cache.path) for cache in self.caches) or "no cache"
+            where = " and ".join(str(cache.path) for cache in caches) or "no cache"
             raise UserError(
                 f"{lacking} of {n} samples are not in the cache ({where} searched), the first "
-                f"{names[(row < 0).argmax()].decode()!r}: it was made of other data; make it anew "
+                f"{names[(row < 0).argmax()].decode()!r}: it was made of other data; make it again "
                 "with `python prep_data.py --cache`"
             )
         # Cached samples need no path, and what is not kept is not pickled to workers.
@@ -240,7 +269,7 @@ class G2NetDataset(Dataset):
         else:
             strain = self.read_mixed(index, source, row)
         if self.norm_factor is not None:
-            strain /= like(self.norm_factor, strain)
+            strain /= match_strain(self.norm_factor, strain)
         return strain
 
     def read_mixed(self, index: np.ndarray, source: np.ndarray, row: np.ndarray) -> Strain:
@@ -268,10 +297,10 @@ class G2NetDataset(Dataset):
                 "mixup in the data set draws from the seed of an IndexBatch: read it through a "
                 "CountedBatchSampler"
             )
-        partner, lam = self.draw(len(indices), indices.seed, indices.offset)
+        partner, lam = self.draw_partners(len(indices), indices.seed, indices.offset)
         other = self.read(partner)
         # (B,) -> (B, 1, 1)
-        weight = like(lam.astype(np.float32)[:, None, None], waveform)
+        weight = match_strain(lam.astype(np.float32)[:, None, None], waveform)
         mixed = weight * waveform + (1 - weight) * other
         second = self.targets[partner]
         if self.lor_label:
@@ -279,11 +308,17 @@ class G2NetDataset(Dataset):
         soft = lam * target + (1 - lam) * second
         return mixed, soft if self.hard_label is None else (soft > self.hard_label).astype(float)
 
-    def draw(self, size: int, seed: int, offset: int) -> tuple[np.ndarray, np.ndarray]:
-        """Draw partners (B,) int64 and weights λ (B,) float64.
+    def draw_partners(self, size: int, seed: int, offset: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return mixup partners (B,) int64 and weights λ (B,) float64.
 
-        Both are drawn for the whole global batch up to these rows and the rows before are cut
-        off. numpy's generator is used for its beta distribution: torch's takes no generator.
+        Args:
+            size: rows of this process's part of the batch.
+            seed: of the whole batch, the same on all processes.
+            offset: rows of the batch on the processes before this one.
+
+        Both are drawn for the batch of all processes up to these rows, and the rows before are
+        cut off: several processes together draw what one would. numpy draws the beta
+        distribution, because torch's takes no generator.
         """
         streams = np.random.SeedSequence(seed).spawn(2)
         for_partner, for_weight = (np.random.default_rng(stream) for stream in streams)
@@ -295,9 +330,49 @@ class G2NetDataset(Dataset):
         return self.negatives[place], np.maximum(lam, 1 - lam)
 
 
-def like(values: np.ndarray, strain: Strain) -> Strain:
-    """Return an array, or a tensor beside a tensor of strain."""
+def match_strain(values: np.ndarray, strain: Strain) -> Strain:
+    """Return `values` in the type and on the device of the strain."""
     return values if isinstance(strain, np.ndarray) else torch.from_numpy(values).to(strain.device)
+
+
+def check_cached_strain(
+    names: np.ndarray,
+    paths: Sequence[str | os.PathLike[str]],
+    caches: Sequence[StrainCache | DeviceCache],
+    source: np.ndarray,
+    row: np.ndarray,
+) -> None:
+    """Compare a few cached samples with their files, where the files are there.
+
+    Equal ids do not make equal samples: data sets and splits are often numbered alike. Three
+    samples tell two data sets apart, and cost nothing beside an epoch.
+
+    Args:
+        names: (n,) ids.
+        paths: of the n files, which may be absent where a cache holds the samples.
+        caches: that `source` counts.
+        source: (n,) number of the cache that holds each sample, -1 for none.
+        row: (n,) its row there.
+
+    Raises:
+        UserError: a cache holds other strain than the file.
+    """
+    cached = np.flatnonzero(source >= 0)
+    if not len(cached):
+        return
+    paths = list(paths)
+    for place in sorted({cached[0], cached[len(cached) // 2], cached[-1]}):
+        if not os.path.isfile(paths[place]):
+            continue
+        cache = caches[source[place]]
+        kept = cache.read(row[[place]])[0]  # (3, 4096)
+        kept = kept.cpu().numpy() if isinstance(kept, torch.Tensor) else kept
+        if not np.array_equal(kept, read_strain(paths[place])):
+            raise UserError(
+                f"{cache.path} holds other strain for {names[place].decode()!r} than "
+                f"{os.fspath(paths[place])}: it is the cache of other data or of the other split, "
+                "or the file has changed since; make it again with `python prep_data.py --cache`"
+            )
 
 
 def check_factors(factors: Sequence[float] | None) -> np.ndarray | None:

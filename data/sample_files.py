@@ -1,6 +1,7 @@
-"""The files that samples come in: one `.npy` each, and the tables that list them.
+"""The files of a data set: one `.npy` file a sample, and the tables (CSV) that list samples.
 
-Nothing here needs torch, so that preparing data starts at once.
+`read_table` is the only reader of tables in the project, so that a table means the same to every
+command. Nothing here needs torch, so that prep_data.py starts at once.
 """
 
 from __future__ import annotations
@@ -28,29 +29,34 @@ PLAIN_ID = r"[0-9a-zA-Z_-]+"
 def read_strain(path: str | os.PathLike[str]) -> np.ndarray:
     """Read one `.npy` sample: (3, 4096) of float64 or float32 on disk, returned as float32.
 
-    The header is judged before anything is allocated, so a damaged one cannot ask for terabytes.
+    The header is checked before anything is allocated, so that a damaged one cannot ask for
+    terabytes.
 
     Raises:
-        UserError: the file is missing, cut short, no `.npy` file, of another shape or type, or
-            holds NaN, infinity or a number beyond float32.
+        UserError: the file is missing, is cut short, is not a `.npy` file, has another shape or
+            type, or holds NaN, infinity or a number beyond float32.
     """
-    mend = "restore the file, or find all such files with `python prep_data.py --check`"
+    advice = "restore the file, or find all such files with `python prep_data.py --check`"
     try:
         with open(path, "rb") as file:
             raw = read_array(file)
     except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist: {mend}") from error
+        raise UserError(f"{path} does not exist: {advice}") from error
     except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
-        raise UserError(f"{path}: {error}: {mend}") from error
+        raise UserError(f"{path}: {error}: {advice}") from error
     with np.errstate(over="ignore"):  # beyond float32 becomes infinite, which is refused below
         strain = raw.astype(np.float32)
     if not np.isfinite(strain).all():
-        raise UserError(f"{path}: holds non-finite values (NaN, infinity or > 3e38): {mend}")
+        raise UserError(f"{path}: holds non-finite values (NaN, infinity or > 3e38): {advice}")
     return strain
 
 
 def read_array(file: BinaryIO) -> np.ndarray:
-    """Read a (3, 4096) float array; `ValueError` says in a few words what is wrong with it."""
+    """Read a (3, 4096) float array.
+
+    Raises:
+        ValueError: says in a few words what is wrong with the file.
+    """
     version = np.lib.format.read_magic(file)
     if version == (1, 0):
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
@@ -72,29 +78,44 @@ def read_array(file: BinaryIO) -> np.ndarray:
 # --- tables of samples -----------------------------------------------------------------------
 
 
-def read_table(csv: str | os.PathLike[str], columns: Sequence[str]) -> pd.DataFrame:
-    """Read a CSV of samples: ids stay text, targets become float64.
+def read_table(
+    csv: str | os.PathLike[str], columns: Sequence[str], advice: str = "restore it"
+) -> pd.DataFrame:
+    """Read a CSV of samples.
+
+    Ids are text, whatever they look like: 'NA', 'nan', 'null', '007' and '1e5' are ids. Targets
+    are numbers, or True and False for 1 and 0.
+
+    Args:
+        csv: the table.
+        columns: that it must have; 'id' among them.
+        advice: what to do about a table that cannot be used, the end of every message.
+
+    Returns:
+        All columns of the table as text, but for the target as float64 where it was asked for.
 
     Raises:
-        UserError: the file is missing, empty or no CSV; a column is missing; an id is doubled or
-            not plain; a target is no number. Row numbers count the header as row 1.
+        UserError: the file is missing, empty or not a CSV; a column is missing; an id is doubled
+            or not plain; a target is not a number. Row numbers count the header as row 1.
     """
     import pandas as pd
+
+    missing = "make it with `python prep_data.py`" if advice == "restore it" else advice
 
     try:
         table = pd.read_csv(csv, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:
-        raise UserError(f"{csv} does not exist: make it with `python prep_data.py`") from error
+        raise UserError(f"{csv} does not exist: {missing}") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{csv} cannot be read as a CSV ({error}): restore it") from error
+        raise UserError(f"{csv} cannot be read as a CSV ({error}): {advice}") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas would shift the columns
-        raise UserError(f"{csv}, row 2 has more fields than there are columns: restore it")
+        raise UserError(f"{csv}, row 2 has more fields than there are columns: {advice}")
     for column in columns:
         if column not in table.columns:
             found = ", ".join(table.columns)
-            raise UserError(f"{csv} has no column {column!r}, only {found}: restore it")
+            raise UserError(f"{csv} has no column {column!r}, only {found}: {advice}")
     if table.empty:
-        raise UserError(f"{csv} lists no samples: restore it")
+        raise UserError(f"{csv} lists no samples: {advice}")
     plain = table["id"].str.fullmatch(PLAIN_ID)
     if not plain.all():
         row = int((~plain).to_numpy().argmax())
@@ -107,7 +128,9 @@ def read_table(csv: str | os.PathLike[str], columns: Sequence[str]) -> pd.DataFr
         row = int(doubled.to_numpy().argmax())
         raise UserError(f"{csv}, row {row + 2}: the id {table['id'][row]!r} is there twice")
     if "target" in columns:
-        target = pd.to_numeric(table["target"], errors="coerce")
+        # pandas itself would take 'True' for a number only where the whole column is of such.
+        words = table["target"].str.strip().str.lower().replace({"true": "1", "false": "0"})
+        target = pd.to_numeric(words, errors="coerce")
         if not np.isfinite(target).all():
             row = int((~np.isfinite(target)).to_numpy().argmax())
             raise UserError(
@@ -124,7 +147,7 @@ def load_index(
 
     Args:
         csv: `train.csv` or `test.csv`; relative paths begin in its folder.
-        root: the folder that no path may leave, for a table may come from somewhere else; None
+        root: the folder that no path may leave, because a table may come from a stranger; None
             takes the folder of the CSV.
 
     Returns:
@@ -135,7 +158,7 @@ def load_index(
         UserError: see `read_table`; a path is empty or leaves `root`.
     """
     table = read_table(csv, ("id", "target", "path"))
-    # The true folder: with a symbolic link on the way, '..' would lead astray.
+    # With a symbolic link on the way, '..' would lead somewhere else: take the real folder.
     base = os.path.realpath(Path(csv).parent)
     fence = base if root is None else os.path.realpath(root)
     inside = fence.rstrip(os.sep) + os.sep

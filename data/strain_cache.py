@@ -16,7 +16,6 @@ is safely on disk. A writer that was killed goes on from there.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import mmap
@@ -24,7 +23,7 @@ import os
 import shutil
 import struct
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,6 +34,7 @@ from data.sample_files import read_strain
 from physics.constants import SAMPLE_SHAPE
 from runtime.console import progress
 from runtime.errors import UserError
+from runtime.locks import hold
 from runtime.machine import num_cores
 from runtime.worker_pool import run_parallel
 
@@ -86,8 +86,14 @@ def write_cache(
     if path.exists() and starts_with(path, start):
         return 0
     part = path.with_name(path.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with open(part, "r+b" if part.exists() else "w+b") as file, locked(file, part):
+    busy = f"{path} is being written by another process ({{owner}}): wait for it"
+    with contextlib.ExitStack() as stack:
+        # The lock file is never renamed. A lock on the part file itself would let a second writer
+        # open it just before the first one renames it, and then truncate the finished cache.
+        stack.enter_context(hold(lock_path(path), busy=busy))
+        if path.exists() and starts_with(path, start):  # another process has just finished it
+            return 0
+        file = stack.enter_context(open(part, "r+b" if part.exists() else "w+b"))
         done = begin_part(file, part, header, start)
         todo = np.flatnonzero(done == 0)
         tasks = (
@@ -171,14 +177,9 @@ def starts_with(path: Path, start: bytes) -> bool:
     return found == start and rest == rows * ROW_BYTES
 
 
-@contextlib.contextmanager
-def locked(file: BinaryIO, part: Path) -> Iterator[None]:
-    """Hold the part file for this process alone; the lock ends with the process."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        raise UserError(f"{part} is being written by another process: wait for it") from error
-    yield
+def lock_path(path: Path) -> Path:
+    """Return the file whose lock the writer of a cache holds."""
+    return path.with_name(f".{path.name}.lock")
 
 
 def begin_part(file: BinaryIO, part: Path, header: dict[str, Any], start: bytes) -> np.ndarray:

@@ -8,7 +8,6 @@ there at once, and any of them may be killed.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import re
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from runtime.console import LOGGER
 from runtime.files import TEMPORARY, atomic_path
+from runtime.locks import try_lock
 
 # Only what this module writes is cleaned up: others may keep files of their own in the folder.
 KEPT = ("waveforms-", "whitening-")
@@ -43,8 +43,7 @@ def create_locked(path: Path) -> int:
     """Create an empty file, lock it, and return its descriptor; closing that frees the lock."""
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        with contextlib.suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try_lock(descriptor, wait=True)
         # Between creation and lock another process may have taken the file for an abandoned one.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), os.stat(path)):
@@ -71,12 +70,11 @@ def remove_abandoned(folder: Path) -> list[Path]:
         except OSError:  # finished or removed in the meantime, or another user's
             continue
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             # Between listing and lock its writer may have finished it: then the name is gone.
-            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+            if try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), os.stat(path)):
                 path.unlink()
                 removed.append(path)
-        except OSError:  # in use, finished in the meantime, or a file system without locks
+        except OSError:  # in use, or finished in the meantime
             continue
         finally:
             os.close(descriptor)

@@ -169,6 +169,50 @@ def test_the_test_cache_counts_without_pseudo_labels(samples: Samples) -> None:
     np.testing.assert_array_equal(files[1]["waveform"], samples.strain[1])
 
 
+def test_ids_that_both_splits_have_mean_the_samples_of_their_own_split(tmp_path: Path) -> None:
+    """Both splits are numbered 000, 001, ...: every sample comes from its own split."""
+    ids, rng = ["000", "001", "002"], np.random.default_rng(0)
+    paths = {
+        split: [tmp_path / f"{split}{name}.npy" for name in ids] for split in ("train", "test")
+    }
+    caches = {}
+    for split, files in paths.items():
+        for path in files:
+            np.save(path, rng.normal(0, 1e-20, (3, 4096)))
+        write_cache(tmp_path / f"{split}.f32", ids, files, processes=1)
+        caches[split] = StrainCache(tmp_path / f"{split}.f32")
+    expected = [np.load(path).astype(np.float32) for path in paths["train"] + paths["test"]]
+    labels = {
+        "ids": ids,
+        "pseudo_label": True,
+        "test_targets": [0.9, 0.1, 0.9],
+        "test_paths": paths["test"],
+        "test_ids": ids,
+    }
+    for own in ({}, {"cache": caches["train"]}):
+        for other in ({}, {"test_cache": caches["test"]}):
+            data = G2NetDataset(paths["train"], [0, 1, 0], **labels, **own, **other)
+            batch = data.__getitems__([3, 0, 4, 5, 2])
+            for strain, place in zip(batch["waveform"], [3, 0, 4, 5, 2], strict=True):
+                np.testing.assert_array_equal(strain, expected[place])
+    # Training samples beside a test cache alone are read from their files.
+    plain = G2NetDataset(paths["train"], ids=ids, test_cache=caches["test"])
+    np.testing.assert_array_equal(plain[1]["waveform"], expected[1])
+    with pytest.raises(UserError, match=r"3 ids, the first '000', are in both .*train.f32 and"):
+        G2NetDataset(None, ids=ids, cache=caches["train"], test_cache=caches["test"])
+
+
+def test_a_cache_of_other_strain_under_the_same_ids_is_refused(samples, tmp_path: Path) -> None:
+    """A cache of another data set, or of the other split, whose ids are numbered alike."""
+    others = tmp_path / "others.f32"
+    write_cache(others, samples.ids[:M], samples.paths[N:], processes=1)
+    with pytest.raises(UserError, match=r"others\.f32 holds other strain for .* than"):
+        G2NetDataset(samples.paths[:M], ids=samples.ids[:M], cache=StrainCache(others))
+    # Where only the cache is there, the ids have to do.
+    gone = [tmp_path / path.name for path in samples.paths[:M]]
+    assert len(G2NetDataset(gone, ids=samples.ids[:M], cache=StrainCache(others))) == M
+
+
 # --- pseudo-labels ---------------------------------------------------------------------------
 
 
@@ -242,7 +286,7 @@ def mixing(samples: Samples, **arguments: object) -> G2NetDataset:
 def test_mixup_by_hand(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> None:
     """Samples 0 (target 0) and 1 (1) with partners 3 (1) and 5 (1) and weights 0.75 and 0.25."""
     draws = (np.array([3, 5]), np.array([0.75, 0.25]))
-    monkeypatch.setattr(G2NetDataset, "draw", lambda *_: draws)
+    monkeypatch.setattr(G2NetDataset, "draw_partners", lambda *_: draws)
     x = samples.strain.astype(np.float64)
     expected = np.stack([0.75 * x[0] + 0.25 * x[3], 0.25 * x[1] + 0.75 * x[5]])
     for arguments, targets in (
@@ -260,7 +304,7 @@ def test_mixup_by_hand(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_soft_labels_are_mixed_as_well(samples: Samples, monkeypatch) -> None:
-    monkeypatch.setattr(G2NetDataset, "draw", lambda *_: (np.array([N]), np.array([0.6])))
+    monkeypatch.setattr(G2NetDataset, "draw_partners", lambda *_: (np.array([N]), np.array([0.6])))
     pseudo = {"pseudo_label": True, "test_targets": SOFT, "test_paths": samples.paths[N:]}
     soft = mixing(samples, **pseudo).__getitems__(IndexBatch([N + 6], 0))
     np.testing.assert_allclose(soft["target"], [[0.6 * 0.95 + 0.4 * 0.05]], rtol=1e-7)
@@ -271,7 +315,7 @@ def test_soft_labels_are_mixed_as_well(samples: Samples, monkeypatch) -> None:
 def test_draws_follow_their_distributions(samples: Samples) -> None:
     from scipy import stats
 
-    partner, lam = mixing(samples, mixup_alpha=0.4).draw(20_000, 5, 0)
+    partner, lam = mixing(samples, mixup_alpha=0.4).draw_partners(20_000, 5, 0)
     # Seeds are fixed, so these either hold always or never; 1e-3 is far from usual chance.
     assert stats.kstest(lam, stats.beta(0.4, 0.4).cdf).pvalue > 1e-3
     assert stats.chisquare(np.bincount(partner, minlength=N)).pvalue > 1e-3
@@ -283,7 +327,7 @@ def test_draws_follow_their_distributions(samples: Samples) -> None:
         test_targets=np.zeros(M),
         test_paths=samples.paths[N:],
     )
-    partner, lam = negative.draw(20_000, 5, 0)
+    partner, lam = negative.draw_partners(20_000, 5, 0)
     assert set(partner) == set(range(0, N, 2))  # real negatives, no pseudo-labelled ones
     assert lam.min() >= 0.5
     # The larger of λ and 1-λ, both Beta(0.4, 0.4): its distribution is 2 F(x) - 1 from 0.5 up.

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch import nn
 
 from runtime.errors import UserError
-from runtime.locks import held
+from runtime.locks import held, try_lock
 from training.synced_batch_norm import share_statistics
 
 
@@ -52,14 +52,12 @@ def take_free_gpu() -> str:
     Raises:
         UserError: all are taken.
     """
-    import fcntl
-
     for index in range(torch.cuda.device_count()):
         uuid = torch.cuda.get_device_properties(index).uuid
         path = os.path.join(tempfile.gettempdir(), f"g2net-{os.getuid()}-gpu-{uuid}.lock")
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try_lock(lock)
         except BlockingIOError:
             os.close(lock)
             continue

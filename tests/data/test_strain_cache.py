@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import pickle
@@ -16,7 +18,9 @@ from paths import ROOT
 from data import strain_cache
 from data.sample_files import read_strain
 from data.strain_cache import PAGE, PREFIX, ROW_BYTES, StrainCache, write_cache
+from runtime import locks
 from runtime.errors import UserError
+from runtime.locks import hold
 
 
 def make_files(folder: Path, n: int, seed: int = 0) -> tuple[list[str], list[Path], np.ndarray]:
@@ -162,7 +166,7 @@ def test_a_whole_cache_is_left_alone_until_a_file_changes(tmp_path: Path) -> Non
 
 KILLED = """
 import sys, json, os, signal
-import strain_cache
+from data import strain_cache
 ids, paths, out = json.load(open(sys.argv[1]))
 strain_cache.SYNC_ROWS = 1
 real, calls = strain_cache.write_rows, []
@@ -253,13 +257,49 @@ def test_what_cannot_be_written_is_refused(
 
 def test_two_writers_of_one_cache(files, tmp_path: Path) -> None:
     out = tmp_path / "c.f32"
-    part = out.with_name("c.f32.part")
     with (
-        open(part, "wb") as file,
-        strain_cache.locked(file, part),
-        pytest.raises(UserError, match="another process"),
+        hold(strain_cache.lock_path(out)),
+        pytest.raises(UserError, match=r"c\.f32 is being written by another process \(process"),
     ):
         write_cache(out, files[0], files[1], processes=1)
+    assert not out.exists()
+    assert write_cache(out, files[0], files[1], processes=1) == len(files[0])
+
+
+def test_a_writer_that_came_late_leaves_the_finished_cache_alone(
+    files, cache_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second process stands still just before its lock while the first one finishes."""
+    ids, paths, _ = files
+    out = tmp_path / "c.f32"
+    out.with_name("c.f32.part").write_bytes(b"")  # of a killed writer
+    finished = []
+
+    @contextlib.contextmanager
+    def late(path: Path, **options: object):
+        if not finished:
+            finished.append(out)
+            write_cache(out, ids, paths, processes=1)
+        with hold(path, **options):
+            yield
+
+    monkeypatch.setattr(strain_cache, "hold", late)
+    assert write_cache(out, ids, paths, processes=1) == 0
+    assert finished
+    assert out.read_bytes() == cache_path.read_bytes()
+
+
+def test_a_file_system_without_locks(
+    files, cache_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lustre without the flock option answers ENOSYS."""
+
+    def refuse(file: int, operation: int) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
+    assert write_cache(tmp_path / "c.f32", files[0], files[1], processes=1) == 150
+    assert (tmp_path / "c.f32").read_bytes() == cache_path.read_bytes()
 
 
 # --- reading ---------------------------------------------------------------------------------
@@ -361,7 +401,7 @@ def test_a_missing_cache_says_how_to_make_it(tmp_path: Path) -> None:
 OPENED = """
 import pathlib, sys, time
 import numpy as np
-from strain_cache import StrainCache
+from data.strain_cache import StrainCache
 def peak():  # MiB; unlike ru_maxrss it does not count the parent before exec
     status = pathlib.Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024

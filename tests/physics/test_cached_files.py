@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from paths import ROOT
 
-from physics import cached_files, noise
+from physics import noise
 from physics.cached_files import kept_path, remove_abandoned
 from physics.waveforms import BankSettings, WaveformBank
+from runtime import locks
 
 BANK = BankSettings(size=2, seed=9)
 # A process that begins to compute a bank and never ends it.
@@ -96,7 +97,7 @@ def test_without_locks_nothing_is_removed(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(*_: object) -> None:
         raise OSError(38, "Function not implemented")
 
-    monkeypatch.setattr(cached_files.fcntl, "flock", refuse)
+    monkeypatch.setattr(locks.fcntl, "flock", refuse)
     assert remove_abandoned(tmp_path) == []
     assert left.exists()
     with kept_path(tmp_path / "waveforms-2.npy") as temporary:
