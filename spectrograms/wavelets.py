@@ -124,15 +124,15 @@ class ComplexMorletCWT(nn.Module):
         self.initial_width = float(wavelet_width)
         self.half = half_length(size_factor * math.sqrt(4.5 * wavelet_width) / lower_freq, fs)
         self.trainable_width, self.trainable_filter = trainable_width, trainable_filter
+        # Made at first use and kept by device, not as buffers: `module.float()` would round them.
+        self.fixed: dict[tuple, tuple[Tensor, tuple[filterbank.Band, ...]]] = {}
+        self.grids: dict[torch.device, tuple[Tensor, Tensor]] = {}
         if trainable_width:
             self.wavelet_width = nn.Parameter(torch.tensor(self.initial_width))
         if trainable_filter:
             upper_half = self.half_kernels(torch.tensor(self.initial_width).double())
             kernels = torch.cat([upper_half.conj().flip(1)[:, :-1], upper_half], dim=1)
             self.filters = nn.Parameter(torch.view_as_real(kernels).permute(2, 0, 1).float())
-        # Made at first use and kept by device, not as buffers: `module.float()` would round them.
-        self.fixed: dict[tuple, tuple[Tensor, tuple[filterbank.Band, ...]]] = {}
-        self.grids: dict[torch.device, tuple[Tensor, Tensor]] = {}
 
     def scales_and_times(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return s (n_scales, 1) in seconds and u = t / s (n_scales, h + 1), float64.
