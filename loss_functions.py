@@ -94,6 +94,11 @@ class RankLoss(nn.Module):
             raise UserError(f"RankLoss: rank = {rank!r}: expected a weight from 0 to 1")
         self.rank, self.scale = float(rank), float(scale)
 
+    @property
+    def is_mean_over_rows(self) -> bool:
+        """Whether parts of a batch may be averaged; the trainer asks. Pairs span the parts."""
+        return self.rank == 0
+
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return a scalar for logits (B, 1) or (B,) and as many targets.
 

@@ -99,7 +99,12 @@ class MixupTrain(TrainHook):
         lor_label: the target is t + t' - t t', the logical or of the two, instead of the mixture.
         level: 'model' or 'waveform'.
         evaluate_in_batch: also score the training logits, against the mixed targets, rounded.
+
+    The partner comes from the same batch of the same process, also under torchrun and with
+    `accumulate`: the smaller the batches, the fewer partners a row can have.
     """
+
+    mixes_rows = True  # the trainer says so where a step has several batches
 
     def __init__(
         self,
@@ -239,6 +244,11 @@ class EarlyStopping:
         return EpochVerdict(
             stop_reason=f"stopped: {self.target} has not improved for {self.counter} epochs"
         )
+
+    @property
+    def has_stopped(self) -> bool:
+        """Whether the patience is at its end; a resumed fit may have been given more of it."""
+        return self.counter >= self.patience
 
     def state_dict(self) -> dict[str, int]:
         return {"counter": self.counter}

@@ -1,4 +1,4 @@
-"""Which rows a step of an epoch sees on which process, and the seed of what is drawn for them."""
+"""Which rows each step of an epoch has on each process, and the seed of what is drawn for them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class IndexBatch(list):
             with `seed` is drawn for the whole global batch, so that the ranks together draw what
             one process would have drawn.
         counters: what the seed is counted from, (seed, fold, epoch, step).
-        progress: how many epochs lie behind this batch, a fraction.
-        rank: which process it is of.
-        batch_size: rows of all batches but an epoch's last, on each rank.
+        progress: epochs before this batch, with a fraction.
+        rank: the process it belongs to.
+        batch_size: rows of a full batch on each rank; the last of an epoch may have fewer.
     """
 
     def __init__(
@@ -59,11 +59,14 @@ class CountedBatchSampler(Sampler[IndexBatch]):
     With `shuffle` (training), every rank takes its contiguous part of a global batch of
     `batch_size * world_size` rows, so that W ranks with batch size B see, step by step, the rows
     that one process with batch size W·B sees. The last, smaller global batch is kept and split
-    as evenly as possible. Where it has fewer rows than there are ranks, rank r takes row
-    r mod rows: rows are then seen by more than one rank in that one step, but every rank has the
-    same number of steps and none gets an empty batch, which would hang or break a collective.
-    As parts of the last step differ in size, a trainer that averages over ranks weights its mean
-    loss by `len(batch) * world_size / sampler.rows_of_step(step)` to get the mean over rows.
+    as evenly as possible. If it would be a single row, it shares the rows of the batch before it:
+    one row has no statistics, which batch norm on pooled features needs. Where the last batch has
+    fewer rows than there are ranks, rank r takes row r mod rows: rows are then seen by more than
+    one rank in that one step, but every rank has the same number of steps and none gets an empty
+    batch, which would hang or break a collective. As the batches of an optimiser step may differ
+    in size, from rank to rank and within an accumulation, a trainer weights the mean loss of each
+    by `len(batch) * world_size / rows`, where `rows` is the sum of `rows_of_step` over the
+    batches of the optimiser step; the average over ranks is then the mean over its rows.
 
     Without `shuffle` (evaluation), every rank takes one contiguous shard of the rows, none of
     them twice; ranks may have a different number of batches, even none.
@@ -104,7 +107,7 @@ class CountedBatchSampler(Sampler[IndexBatch]):
         self.set_epoch(epoch, start_step)
 
     def set_epoch(self, epoch: int, start_step: int = 0) -> None:
-        """Choose the epoch; a resumed one begins at `start_step`, with the batches it had left."""
+        """Choose the epoch; a resumed one begins at `start_step`, with its remaining batches."""
         if not 0 <= start_step <= self.num_batches:
             raise UserError(f"start_step = {start_step}: the epoch has {self.num_batches} steps")
         self.epoch, self.start_step = epoch, start_step
@@ -118,13 +121,34 @@ class CountedBatchSampler(Sampler[IndexBatch]):
         return -(-(last - first) // self.batch_size)
 
     def __len__(self) -> int:
-        """Batches that are still to come in this epoch."""
+        """Batches that remain in this epoch."""
         return self.num_batches - self.start_step
 
     def rows_of_step(self, step: int) -> int:
         """Rows that all ranks together see in a step of a shuffled epoch."""
+        start, stop = self.step_bounds(step)
+        return max(stop - start, self.world_size)
+
+    def step_bounds(self, step: int) -> tuple[int, int]:
+        """Return the rows of a step of a shuffled epoch, as positions in its order."""
         whole = self.batch_size * self.world_size
-        return max(min(whole, self.n - step * whole), self.world_size)
+        start, stop = step * whole, min((step + 1) * whole, self.n)
+        # A single row is left over: the last two batches share their whole + 1 rows evenly. With
+        # whole = 2 that would again leave a batch of one.
+        if self.n % whole == 1 and whole > 2 and self.num_batches > 1:
+            middle = (self.num_batches - 2) * whole + (whole + 2) // 2
+            if step == self.num_batches - 2:
+                return start, middle
+            if step == self.num_batches - 1:
+                return middle, self.n
+        return start, stop
+
+    def find_step(self, rows: int) -> int | None:
+        """Return the step of a shuffled epoch before which so many rows were seen; None if none."""
+        for step in range(self.num_batches):
+            if self.step_bounds(step)[0] == rows:
+                return step
+        return self.num_batches if rows == self.n else None
 
     def bounds(self, start: int, stop: int) -> tuple[int, int]:
         """Return this rank's part of rows `start` to `stop`, parts as even as possible."""
@@ -141,14 +165,13 @@ class CountedBatchSampler(Sampler[IndexBatch]):
             generator = torch.Generator()
             generator.manual_seed(counted_seed(*self.counters, self.epoch, "order"))
             order = torch.randperm(self.n, generator=generator)
-            whole = self.batch_size * self.world_size
         else:
             order = torch.arange(self.n)
             shard, end = self.bounds(0, self.n)
         for step in range(self.start_step, self.num_batches):
             if self.shuffle:
-                start = step * whole
-                first, last = self.bounds(start, min(start + whole, self.n))
+                start, stop = self.step_bounds(step)
+                first, last = self.bounds(start, stop)
             else:
                 start = first = shard + step * self.batch_size
                 last = min(first + self.batch_size, end)

@@ -16,25 +16,31 @@ class EpochRecord:
     They stay on the device: reading one would make the host wait for the GPU.
 
     Attributes:
-        losses: one scalar a batch.
+        losses: the mean loss of each batch, a scalar.
+        rows: how many rows each of these means is of.
         outputs: one pair a scored batch: logits (B, 1) and targets (B, 1), in float32.
     """
 
     def __init__(self) -> None:
         self.losses: list[Tensor] = []
+        self.rows: list[int] = []
         self.outputs: list[tuple[Tensor, Tensor]] = []
 
     def add(self, loss: Tensor, logits: Tensor, target: Tensor | None) -> None:
         """Add a batch; without a target (mixed rows) only its loss."""
         self.losses.append(loss.detach().float())
+        self.rows.append(len(logits))
         if target is not None:
             self.outputs.append((logits.detach().float(), target.detach()))
 
     def mean_loss(self) -> float:
-        """Return the mean of the finite losses of all processes; all must call it at once."""
-        (losses,) = distributed.gather_rows(torch.stack(self.losses))
+        """Return the mean of the loss over the rows of all processes; all must call it at once."""
+        losses, rows = distributed.gather_rows(torch.stack(self.losses), torch.tensor(self.rows))
         # The batches that were left out of the training are left out here.
-        return losses[losses.isfinite()].mean().item()
+        finite = losses.isfinite()
+        losses, rows = losses[finite], rows[finite]
+        # Batches differ in size, so that a mean of their means would not be the mean over rows.
+        return ((losses * rows).sum() / rows.sum()).item()
 
     def scored_rows(self) -> tuple[Tensor, Tensor] | None:
         """Return logits and targets of all processes, (n, 1) each; None where none are scored."""
@@ -45,15 +51,18 @@ class EpochRecord:
         finite = logits.isfinite().flatten(1).all(1)  # (n, 1) -> (n,)
         return logits[finite], targets[finite]
 
-    def to_checkpoint(self) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-        """Return losses (n,) and pairs of logits and targets, on the CPU."""
+    def to_checkpoint(self) -> tuple[Tensor, list[tuple[Tensor, Tensor]], list[int]]:
+        """Return losses (n,), pairs of logits and targets, and rows, on the CPU."""
         losses = torch.stack(self.losses).cpu() if self.losses else torch.empty(0)
-        return losses, [(logits.cpu(), targets.cpu()) for logits, targets in self.outputs]
+        outputs = [(logits.cpu(), targets.cpu()) for logits, targets in self.outputs]
+        return losses, outputs, self.rows
 
     @classmethod
     def from_checkpoint(cls, content: Any, device: torch.device) -> EpochRecord:
-        losses, outputs = content
+        losses, outputs, *rows = content
         record = cls()
         record.losses = list(losses.to(device))
         record.outputs = [(logits.to(device), targets.to(device)) for logits, targets in outputs]
+        # Earlier checkpoints have no rows; their losses count alike.
+        record.rows = list(rows[0]) if rows else [1] * len(record.losses)
         return record

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data.batch_order import CountedBatchSampler
 from datasets import collate
+from runtime.errors import UserError
 from training import distributed
 from training.settings import Loading
+from training.state import TrainerState
 
 
 def make_loader(
@@ -46,3 +50,38 @@ def make_loader(
         # Readers may live on from epoch to epoch: the indices bring all that an epoch needs.
         persistent_workers=workers > 0,
     )
+
+
+def count_in_new_batches(
+    state: TrainerState, sampler: CountedBatchSampler, loading: Loading, checkpoint: Path
+) -> None:
+    """Count the steps of a resumed epoch in batches of the size that they have now.
+
+    A checkpoint lies between two optimiser steps. Where these have as many rows as before, a new
+    batch begins there too.
+
+    Args:
+        state: `step` and `rows_per_batch` are set.
+        sampler: of the training rows, with the new batch size.
+        loading: the new batch size and accumulation.
+        checkpoint: named in the message.
+
+    Raises:
+        UserError: no new optimiser step begins where the checkpoint lies.
+    """
+    processes = distributed.world_size()
+    now = loading.batch_size * processes
+    before = state.rows_per_batch or now
+    if before != now and state.step:
+        earlier = CountedBatchSampler(sampler.n, before, shuffle=True)
+        is_whole = state.step >= earlier.num_batches
+        rows = sampler.n if is_whole else earlier.step_bounds(state.step)[0]
+        step = sampler.find_step(rows)
+        if step is None or (step % loading.accumulate and step < sampler.num_batches):
+            raise UserError(
+                f"{checkpoint} was saved after {rows} rows of an epoch, where no optimiser step of "
+                f"batch_size = {loading.batch_size} and accumulate = {loading.accumulate} begins: "
+                f"resume with --set batch_size={before // processes} as before"
+            )
+        state.step = step
+    state.rows_per_batch = now

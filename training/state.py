@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import torch
 from torch import nn
 
+from runtime.console import LOGGER
 from runtime.errors import UserError
 from training import distributed
 from training.checkpoints import first_line, load_checkpoint
 from training.epoch_record import EpochRecord
+from training.schedules import group_settings, replay_schedule
+from training.settings import Schedule
 
 
 @dataclass
@@ -28,6 +32,8 @@ class TrainerState:
         bad_gradients: non-finite gradients in a row, of those that were checked.
         finished: whether the last epoch is done or a callback has stopped the fit.
         seconds: time spent so far.
+        updates: optimiser steps made so far.
+        learning_rate: of the last of them.
         history: the scores of each epoch.
         weights: content digest of the best weights, as saved.
         rows_per_batch: rows of all processes in a batch, which `step` counts.
@@ -43,6 +49,8 @@ class TrainerState:
     bad_gradients: int = 0
     finished: bool = False
     seconds: float = 0.0
+    updates: int | None = 0  # None: of a checkpoint older than the count
+    learning_rate: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
     weights: str | None = None
     rows_per_batch: int | None = None
@@ -56,6 +64,8 @@ class FitParts:
 
     Attributes:
         amp_dtype: the type that is computed in; None is float32.
+        beginning: optimiser settings and schedule before the first step, to see whether they have
+            changed; see `describe_beginning`.
     """
 
     model: nn.Module
@@ -65,6 +75,7 @@ class FitParts:
     ema: Any
     callbacks: Sequence[Any]
     amp_dtype: torch.dtype | None
+    beginning: str | None = None
 
 
 def pack_checkpoint(parts: FitParts, state: TrainerState, record: EpochRecord) -> dict[str, Any]:
@@ -76,6 +87,7 @@ def pack_checkpoint(parts: FitParts, state: TrainerState, record: EpochRecord) -
         "scheduler": None if parts.scheduler is None else parts.scheduler.state_dict(),
         "scaler": parts.scaler.state_dict(),
         "amp_dtype": str(parts.amp_dtype),
+        "beginning": parts.beginning,
         "callbacks": [callback.state_dict() for callback in parts.callbacks],
         "state": asdict(state),
         # The epoch so far, of each process.
@@ -84,9 +96,16 @@ def pack_checkpoint(parts: FitParts, state: TrainerState, record: EpochRecord) -
 
 
 def restore_checkpoint(
-    path: Path, parts: FitParts, device: torch.device
+    path: Path, parts: FitParts, schedule: Schedule, device: torch.device
 ) -> tuple[TrainerState, EpochRecord]:
     """Put a checkpoint of `pack_checkpoint` back into the parts of a fit.
+
+    The type that is computed in, the learning rate and the schedule may have changed since: the
+    new ones hold, and a new schedule continues at the place that the old one had reached.
+
+    Args:
+        parts: as they are before the first step of a fit.
+        schedule: how the scheduler is stepped.
 
     Returns:
         How far the fit was, and what its current epoch had recorded.
@@ -100,28 +119,68 @@ def restore_checkpoint(
             f"{path} was written by {len(content['of_ranks'])} processes and this run has "
             f"{distributed.world_size()}: resume with as many as before"
         )
-    here = (str(parts.amp_dtype), bool(parts.scaler.state_dict()))
-    there = (content.get("amp_dtype", here[0]), bool(content.get("scaler")))
-    if here != there:
-        raise UserError(
-            f"{path} was written by a run in {there[0]} on {'a GPU' if there[1] else 'a CPU'} and "
-            f"this one computes in {here[0]} on {'a GPU' if here[1] else 'a CPU'} (None is "
-            f"float32): resume on such a device, or start again without --resume"
-        )
+    fresh = copy.deepcopy(group_settings(parts.optimizer))
     try:
         parts.model.load_state_dict(content["model"])
         parts.optimizer.load_state_dict(content["optimizer"])
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"{path} belongs to another network or optimiser ({first_line(error)}): start again "
-            f"without --resume"
+            f"in another run directory, --set name=NAME"
         ) from error
     if parts.ema is not None:
         parts.ema.load_state_dict(content["ema"])
-    if parts.scheduler is not None:
-        parts.scheduler.load_state_dict(content["scheduler"])
-    parts.scaler.load_state_dict(content["scaler"])
     for callback, saved in zip(parts.callbacks, content["callbacks"], strict=True):
         callback.load_state_dict(saved)
+    state = TrainerState(**{"updates": None, **content["state"]})
+    restore_schedule(parts, schedule, state, content, fresh)
+    restore_scaler(parts, content, path)
     record = EpochRecord.from_checkpoint(content["of_ranks"][distributed.rank()], device)
-    return TrainerState(**content["state"]), record
+    return state, record
+
+
+def restore_schedule(
+    parts: FitParts,
+    schedule: Schedule,
+    state: TrainerState,
+    content: Mapping[str, Any],
+    fresh: Sequence[Mapping[str, Any]],
+) -> None:
+    """Restore the schedule, or bring a changed one to the place of the checkpoint.
+
+    Args:
+        content: of the checkpoint; the optimiser has taken up its part already.
+        fresh: the optimiser's settings as this run would begin.
+    """
+    groups = parts.optimizer.param_groups
+    for group, begins in zip(groups, fresh, strict=True):
+        # How steps are computed is this device's affair, whatever device wrote the checkpoint.
+        group |= {key: begins[key] for key in ("foreach", "fused") if key in begins}
+    before = content.get("beginning")
+    if before is None or before == parts.beginning:
+        if parts.scheduler is not None:
+            parts.scheduler.load_state_dict(content["scheduler"])
+        if state.updates is None:  # only of use to schedules that are stepped after each update
+            state.updates = getattr(parts.scheduler, "last_epoch", 0) or 0
+        return
+    # Learning rate, weight decay and the like of this run; moments stay those of the checkpoint.
+    for group, begins in zip(groups, fresh, strict=True):
+        group.update(begins)
+    if parts.scheduler is not None:
+        replay_schedule(parts.scheduler, schedule, state.history, state.updates or 0)
+    rates = ", ".join(f"{float(group['lr']):.3g}" for group in groups)
+    LOGGER.info(
+        f"learning rate or schedule differ from those of the checkpoint: they hold from epoch "
+        f"{state.epoch + 1}, step {state.step + 1} on, beginning with a rate of {rates}"
+    )
+
+
+def restore_scaler(parts: FitParts, content: Mapping[str, Any], path: Path) -> None:
+    """Restore the scale of the losses where it is of use: in the same type as before."""
+    here, there = str(parts.amp_dtype), content.get("amp_dtype", str(parts.amp_dtype))
+    if here != there:
+        names = [name.replace("None", "float32").replace("torch.", "") for name in (there, here)]
+        LOGGER.info(f"{path} was computed in {names[0]}; this run continues in {names[1]}")
+    # Off on a CPU, where it has no state.
+    elif parts.scaler.is_enabled() and content.get("scaler"):
+        parts.scaler.load_state_dict(content["scaler"])

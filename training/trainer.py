@@ -7,10 +7,11 @@ fields the network takes, and `transforms` prepare them on the device.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
+from data.batch_order import CountedBatchSampler
 from datasets import Batch
 from runtime import interruption
 from runtime.console import LOGGER, progress
@@ -29,12 +31,16 @@ from runtime.seeds import seed_everything
 from training import distributed
 from training.bad_numbers import BadNumbers
 from training.checkpoints import content_digest, save_checkpoint
+from training.criteria import CriterionOfAllRows, check_mean_over_rows
 from training.epoch_record import EpochRecord
 from training.epoch_report import format_epoch_line
-from training.loading import make_loader
+from training.loading import count_in_new_batches, make_loader
 from training.precision import choose_amp_dtype, clip_gradients, make_scaler
+from training.prediction import forward_rows
+from training.schedules import describe_beginning, step_after_epoch, step_after_update
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
 from training.state import FitParts, TrainerState, pack_checkpoint, restore_checkpoint
+from training.trial import check_optimizer, check_schedule, check_single_row
 from training_extras import unchanged_view
 
 SCORES = ("train_loss", "train_metric", "valid_loss", "valid_metric")  # of every epoch
@@ -93,12 +99,14 @@ class Trainer:
         self.loading, self.checkpointing = loading, checkpointing
         self.model, self.optimizer, self.ema = model, optimizer, ema
         self.scheduler, self.num_epochs = self.schedule.scheduler, self.schedule.num_epochs
-        self.hook, self.criterion = objective.hook, objective.criterion
+        self.hook = objective.hook
+        self.criterion = check_mean_over_rows(objective.criterion, self.hook, loading)
         self.metric, self.monitors = objective.metric, objective.monitors
         self.transforms, self.callbacks = transforms, list(callbacks)
         self.device, self.counters, self.name = device, counters, checkpointing.name
         self.max_batches = loading.max_batches
         self.board: Any = None
+        self.beginning: str | None = None
         self.check_targets()
 
         self.amp_dtype = choose_amp_dtype(self.precision.amp, device)
@@ -140,6 +148,10 @@ class Trainer:
         # checkpoint, after the guard was made.
         self.bad_numbers.statistics.keep_or_restore(good=True)
         train_loader = self.make_loader(train_set, shuffle=True)
+        count_in_new_batches(
+            self.state, train_loader.batch_sampler, self.loading, self.checkpointing.last_path
+        )
+        self.check_before_training(train_set, train_loader.batch_sampler)
         valid_loader = self.make_loader(valid_set, shuffle=False)
         while not self.state.finished:
             started = time.monotonic()
@@ -154,6 +166,44 @@ class Trainer:
             }
             self.end_epoch(scores, started)
         return self.state
+
+    def check_before_training(self, train_set: Dataset, sampler: CountedBatchSampler) -> None:
+        """Try what would otherwise fail after an epoch or later: schedule, optimiser, last batch.
+
+        Nothing of it is left: all that is tried is put back.
+
+        Raises:
+            UserError: one of them does not work.
+        """
+        state = self.state
+        if state.finished:
+            return
+        self.note_beginning()
+        if state.epoch == state.step == 0:
+            check_optimizer(self.optimizer)
+        batches = min(sampler.num_batches, self.max_batches or sampler.num_batches)
+        updates_per_epoch = -(-batches // self.loading.accumulate)
+        check_schedule(
+            self.optimizer,
+            self.scheduler,
+            self.schedule,
+            state.epoch,
+            state.updates,
+            updates_per_epoch,
+        )
+        if sampler.rows_of_step(batches - 1) < 2 * distributed.world_size():
+            loader = make_loader(
+                train_set,
+                replace(self.loading, num_workers=0),  # one batch is not worth starting readers
+                shuffle=True,
+                counters=self.counters,
+                device=self.device,
+            )
+            loader.batch_sampler.set_epoch(0, batches - 1)
+            seed_everything(*self.counters, 0, batches - 1, distributed.rank())
+            batch = self.prepare_batch(next(iter(loader)), "train")
+            with self.autocast():
+                check_single_row(self.model, self.hook, batch, self.loading.batch_size)
 
     def train_epoch(self, loader: DataLoader) -> float:
         """Run the remaining batches of an epoch; return the seconds spent waiting for data."""
@@ -177,10 +227,7 @@ class Trainer:
                 waited += time.monotonic() - asked
                 # Each step is seeded anew, so that a resumed epoch draws what it would have drawn.
                 seed_everything(*self.counters, state.epoch, state.step, distributed.rank())
-                # DistributedDataParallel averages over processes, not over rows: where the parts
-                # of the last step differ in size, the larger must count more.
-                share = len(batch["index"]) * distributed.world_size()
-                share /= sampler.rows_of_step(state.step)
+                share = self.share_of_batch(len(batch["index"]), sampler, total)
                 batch = self.prepare_batch(batch, "train")
                 self.train_step(batch, share, last=state.step + 1 == total)
                 state.step += 1
@@ -191,6 +238,30 @@ class Trainer:
                 if state.step % self.loading.accumulate == 0 or state.step == total:
                     saved = self.save_or_stop(saved)
         return waited
+
+    def share_of_batch(self, rows: int, sampler: CountedBatchSampler, total: int) -> float:
+        """Return the factor on a batch's mean loss, with which a step has the mean over its rows.
+
+        The gradients of the batches of an optimiser step are added up, and those of W processes
+        averaged. With n_i rows in batch i, n in all, and L_i the mean loss of a batch,
+
+            mean over rows = sum_i (n_i / n) L_i = (1 / W) sum_i (W n_i / n) L_i,
+
+        whatever the number of batches and processes, and however short the last ones are.
+
+        Args:
+            rows: n_i, of this process's batch.
+            sampler: of the epoch.
+            total: batches in the epoch.
+        """
+        accumulate = self.loading.accumulate
+        first = self.state.step - self.state.step % accumulate
+        steps = range(first, min(first + accumulate, total))
+        rows_of_step = sum(sampler.rows_of_step(step) for step in steps)
+        if isinstance(self.criterion, CriterionOfAllRows):
+            # Its loss is already that of the rows of all processes at once.
+            rows = sampler.rows_of_step(self.state.step)
+        return rows * distributed.world_size() / rows_of_step
 
     def save_or_stop(self, saved: float) -> float:
         """Save if it is time to; return when the last save was.
@@ -220,19 +291,24 @@ class Trainer:
         return distributed.any_of(wishes, self.device)
 
     def train_step(self, batch: Batch, share: float, last: bool) -> None:
-        """Run a batch forward and backward and, every `accumulate` batches, step the optimiser."""
-        state, accumulate = self.state, self.loading.accumulate
+        """Run a batch forward and backward and, every `accumulate` batches, step the optimiser.
+
+        Args:
+            batch: on the device, transformed.
+            share: factor on its mean loss; see `share_of_batch`.
+            last: whether it is the last batch of the epoch.
+        """
+        state = self.state
         with self.autocast():
             loss, logits, target = self.hook.forward_train(self.wrapped, batch, self.criterion)
-        loss = loss * share
         self.record.add(loss, logits, target)
         usable = self.bad_numbers.loss_is_usable(self.record.losses, state, last)
         self.end_if_too_many("loss", state.bad_losses, batch)
         if not usable:
             self.optimizer.zero_grad(set_to_none=True)
             return
-        self.scaler.scale(loss / accumulate).backward()
-        if (state.step + 1) % accumulate == 0 or last:
+        self.scaler.scale(loss * share).backward()
+        if (state.step + 1) % self.loading.accumulate == 0 or last:
             self.optimizer_step(batch)
 
     def optimizer_step(self, batch: Batch) -> None:
@@ -253,8 +329,9 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         if self.ema is not None:
             self.ema.update(self.model)
-        if self.schedule.batch_scheduler:
-            self.step_scheduler()
+        self.state.updates += 1
+        self.state.learning_rate = float(self.optimizer.param_groups[0]["lr"])
+        step_after_update(self.scheduler, self.schedule, self.state.updates)
 
     def end_if_too_many(self, what: str, times: int, batch: Batch) -> None:
         """Raise a `UserError` if `what` (loss or gradient) was bad too often in a row."""
@@ -270,14 +347,6 @@ class Trainer:
             f"{names}; the last good checkpoint is {kept if kept.exists() else 'none yet'}: check "
             f"these samples, or lower the learning rate"
         )
-
-    def step_scheduler(self) -> None:
-        if self.scheduler is None:
-            return
-        if self.schedule.scheduler_target is not None:
-            self.scheduler.step(self.state.history[-1][self.schedule.scheduler_target])
-        else:
-            self.scheduler.step()
 
     # --- the end of an epoch -----------------------------------------------------------------
 
@@ -333,11 +402,11 @@ class Trainer:
         scores = {
             "epoch": state.epoch,
             **scores,
-            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            # Of the last optimiser step; every step of the epoch may have been skipped.
+            "learning_rate": state.learning_rate or self.optimizer.param_groups[0]["lr"],
         }
         state.history.append(scores)
-        if not self.schedule.batch_scheduler:
-            self.step_scheduler()
+        step_after_epoch(self.scheduler, self.schedule, state.epoch, scores)
 
         verdicts = [callback.on_epoch_end(state) for callback in self.callbacks]
         is_best = not verdicts or any(verdict.is_best for verdict in verdicts)
@@ -386,7 +455,6 @@ class Trainer:
         logits, _ = self.forward_all(loader, views, desc)
         return logits.numpy().astype(np.float32)
 
-    @torch.inference_mode()
     def forward_all(
         self,
         loader: DataLoader,
@@ -401,32 +469,15 @@ class Trainer:
         Raises:
             Interrupted: a signal asked to stop.
         """
-        model = self.model if self.ema is None else self.ema.model
-        model.eval()
-        logits, targets, indices = [], [], []
         show = self.reporting.show_progress and distributed.is_main()
         bar = progress(loader, desc=f"{self.name} {desc}", unit="batch", show=show)
-        for number, batch in enumerate(bar):
-            if self.max_batches is not None and number >= self.max_batches:
-                break
-            if interruption.requested() and distributed.world_size() == 1:
-                raise Interrupted
-            batch = self.prepare_batch(batch, "test")
-            of_views = [
-                self.hook.forward_test(model, view(batch)).float()
-                for view in views or [unchanged_view]
-            ]
-            logits.append(torch.stack(of_views).mean(0))  # (views, B, 1) -> (B, 1)
-            targets.append(batch["target"])
-            indices.append(batch["index"])
-        if not logits:  # there are more processes than rows
-            logits, targets = [torch.empty(0, 1)], [torch.empty(0, 1)]
-            indices = [torch.empty(0, dtype=torch.long)]
-        all_logits, all_targets, index = distributed.gather_rows(
-            torch.cat(logits), torch.cat(targets), torch.cat(indices)
+        return forward_rows(
+            self.model if self.ema is None else self.ema.model,
+            itertools.islice(bar, self.max_batches),
+            self.hook.forward_test,
+            lambda batch: self.prepare_batch(batch, "test"),
+            views or [unchanged_view],
         )
-        order = index.argsort()
-        return all_logits[order], all_targets[order]
 
     # --- data --------------------------------------------------------------------------------
 
@@ -459,7 +510,13 @@ class Trainer:
             self.ema,
             self.callbacks,
             self.amp_dtype,
+            self.beginning,
         )
+
+    def note_beginning(self) -> None:
+        """Note the optimiser's settings and the schedule while no step has changed them."""
+        if self.beginning is None:
+            self.beginning = describe_beginning(self.optimizer, self.scheduler)
 
     def save_best(self) -> None:
         """Write the weights that predictions are made with."""
@@ -488,5 +545,9 @@ class Trainer:
         path = self.checkpointing.last_path
         if not path.exists():
             return False
-        self.state, self.record = restore_checkpoint(path, self.parts, self.device)
+        self.note_beginning()
+        self.state, self.record = restore_checkpoint(path, self.parts, self.schedule, self.device)
+        self.state.finished = self.state.epoch >= self.num_epochs or any(
+            getattr(callback, "has_stopped", False) for callback in self.callbacks
+        )
         return True

@@ -399,15 +399,16 @@ def test_workers_change_nothing(tmp_path) -> None:
     assert_same_weights(without, with_two)
 
 
-def test_a_checkpoint_of_another_precision_is_refused(tmp_path) -> None:
-    trainer = make_trainer(tmp_path, num_epochs=1)
-    trainer.fit(Toy(64), Toy(16, seed=1))
-    for options in ({"amp": "bf16"}, {}):
-        other = make_trainer(tmp_path, **options)
-        if not options:  # as on a GPU, where even float32 has a scaler
-            other.scaler = torch.amp.GradScaler("cpu")
-        with pytest.raises(UserError, match="was written by a run in None on a CPU"):
-            other.resume()
+def test_a_checkpoint_of_another_precision_is_resumed(tmp_path) -> None:
+    data = Toy(64), Toy(16, seed=1)
+    make_trainer(tmp_path, num_epochs=1).fit(*data)
+    half = make_trainer(tmp_path, amp="bf16", num_epochs=2)
+    assert half.resume()
+    assert len(half.fit(*data).history) == 2
+    gpu = make_trainer(tmp_path)
+    gpu.scaler = torch.amp.GradScaler("cpu")  # as on a GPU, where even float32 has a scaler
+    assert gpu.resume()
+    assert len(gpu.fit(*data).history) == 3
 
 
 @pytest.mark.parametrize("native", [True, False])

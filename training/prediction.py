@@ -1,0 +1,58 @@
+"""The forward pass over a whole data set: logits in its own order, averaged over views."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from datasets import Batch
+from runtime import interruption
+from runtime.interruption import Interrupted
+from training import distributed
+
+
+@torch.inference_mode()
+def forward_rows(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    forward: Callable[[nn.Module, Batch], Tensor],
+    prepare: Callable[[Batch], Batch],
+    views: Sequence[Callable[[Batch], Batch]],
+) -> tuple[Tensor, Tensor]:
+    """Return logits and targets of a data set, (n, 1) float32 each, on the CPU, in its own order.
+
+    With several processes each forwards its own rows and all get all of them; they cannot stop in
+    between.
+
+    Args:
+        model: set to evaluation.
+        batches: of a loader without shuffling, as they are read.
+        forward: (model, prepared batch) -> logits (B, 1).
+        prepare: moves a batch to the device and transforms it there.
+        views: changes of the prepared batch, whose logits are averaged.
+
+    Raises:
+        Interrupted: a signal asked to stop.
+    """
+    model.eval()
+    # Of no batch: there may be more processes than rows.
+    logits, targets = [torch.empty(0, 1)], [torch.empty(0, 1)]
+    indices = [torch.empty(0, dtype=torch.long)]
+    for batch in batches:
+        if interruption.requested() and distributed.world_size() == 1:
+            raise Interrupted
+        batch = prepare(batch)
+        of_views = [forward(model, view(batch)).float() for view in views]
+        logits.append(torch.stack(of_views).mean(0))  # (views, B, 1) -> (B, 1)
+        targets.append(batch["target"])
+        indices.append(batch["index"])
+    if len(logits) > 1:
+        logits, targets, indices = logits[1:], targets[1:], indices[1:]
+    # Evaluation gives each process a contiguous part of the rows, so that sorting restores all.
+    all_logits, all_targets, index = distributed.gather_rows(
+        torch.cat(logits), torch.cat(targets), torch.cat(indices)
+    )
+    order = index.argsort()
+    return all_logits[order], all_targets[order]

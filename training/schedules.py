@@ -1,0 +1,115 @@
+"""Learning-rate schedules of torch and of timm: stepped alike, and replayed where they changed."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+from training.settings import Schedule
+
+
+def is_of_timm(scheduler: Any) -> bool:
+    """Whether a scheduler is stepped as those of timm: with counts, by epoch and by update."""
+    return hasattr(scheduler, "step_update")
+
+
+def needs_score(scheduler: Any) -> bool:
+    """Whether a scheduler must be given a score, as ReduceLROnPlateau must."""
+    return takes_score(scheduler) and (
+        not is_of_timm(scheduler) or type(scheduler).__name__ == "PlateauLRScheduler"
+    )
+
+
+def takes_score(scheduler: Any) -> bool:
+    # torch's own `step(epoch=None)` would take a score for the number of an epoch.
+    return bool({"metric", "metrics"} & inspect.signature(scheduler.step).parameters.keys())
+
+
+def step_after_update(scheduler: Any, schedule: Schedule, updates: int) -> None:
+    """Step a schedule after an optimiser step.
+
+    Args:
+        scheduler: of torch or of timm; None for a constant learning rate.
+        schedule: how it is stepped.
+        updates: optimiser steps made so far.
+    """
+    if scheduler is None:
+        return
+    if is_of_timm(scheduler):
+        # timm's schedules know themselves (`t_in_epochs`) which of the two counts they follow.
+        scheduler.step_update(updates)
+    elif schedule.batch_scheduler:
+        scheduler.step()
+
+
+def step_after_epoch(
+    scheduler: Any, schedule: Schedule, epoch: int, scores: Mapping[str, float]
+) -> None:
+    """Step a schedule after an epoch.
+
+    Args:
+        scheduler, schedule: as for `step_after_update`.
+        epoch: epochs completed.
+        scores: of the newest of them.
+    """
+    if scheduler is None:
+        return
+    score = None if schedule.scheduler_target is None else scores[schedule.scheduler_target]
+    if is_of_timm(scheduler):
+        scheduler.step(epoch, score)
+    elif schedule.batch_scheduler:
+        return
+    elif score is not None:
+        scheduler.step(score)
+    else:
+        scheduler.step()
+
+
+# --- settings that change between a checkpoint and its resumption ------------------------------
+
+
+def group_settings(optimizer: torch.optim.Optimizer) -> list[dict[str, Any]]:
+    """Return the settings of each group of parameters: learning rate, weight decay, and so on."""
+    return [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.param_groups
+    ]
+
+
+def describe_beginning(optimizer: torch.optim.Optimizer | None, scheduler: Any) -> str | None:
+    """Return optimiser settings and schedule before the first step, as text that can be compared.
+
+    A resumed run whose text is another has another learning rate or schedule than its checkpoint.
+    """
+    if optimizer is None:
+        return None
+    # How the optimiser computes differs between devices and changes nothing here.
+    implementation = {"foreach", "fused", "capturable", "differentiable"}
+    groups = [
+        {key: value for key, value in group.items() if key not in implementation}
+        for group in group_settings(optimizer)
+    ]
+    schedule = None if scheduler is None else [type(scheduler).__name__, scheduler.state_dict()]
+    return json.dumps([groups, schedule], sort_keys=True, default=describe_value)
+
+
+def describe_value(value: Any) -> Any:
+    """Return what JSON has no type for: tensors as numbers, other objects as their class."""
+    return value.tolist() if torch.is_tensor(value) else type(value).__name__
+
+
+def replay_schedule(
+    scheduler: Any, schedule: Schedule, history: Sequence[Mapping[str, float]], updates: int
+) -> None:
+    """Bring a new schedule to where an earlier one was: after these epochs and optimiser steps."""
+    with warnings.catch_warnings():  # of schedules that are stepped before the optimiser
+        warnings.simplefilter("ignore")
+        for number in range(1, updates + 1):
+            step_after_update(scheduler, schedule, number)
+        for epoch, scores in enumerate(history, start=1):
+            step_after_epoch(scheduler, schedule, epoch, scores)
