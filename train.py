@@ -146,7 +146,10 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
     check_script(config, pseudo)
     if args.wait > 0:
         time.sleep(args.wait)
-    return run(config, args)
+    from runtime.torch_settings import torch_settings_restored
+
+    with torch_settings_restored():
+        return run(config, args)
 
 
 def check_script(config: ConfigMeta, pseudo: bool) -> None:

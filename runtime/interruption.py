@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
@@ -36,7 +37,14 @@ class Interrupted(Exception):
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Take note of the signals while the block runs, in the main thread of this process."""
+    """Take note of the signals while the block runs.
+
+    In another thread than the main one, as in a sweep or a notebook, Python cannot catch signals:
+    they stay with whoever catches them there.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     noted.clear()
     owner = os.getpid()
 

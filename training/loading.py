@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
 from data.batch_order import CountedBatchSampler
-from datasets import collate
+from datasets import Batch, collate
 from runtime.errors import UserError
 from training import distributed
+from training.checkpoints import first_line
 from training.settings import Loading
 from training.state import TrainerState
 
@@ -42,7 +45,7 @@ def make_loader(
     on_device = getattr(dataset, "on_device", False)
     workers = 0 if on_device else loading.num_workers
     return DataLoader(
-        dataset,
+        ReturnsErrors(dataset) if workers else dataset,
         batch_sampler=sampler,
         collate_fn=collate,
         num_workers=workers,
@@ -50,6 +53,58 @@ def make_loader(
         # Readers may live on from epoch to epoch: the indices bring all that an epoch needs.
         persistent_workers=workers > 0,
     )
+
+
+class ReturnsErrors(Dataset):
+    """A data set whose mistakes are returned in place of a batch, for reader processes.
+
+    torch raises an error of a reader anew, with its traceback as the message. Returned as a value
+    it arrives as it is; `read_batches` raises it.
+    """
+
+    def __init__(self, dataset: Dataset) -> None:
+        self.dataset = dataset
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, indices: Sequence[int]) -> Batch | Exception:
+        try:
+            return self.dataset.__getitems__(indices)
+        except (UserError, OSError) as error:
+            return error
+
+
+def read_batches(batches: Iterable[Batch | Exception]) -> Iterator[Batch]:
+    """Yield the batches of a loader, or raise what went wrong in a reader process.
+
+    Raises:
+        UserError: of the data set, e.g. a damaged file.
+        OSError: likewise, e.g. a file that cannot be opened.
+    """
+    for batch in batches:
+        if isinstance(batch, Exception):
+            raise batch
+        yield batch
+
+
+@contextlib.contextmanager
+def explains_lost_readers(num_workers: int) -> Iterator[None]:
+    """Raise a `UserError` where torch reports that a reader process was killed.
+
+    torch notices it in a signal handler, so that the error may be raised anywhere in the block.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        shared = "shared memory (/dev/shm)" if "Bus error" in str(error) else "memory"
+        raise UserError(
+            f"a reader process has ended ({first_line(error)}), most often because the {shared} "
+            f"was full: start again with fewer readers, --num_workers {num_workers // 2}, and "
+            f"--resume where it was training"
+        ) from error
 
 
 def count_in_new_batches(

@@ -34,7 +34,7 @@ from training.checkpoints import content_digest, save_checkpoint
 from training.criteria import CriterionOfAllRows, check_mean_over_rows
 from training.epoch_record import EpochRecord
 from training.epoch_report import format_epoch_line
-from training.loading import count_in_new_batches, make_loader
+from training.loading import count_in_new_batches, explains_lost_readers, make_loader, read_batches
 from training.precision import choose_amp_dtype, clip_gradients, make_scaler
 from training.prediction import forward_rows
 from training.schedules import describe_beginning, step_after_epoch, step_after_update
@@ -153,19 +153,24 @@ class Trainer:
         )
         self.check_before_training(train_set, train_loader.batch_sampler)
         valid_loader = self.make_loader(valid_set, shuffle=False)
-        while not self.state.finished:
-            started = time.monotonic()
-            data_seconds = self.train_epoch(train_loader)
-            trained = time.monotonic()
-            self.share_buffers()
-            scores = self.score_training_pass() | self.validate(valid_loader)
-            scores |= {
-                "train_seconds": trained - started,
-                "data_seconds": data_seconds,
-                "valid_seconds": time.monotonic() - trained,
-            }
-            self.end_epoch(scores, started)
+        with explains_lost_readers(self.loading.num_workers):
+            while not self.state.finished:
+                self.fit_epoch(train_loader, valid_loader)
         return self.state
+
+    def fit_epoch(self, train_loader: DataLoader, valid_loader: DataLoader) -> None:
+        """Train what remains of an epoch, validate, and save."""
+        started = time.monotonic()
+        data_seconds = self.train_epoch(train_loader)
+        trained = time.monotonic()
+        self.share_buffers()
+        scores = self.score_training_pass() | self.validate(valid_loader)
+        scores |= {
+            "train_seconds": trained - started,
+            "data_seconds": data_seconds,
+            "valid_seconds": time.monotonic() - trained,
+        }
+        self.end_epoch(scores, started)
 
     def check_before_training(self, train_set: Dataset, sampler: CountedBatchSampler) -> None:
         """Try what would otherwise fail after an epoch or later: schedule, optimiser, last batch.
@@ -219,7 +224,7 @@ class Trainer:
             show=self.reporting.show_progress and distributed.is_main(),
         )
         bar.update(state.step)
-        batches = iter(loader)
+        batches = read_batches(loader)
         with contextlib.closing(bar):
             while state.step < total:
                 asked = time.monotonic()
@@ -452,7 +457,8 @@ class Trainer:
     ) -> np.ndarray:
         """Return logits (n, 1) float32 in the order of the data set, averaged over the views."""
         loader = self.make_loader(dataset, shuffle=False)
-        logits, _ = self.forward_all(loader, views, desc)
+        with explains_lost_readers(self.loading.num_workers):
+            logits, _ = self.forward_all(loader, views, desc)
         return logits.numpy().astype(np.float32)
 
     def forward_all(
@@ -473,7 +479,7 @@ class Trainer:
         bar = progress(loader, desc=f"{self.name} {desc}", unit="batch", show=show)
         return forward_rows(
             self.model if self.ema is None else self.ema.model,
-            itertools.islice(bar, self.max_batches),
+            itertools.islice(read_batches(bar), self.max_batches),
             self.hook.forward_test,
             lambda batch: self.prepare_batch(batch, "test"),
             views or [unchanged_view],

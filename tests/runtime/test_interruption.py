@@ -275,3 +275,16 @@ def test_a_bad_loss_on_one_process_is_left_out_by_both(tmp_path: Path) -> None:
     names = sorted(path.name for path in tmp_path.iterdir())
     # of rank 0 alone
     assert names == ["fold0.json", "fold0.pt", "fold0_last.pt", "result.npz"]
+
+
+def test_a_run_in_another_thread_trains(data: Path, tmp_path: Path) -> None:
+    """As sweeps and notebooks start it: Python catches signals in the main thread only."""
+    from train import main
+
+    line = command(data, tmp_path, "--silent", "--limit_fold", "0", settings=("num_epochs=1",))
+    codes = []
+    thread = threading.Thread(target=lambda: codes.append(main(line[2:])))
+    thread.start()
+    thread.join(timeout=120)
+    assert codes == [0]
+    assert (tmp_path / "demo" / "fold0.pt").exists()

@@ -1,6 +1,9 @@
-"""Batches of an optimiser step weigh as their rows do, whatever their number and size."""
+"""Batches weigh as their rows do; readers and resumed epochs change nothing but the speed."""
 
 from __future__ import annotations
+
+import os
+import signal
 
 import pytest
 import torch
@@ -79,3 +82,44 @@ def test_a_batch_that_does_not_begin_at_the_checkpoint_is_refused(tmp_path) -> N
     assert resumed.resume()
     with pytest.raises(UserError, match=r"after 96 rows.*--set batch_size=32 as before"):
         resumed.fit(Toy(200), Toy(20, seed=1))
+
+
+class Damaged(Toy):
+    """A sample of it cannot be read, or its reader process is killed."""
+
+    def __init__(self, n: int, error: Exception | None = None) -> None:
+        super().__init__(n)
+        self.error, self.owner = error, os.getpid()
+
+    def __getitems__(self, indices: list[int]) -> dict[str, torch.Tensor]:
+        if 37 in indices and self.error is not None:
+            raise self.error
+        if 37 in indices and os.getpid() != self.owner:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().__getitems__(indices)
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize(
+    "error",
+    [
+        UserError("train/ab.npy has shape (3, 17): expected (3, 4096)"),
+        FileNotFoundError(2, "No such file or directory", "train/ab.npy"),
+    ],
+)
+def test_a_bad_sample_is_the_same_error_from_a_reader_process(
+    tmp_path, num_workers: int, error: Exception
+) -> None:
+    trainer = make_trainer(tmp_path, num_workers=num_workers)
+    for work in (lambda data: trainer.fit(data, Toy(20)), trainer.predict):
+        with pytest.raises(type(error)) as raised:
+            work(Damaged(64, error))
+        assert str(raised.value) == str(error)
+        assert raised.value.args == error.args
+
+
+def test_a_killed_reader_process_is_a_sentence(tmp_path) -> None:
+    trainer = make_trainer(tmp_path, num_workers=2)
+    for work in (lambda data: trainer.fit(data, Toy(20)), trainer.predict):
+        with pytest.raises(UserError, match=r"a reader process has ended.*--num_workers 1, and"):
+            work(Damaged(64))
