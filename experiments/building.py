@@ -14,6 +14,7 @@ import torch
 from configuration.parts import Part, build_object, thaw
 from configuration.rules import ConfigMeta, config_named
 from configuration.types import accepted_arguments
+from data.batch_order import IndexBatch
 from runtime.errors import UserError, nearest
 from runtime.versions import git_revision, versions
 from training import distributed
@@ -22,6 +23,8 @@ from transforms import Compose
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from training.trainer import Trainer
 
 
 def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -201,6 +204,23 @@ def build_preparation(config: ConfigMeta, stage: str, device: torch.device) -> P
     if config.transforms2 is not None:
         second = build_transforms(config.transforms2[stage]).to(device)
     return Preparation(build_transforms(config.transforms[stage]).to(device), second)
+
+
+def try_one_sample(trainer: Trainer, samples: Any) -> None:
+    """Give an image network one prepared sample of a data set before the first epoch.
+
+    Only the data and the transforms together tell how many detectors and samples reach it.
+
+    Raises:
+        UserError: the network does not take strain of that shape.
+    """
+    if not hasattr(trainer.model, "try_input"):  # networks on waveforms
+        return
+    # The state of the generators must not depend on a trial.
+    devices = [trainer.device] if trainer.device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        batch = samples.__getitems__(IndexBatch([0], seed=0))
+        trainer.model.try_input(trainer.prepare_batch(batch, "test")["waveform"])
 
 
 def build_optimizer(

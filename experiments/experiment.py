@@ -27,6 +27,7 @@ from experiments.building import (
     open_cache,
     read_data,
     split_folds,
+    try_one_sample,
     weights_of_fold,
 )
 from experiments.pseudo_labels import Labels, describe
@@ -171,11 +172,12 @@ class Experiment:
                 f"batch {trainer.state.step + 1}"
             )
         train_rows, valid_rows = self.folds[fold]
-        return (
-            trainer,
-            self.dataset(self.train, train_rows, "train", **self.labelled_test_samples(fold)),
-            self.dataset(self.train, valid_rows, "train", is_test=True),
+        train_set = self.dataset(
+            self.train, train_rows, "train", **self.labelled_test_samples(fold)
         )
+        valid_set = self.dataset(self.train, valid_rows, "train", is_test=True)
+        try_one_sample(trainer, valid_set)
+        return trainer, train_set, valid_set
 
     def fit_fold(self, fold: int, trainer: Trainer, train_set: Dataset, valid_set: Dataset) -> None:
         if distributed.is_main():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
@@ -19,6 +20,16 @@ WAYS_OUT = (
     "train from scratch with --no_pretrained, or give the weights as a local file with "
     "--weights FILE (a state dict, .pt or .safetensors)"
 )
+
+
+@dataclass(frozen=True)
+class BackboneOptions:
+    """A timm network; the fields are the arguments of `SpectroCNN` of these names."""
+
+    model_name: str
+    pretrained: bool
+    weights: str | None
+    timm_params: Mapping[str, Any]
 
 
 # --- weights ---------------------------------------------------------------------------------
@@ -146,32 +157,34 @@ def create_timm(
         UserError: an unknown model or argument, or weights that cannot be had or do not fit.
     """
     if name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):  # their config lies where they lie
-        return build(name, num_classes, timm_params, pretrained=pretrained)
+        return create_or_explain(name, num_classes, timm_params, pretrained=pretrained)
     config = pretrained_config(name)
     if weights is not None:
         state = read_state_dict(weights)
-        return from_state_dict(name, config, state, weights, num_classes, timm_params)
+        return build_from_state_dict(name, config, state, weights, num_classes, timm_params)
     if not pretrained:
-        return build(name, num_classes, timm_params, pretrained=False)
+        return create_or_explain(name, num_classes, timm_params, pretrained=False)
     if config is not None:  # None for a deprecated name, which timm itself resolves
         cached = find_cached(config)
         if cached is not None:
             overlay = {"state_dict": read_state_dict(cached)}
             return forget_state_dict(
-                build(
+                create_or_explain(
                     name, num_classes, timm_params, pretrained=True, pretrained_cfg_overlay=overlay
                 )
             )
         check_reachable(config, name)
     try:
-        return build(name, num_classes, timm_params, pretrained=True)
+        return create_or_explain(name, num_classes, timm_params, pretrained=True)
     except OSError as error:  # every failed download: the hub's errors are OSErrors too
         raise UserError(
             f"the pretrained weights of {name!r} cannot be had ({first_line(error)}): {WAYS_OUT}"
         ) from error
 
 
-def build(name: str, num_classes: int, timm_params: Mapping[str, Any], **loading: Any) -> nn.Module:
+def create_or_explain(
+    name: str, num_classes: int, timm_params: Mapping[str, Any], **loading: Any
+) -> nn.Module:
     import timm
 
     try:
@@ -182,7 +195,7 @@ def build(name: str, num_classes: int, timm_params: Mapping[str, Any], **loading
         ) from error
 
 
-def from_state_dict(
+def build_from_state_dict(
     name: str,
     config: Any,
     state: dict[str, Tensor],
@@ -201,7 +214,7 @@ def from_state_dict(
     for classes in candidates:
         overlay = {"state_dict": dict(state), "num_classes": classes, "label_offset": 0}
         try:
-            model = build(
+            model = create_or_explain(
                 name, classes, timm_params, pretrained=True, pretrained_cfg_overlay=overlay
             )
         except (RuntimeError, KeyError) as error:
@@ -262,7 +275,7 @@ class Backbone(nn.Module):
         size = (size, size) if isinstance(size, int) else tuple(size)
         image = torch.zeros(1, timm_params.get("in_chans", 3), *size)
 
-        features = probe(self.net, self.net.forward_features, image, model_name)
+        features = try_image(self.net, self.net.forward_features, image, model_name)
         self.is_map = torch.is_tensor(features) and features.ndim == 4
         if self.is_map:
             try:
@@ -273,7 +286,7 @@ class Backbone(nn.Module):
                     "only with custom_classifier = 'none' and custom_attention = 'none'"
                 ) from error
         self.channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
-        self.num_features = probe(self.net, self, image, model_name).shape[1]
+        self.num_features = try_image(self.net, self, image, model_name).shape[1]
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, H', W') or (B, D)."""
@@ -299,7 +312,7 @@ def size_params(
 
 
 @torch.no_grad()
-def probe(net: nn.Module, function: Any, image: Tensor, name: str) -> Any:
+def try_image(net: nn.Module, function: Any, image: Tensor, name: str) -> Any:
     """Return what a function of a network makes of one image, leaving the network as it was."""
     training = net.training
     net.eval()  # batch-norm statistics stay untouched

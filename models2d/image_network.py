@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -13,22 +13,33 @@ from layers.attention import TripletAttention
 from layers.mixing import ManifoldMixup
 from layers.pooling import GeM
 from layers.positional_encoding import PositionalEncoding2d
-from models2d.backbones import Backbone
+from models2d.backbones import Backbone, BackboneOptions
 from runtime.errors import UserError
 
 HIDDEN = 512  # features of the head
 TABLE_SIZE = (128, 128)  # largest feature map of the 'positional' classifier
 
 
+@dataclass(frozen=True)
+class HeadOptions:
+    """What follows the backbone; the fields are the arguments of `SpectroCNN` of these names."""
+
+    num_classes: int
+    custom_preprocess: str
+    custom_classifier: str
+    custom_attention: str
+    feature_mode: bool
+
+
 class ImageNetwork(nn.Module):
     """Backbone with a head of our own: preprocess, backbone, attention, pooling, two layers.
 
     Args:
-        model_name, pretrained, weights, timm_params, num_classes, custom_preprocess,
-            custom_classifier, custom_attention, feature_mode: as in `SpectroCNN`.
+        backbone: name, weights and arguments of the timm network.
+        head: what stands before and behind it.
         size: (rows, columns) of the images where known.
-        n_patch: into how many square patches an image is cut; 1 leaves it whole.
         in_chans: channels of the images, before the preprocessing.
+        n_patch: into how many square patches an image is cut; 1 leaves it whole.
 
     Raises:
         UserError: options that do not go together.
@@ -36,40 +47,39 @@ class ImageNetwork(nn.Module):
 
     def __init__(
         self,
-        model_name: str,
-        pretrained: bool,
-        weights: str | None,
-        num_classes: int,
-        timm_params: Mapping[str, Any],
-        custom_preprocess: str,
-        custom_classifier: str,
-        custom_attention: str,
+        backbone: BackboneOptions,
+        head: HeadOptions,
         size: tuple[int, int] | None,
         in_chans: int,
         n_patch: int = 1,
-        feature_mode: bool = False,
     ) -> None:
         super().__init__()
         self.n_patch = n_patch
         if n_patch > 1 and size is not None:
             check_patches(size)
-            size = (size[0], size[0])
-        self.preprocess = build_preprocess(custom_preprocess, size, n_patch)
-        channels = in_chans + (custom_preprocess == "positional-cat")
+            size = (size[0], size[0])  # what the backbone sees is one square
+        self.preprocess = build_preprocess(head.custom_preprocess, size)
+        channels = in_chans + (head.custom_preprocess == "positional-cat")
         self.backbone = Backbone(
-            model_name, pretrained, weights, size, {**timm_params, "in_chans": channels}
+            backbone.model_name,
+            backbone.pretrained,
+            backbone.weights,
+            size,
+            {**backbone.timm_params, "in_chans": channels},
         )
         if not self.backbone.is_map:
-            check_vector(model_name, custom_classifier, custom_attention)
+            check_vector(backbone.model_name, head.custom_classifier, head.custom_attention)
         self.attention = {"triplet": TripletAttention, "mixup": ManifoldMixup}.get(
-            custom_attention, nn.Identity
+            head.custom_attention, nn.Identity
         )()
-        self.pool = build_pooling(custom_classifier) if self.backbone.is_map else nn.Identity()
-        self.mix_pooled = ManifoldMixup() if custom_classifier == "mixup" else None
-        width = self.backbone.num_features * (2 if custom_classifier == "concat" else 1)
-        self.num_features = width * n_patch
+        # A vector is pooled already; a map is pooled by the chosen mean.
+        pooling = head.custom_classifier
+        self.pool = build_pooling(pooling) if self.backbone.is_map else nn.Identity()
+        self.mix_pooled = ManifoldMixup() if pooling == "mixup" else None
+        width = self.backbone.num_features * (2 if pooling == "concat" else 1)
+        self.num_features = width * n_patch  # the patches' features lie side by side
         self.hidden = nn.Linear(self.num_features, HIDDEN)
-        self.reset_classifier(0 if feature_mode else num_classes)
+        self.reset_classifier(0 if head.feature_mode else head.num_classes)
 
     def forward(
         self, image: Tensor, lam: Tensor | None = None, idx: Tensor | None = None
@@ -112,7 +122,7 @@ class ImageNetwork(nn.Module):
         self.classifier = nn.Linear(HIDDEN, num_classes) if num_classes else nn.Identity()
 
 
-def build_preprocess(kind: str, size: tuple[int, int] | None, n_patch: int) -> nn.Module:
+def build_preprocess(kind: str, size: tuple[int, int] | None) -> nn.Module:
     if kind == "none":
         return nn.Identity()
     if size is None:

@@ -218,11 +218,40 @@ def test_refused_when_built(options: dict, message: str) -> None:
         SpectroCNN(**{**SMALL, **options})
 
 
-def test_images_that_do_not_fit_are_refused_when_built() -> None:
+def test_images_that_do_not_fit_are_refused_when_tried(strain: Tensor) -> None:
+    one_channel = SpectroCNN("test_efficientnet", spectrogram=spectrograms.ResNetSpectrogram)
     with pytest.raises(UserError, match=r"set timm_params to \{'in_chans': 1\}"):
-        SpectroCNN("test_efficientnet", spectrogram=spectrograms.ResNetSpectrogram)
+        one_channel.try_input(strain)
+    squares = MultiInstanceSCNN("test_efficientnet", spectrogram=Frames, spec_params={"rows": 128})
     with pytest.raises(UserError, match="cannot be cut into squares"):
-        MultiInstanceSCNN("test_efficientnet", spectrogram=Frames, spec_params={"rows": 128})
+        squares.try_input(strain)
+
+
+def test_the_trial_is_of_the_shape_that_the_data_have() -> None:
+    """One detector is no mistake; decimated strain makes an image too narrow for squares."""
+    one = SpectroCNN("test_efficientnet", spectrogram=Frames, timm_params={"in_chans": 1})
+    one.try_input(torch.zeros(1, 1, 4096))
+    assert one(torch.randn(2, 1, 4096)).shape == (2, 1)
+    squares = MultiInstanceSCNN("test_efficientnet", spectrogram=Frames)
+    squares.try_input(torch.zeros(1, 3, 4096))  # 64 rows, 64 columns
+    with pytest.raises(UserError, match="cannot be cut into squares"):
+        squares.try_input(torch.zeros(1, 3, 2048))  # 64 rows, 32 columns
+
+
+def test_a_trial_changes_nothing() -> None:
+    class Normed(LearnedFrames):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.norm(super().forward(x))
+
+    model = SpectroCNN("test_efficientnet", spectrogram=Normed).train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.try_input(torch.randn(1, 3, 4096))
+    assert model.image.spectrogram.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
 def test_multi_instance_refuses() -> None:
