@@ -235,7 +235,11 @@ class G2NetDataset(Dataset):
         return {key: value[0] for key, value in self.__getitems__([index]).items()}
 
     def __getitems__(self, indices: Sequence[int]) -> Batch:
-        """Return the batch of some indices; see the class for its fields."""
+        """Return the batch of some indices; see the class for its fields.
+
+        Raises:
+            UserError: a file is bad, or mixup is asked for with indices that carry no seed.
+        """
         index = np.asarray(indices, dtype=np.int64)
         if index.size and not (index.min() >= 0 and index.max() < len(self)):
             raise IndexError(f"indices must lie in 0 to {len(self) - 1}")

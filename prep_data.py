@@ -7,17 +7,20 @@
 Reads `training_labels.csv`, `sample_submission.csv` and `{train,test}/a/b/c/abc....npy` below
 --root_dir. Writes to --export_dir: `train.csv` and `test.csv` (id, target, path; paths are
 relative to the folder of the CSV, so that data and index can move together) and, with --cache,
-`train_cache.f32` and `test_cache.f32`. What is done already is recognised and left alone; what
-was interrupted goes on.
+`train_cache.f32` and `test_cache.f32`. Files that are finished are left alone, and a cache that
+was interrupted is resumed. Finished files of other samples are only replaced with --overwrite,
+which moves them aside.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +28,8 @@ from physics.constants import DETECTORS
 from runtime.command_line import CommandLine, run_command
 from runtime.console import format_seconds, progress
 from runtime.errors import UserError
-from runtime.files import atomic_path
+from runtime.files import atomic_path, move_aside
+from runtime.locks import hold
 from runtime.machine import num_cores
 
 if TYPE_CHECKING:
@@ -37,16 +41,16 @@ CHECK_CHUNK = 64  # files a task
 EXIT_BAD_DATA = 2
 
 
-def count(text: str) -> int:
-    """A command-line number that is at least 1."""
+def parse_count(text: str) -> int:
+    """Return a command-line number of 1 or more."""
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
     return value
 
 
-def device_name(text: str) -> str:
-    """A command-line name of a device."""
+def parse_device(text: str) -> str:
+    """Return a command-line name of a torch device."""
     if not re.fullmatch(r"cpu|cuda(:\d{1,3})?", text):
         raise argparse.ArgumentTypeError(f"{text} is not cpu, cuda or cuda:N")
     return text
@@ -64,19 +68,24 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         help=f"first read every file; write what is wrong to {REPORT} and stop with exit code 2",
     )
     add(
+        "--overwrite",
+        action="store_true",
+        help="move finished tables and caches of other samples aside and write new ones",
+    )
+    add(
         "--num_workers",
-        type=count,
+        type=parse_count,
         default=num_cores(),
         metavar="N",
         help="processes that read files (default: every core, here %(default)s)",
     )
     simulation = parser.add_argument_group("simulated data in place of the Kaggle data")
     add = simulation.add_argument
-    add("--simulate", type=count, metavar="N", help="make N training samples")
-    add("--test", type=count, metavar="M", help="and M test samples (default: 2 N / 5)")
+    add("--simulate", type=parse_count, metavar="N", help="make N training samples")
+    add("--test", type=parse_count, metavar="M", help="and M test samples (default: 2 N / 5)")
     add("--out", type=Path, help="into this folder (default: input/simulated)")
     add("--seed", type=int, help="the seed of the simulation (default: 2021)")
-    add("--device", type=device_name, help="where to compute: cpu (default), cuda or cuda:N")
+    add("--device", type=parse_device, help="where to compute: cpu (default), cuda or cuda:N")
     options = parser.parse_args(arguments)
 
     if options.simulate is None:
@@ -96,20 +105,24 @@ def main(arguments: list[str] | None = None) -> int:
         root = simulate(options)
         export = options.export_dir or root
     tables = {split: read_labels(root / name, split) for split, name in SPLITS.items()}
-    if options.check and not check(root, export, tables, options.num_workers):
+    if options.check and not check_data(root, export, tables, options.num_workers):
         return EXIT_BAD_DATA
-    for split, table in tables.items():
-        write_index(root, export, split, table)
+    indexes = [make_index(root, export, split, table) for split, table in tables.items()]
+    write_indexes(export, indexes, options.overwrite)
     if options.cache:
         for split in SPLITS:
-            cache_split(root, export, split, options.num_workers)
+            cache_split(root, export, split, options.num_workers, options.overwrite)
     if not os.path.realpath(root).startswith(os.path.realpath(export)):
         print(f"the samples lie outside {export}: train with --set data_root={root}")
     return 0
 
 
 def simulate(options: argparse.Namespace) -> Path:
-    """Make a data set in the Kaggle layout; return its folder."""
+    """Simulate a data set in the Kaggle layout and return its folder.
+
+    Raises:
+        UserError: the folder holds another data set, or there is no such device.
+    """
     from simulation.dataset_on_disk import simulate_dataset
 
     out = options.out or Path("input/simulated")
@@ -130,11 +143,12 @@ def simulate(options: argparse.Namespace) -> Path:
         out, options.simulate, n_test, seed, device=device, workers=options.num_workers
     )
     done = "up to date" if summary.get("done_before") else "simulated"
-    say(f"{out}: {done}, {options.simulate} training and {n_test} test samples", started)
+    print_done(f"{out}: {done}, {options.simulate} training and {n_test} test samples", started)
     return out
 
 
-def say(what: str, started: float) -> None:
+def print_done(what: str, started: float) -> None:
+    """Print what was done and how long it took."""
     print(f"{what} ({format_seconds(time.monotonic() - started)})", flush=True)
 
 
@@ -142,10 +156,10 @@ def say(what: str, started: float) -> None:
 
 
 def read_labels(csv: Path, split: str) -> pd.DataFrame:
-    """Read the competition's table of a split; add the path of each file below the root.
+    """Return the competition's table of a split with the path of each file below the root.
 
     Raises:
-        UserError: no such table, or a row of it is wrong; see `sample_files.read_table`.
+        UserError: there is no such table, or a row of it is wrong; see `sample_files.read_table`.
     """
     from data.sample_files import read_table
 
@@ -179,21 +193,80 @@ def read_labels(csv: Path, split: str) -> pd.DataFrame:
     return table[["id", "target", "path"]]
 
 
-def list_files(root: Path, split: str) -> Iterator[str]:
-    """Yield every `.npy` file of a split as a path below the root; faster than asking for each."""
-    for folder, _, names in os.walk(root / split):
-        prefix = os.path.relpath(folder, root).replace(os.sep, "/")
-        yield from (f"{prefix}/{name}" for name in names if name.endswith(".npy"))
+def list_files(folder: Path, prefix: str, above: frozenset = frozenset()) -> Iterator[str]:
+    """Yield every `.npy` file below a folder; faster than asking for each of 560,000.
+
+    Symbolic links to folders are followed, as data are often spread over disks in this way.
+
+    Args:
+        folder: where to look; it may be missing.
+        prefix: the path of the folder that the paths begin with.
+        above: device and inode of the folders on the way, so that a link to one of them does not
+            lead round in circles.
+    """
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = f"{prefix}/{entry.name}"
+            if entry.is_dir():
+                place = os.stat(entry.path)
+                key = (place.st_dev, place.st_ino)
+                if key not in above:
+                    yield from list_files(Path(entry.path), name, above | {key})
+            elif entry.name.endswith(".npy"):
+                yield name
 
 
-def write_index(root: Path, export: Path, split: str, table: pd.DataFrame) -> None:
-    """Write `{split}.csv`, unless it is there already with the same content.
+@dataclass(frozen=True)
+class Index:
+    """The table `{split}.csv` that is to be written.
+
+    Attributes:
+        csv: its path.
+        content: its text.
+        samples: its rows.
+        started: when work on it began, of the monotonic clock.
+    """
+
+    csv: Path
+    content: bytes
+    samples: int
+    started: float
+
+    @property
+    def finished(self) -> bool:
+        """Whether the file is there with this content."""
+        return self.csv.is_file() and self.csv.read_bytes() == self.content
+
+    def check(self, overwrite: bool) -> None:
+        """Raise a `UserError` if the table of other samples is there, unless `overwrite`."""
+        if os.path.lexists(self.csv) and not self.finished and not overwrite:
+            raise UserError(
+                f"{self.csv} is there with other samples, targets or paths: add --overwrite to "
+                "move it aside, or choose another folder with --export_dir"
+            )
+
+    def write(self) -> None:
+        """Write the table unless it is finished; one of other samples is moved aside."""
+        if self.finished:
+            print_done(f"{self.csv}: up to date, {self.samples} samples", self.started)
+            return
+        if os.path.lexists(self.csv):
+            print(f"{self.csv}: moved aside to {move_aside(self.csv).name}")
+        with atomic_path(self.csv) as temporary:
+            temporary.write_bytes(self.content)
+        print_done(f"{self.csv}: written, {self.samples} samples", self.started)
+
+
+def make_index(root: Path, export: Path, split: str, table: pd.DataFrame) -> Index:
+    """Return the table of a split with paths relative to the folder it is written to.
 
     Raises:
         UserError: files are missing.
     """
     started = time.monotonic()
-    present = set(list_files(root, split))
+    present = set(list_files(root / split, split))
     missing = ~table["path"].isin(present)
     if missing.any():
         first = table["path"][int(missing.to_numpy().argmax())]
@@ -201,51 +274,69 @@ def write_index(root: Path, export: Path, split: str, table: pd.DataFrame) -> No
             f"{missing.sum()} of {len(table)} {split} files are missing, the first "
             f"{root / first}: restore them, or list all with --check"
         )
-    csv = export / f"{split}.csv"
-    # The true folders: with a symbolic link on the way, '..' would lead astray.
+    # With a symbolic link on the way, '..' would lead somewhere else: take the real folders.
     base = os.path.relpath(os.path.realpath(root), os.path.realpath(export)).replace(os.sep, "/")
     if base != ".":
         table = table.assign(path=base + "/" + table["path"])
-    text = table.to_csv(index=False, lineterminator="\n")
-    if csv.is_file() and csv.read_bytes() == text.encode():
-        say(f"{csv}: up to date, {len(table)} samples", started)
-        return
-    with atomic_path(csv) as temporary:
-        temporary.write_text(text)
-    say(f"{csv}: written, {len(table)} samples", started)
+    content = table.to_csv(index=False, lineterminator="\n").encode()
+    return Index(export / f"{split}.csv", content, len(table), started)
+
+
+def write_indexes(export: Path, indexes: list[Index], overwrite: bool) -> None:
+    """Write the tables of both splits.
+
+    Raises:
+        UserError: tables of other samples are there, and `overwrite` is False.
+    """
+    if all(index.finished for index in indexes):
+        lock = contextlib.nullcontext()  # nothing is to be written: the folder may be read-only
+    else:
+        lock = hold(export / ".prep_data.lock", wait=True)  # another process takes moments
+    with lock:
+        # Both are checked before either is written, so that a refusal changes nothing.
+        for index in indexes:
+            index.check(overwrite)
+        for index in indexes:
+            index.write()
 
 
 # --- cache -----------------------------------------------------------------------------------
 
 
-def cache_split(root: Path, export: Path, split: str, processes: int) -> None:
-    """Write the cache of a split from its index."""
+def cache_split(root: Path, export: Path, split: str, processes: int, overwrite: bool) -> None:
+    """Write the cache of a split from its index.
+
+    Raises:
+        UserError: see `write_cache`.
+    """
     from data.sample_files import load_index
     from data.strain_cache import write_cache
 
     started = time.monotonic()
     index = load_index(export / f"{split}.csv", root)
     path = export / f"{split}_cache.f32"
-    read = write_cache(path, index["id"].tolist(), index["path"].tolist(), processes)
+    ids, paths = index["id"].tolist(), index["path"].tolist()
+    read = write_cache(path, ids, paths, processes, overwrite=overwrite)
     size = f"{len(index)} samples, {path.stat().st_size / 2**30:.2f} GiB"
     if read == 0:
-        say(f"{path}: up to date, {size}", started)
+        print_done(f"{path}: up to date, {size}", started)
     elif read < len(index):
-        say(f"{path}: finished, {size}, of which {read} were still to do", started)
+        print_done(f"{path}: finished, {size}, of which {read} were still to do", started)
     else:
-        say(f"{path}: written, {size}", started)
+        print_done(f"{path}: written, {size}", started)
 
 
 # --- check -----------------------------------------------------------------------------------
 
 
-def check(root: Path, export: Path, tables: dict[str, pd.DataFrame], processes: int) -> bool:
-    """Read every file of both splits; return whether all is well.
+def check_data(root: Path, export: Path, tables: dict[str, pd.DataFrame], processes: int) -> bool:
+    """Read every file of both splits and return whether all of them are sound.
 
-    `check_report.csv` gets one line a fault: split, id, path, problem, detail. Problems are
+    `check_report.csv` gets a line for each fault: split, id, path, problem, detail. Problems are
     'missing' and 'unlisted' (file without label), 'unreadable' (cut short or no `.npy` file),
     'wrong shape', 'wrong dtype', 'non-finite', 'silent' (a channel of one constant value) and
-    'duplicate' (the same strain as a file before it, in either split). An old report is removed.
+    'duplicate' (the same strain as a file before it, in either split). The report of the last
+    check is replaced, or removed if there are no faults.
     """
     from runtime.worker_pool import run_parallel
 
@@ -253,7 +344,7 @@ def check(root: Path, export: Path, tables: dict[str, pd.DataFrame], processes: 
     faults: list[tuple[str, str, str, str]] = []  # split, path, problem, detail
     files: list[tuple[str, str]] = []
     for split, table in tables.items():
-        present, listed = set(list_files(root, split)), set(table["path"])
+        present, listed = set(list_files(root / split, split)), set(table["path"])
         faults += [(split, path, "missing", "") for path in sorted(listed - present)]
         faults += [(split, path, "unlisted", "") for path in sorted(present - listed)]
         files += [(split, path) for path in table["path"] if path in present]
@@ -275,7 +366,7 @@ def check(root: Path, export: Path, tables: dict[str, pd.DataFrame], processes: 
     for (split, path), digest in zip(files, digests, strict=True):
         if digest and first.setdefault(digest, path) != path:
             faults.append((split, path, "duplicate", f"same strain as {first[digest]}"))
-    return report(export, faults, len(files), started)
+    return write_check_report(export, faults, len(files), started)
 
 
 def check_files(root: str, at: int, paths: list[str]) -> tuple[int, list[tuple[bytes, str, str]]]:
@@ -284,6 +375,7 @@ def check_files(root: str, at: int, paths: list[str]) -> tuple[int, list[tuple[b
 
 
 def check_file(path: str) -> tuple[bytes, str, str]:
+    """Return a digest of a file's strain (empty where unreadable), problem and detail."""
     import hashlib
 
     from data.sample_files import read_strain
@@ -309,14 +401,16 @@ def check_file(path: str) -> tuple[bytes, str, str]:
     return digest, "silent" if silent else "", " ".join(silent)
 
 
-def report(export: Path, faults: list[tuple[str, str, str, str]], n: int, started: float) -> bool:
-    """Write the report and say in a few lines what is in it."""
+def write_check_report(
+    export: Path, faults: list[tuple[str, str, str, str]], n: int, started: float
+) -> bool:
+    """Write the report, print a summary of it, and return whether it is empty."""
     import csv
 
     path = export / REPORT
     if not faults:
         path.unlink(missing_ok=True)
-        say(f"check: {n} files read, all sound", started)
+        print_done(f"check: {n} files read, all sound", started)
         return True
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -325,7 +419,7 @@ def report(export: Path, faults: list[tuple[str, str, str, str]], n: int, starte
             writer.writerow((split, Path(name).stem, name, problem, detail))
     problems = [problem for _, _, problem, _ in faults]
     tally = ", ".join(f"{problems.count(p)} {p}" for p in sorted(set(problems)))
-    say(f"check: {n} files read, faults: {tally}; all are listed in {path}", started)
+    print_done(f"check: {n} files read, faults: {tally}; all are listed in {path}", started)
     return False
 
 

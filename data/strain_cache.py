@@ -9,8 +9,8 @@ from the cache it costs a copy of 48 KiB each. The file holds no code and no pic
     ids_offset-    ids, `id_width` ASCII bytes each, zero-padded
     data_offset-   rows of (3, 4096) little-endian float32, in the order of the ids; page-aligned
 
-While it is written its name ends in `.part` and one byte a row follows the data: 1 where the row
-is safely on disk. A writer that was killed goes on from there.
+While it is written, its name ends in `.part` and one byte for each row follows the data: 1 if the
+row is safely on disk. A writer that was killed is resumed from there.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from data.sample_files import read_strain
 from physics.constants import SAMPLE_SHAPE
 from runtime.console import progress
 from runtime.errors import UserError
+from runtime.files import move_aside
 from runtime.locks import hold
 from runtime.machine import num_cores
 from runtime.worker_pool import run_parallel
@@ -57,23 +58,26 @@ def write_cache(
     paths: Sequence[str | os.PathLike[str]],
     processes: int | None = None,
     show: bool | None = None,
+    overwrite: bool = False,
 ) -> int:
     """Read every file of `paths` and write them as one cache; return how many were read.
 
-    0 means that the cache was already whole and as young as its files. A `.part` file of the
-    same ids and files is gone on with; any other is begun anew. Memory does not grow with the
-    number of rows, but for the ids and paths themselves.
+    A finished cache of the same samples is left alone, and 0 is returned. An unfinished one (a
+    `.part` file) of the same samples is continued; any other is started again. Memory does not
+    grow with the number of rows, but for the ids and paths themselves.
 
     Args:
         path: the cache to write, e.g. `input/train_cache.f32`.
         ids: one id a row: unique, ASCII, not empty.
         paths: the `.npy` file of each id.
         processes: number of reading processes; None takes every core.
-        show: draw a bar; None draws it where a person watches.
+        show: show a progress bar; None shows it if stderr is a terminal.
+        overwrite: move a finished cache of other samples aside when the new one is finished.
 
     Raises:
         UserError: a file is missing or bad, ids are doubled, the disk is too small, `path` is a
-            file of another kind, or another process is writing the same cache.
+            file of another kind or, without `overwrite`, a cache of other samples, or another
+            process is writing the same cache.
     """
     path = Path(path)
     processes = num_cores() if processes is None else processes
@@ -83,7 +87,7 @@ def write_cache(
     header = make_header(names, sources_digest(ids, paths))
     start = encode_header(header) + names.tobytes()
     start += bytes(header["data_offset"] - len(start))
-    if path.exists() and starts_with(path, start):
+    if is_finished(path, start, ids, paths, processes, show, overwrite):
         return 0
     part = path.with_name(path.name + ".part")
     busy = f"{path} is being written by another process ({{owner}}): wait for it"
@@ -105,9 +109,75 @@ def write_cache(
             record_rows(file, done, written, file_size(header), path.name, show)
         file.truncate(file_size(header))  # the map of done rows goes
         os.fsync(file.fileno())
+        if path.exists():
+            move_aside(path)
         os.replace(part, path)
     sync_folder(path.parent)
     return len(todo)
+
+
+def is_finished(
+    path: Path,
+    start: bytes,
+    ids: Sequence[str],
+    paths: Sequence[str | os.PathLike[str]],
+    processes: int,
+    show: bool | None,
+    overwrite: bool,
+) -> bool:
+    """Return whether a finished cache of these samples is there.
+
+    Equal ids, file sizes and times of change are enough to say so. Where only the times differ,
+    as after a copy, the strain itself is compared.
+
+    Raises:
+        UserError: a cache of other samples is there, and `overwrite` is False; or a file that is
+            not a cache.
+    """
+    if not path.exists():
+        return False
+    if starts_with(path, start):
+        return True
+    try:
+        cache = StrainCache(path)
+    except UserError:  # damaged or of another format: nothing finished
+        return False
+    if cache.ids.tolist() == list(ids) and holds_files(cache, paths, processes, show):
+        return True
+    if overwrite:
+        return False
+    raise UserError(
+        f"{path} is a finished cache of other samples, or its files have changed: add --overwrite "
+        f"to move it aside, or choose another folder with --export_dir"
+    )
+
+
+def holds_files(
+    cache: StrainCache, paths: Sequence[str | os.PathLike[str]], processes: int, show: bool | None
+) -> bool:
+    """Return whether the rows of a cache are the strain of these files."""
+    tasks = (
+        (os.fspath(cache.path), first, [os.fspath(path) for path in paths[first : first + CHUNK]])
+        for first in range(0, len(paths), CHUNK)
+    )
+    processes = max(1, min(processes, len(paths) // CHUNK))
+    with (
+        progress(total=len(paths), desc=f"compare {cache.path.name}", show=show) as bar,
+        contextlib.closing(run_parallel(rows_equal, tasks, processes)) as results,
+    ):
+        for equal in results:
+            if not equal:
+                return False
+            bar.update(CHUNK)
+    return True
+
+
+def rows_equal(cache: str, first: int, paths: list[str]) -> bool:
+    """Return whether rows of a cache equal their files (runs in a worker)."""
+    strain = StrainCache(cache).read(range(first, first + len(paths)))
+    return all(
+        np.array_equal(row, read_strain(path)) for row, path in zip(strain, paths, strict=True)
+    )
 
 
 def encode_ids(ids: Sequence[str]) -> np.ndarray:

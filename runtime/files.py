@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and finished ones that are moved, never lost."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,23 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def move_aside(path: Path) -> Path:
+    """Rename a finished file or folder to make room for a new one; return its new path.
+
+    The time goes before the suffix: `train.csv` becomes `train.20260102-030405.csv`, or with -2,
+    -3, ... where that exists.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    number = 1
+    while True:
+        extra = "" if number == 1 else f"-{number}"
+        aside = path.with_name(f"{path.stem}.{stamp}{extra}{path.suffix}")
+        if not os.path.lexists(aside):
+            os.rename(path, aside)
+            return aside
+        number += 1
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -18,9 +19,12 @@ import stacking
 import train
 from configuration.rules import find_config
 from data.strain_cache import write_cache
+from datasets import G2NetDataset, load_index
 from runtime.command_line import run_command
 from runtime.errors import UserError
 from training.checkpoints import save_checkpoint
+from training.loading import make_loader, read_batches
+from training.settings import Loading
 
 TRAIN = functools.partial(train.main)
 PSEUDO = functools.partial(train.main, pseudo=True)
@@ -280,6 +284,42 @@ def test_one_sentence(
     ruins = [name for name in left if name.endswith((".npy", ".csv")) and "ids_" not in name]
     assert [name for name in ruins if name != "folds.npy"] == []
     assert not [name for name in left if ".tmp" in name or name.endswith(".pt")]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(
+    "case",
+    [
+        "missing sample",
+        "short sample",
+        "NaN in a sample",
+        "sample of another shape",
+        "sample of another type",
+    ],
+)
+def test_a_bad_sample_is_one_sentence_from_a_reader_too(
+    case: str, workers: int, place: Path
+) -> None:
+    """An error of a reader process arrives as it was raised, without the reader's traceback."""
+    _, arguments, message = CASES[case]
+    folder = place / next(word for word in arguments if "train_path=" in word).split("=")[1]
+    index = load_index(folder)
+    data = G2NetDataset(index["path"], index["target"], ids=index["id"])
+    loader = make_loader(
+        data,
+        Loading(batch_size=16, num_workers=workers),
+        shuffle=False,
+        counters=(0, 0),
+        device=torch.device("cpu"),
+    )
+    with pytest.raises(UserError, match=re.escape(message)) as error:
+        list(read_batches(loader))
+    assert "Traceback" not in str(error.value)
+    assert "\n" not in str(error.value)
+    # what a reader says is what this process says
+    with pytest.raises(UserError) as expected:
+        data.__getitems__(range(len(data)))
+    assert str(error.value) == str(expected.value)
 
 
 EXTRAS = {

@@ -168,15 +168,72 @@ def test_a_killed_run_goes_on_and_leaves_no_processes(tmp_path: Path) -> None:
     assert (np.abs(cache.data).max(axis=(1, 2)) > 0).all()
 
 
-def test_a_changed_file_renews_the_cache(data: Path) -> None:
+def test_a_changed_file_renews_the_cache_when_told_to(data: Path) -> None:
     arguments = ["--root_dir", str(data), "--export_dir", str(data), "--cache"]
     assert prep_data.main(arguments) == 0
+    before = (data / "test_cache.f32").read_bytes()
     path = files_of(data, "test")[0]
     np.save(path, np.full((3, 4096), 3e-20))
     os.utime(path, ns=(0, 0))
-    assert prep_data.main(arguments) == 0
+    with pytest.raises(UserError, match=r"test_cache\.f32 is a finished cache of other samples"):
+        prep_data.main(arguments)
+    assert (data / "test_cache.f32").read_bytes() == before
+    assert prep_data.main([*arguments, "--overwrite"]) == 0
+    assert [file.read_bytes() for file in data.glob("test_cache.2*.f32")] == [before]
     cache = StrainCache(data / "test_cache.f32")
     assert cache.read(cache.rows_of([path.stem])).max() == np.float32(3e-20)
+
+
+def test_a_finished_table_is_only_moved_aside_when_told_to(data: Path, tmp_path: Path) -> None:
+    """Another data set prepared into the same folder: refused, and nothing has changed."""
+    out, other = tmp_path / "out", make_data(tmp_path / "other")
+    write_samples(other, "test", ["zzz"], [0.5], seed=2)
+    assert prep_data.main(["--root_dir", str(data), "--export_dir", str(out)]) == 0
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    again = ["--root_dir", str(other), "--export_dir", str(out)]
+    with pytest.raises(UserError, match=r"train\.csv is there with other samples.*--overwrite"):
+        prep_data.main(again)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert prep_data.main([*again, "--overwrite"]) == 0
+    for split in ("train", "test"):
+        assert [path.read_bytes() for path in out.glob(f"{split}.2*.csv")] == [
+            before[f"{split}.csv"]
+        ]
+    assert load_index(out / "test.csv", other)["id"].tolist() == ["zzz"]
+    assert prep_data.main(again) == 0  # the same again: nothing to do
+
+
+def test_two_at_once_end_with_the_same_files(data: Path, tmp_path: Path) -> None:
+    """Both finish, or one says that the other is at work; every file is whole."""
+    out = tmp_path / "out"
+    arguments = ["--root_dir", data, "--export_dir", out, "--cache", "--num_workers", "1"]
+    command = [sys.executable, str(ROOT / "prep_data.py"), *map(str, arguments)]
+    both = [
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    for process in both:
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 0 or "is being written by another process" in error, error
+    assert 0 in [process.returncode for process in both]
+    for split, n in (("train", TRAIN), ("test", TEST)):
+        index, cache = (
+            load_index(out / f"{split}.csv", data),
+            StrainCache(out / f"{split}_cache.f32"),
+        )
+        assert len(index) == len(cache) == n
+        for row, path in enumerate(index["path"]):
+            np.testing.assert_array_equal(cache.read([row])[0], np.load(path).astype(np.float32))
+
+
+def test_folders_behind_symbolic_links_are_found(data: Path, tmp_path: Path) -> None:
+    """Data spread over disks; a link back to a folder above does not lead round in circles."""
+    folder = next(path for path in (data / "train").iterdir() if path.is_dir())
+    folder.rename(tmp_path / "other_disk")
+    folder.symlink_to(tmp_path / "other_disk")
+    (data / "train" / "loop").symlink_to(data / "train")
+    assert prep_data.main(["--root_dir", str(data), "--export_dir", str(data)]) == 0
+    assert len(load_index(data / "train.csv", tmp_path)) == TRAIN
 
 
 # --- bad data --------------------------------------------------------------------------------

@@ -159,9 +159,31 @@ def test_a_whole_cache_is_left_alone_until_a_file_changes(tmp_path: Path) -> Non
     assert path.stat().st_ino == inode
     np.save(paths[1], np.full((3, 4096), 2e-20))
     os.utime(paths[1], ns=(0, 12345))
-    assert write_cache(path, ids, paths, processes=1) == 3
+    before = path.read_bytes()
+    for some in (slice(None), slice(2)):  # a changed file, and other ids
+        with pytest.raises(
+            UserError, match=r"c\.f32 is a finished cache of other samples.*--overw"
+        ):
+            write_cache(path, ids[some], paths[some], processes=1)
+    assert path.read_bytes() == before
+    assert write_cache(path, ids, paths, processes=1, overwrite=True) == 3
     assert StrainCache(path).read([1])[0, 0, 0] == np.float32(2e-20)
-    assert write_cache(path, ids[:2], paths[:2], processes=1) == 2  # other ids: made anew
+    assert write_cache(path, ids[:2], paths[:2], processes=1, overwrite=True) == 2
+    aside = [file.read_bytes() for file in path.parent.glob("c.2*.f32")]
+    assert len(aside) == 2
+    assert before in aside
+
+
+def test_files_that_were_only_copied_are_the_same_samples(tmp_path: Path) -> None:
+    """A copy without times of change: the strain decides, and the cache stays as it is."""
+    ids, paths, _ = make_files(tmp_path / "files", 3)
+    path = tmp_path / "c.f32"
+    write_cache(path, ids, paths, processes=1)
+    before = path.read_bytes()
+    for file in paths:
+        os.utime(file, ns=(0, 12345))
+    assert write_cache(path, ids, paths, processes=1) == 0
+    assert path.read_bytes() == before
 
 
 KILLED = """
@@ -347,7 +369,7 @@ def test_a_cache_replaced_in_use_is_refused(files, tmp_path: Path) -> None:
     path = tmp_path / "c.f32"
     write_cache(path, files[0][:4], files[1][:4], processes=1)
     text = pickle.dumps(StrainCache(path))
-    write_cache(path, files[0][4:8], files[1][4:8], processes=1)
+    write_cache(path, files[0][4:8], files[1][4:8], processes=1, overwrite=True)
     with pytest.raises(UserError, match="replaced"):
         pickle.loads(text)
 
