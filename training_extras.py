@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -320,26 +320,75 @@ class WeightAverage:
 # --- test-time views -------------------------------------------------------------------------
 
 
-def unchanged_view(batch: Batch) -> Batch:
-    """Return the batch as it is."""
-    return batch
+@dataclass(frozen=True)
+class View:
+    """A sample as it could have been as well: networks answer to each, and logits are averaged.
+
+    The sign of a signal and, with equal noise curves, the exchange of H1 and L1 are symmetries of
+    the strain. After transforms they need not be: the channels of `GetDiff` are no detectors, and
+    `Normalize` divides each by a number of its own. So these act before the transforms.
+
+    A shift in time acts after them. The gap it leaves is filled with zeros, which in whitened noise
+    are silence; in strain, whose slow noise is far louder than the rest, they are a step, of which
+    exact whitening makes samples of 70 standard deviations.
+
+    Attributes:
+        name: as configs name it.
+        on_strain: strain (B, 3, T) -> strain; None leaves it as it is.
+        on_waveform: the same for what the transforms make of it, (B, C, T').
+    """
+
+    name: str
+    on_strain: Callable[[Tensor], Tensor] | None = None
+    on_waveform: Callable[[Tensor], Tensor] | None = None
 
 
-def flip_sign(batch: Batch) -> Batch:
-    """Change the sign of the waveform: a signal of the opposite sign is as likely."""
-    return OnWaveforms(torch.neg)(batch)
+def prepare_views(
+    views: Sequence[View], batch: Batch, preparation: Callable[[Batch], Batch]
+) -> Iterator[Batch]:
+    """Yield what the network takes for each view of a batch.
+
+    Views that leave the strain as it is share the transforms.
+
+    Args:
+        batch: with the strain (B, 3, T), on its device.
+        preparation: the transforms, a batch -> batch.
+    """
+    untouched = None
+    for view in views:
+        if view.on_strain is not None:
+            prepared = preparation(OnWaveforms(view.on_strain)(batch))
+        else:
+            if untouched is None:
+                untouched = preparation(batch)
+            prepared = untouched
+        yield prepared if view.on_waveform is None else OnWaveforms(view.on_waveform)(prepared)
 
 
-def swap_ligo(batch: Batch) -> Batch:
-    """Exchange H1 and L1, whose noise curves are the same."""
-    # Slices, since a list as an index of a CUDA tensor makes the host wait for the device.
-    return OnWaveforms(lambda x: torch.cat([x[:, 1:2], x[:, :1], x[:, 2:]], dim=1))(batch)
+def make_swap(norm_factor: Sequence[float] | None = None) -> Callable[[Tensor], Tensor]:
+    """Return the exchange of H1 and L1, whose noise curves are taken to be the same.
+
+    Args:
+        norm_factor: what a data set has divided the channels by. Exchanged is the strain, so that
+            each channel is multiplied by its own factor and divided by that of its new place.
+    """
+    factors = norm_factor or (1.0, 1.0, 1.0)
+    h1_to_l1, l1_to_h1 = factors[0] / factors[1], factors[1] / factors[0]
+
+    def swapped(x: Tensor) -> Tensor:
+        # Slices, since a list as an index of a CUDA tensor makes the host wait for the device.
+        h1, l1, others = x[:, :1], x[:, 1:2], x[:, 2:]
+        if norm_factor is not None:
+            h1, l1 = h1 * h1_to_l1, l1 * l1_to_h1
+        return torch.cat([l1, h1, others], dim=1)
+
+    return swapped
 
 
-def shift_time(samples: int) -> Callable[[Batch], Batch]:
-    """Return a view shifted by `samples` (later if positive); the gap is filled with zeros."""
+def make_shift(samples: int) -> Callable[[Tensor], Tensor]:
+    """Return a shift by `samples` (later if positive); the gap is filled with zeros."""
 
-    def moved(x: Tensor) -> Tensor:
+    def shifted(x: Tensor) -> Tensor:
         if abs(samples) >= x.shape[-1]:
             raise UserError(
                 f"views: shift{samples:+d} moves a waveform of {x.shape[-1]} samples out of sight"
@@ -351,32 +400,33 @@ def shift_time(samples: int) -> Callable[[Batch], Batch]:
             out[..., :samples] = x[..., -samples:]
         return out
 
-    return OnWaveforms(moved)
+    return shifted
 
 
-VIEWS: dict[str, Callable[[Batch], Batch]] = {
-    "identity": unchanged_view,
-    "flip": flip_sign,
-    "swap_ligo": swap_ligo,
-}
+IDENTITY = View("identity")
+VIEWS = ("identity", "flip", "swap_ligo")  # and shifts, of any number of samples
 
 
-def find_views(names: Sequence[str]) -> list[Callable[[Batch], Batch]]:
+def find_views(names: Sequence[str], norm_factor: Sequence[float] | None = None) -> list[View]:
     """Return the views of these names: those of `VIEWS`, or 'shift+8', 'shift-8' and the like.
+
+    Args:
+        norm_factor: what the data set divides the channels of the strain by, if it does.
 
     Raises:
         UserError: an unknown name, or none at all.
     """
     if not names:
         raise UserError("views is empty: name at least 'identity'")
+    on_strain = {"flip": torch.neg, "swap_ligo": make_swap(norm_factor)}
     views = []
     for name in names:
         if not isinstance(name, str):
             raise UserError(f"views: {name!r} is no name; there are {', '.join(VIEWS)}")
         if name in VIEWS:
-            views.append(VIEWS[name])
+            views.append(View(name, on_strain.get(name)))
         elif name.startswith("shift") and name[5:6] in ("+", "-") and name[6:].isdecimal():
-            views.append(shift_time(int(name[5:])))
+            views.append(View(name, on_waveform=make_shift(int(name[5:]))))
         else:
             known = [*VIEWS, "shift+8"]
             raise UserError(

@@ -79,7 +79,8 @@ def forward(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return out-of-fold logits (n, 1) and test logits (folds, m, 1), float32."""
     train, test, folds = experiment.train, experiment.test, experiment.folds
-    views = find_views(experiment.view_names)
+    norm_factor = experiment.config.dataset_params.get("norm_factor")
+    views = find_views(experiment.view_names, norm_factor)
     out_of_fold = np.full((len(train), 1), np.nan, np.float32)
     predictions = np.full((len(folds), len(test), 1), np.nan, np.float32)
     by_fold = np.full((len(folds), len(train), 1), np.nan, np.float32)

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from configuration.json_types import to_plain
 from configuration.parts import Part, thaw
@@ -26,7 +27,7 @@ from runtime.errors import UserError
 from runtime.files import read_json
 from search.conditioning import colouring_matrix
 from training.checkpoints import load_model
-from training_extras import Preparation, find_views
+from training_extras import WAVEFORMS, Preparation, find_views, prepare_views
 from transforms import Compose, DropChannel, Normalize, Scale, Whiten
 
 
@@ -86,8 +87,10 @@ def build_adapted_transforms(
     parts: Sequence[Part] | None,
     whitening: Mapping[str, np.ndarray],
     norm_factor: Sequence[float] | None = None,
-) -> Compose:
-    """Return a config's transforms, adapted to noise that is not that of the design curves.
+) -> tuple[Compose, Compose]:
+    """Return what makes strain like that of the training, and the config's transforms after it.
+
+    In between, and nowhere before, the noise of H1 and L1 is alike and they can be exchanged.
 
     Args:
         parts: the config's chain.
@@ -96,7 +99,7 @@ def build_adapted_transforms(
         norm_factor: three numbers by which the config's data set divides the channels.
 
     Returns:
-        A module from strain (batch, 3, 4096) to what the network's front-end takes.
+        Two modules. The first takes strain (batch, 3, 4096), the second what the first returns.
     """
     parts = list(parts or ())
     if parts and parts[0].cls is Whiten and norm_factor is None:
@@ -108,7 +111,8 @@ def build_adapted_transforms(
         ]
         unit = own.setdefault("unit", STRAIN_UNIT)
         matrices = [matrix * (unit / STRAIN_UNIT) for matrix in matrices]
-        return Compose([Whiten(matrices=matrices, **own), *(part.build() for part in parts[1:])])
+        others = Compose([part.build() for part in parts[1:]])
+        return Compose([Whiten(matrices=matrices, **own)]), others
     matrices = [
         colouring_matrix(name) @ whitening[name] if name in whitening else np.eye(NUM_SAMPLES)
         for name in DETECTORS
@@ -116,7 +120,7 @@ def build_adapted_transforms(
     # A data set's norm_factor comes before its transforms; here it follows the recolouring.
     scale = [Normalize(factors=norm_factor)] if norm_factor is not None else []
     recolour = [Whiten(matrices=matrices, unit=STRAIN_UNIT), Scale(STRAIN_UNIT)]
-    return Compose([*recolour, *scale, *(part.build() for part in parts)])
+    return Compose(recolour), Compose([*scale, *(part.build() for part in parts)])
 
 
 class WindowScorer:
@@ -144,34 +148,38 @@ class WindowScorer:
             network = build_model(config)
             load_model(network, path)
             self.networks.append(network.to(device).eval())
-        self.preparation: Preparation | None = None
+        self.conditioning: Preparation | None = None
+        self.transforms: dict[str, Compose] = {}  # by field of the batch
 
     def adapt(self, whitening: Mapping[str, np.ndarray]) -> None:
         """Prepare for the windows of a segment, whose strain these matrices whiten."""
         config = self.config
         factor = config.dataset_params.get("norm_factor")
-        second = None
-        if config.transforms2 is not None:
-            second = build_adapted_transforms(config.transforms2["test"], whitening, factor).to(
-                self.device
-            )
-        first = build_adapted_transforms(config.transforms["test"], whitening, factor).to(
-            self.device
-        )
-        self.preparation = Preparation(first, second)
+        conditioning = []
+        for field, stages in zip(WAVEFORMS, (config.transforms, config.transforms2), strict=True):
+            if stages is None:
+                continue  # a network of one input
+            first, others = build_adapted_transforms(stages["test"], whitening, factor)
+            conditioning.append(first.to(self.device))
+            self.transforms[field] = others.to(self.device)
+        self.conditioning = Preparation(*conditioning)
+
+    def transform(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return a batch of conditioned strain as the networks take it."""
+        return {key: self.transforms[key](value) for key, value in batch.items()}
 
     def release(self) -> None:
         """Forget the matrices of the last segment."""
-        self.preparation = None
+        self.conditioning, self.transforms = None, {}
 
     @torch.inference_mode()
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """Return the logits (batch,) float64 of windows (batch, detector, 4096) in 1e-21."""
         strain = torch.from_numpy(np.asarray(windows, np.float32)).to(self.device) * STRAIN_UNIT
-        batch = self.preparation({"waveform": strain})
+        batch = self.conditioning({"waveform": strain})  # once for all views
         total = np.zeros(len(windows))
-        for network in self.networks:
-            for view in self.views:
-                logits = self.hook.forward_test(network, view(batch))  # (batch, 1)
+        for prepared in prepare_views(self.views, batch, self.transform):
+            for network in self.networks:
+                logits = self.hook.forward_test(network, prepared)  # (batch, 1)
                 total += logits[:, 0].double().cpu().numpy()
         return total / (len(self.networks) * len(self.views))

@@ -11,6 +11,7 @@ from datasets import Batch
 from runtime import interruption
 from runtime.interruption import Interrupted
 from training import distributed
+from training_extras import View, prepare_views
 
 
 @torch.inference_mode()
@@ -18,8 +19,9 @@ def forward_rows(
     model: nn.Module,
     batches: Iterable[Batch],
     forward: Callable[[nn.Module, Batch], Tensor],
-    prepare: Callable[[Batch], Batch],
-    views: Sequence[Callable[[Batch], Batch]],
+    move: Callable[[Batch], Batch],
+    transforms: Callable[[Batch], Batch],
+    views: Sequence[View],
 ) -> tuple[Tensor, Tensor]:
     """Return logits and targets of a data set, (n, 1) float32 each, on the CPU, in its own order.
 
@@ -30,8 +32,9 @@ def forward_rows(
         model: set to evaluation.
         batches: of a loader without shuffling, as they are read.
         forward: (model, prepared batch) -> logits (B, 1).
-        prepare: moves a batch to the device and transforms it there.
-        views: changes of the prepared batch, whose logits are averaged.
+        move: moves a batch to the device, once for all views.
+        transforms: a batch -> batch there.
+        views: the logits are averaged over them; see `prepare_views`.
 
     Raises:
         Interrupted: a signal asked to stop.
@@ -43,8 +46,9 @@ def forward_rows(
     for batch in batches:
         if interruption.requested() and distributed.world_size() == 1:
             raise Interrupted
-        batch = prepare(batch)
-        of_views = [forward(model, view(batch)).float() for view in views]
+        batch = move(batch)
+        prepared = prepare_views(views, batch, transforms)
+        of_views = [forward(model, view).float() for view in prepared]
         logits.append(torch.stack(of_views).mean(0))  # (views, B, 1) -> (B, 1)
         targets.append(batch["target"])
         indices.append(batch["index"])

@@ -41,7 +41,7 @@ from training.schedules import describe_beginning, step_after_epoch, step_after_
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
 from training.state import FitParts, TrainerState, pack_checkpoint, restore_checkpoint
 from training.trial import check_optimizer, check_schedule, check_single_row
-from training_extras import unchanged_view
+from training_extras import IDENTITY, View
 
 SCORES = ("train_loss", "train_metric", "valid_loss", "valid_metric")  # of every epoch
 ASK_EVERY = 10  # optimiser steps after which several processes agree on whether to save or to stop
@@ -450,10 +450,7 @@ class Trainer:
     # --- prediction --------------------------------------------------------------------------
 
     def predict(
-        self,
-        dataset: Dataset,
-        views: Sequence[Callable[[Batch], Batch]] | None = None,
-        desc: str = "prediction",
+        self, dataset: Dataset, views: Sequence[View] | None = None, desc: str = "prediction"
     ) -> np.ndarray:
         """Return logits (n, 1) float32 in the order of the data set, averaged over the views."""
         loader = self.make_loader(dataset, shuffle=False)
@@ -462,10 +459,7 @@ class Trainer:
         return logits.numpy().astype(np.float32)
 
     def forward_all(
-        self,
-        loader: DataLoader,
-        views: Sequence[Callable[[Batch], Batch]] | None = None,
-        desc: str = "",
+        self, loader: DataLoader, views: Sequence[View] | None = None, desc: str = ""
     ) -> tuple[Tensor, Tensor]:
         """Return logits and targets of a data set, (n, 1) each, on the CPU, in its own order.
 
@@ -481,8 +475,9 @@ class Trainer:
             self.model if self.ema is None else self.ema.model,
             itertools.islice(read_batches(bar), self.max_batches),
             self.hook.forward_test,
-            lambda batch: self.prepare_batch(batch, "test"),
-            views or [unchanged_view],
+            self.to_device,
+            self.transforms["test"],
+            views or [IDENTITY],
         )
 
     # --- data --------------------------------------------------------------------------------
@@ -494,9 +489,11 @@ class Trainer:
 
     def prepare_batch(self, batch: Batch, stage: str) -> Batch:
         """Move a batch to the device and transform it there; `stage` is 'train' or 'test'."""
-        batch = {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
         with torch.no_grad():
-            return self.transforms[stage](batch)
+            return self.transforms[stage](self.to_device(batch))
+
+    def to_device(self, batch: Batch) -> Batch:
+        return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
     def autocast(self) -> contextlib.AbstractContextManager:
         if self.amp_dtype is None:

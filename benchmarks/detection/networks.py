@@ -23,7 +23,7 @@ from runtime.console import progress
 from runtime.errors import UserError
 from runtime.files import read_json
 from training.checkpoints import load_model
-from training_extras import find_views
+from training_extras import find_views, prepare_views
 
 # What decides the logits that weights give.
 DECISIVE = ("model", "model_params", "transforms", "transforms2", "hook")
@@ -142,8 +142,11 @@ class NetworkScorer:
                 load_model(model, path)
                 for start in range(0, len(holdout), size):
                     stop = min(start + size, len(holdout))
-                    batch = preparation({"waveform": holdout.batch(start, stop, device)})
-                    each = [hook.forward_test(model, view(batch)).float() for view in views]
+                    batch = {"waveform": holdout.batch(start, stop, device)}
+                    each = [
+                        hook.forward_test(model, prepared).float()
+                        for prepared in prepare_views(views, batch, preparation)
+                    ]
                     logits[fold, start:stop] = torch.stack(each).mean(0)[:, 0].cpu().numpy()
                     bar.update(stop - start)
         return logits.mean(0, keepdims=True)

@@ -46,7 +46,7 @@ def predictors(
     )
     trainer = experiment.build_trainer(0, training=False)
     dataset = experiment.dataset(experiment.test, np.arange(n), "test", is_test=True)
-    views = find_views(config.views)
+    views = find_views(config.views, config.dataset_params.get("norm_factor"))
     return {
         "ours": lambda: trainer.predict(dataset, views),
         "theirs": lambda: trainer.predict(dataset),

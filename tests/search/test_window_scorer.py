@@ -25,7 +25,7 @@ from search.window_scorer import (
     trains_with_zeroed_detectors,
 )
 from training.checkpoints import save_checkpoint
-from transforms import DropChannel, Whiten
+from transforms import Compose, DropChannel, GetDiff, Normalize, Whiten
 
 
 @pytest.fixture(scope="module")
@@ -38,27 +38,30 @@ def strain() -> torch.Tensor:
     return NoiseGenerator().sample(4, torch.Generator().manual_seed(0))
 
 
+def adapt(*arguments) -> Compose:
+    conditioning, others = build_adapted_transforms(*arguments)
+    return Compose([*conditioning, *others])
+
+
 @pytest.mark.parametrize("config", [Demo, Nspec16])
 def test_other_noise_comes_out_like_that_of_the_design(config, design, strain):
     """Louder noise, whitened by its own PSD, is to the network what the design's would be."""
     expected = build_transforms(config.transforms["test"])(strain)
     whitening = {"H1": design["H1"] / 3, "L1": design["L1"] * 2}  # and V1 is missing
     other = strain * torch.tensor([3, 0.5, 1])[:, None]
-    change = build_adapted_transforms(config.transforms["test"], whitening)(other) - expected
+    change = adapt(config.transforms["test"], whitening)(other) - expected
     # float32 through a matrix and its inverse, whose values span 1e4
     assert change.abs().max() < 3e-3 * expected.abs().max()
 
 
 def test_the_factor_of_the_data_set_is_applied(strain):
     factor = Nspec12.dataset_params["norm_factor"]
-    scaled = build_adapted_transforms(None, {}, factor)(
-        strain
-    )  # no detector is there: nothing to whiten
+    scaled = adapt(None, {}, factor)(strain)  # no detector is there: nothing to whiten
     assert (scaled * torch.tensor(factor)[:, None] - strain).abs().max() < 1e-6 * strain.max()
 
 
 def test_whiten_is_replaced_and_not_doubled(design):
-    chain = list(build_adapted_transforms(Demo.transforms["test"], design))
+    chain = list(adapt(Demo.transforms["test"], design))
     assert [type(part) for part in chain] == [Whiten]
     assert (chain[0].band, chain[0].decimate) == ((20.0, 500.0), 2)
 
@@ -98,7 +101,7 @@ def test_logits_are_the_mean_over_folds_and_views(tmp_path, config, design):
 
     def logits(paths, views=("identity",)):
         scorer = WindowScorer(config, paths, torch.device("cpu"), views)
-        scorer.preparation = prepared.preparation
+        scorer.conditioning, scorer.transforms = prepared.conditioning, prepared.transforms
         return scorer(windows)
 
     each = [logits([path]) for path in weights]
@@ -107,6 +110,29 @@ def test_logits_are_the_mean_over_folds_and_views(tmp_path, config, design):
     assert np.allclose(
         logits(weights, ("identity", "flip")), (logits(weights) + flipped) / 2, atol=1e-5
     )
+
+
+@pytest.mark.parametrize("first", [Whiten, Normalize])
+def test_detectors_are_exchanged_where_their_noise_is_alike(tmp_path, config, design, first):
+    """H1 is three times as loud as the design here: exchanged is what whitening makes of it."""
+    params = {"decimate": 2} if first is Whiten else {"factors": (1e-20, 1e-20, 1e-20)}
+    chain = {**config.transforms, "test": (Part(first, **params), Part(GetDiff))}
+    config = ConfigMeta("Child", (config,), {"transforms": chain}, register=False)
+    save(config, tmp_path, 0)
+    windows = NoiseGenerator().sample(2, torch.Generator().manual_seed(1)).double() / 1e-21
+    loud = torch.tensor([3.0, 0.5, 1.0])[:, None]
+
+    def logits(strain, whitening, views):
+        weights = find_weights(tmp_path, config)
+        scorer = WindowScorer(config, weights, torch.device("cpu"), views)
+        scorer.adapt(whitening)
+        return scorer(strain.numpy())
+
+    whitening = {"H1": design["H1"] / 3, "L1": design["L1"] * 2, "V1": design["V1"]}
+    found = logits(windows * loud, whitening, ("swap_ligo",))
+    expected = logits(windows[:, [1, 0, 2]], design, ("identity",))
+    plain = logits(windows, design, ("identity",))
+    assert (np.abs(found - expected) < 0.02 * np.abs(plain - expected)).all()
 
 
 def test_weights_that_are_not_there_or_of_other_settings(tmp_path, config):

@@ -20,14 +20,7 @@ from runtime.interruption import Interrupted
 from train import build_parser
 from training.checkpoints import load_checkpoint
 from training.precision import check_clipping, choose_amp_dtype, clip_gradients
-from training_extras import (
-    EarlyStopping,
-    KeepLast,
-    TrainHook,
-    WeightAverage,
-    flip_sign,
-    unchanged_view,
-)
+from training_extras import EarlyStopping, KeepLast, TrainHook, WeightAverage, find_views
 
 
 def weights(trainer) -> dict[str, torch.Tensor]:
@@ -384,7 +377,7 @@ def test_prediction_keeps_the_order_and_averages_views(tmp_path) -> None:
     with torch.no_grad():
         plain, flipped = trainer.model(data.x), trainer.model(-data.x)
     np.testing.assert_allclose(trainer.predict(data), plain.numpy(), rtol=1e-5, atol=1e-6)
-    both = trainer.predict(data, [unchanged_view, flip_sign])
+    both = trainer.predict(data, find_views(["identity", "flip"]))
     np.testing.assert_allclose(both, ((plain + flipped) / 2).numpy(), rtol=1e-5, atol=1e-6)
     assert both.dtype == np.float32
     assert both.shape == (37, 1)
