@@ -1,10 +1,11 @@
-"""Fixed linear filters as operators that are computed once and applied to whole batches.
+"""Band-pass filters as linear operators, computed once and applied to whole batches.
 
-A zero-phase filter of a stretch of fixed length is one fixed linear map. Away from the edges it is
-a convolution, that is a Toeplitz matrix, which the FFT applies; what the edges do differently (the
-odd extension, the initial states, the end of the forward pass) has a rank of some tens. Both parts
-are found in float64 from scipy's own answer, so that the operator equals scipy's filter and is
-several times faster, on either device and whatever the TF32 setting.
+A zero-phase filter F of n samples is one fixed linear map, y = F x. Away from the edges it is a
+convolution with an impulse response h, that is a symmetric Toeplitz matrix T, which the FFT
+applies. The edges differ (odd extension, initial states, end of the forward pass), but F - T has a
+rank of some tens only. So F = T + R L with thin matrices R and L. Both parts are found in float64
+from scipy's own output, so that the operator equals scipy's filter to float32 precision and is
+several times faster, on a CPU or a GPU and whatever the TF32 setting.
 """
 
 from __future__ import annotations
@@ -54,9 +55,10 @@ def zero_phase_filter(
 
 
 class EdgedConvolution(NamedTuple):
-    """A linear map of `length` samples: a convolution and a low-rank correction at the edges.
+    """F = T + R L of the module's docstring: a convolution and a low-rank correction at the edges.
 
-    y = crop(irfft(rfft(x, size) * spectrum)) + (x @ right) @ left
+    For a row x: y = crop(irfft(rfft(x, size) * spectrum)) + (x @ right) @ left. Rows are multiplied
+    from the left, so `right` and `left` hold the transposed factors.
     """
 
     spectrum: Tensor  # (size // 2 + 1,) float32, real: the impulse response is symmetric
@@ -69,8 +71,10 @@ class EdgedConvolution(NamedTuple):
         length = self.left.shape[-1]
         rows = x.reshape(-1, length).float()  # (rows, length)
         with torch.autocast(x.device.type, enabled=False):
-            # In float64, because a float32 product may be rounded to TF32; it is a small one.
+            # In float64, because a float32 product may be rounded to TF32. With a rank of some tens
+            # it costs little.
             y = ((rows.double() @ self.right) @ self.left).float()  # (rows, length)
+            # On a CPU, a few rows at a time: spectra of the whole batch would leave the cache.
             step = ROWS_IN_CACHE if rows.device.type == "cpu" else max(len(rows), 1)
             parts = [self.convolve(part) for part in rows.split(step)]
             y = y + (torch.cat(parts) if len(parts) > 1 else parts[0])
@@ -87,36 +91,47 @@ def band_pass_arrays(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """Return spectrum, right, left and size of `EdgedConvolution` for a zero-phase band-pass.
 
-    The correction is scipy's map less the convolution. Its rank is at most twice the extension
-    plus the filter's states, so that many random directions span it (Halko, Martinsson and Tropp,
-    SIAM Review 53, 217, 2011); directions below `RANK_TOLERANCE` are then dropped. Takes a second
-    or two for 4,096 samples, once in a process.
+    The correction E = F - T is scipy's map minus the convolution. Its rank is at most twice the
+    length of the extension plus the filter's states, so the images of that many random vectors
+    span its range (Halko, Martinsson and Tropp, SIAM Review 53, 217, 2011). With an orthonormal
+    basis Q of that range, E = Q Q^T E. A singular value decomposition then drops the directions
+    below `RANK_TOLERANCE`. Takes a second or two for 4,096 samples, once in a process.
+
+    Returns:
+        spectrum (size // 2 + 1,), right (length, rank), left (rank, length), size; float64.
     """
     from scipy.fft import next_fast_len
 
     band = (lower, upper, sr, order)
-    # impulse response of both passes at lags 0 .. length - 1, from a stretch without near edges
+    # h at lags 0 .. length - 1: the response to an impulse so far from both ends that they do not
+    # matter. It is symmetric, because the second pass runs backwards.
     impulse = np.zeros(8 * length + 1)
     impulse[4 * length] = 1.0
     lags = zero_phase_filter(impulse, *band)[4 * length : 5 * length]
     size = next_fast_len(2 * length, real=True)
+    # A circulant matrix of size >= 2 length - 1 holds T as a block, and the FFT diagonalises it:
+    # its first column is h[0], h[1], ..., zeros, ..., h[2], h[1].
     circulant = np.zeros(size)
     circulant[:length] = lags
     circulant[size - length + 1 :] = lags[:0:-1]
-    spectrum = np.fft.rfft(circulant).real
+    spectrum = np.fft.rfft(circulant).real  # real, since the column is symmetric
 
     def convolve(rows: np.ndarray) -> np.ndarray:
         return np.fft.irfft(np.fft.rfft(rows, size) * spectrum, size)[:, :length]
 
     width = min(length, 2 * 3 * (2 * order + 1) + 6 * order + 8)
+    # E times random vectors; rows of `answers` are (F - T) applied to rows of `probes`.
     probes = np.random.default_rng(0).standard_normal((width, length))
     answers = zero_phase_filter(probes, *band) - convolve(probes)  # (width, length)
-    basis = np.linalg.qr(answers.T)[0]  # (length, width), spans the correction's range
-    right = -convolve(basis.T).T  # (length, width): the convolution is symmetric
+    basis = np.linalg.qr(answers.T)[0]  # Q (length, width)
+    # E^T Q = F^T Q - T Q, since T is symmetric. F^T is not at hand, but row i of F^T is F applied
+    # to the unit vector e_i: F^T Q is gathered from the filtered unit vectors, some at a time.
+    right = -convolve(basis.T).T  # -T Q (length, width)
     step = max(1, 2**21 // length)  # unit vectors a time, 16 MiB of them
     for start in range(0, length, step):
         units = np.eye(min(step, length - start), length, start)
         right[start : start + step] += zero_phase_filter(units, *band) @ basis
+    # E^T Q = U S V^T, so for a row x: x E^T = x (E^T Q) Q^T = (x U S) (V^T Q^T)
     vectors, values, mixing = np.linalg.svd(right, full_matrices=False)
     keep = values > RANK_TOLERANCE
     return spectrum, vectors[:, keep] * values[keep], mixing[keep] @ basis.T, size
@@ -128,7 +143,8 @@ def band_pass_operator(
 ) -> EdgedConvolution:
     """Return the zero-phase Butterworth band-pass of `length` samples on a device, made once."""
     spectrum, right, left, size = band_pass_arrays(length, lower, upper, sr, order)
-    with torch.inference_mode(False):  # may later serve where gradients are wanted
+    # A tensor made in inference mode could not serve a training step later.
+    with torch.inference_mode(False):
         return EdgedConvolution(
             torch.tensor(spectrum, dtype=torch.float32, device=device),
             torch.tensor(right, device=device),
@@ -137,7 +153,7 @@ def band_pass_operator(
         )
 
 
-class Convolution(NamedTuple):
+class CausalConvolution(NamedTuple):
     """A causal convolution with an impulse response as long as the waveform."""
 
     spectrum: Tensor  # (size // 2 + 1,) complex64
@@ -153,18 +169,27 @@ class Convolution(NamedTuple):
 @functools.lru_cache(maxsize=16)
 def biquad_operator(
     length: int, lower: float, upper: float, sr: float, device: torch.device
-) -> Convolution:
-    """Return the band-pass section of `BandPassTorch` for `length` samples on a device."""
+) -> CausalConvolution:
+    """Return the band-pass section of `BandPassTorch` for `length` samples on a device.
+
+    Its transfer function is H(z) = alpha (1 - z^-2) / ((1 + alpha) - 2 cos(w0) z^-1 + (1 - alpha)
+    z^-2) with w0 = 2 pi f0 / sr, alpha = sin(w0) / (2 Q), Q = f0 / (upper - lower) and
+    f0 = sqrt(lower upper) (Bristow-Johnson, Audio EQ Cookbook, BPF with 0 dB peak gain). At rest
+    before the first sample, the recursion equals a convolution with its first `length` responses.
+    """
     from scipy import signal
 
     centre = math.sqrt(lower * upper)
     angle = 2 * math.pi * centre / sr
-    alpha = math.sin(angle) * (upper - lower) / (2 * centre)  # sin(angle) / (2 Q)
+    alpha = math.sin(angle) * (upper - lower) / (2 * centre)  # sin(w0) / (2 Q)
+    # both divided by the denominator's first coefficient, 1 + alpha
     numerator = np.array([alpha, 0.0, -alpha]) / (1 + alpha)
     denominator = np.array([1 + alpha, -2 * math.cos(angle), 1 - alpha]) / (1 + alpha)
     impulse = np.zeros(length)
     impulse[0] = 1.0
     response = signal.lfilter(numerator, denominator, impulse)
-    spectrum = np.fft.rfft(response, 2 * length)
+    spectrum = np.fft.rfft(response, 2 * length)  # twice the length: nothing wraps around
     with torch.inference_mode(False):
-        return Convolution(torch.tensor(spectrum, dtype=torch.complex64, device=device), 2 * length)
+        return CausalConvolution(
+            torch.tensor(spectrum, dtype=torch.complex64, device=device), 2 * length
+        )

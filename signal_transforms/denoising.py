@@ -1,4 +1,8 @@
-"""Waveform transforms that take a signal apart: wavelet denoising and pitch shift."""
+"""Waveform transforms that decompose a signal and put it together again, changed.
+
+`DWTDenoise` sets small coefficients of a discrete wavelet transform to zero. `PitchShift` changes
+the speed of a short-time Fourier transform and resamples the result.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +46,7 @@ def max_level(length: int, taps: int) -> int:
     return int(math.log2(length / (taps - 1)))
 
 
-def analyse(x: Tensor, low: list[float]) -> tuple[Tensor, Tensor]:
+def analysis_step(x: Tensor, low: list[float]) -> tuple[Tensor, Tensor]:
     """One level of the periodic transform, (..., n) to approximation and detail (..., n / 2).
 
     a[k] = sum_j low[j] x[2 k + taps / 2 - j]; the detail has the quadrature mirror filter
@@ -50,6 +54,7 @@ def analyse(x: Tensor, low: list[float]) -> tuple[Tensor, Tensor]:
     """
     taps = len(low)
     approximation = detail = 0
+    # The mirror filter is high[j] = (-1)^(j + 1) low[taps - 1 - j].
     for j in range(taps):
         sample = x.roll(j - taps // 2, dims=-1)[..., ::2]  # x[2 k + taps / 2 - j]
         approximation = approximation + low[j] * sample
@@ -57,11 +62,12 @@ def analyse(x: Tensor, low: list[float]) -> tuple[Tensor, Tensor]:
     return approximation, detail
 
 
-def synthesise(approximation: Tensor, detail: Tensor, low: list[float]) -> Tensor:
-    """The inverse of `analyse`, which is its transpose."""
+def synthesis_step(approximation: Tensor, detail: Tensor, low: list[float]) -> Tensor:
+    """The inverse of `analysis_step`, which is its transpose."""
     taps = len(low)
     x = 0
     for j in range(taps):
+        # Transposed: what was read from x[2 k + taps / 2 - j] is added there.
         value = low[j] * approximation + (-1) ** (j + 1) * low[taps - 1 - j] * detail
         spread = torch.stack([value, torch.zeros_like(value)], dim=-1).flatten(-2)  # (..., n)
         x = x + spread.roll(taps // 2 - j, dims=-1)
@@ -117,16 +123,18 @@ class DWTDenoise(WaveTransform):
             )
         if not 1 <= self.level <= levels:
             raise UserError(f"DWTDenoise: level = {self.level} is not one of 1 to {levels}")
-        approximation, details = x, []
+        approximation, details = x, []  # details from the finest to the coarsest
         for _ in range(levels):
-            approximation, detail = analyse(approximation, self.low)
+            approximation, detail = analysis_step(approximation, self.low)
             details.append(detail)
         finest = details[self.level - 1]
+        # The median absolute deviation of Gaussian noise is 0.6745 of its standard deviation, and a
+        # few large coefficients of a signal hardly move it.
         sigma = median((finest - median(finest)).abs()) / 0.6745  # (batch, detector, 1)
         threshold = sigma * math.sqrt(2 * math.log(length))
         for detail in reversed(details):
             kept = torch.where(detail.abs() < threshold, 0.0, detail)
-            approximation = synthesise(approximation, kept, self.low)
+            approximation = synthesis_step(approximation, kept, self.low)
         return approximation.to(x.dtype)
 
 
@@ -136,8 +144,9 @@ class DWTDenoise(WaveTransform):
 def stretch_phases(spectrum: Tensor, rate: float, hop: int) -> Tensor:
     """Phase vocoder: play an STFT at `rate` times its speed without changing its frequencies.
 
-    Magnitudes are interpolated between frames; each phase goes on by what it advanced between the
-    two frames around (Flanagan and Golden, Bell System Technical Journal 45, 1493, 1966).
+    New frame m lies at rate m of the old frames. Its magnitude is interpolated between the two
+    around it, and from one new frame to the next the phase advances as it did between those two
+    (Flanagan and Golden, Bell System Technical Journal 45, 1493, 1966).
 
     Args:
         spectrum: (rows, frequency, frame), complex.
@@ -156,10 +165,12 @@ def stretch_phases(spectrum: Tensor, rate: float, hop: int) -> Tensor:
     size = (1 - fraction) * left.abs() + fraction * right.abs()
     bins = torch.arange(spectrum.shape[1], device=spectrum.device)[:, None]  # (frequency, 1)
     expected = torch.pi * hop * bins / (spectrum.shape[1] - 1)  # advance of the bin's own centre
+    # A phase is known up to 2 pi. The true advance is taken as the one nearest to the expected:
+    # expected + (surplus wrapped to -pi .. pi).
     surplus = right.angle() - left.angle() - expected
     advance = expected + surplus - 2 * torch.pi * torch.round(surplus / (2 * torch.pi))
-    advance = torch.nn.functional.pad(advance[..., :-1], (1, 0))
-    phase = advance.double().cumsum(-1)
+    advance = torch.nn.functional.pad(advance[..., :-1], (1, 0))  # none before the first frame
+    phase = advance.double().cumsum(-1)  # float64: hundreds of turns add up
     # The phases are the signal's own in the middle. At the start they would be those of a frame
     # half outside it, which neighbouring bins do not share, and a tone would lose a tenth.
     middle = slice(len(at) // 2, len(at) // 2 + 1)
@@ -170,7 +181,9 @@ def stretch_phases(spectrum: Tensor, rate: float, hop: int) -> Tensor:
 def shift_pitch(x: Tensor, semitones: int, n_fft: int = 512) -> Tensor:
     """Shift all frequencies of (rows, time) by semitones at the same length.
 
-    Stretched in time by a phase vocoder, then resampled to the old length by the FFT.
+    A tone of frequency f is stretched in time by a factor 2^(semitones / 12), which leaves f as it
+    is. Resampling the stretched signal to the old length plays it faster by that factor, so that f
+    becomes f 2^(semitones / 12).
     """
     length, hop = x.shape[-1], n_fft // 4
     rate = 2 ** (-semitones / 12)
@@ -180,7 +193,8 @@ def shift_pitch(x: Tensor, semitones: int, n_fft: int = 512) -> Tensor:
     stretched = torch.istft(
         stretch_phases(spectrum, rate, hop), n_fft, hop, window=window, length=stretched_length
     )
-    # band-limited: keep or append the highest frequencies
+    # Band-limited resampling by the FFT: to a shorter length the highest frequencies are cut off,
+    # to a longer one zeros are appended. irfft divides by its own length, hence the last factor.
     spectrum = torch.fft.rfft(stretched)
     kept = min(length, stretched_length) // 2 + 1
     return torch.fft.irfft(spectrum[..., :kept], length) * (length / stretched_length)
@@ -189,9 +203,9 @@ def shift_pitch(x: Tensor, semitones: int, n_fft: int = 512) -> Tensor:
 class PitchShift(WaveTransform):
     """Shift the pitch by whole semitones, drawn for each row and shared by its detectors.
 
-    Our own phase vocoder, not librosa's: the same idea with other rounding. It draws from
-    -max_steps to max_steps, both included. A merger's pitch tells its mass: this changes what is
-    looked for.
+    A phase vocoder like librosa's, with other rounding. Shifts are drawn from -max_steps to
+    max_steps, both included. The pitch of a merger depends on its mass, so this augmentation
+    changes the masses that the network sees.
 
     Args:
         max_steps: largest shift in semitones, either way.
@@ -214,6 +228,8 @@ class PitchShift(WaveTransform):
         steps = torch.randint(-self.max_steps, self.max_steps + 1, (len(x),), device=x.device)
         y = x.clone()
         with torch.autocast(x.device.type, enabled=False):
+            # Rows of one shift go through the vocoder together. Which shifts there are, the host
+            # must read from the device.
             for step in steps.unique().tolist():
                 rows = steps == step
                 if step:

@@ -1,4 +1,9 @@
-"""Whitening as a fixed linear map: one matrix product for a whole batch."""
+"""Whitening as a fixed linear map: one matrix product for a whole batch.
+
+Noise n of covariance C becomes white under W = C^(-1/2), since W C W^T = 1. W is symmetric, and as
+C is Toeplitz, W is symmetric about its other diagonal as well; `mirrored_blocks` uses both. A
+band-pass B and a decimation D that follow are linear, so D B W is one matrix too.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +50,9 @@ def covariance_root(psd: Sequence[float] | np.ndarray, length: int, sr: float) -
         )
     if not (np.isfinite(psd).all() and (psd > 0).all()):
         raise UserError("Whiten: the PSD must be positive and finite in every row")
-    covariance = np.fft.irfft(psd * sr / 2, size)[:length]  # Wiener-Khinchin
+    # Wiener-Khinchin for a one-sided PSD S: c[k] = int_0^(sr/2) S(f) cos(2 pi f k / sr) df. As a
+    # sum over the grid of `size` samples this is irfft(S sr / 2).
+    covariance = np.fft.irfft(psd * sr / 2, size)[:length]  # (length,), first row of C
     return noise.symmetric_power(covariance, -0.5)
 
 
@@ -62,18 +69,23 @@ def welch_amplitude(x: Tensor, segments: int) -> Tensor:
     length = x.shape[-1]
     size = 2 * length // (segments + 1)
     window = torch.hann_window(size, device=x.device)
+    # Unit energy: white noise of variance one then has a mean power of one in every bin.
     window = window / window.square().sum().sqrt()
     pieces = x.unfold(-1, size, max(size // 2, 1)) * window  # (..., segment, size)
     power = torch.fft.rfft(pieces).abs().square().mean(dim=-2)  # (..., size // 2 + 1)
-    flat = power.reshape(-1, 1, power.shape[-1])
+    flat = power.reshape(-1, 1, power.shape[-1])  # (rows, 1, size // 2 + 1)
     fine = torch.nn.functional.interpolate(flat, length // 2 + 1, mode="linear", align_corners=True)
-    return fine.sqrt().reshape(*x.shape[:-1], length // 2 + 1)
+    return fine.sqrt().reshape(*x.shape[:-1], length // 2 + 1)  # (rows, 1, ...) -> (..., ...)
 
 
 def interpolated_amplitude(
     psds: Sequence[np.ndarray], length: int, sr: float, device: torch.device
 ) -> Tensor:
-    """Return what to divide `rfft` of `length` samples by, (channel, length // 2 + 1) float32."""
+    """Return what to divide `rfft` of `length` samples by, (channel, length // 2 + 1) float32.
+
+    E|rfft(n)|^2 = length S(f) sr / 2 for noise of one-sided PSD S. Division by sqrt(S sr / 2)
+    therefore gives the rfft of white noise of variance one.
+    """
     grid = np.linspace(0, 1, length // 2 + 1)
     rows = []
     for psd in psds:
@@ -87,8 +99,13 @@ def interpolated_amplitude(
 def mirrored_blocks(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     """Split a matrix symmetric about both diagonals into the maps of sums and of differences.
 
-    With x = (u, v) and J the reversal, y = M x is (p + q, J (p - q)) where p = even (u + J v) / 2
-    and q = odd (u - J v) / 2: two products of half the size, half the work of one.
+    A matrix with M = J M J, J the reversal of n samples, keeps symmetric vectors symmetric and
+    antisymmetric ones antisymmetric. Write M = [[A, K], [J K J, J A J]] and x = (u, v). The sum
+    s = u + J v and the difference d = u - J v then give
+
+        y = (p + q, J (p - q)),  p = (A + K J) s / 2,  q = (A - K J) d / 2:
+
+    two products of half the size, half the work of one.
 
     Returns:
         (even, odd), each (n / 2, n / 2), or None where the matrix has not this symmetry.
@@ -99,7 +116,7 @@ def mirrored_blocks(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
     if not np.allclose(matrix, matrix[::-1, ::-1], rtol=0, atol=1e-6 * np.abs(matrix).max()):
         return None
     half = n // 2
-    top, corner = matrix[:half, :half], matrix[:half, half:][:, ::-1]
+    top, corner = matrix[:half, :half], matrix[:half, half:][:, ::-1]  # A and K J
     return (top + corner) / 2, (top - corner) / 2
 
 
@@ -118,8 +135,8 @@ class DenseMap(NamedTuple):
                 even, odd = self.matrices
                 half = rows.shape[1] // 2
                 first, mirrored = rows[:, :half], rows[:, half:].flip(1)
-                sums = (first + mirrored) @ even  # (rows, half)
-                differences = (first - mirrored) @ odd  # (rows, half)
+                sums = (first + mirrored) @ even  # p (rows, half)
+                differences = (first - mirrored) @ odd  # q (rows, half)
                 y = torch.cat([sums + differences, (sums - differences).flip(1)], dim=1)
             return y.reshape(*x.shape[:-1], y.shape[1])  # (rows, out) -> (..., out)
 
@@ -152,7 +169,8 @@ def design_whitening(
     from physics import noise
 
     curve = noise.CURVES.get(detector)
-    # of an unknown detector, whitening_matrix says so
+    # The first detector of the same curve stands for all, so that the cache holds one matrix. An
+    # unknown name is passed on, and whitening_matrix raises the error.
     first = next((name for name, other in noise.CURVES.items() if other == curve), detector)
     return whitening_operator(first, length, sr, band, order, decimate, device)
 
@@ -190,6 +208,8 @@ def band_pass_and_decimate_rows(
     elif decimate > 1:
         from scipy.fft import dct, idct
 
+        # The outputs lie along axis 0. Keeping the first len / decimate cosines and transforming
+        # back at that length resamples without aliasing.
         spectrum = dct(np.asarray(matrix, np.float64), axis=0, norm="ortho")  # (frequency, in)
         spectrum[: count_low_frequencies(len(matrix), sr)] = 0
         return idct(spectrum[: len(matrix) // decimate], axis=0, norm="ortho")
@@ -197,7 +217,10 @@ def band_pass_and_decimate_rows(
 
 
 def count_low_frequencies(length: int, sr: float) -> int:
-    """Return how many rows of the cosine transform of `length` samples lie below `LOWEST_KEPT`."""
+    """Return how many rows of the cosine transform of `length` samples lie below `LOWEST_KEPT`.
+
+    Row k of a DCT-II of n samples has the frequency k sr / (2 n).
+    """
     return math.ceil(2 * length * LOWEST_KEPT / sr)
 
 
@@ -214,6 +237,7 @@ def low_frequency_cosines(length: int, sr: float, device: torch.device) -> Tenso
 
 def remove_low_frequencies(x: Tensor, sr: float) -> Tensor:
     """Take from (..., time) what `Whiten(decimate=...)` leaves out at low frequencies."""
-    cosines = low_frequency_cosines(x.shape[-1], sr, x.device)
+    # Projection onto the complement: x - x P with P = cosines cosines^T, of orthonormal columns.
+    cosines = low_frequency_cosines(x.shape[-1], sr, x.device)  # (time, low rows)
     with full_precision(x.device.type):
         return x - (x @ cosines) @ cosines.T

@@ -1,4 +1,9 @@
-"""The constant-Q transform as a front-end."""
+"""The constant-Q transform as a front-end.
+
+Kernel k is a windowed complex tone of frequency f_k = fmin 2^(k / bins_per_octave) with Q periods,
+Q = filter_scale / (2^(1 / bins_per_octave) - 1): low rows have long kernels, high rows short ones
+(Brown, J. Acoust. Soc. Am. 89, 425, 1991).
+"""
 
 from __future__ import annotations
 
@@ -78,15 +83,19 @@ class CQT(nn.Module):
         self.hop_length = hop_length
         self.fixed: dict[tuple, Any] = {}
 
-    def prepared(self, key: tuple, make: Callable[[], Any]) -> Any:
-        """Return what `make` gives, made once for a key."""
+    def made_once(self, key: tuple, make: Callable[[], Any]) -> Any:
+        """Return the bank of a key (length, device and precision); `make` computes it once."""
         if key not in self.fixed:
             with torch.inference_mode(False), torch.no_grad():
                 self.fixed[key] = make()
         return self.fixed[key]
 
-    def bank_and_plan(self, size: int, x: Tensor) -> tuple[Tensor, tuple[filterbank.Band, ...]]:
-        # sum_k kernel[k] exp(+i w k), k = 0 .. kernel - 1
+    def bank_and_plan(
+        self, size: int, x: Tensor
+    ) -> tuple[Tensor, tuple[filterbank.FilterGroup, ...]]:
+        """Return the bank's transforms at `size` frequencies, and where they matter."""
+        # P[f, w] = sum_k kernel_f[k] exp(+i w k), k = 0 .. kernel - 1: an inverse FFT without its
+        # factor 1 / size
         bank = torch.fft.ifft(self.kernels, size, norm="forward").to(x.device)
         plan = filterbank.banded_plan(bank, self.hop_length)
         return bank if x.dtype == torch.float64 else bank.cfloat(), plan
@@ -104,15 +113,17 @@ class CQT(nn.Module):
             )
         with torch.autocast(x.device.type, enabled=False):
             x = x.to(torch.float64 if x.dtype == torch.float64 else torch.float32)
+            # Frame m is centred on sample m hop: half a kernel is reflected at both ends.
             padded = nn.functional.pad(x, (width // 2, width // 2), mode="reflect")
             frames = (padded.shape[-1] - width) // self.hop_length + 1
+            # With few frames, convolving each kernel at its own length is less work than spectra.
             if self.hop_length >= DIRECT_HOP:
-                groups = self.prepared(
+                groups = self.made_once(
                     (x.device, x.dtype), lambda: filterbank.kernels_by_length(self.kernels, x)
                 )
                 return filterbank.direct_magnitude(padded, groups, self.hop_length, frames)
             size = filterbank.transform_length(padded.shape[-1], self.hop_length)
-            bank, plan = self.prepared(
+            bank, plan = self.made_once(
                 (size, x.device, x.dtype), lambda: self.bank_and_plan(size, x)
             )
-            return filterbank.magnitude(padded, bank, plan, self.hop_length, frames)
+            return filterbank.correlation_magnitude(padded, bank, plan, self.hop_length, frames)

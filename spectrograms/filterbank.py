@@ -2,9 +2,13 @@
 
 y[f, m] = sum_k x[stride m + k] kernel_f[k],  m = 0 .. frames - 1
 
-is a cross-correlation: Y = X P with P[f, w] = sum_k kernel_f[k] exp(+i w k). Keeping every
-stride-th sample of y adds up the `stride` parts of its spectrum (aliasing), so that the inverse
-transforms have 1 / stride of the length. A filter is narrow: where P is below `NEGLIGIBLE` of its
+is a cross-correlation: Y = X P with P[f, w] = sum_k kernel_f[k] exp(+i w k). With N the length of
+the transform and M = N / stride, keeping every stride-th sample of y gives the transform
+
+    Y'[f, w] = (1 / stride) sum_j Y[f, w + j M],  j = 0 .. stride - 1,  w = 0 .. M - 1
+
+(aliasing): the parts of the spectrum are added up and the inverse transforms have M instead of N
+frequencies. A filter is narrow: where P is below `NEGLIGIBLE` of its
 peak the product is not formed. The result equals the direct convolution, not an approximation.
 
 At a large stride, kernels of very different lengths are convolved in time at less cost
@@ -31,7 +35,7 @@ ROWS_TOGETHER = 32  # filters that share one range of frequencies
 CHUNK = {"cpu": 2**18, "cuda": 2**26}
 
 
-class Band(NamedTuple):
+class FilterGroup(NamedTuple):
     """Filters `rows`, whose product with the spectrum is formed at some frequencies only."""
 
     rows: slice
@@ -54,16 +58,16 @@ def transform_length(reach: int, stride: int) -> int:
     return stride * min(smooth, next_fast_len(frames) if smooth > 1.15 * frames else smooth)
 
 
-def whole_plan(num_filters: int, size: int, stride: int) -> tuple[Band, ...]:
+def whole_plan(num_filters: int, size: int, stride: int) -> tuple[FilterGroup, ...]:
     """Return the plan that forms every product; it asks nothing of the bank's values."""
     folded = size // stride
     pieces = tuple(
         (slice(part * folded, (part + 1) * folded), slice(0, folded)) for part in range(stride)
     )
-    return (Band(slice(0, num_filters), pieces),)
+    return (FilterGroup(slice(0, num_filters), pieces),)
 
 
-def banded_plan(bank: Tensor, stride: int) -> tuple[Band, ...]:
+def banded_plan(bank: Tensor, stride: int) -> tuple[FilterGroup, ...]:
     """Return the plan that leaves out what is negligible in `bank` (filter, size)."""
     num_filters, size = bank.shape
     folded = size // stride
@@ -80,7 +84,7 @@ def banded_plan(bank: Tensor, stride: int) -> tuple[Band, ...]:
             stop = min(last, (part + 1) * folded)
             pieces.append((slice(first, stop), slice(first - part * folded, stop - part * folded)))
             first = stop
-        bands.append(Band(rows, tuple(pieces)))
+        bands.append(FilterGroup(rows, tuple(pieces)))
     return tuple(bands)
 
 
@@ -96,16 +100,16 @@ class Correlator:
         rows: largest number of rows at a time.
     """
 
-    def __init__(self, bank: Tensor, plan: tuple[Band, ...], stride: int, rows: int) -> None:
+    def __init__(self, bank: Tensor, plan: tuple[FilterGroup, ...], stride: int, rows: int) -> None:
         self.stride = stride
         self.folded = bank.shape[1] // stride
-        self.bank = bank if bank.is_complex() else pairs(bank)
+        self.bank = bank if bank.is_complex() else repeat_for_pairs(bank)
         filters = max(band.rows.stop - band.rows.start for band in plan)
         complex_dtype = bank.dtype if bank.is_complex() else bank.dtype.to_complex()
         self.product = bank.new_empty(rows, filters, self.folded, dtype=complex_dtype)
         self.result = torch.empty_like(self.product)
 
-    def __call__(self, spectrum: Tensor, band: Band) -> Tensor:
+    def __call__(self, spectrum: Tensor, band: FilterGroup) -> Tensor:
         """Return y (rows, filters of the band, folded) for spectra (rows, size)."""
         # one block of memory whatever the shape, as the transform wants it
         shape = (len(spectrum), band.rows.stop - band.rows.start, self.folded)
@@ -117,39 +121,46 @@ class Correlator:
                 product[:, :, fold].addcmul_(spectrum[:, None, full], self.bank[band.rows, full])
         else:  # products of real numbers, which a CPU does three times as fast
             # complex (..., size) -> real (..., 2 size)
-            into, out_of = torch.view_as_real(product).flatten(2), as_pairs(spectrum)
-            for full, fold in map(both_parts, band.pieces):
+            into, out_of = torch.view_as_real(product).flatten(2), view_as_pairs(spectrum)
+            for full, fold in map(slices_of_pairs, band.pieces):
                 into[:, :, fold].addcmul_(out_of[:, None, full], self.bank[band.rows, full])
         return torch.fft.ifft(product, out=result)
 
 
-def pairs(bank: Tensor) -> Tensor:
+def repeat_for_pairs(bank: Tensor) -> Tensor:
     """Repeat each value for a real and an imaginary part: (filter, size) to (filter, 2 size)."""
     return bank.repeat_interleave(2, dim=1)
 
 
-def as_pairs(x: Tensor) -> Tensor:
+def view_as_pairs(x: Tensor) -> Tensor:
     """View complex (..., size) as real (..., 2 size)."""
     return torch.view_as_real(x).flatten(-2)
 
 
-def both_parts(piece: tuple[slice, slice]) -> tuple[slice, slice]:
+def slices_of_pairs(piece: tuple[slice, slice]) -> tuple[slice, slice]:
+    """Return the slices of complex numbers as slices of their real and imaginary parts."""
     full, fold = piece
     return slice(2 * full.start, 2 * full.stop), slice(2 * fold.start, 2 * fold.stop)
 
 
-class Magnitude(torch.autograd.Function):
+class CorrelationMagnitude(torch.autograd.Function):
     """|y| of the module's first formula, some rows and filters at a time.
 
-    Where there is a gradient, y is kept for the backward pass: twice the memory of the result.
-    Where y is zero the gradient is taken as zero.
+    Backward: with g the gradient of |y|, that of y is u = g y / |y| (zero where y is zero). The
+    cut to `frames`, the inverse transform and the folding are linear; their adjoints are padding
+    with zeros, a forward transform U, and repeating U `stride` times. So, summed over the rows,
+
+        dP[f, w] = sum_rows conj(X[w]) U[f, w mod M],    dX[w] = sum_f conj(P[f, w]) U[f, w mod M],
+
+    with the 1 / stride of the folding taken into X. Where there is a gradient, y is kept for the backward pass: twice the memory of the result.
     """
 
     @staticmethod
     def forward(ctx, x: Tensor, bank: Tensor, plan: tuple, stride: int, frames: int) -> Tensor:
         """Take x (rows, length) and bank (filter, size), real or complex, of one precision."""
         size = bank.shape[1]
-        # A peak of one, lest the squares underflow for raw strain; 1 / stride is from the folding.
+        # Unit peak, since squares of raw strain underflow. The factor 1 / stride of the folding and
+        # the peak are put back by `scale`.
         peak = unit_peak(x)
         spectrum = torch.fft.fft(x / peak, size)
         scale = (peak / stride)[..., None]  # (rows, 1, 1)
@@ -157,7 +168,7 @@ class Magnitude(torch.autograd.Function):
         correlator = Correlator(bank, plan, stride, step)
         out = x.new_empty(len(x), len(bank), frames)
         kept = spectrum.new_empty(out.shape) if any(ctx.needs_input_grad) else None
-        for part in parts_of(len(x), step):
+        for part in slices_of_rows(len(x), step):
             for band in plan:
                 y = correlator(spectrum[part], band)[..., :frames]
                 if kept is not None:
@@ -178,20 +189,20 @@ class Magnitude(torch.autograd.Function):
         x, bank, out, kept = ctx.saved_tensors
         stride, size = ctx.stride, bank.shape[1]
         folded = size // stride
-        # Of unit peak, as `kept` is; `scale` then brings back the peak and 1 / stride.
+        # `kept` is y of rows of unit peak and without 1 / stride; so is out / scale.
         peak = unit_peak(x)
         scale = (peak / stride)[..., None]  # (rows, 1, 1)
         spectrum = torch.fft.fft(x / stride, size)
         bank_gradient = torch.zeros_like(bank) if ctx.needs_input_grad[1] else None
         spectrum_gradient = torch.zeros_like(spectrum) if ctx.needs_input_grad[0] else None
-        real_bank = None if bank.is_complex() else pairs(bank)
+        real_bank = None if bank.is_complex() else repeat_for_pairs(bank)
         step = rows_at_a_time(bank, ctx.plan, stride, len(x))
-        for part in parts_of(len(x), step):
+        for part in slices_of_rows(len(x), step):
             for band in ctx.plan:
-                # y / |y| times the gradient, and zero where y is; out / scale is |kept|
+                # u = g y / |y|; the clamp makes it zero where y is zero
                 size_of_y = (out[part, band.rows] / scale[part]).clamp_min_(LEAST)
                 y = kept[part, band.rows] * size_of_y.reciprocal_().mul_(gradient[part, band.rows])
-                # the adjoint of the inverse transform and of the cut to `frames`
+                # U: fft pads with zeros to M; norm="forward" gives the 1 / M of the inverse
                 product = torch.fft.fft(y, folded, norm="forward")  # (rows, filters, folded)
                 for full, fold in band.pieces:
                     piece = product[:, :, fold]  # (rows, filters, width)
@@ -200,7 +211,7 @@ class Magnitude(torch.autograd.Function):
                         bank_gradient[band.rows, full] += (at_rows * piece).sum(dim=0)
                     elif bank_gradient is not None:
                         # real part of conj(X) product: real by real plus imaginary by imaginary
-                        both = as_pairs(spectrum[part, full])[:, None] * as_pairs(piece)
+                        both = view_as_pairs(spectrum[part, full])[:, None] * view_as_pairs(piece)
                         bank_gradient[band.rows, full] += (
                             both.sum(dim=0).unflatten(-1, (-1, 2)).sum(-1)
                         )  # (filters, 2 width) -> (filters, width)
@@ -209,7 +220,8 @@ class Magnitude(torch.autograd.Function):
                         spectrum_gradient[part, full] += (filters * piece).sum(dim=1)
         x_gradient = None
         if spectrum_gradient is not None:
-            # the adjoint of fft(x / stride, size) for a real x
+            # Adjoint of fft(x / stride, size) for a real x: the real part of the unnormalised
+            # inverse transform (size times ifft), cut to the length of x.
             x_gradient = torch.fft.ifft(spectrum_gradient).real[:, : x.shape[1]] * (size / stride)
         return x_gradient, bank_gradient, None, None, None
 
@@ -219,7 +231,7 @@ def unit_peak(x: Tensor) -> Tensor:
     return x.abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(x.dtype).tiny)
 
 
-def rows_at_a_time(bank: Tensor, plan: tuple[Band, ...], stride: int, rows: int) -> int:
+def rows_at_a_time(bank: Tensor, plan: tuple[FilterGroup, ...], stride: int, rows: int) -> int:
     """Return how many rows to work on, so that one band of them is of `CHUNK` numbers."""
     filters = max(band.rows.stop - band.rows.start for band in plan)
     each = filters * bank.shape[1] // stride
@@ -229,11 +241,14 @@ def rows_at_a_time(bank: Tensor, plan: tuple[Band, ...], stride: int, rows: int)
     return min(rows, max(1, budget // each))
 
 
-def parts_of(rows: int, step: int) -> list[slice]:
+def slices_of_rows(rows: int, step: int) -> list[slice]:
+    """Return slices of at most `step` rows that together cover all rows."""
     return [slice(start, start + step) for start in range(0, rows, step)] if rows else []
 
 
-def magnitude(x: Tensor, bank: Tensor, plan: tuple[Band, ...], stride: int, frames: int) -> Tensor:
+def correlation_magnitude(
+    x: Tensor, bank: Tensor, plan: tuple[FilterGroup, ...], stride: int, frames: int
+) -> Tensor:
     """Return |y[f, m]| of the formula above, for m = 0 .. frames - 1.
 
     Args:
@@ -247,15 +262,16 @@ def magnitude(x: Tensor, bank: Tensor, plan: tuple[Band, ...], stride: int, fram
     Returns:
         (..., filter, frames), float64 where x is, float32 otherwise.
     """
+    # Half precision has neither the range nor the digits for spectra.
     dtype = torch.float64 if x.dtype == torch.float64 else torch.float32
     with torch.autocast(x.device.type, enabled=False):
         bank = bank.to(dtype.to_complex() if bank.is_complex() else dtype)
-        rows = x.reshape(-1, x.shape[-1]).to(dtype)  # (rows, length)
-        out = Magnitude.apply(rows, bank, plan, stride, frames)
-    return out.reshape(*x.shape[:-1], len(bank), frames)
+        rows = x.reshape(-1, x.shape[-1]).to(dtype)  # (..., length) -> (rows, length)
+        out = CorrelationMagnitude.apply(rows, bank, plan, stride, frames)
+    return out.reshape(*x.shape[:-1], len(bank), frames)  # (rows, f, m) -> (..., f, m)
 
 
-class Kernels(NamedTuple):
+class KernelGroup(NamedTuple):
     """Kernels of like lengths, for `direct_magnitude`."""
 
     rows: slice
@@ -263,8 +279,8 @@ class Kernels(NamedTuple):
     weights: Tensor  # (2 filters, 1, samples): their real, then their imaginary parts
 
 
-def kernels_by_length(kernels: Tensor, like: Tensor) -> tuple[Kernels, ...]:
-    """Cut the zeros at the ends off kernels; those next to each other share what is left.
+def kernels_by_length(kernels: Tensor, like: Tensor) -> tuple[KernelGroup, ...]:
+    """Cut the zeros at the ends of kernels off; neighbours of similar length form a group.
 
     Args:
         kernels: (filter, length) complex, the longest supports at either end of the list.
@@ -272,6 +288,8 @@ def kernels_by_length(kernels: Tensor, like: Tensor) -> tuple[Kernels, ...]:
     """
     matters = (kernels != 0).cpu()
     ends = [(int(at[0]), int(at[-1]) + 1) for at in (row.nonzero().flatten() for row in matters)]
+    # Within a group every kernel is as long as the longest, so a group ends where a length would
+    # differ from another by more than the factor SIMILAR.
     groups, start = [], 0
     for row in range(1, len(ends) + 1):
         lengths = [last - first for first, last in ends[start : row + 1]]
@@ -280,12 +298,14 @@ def kernels_by_length(kernels: Tensor, like: Tensor) -> tuple[Kernels, ...]:
         first, last = min(end[0] for end in ends[start:row]), max(end[1] for end in ends[start:row])
         cut = kernels[start:row, None, first:last]
         weights = torch.cat([cut.real, cut.imag]).to(like.device, like.dtype)
-        groups.append(Kernels(slice(start, row), first, weights))
+        groups.append(KernelGroup(slice(start, row), first, weights))
         start = row
     return tuple(groups)
 
 
-def direct_magnitude(x: Tensor, groups: tuple[Kernels, ...], stride: int, frames: int) -> Tensor:
+def direct_magnitude(
+    x: Tensor, groups: tuple[KernelGroup, ...], stride: int, frames: int
+) -> Tensor:
     """Return |y[f, m]| of the module's first formula, by convolution.
 
     Where y is zero the gradient is taken as zero.
@@ -301,7 +321,8 @@ def direct_magnitude(x: Tensor, groups: tuple[Kernels, ...], stride: int, frames
     """
     rows = x.reshape(-1, x.shape[-1])  # (rows, length)
     peak = unit_peak(rows.detach())[:, None]  # (rows, 1, 1)
-    rows = rows[:, None] / peak  # (rows, 1, length); lest squares of raw strain underflow
+    # Squares of raw strain underflow, so that each row is brought to a peak of one and back.
+    rows = rows[:, None] / peak  # (rows, 1, length)
     tiles = []
     with full_precision(x.device.type):
         for _, first, weights in groups:
@@ -309,5 +330,6 @@ def direct_magnitude(x: Tensor, groups: tuple[Kernels, ...], stride: int, frames
             y = nn.functional.conv1d(rows[..., first:stop], weights, stride=stride)
             real, imaginary = y.chunk(2, dim=1)  # (rows, filters, frames) each
             tiles.append(real.square().addcmul_(imaginary, imaginary))
-    power = torch.cat(tiles, dim=1).clamp_min(LEAST**2)  # lest the root's slope is infinite
+    # The square root has an infinite slope at zero: silence would have a gradient of NaN.
+    power = torch.cat(tiles, dim=1).clamp_min(LEAST**2)
     return (power.sqrt() * peak).reshape(*x.shape[:-1], -1, frames)  # (rows, ...) to (..., ...)

@@ -1,8 +1,9 @@
 """Continuous wavelet transforms as front-ends: complex Morlet and Ricker wavelets.
 
-They hold no parameters and no state unless a width or the filters are trained: their banks are
-computed in float64 at the first batch of a length and kept beside the module, so that a checkpoint
-does not carry them.
+A row of the image is |sum_k x[m stride + k] kernel_s[k]|, a cross-correlation with the wavelet of
+scale s. The kernels are fixed, so their transforms (the bank) are computed once, in float64, at the
+first batch of a length. They are kept outside the state dict, so that checkpoints stay small; only
+a trained width or trained filters are parameters.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ class ComplexMorletCWT(nn.Module):
         self.half = half_length(size_factor * math.sqrt(4.5 * wavelet_width) / lower_freq, fs)
         self.trainable_width, self.trainable_filter = trainable_width, trainable_filter
         # Made at first use and kept by device, not as buffers: `module.float()` would round them.
-        self.fixed: dict[tuple, tuple[Tensor, tuple[filterbank.Band, ...]]] = {}
+        self.fixed: dict[tuple, tuple[Tensor, tuple[filterbank.FilterGroup, ...]]] = {}
         self.grids: dict[torch.device, tuple[Tensor, Tensor]] = {}
         if trainable_width:
             self.wavelet_width = nn.Parameter(torch.tensor(self.initial_width))
@@ -150,6 +151,7 @@ class ComplexMorletCWT(nn.Module):
     def half_kernels(self, width: Tensor) -> Tensor:
         """Return the kernels at k = 0 .. h, (n_scales, h + 1) complex128; the rest mirrors it."""
         scales, u = self.scales_and_times(width.device)
+        # The kernel of the class's docstring at t = k / fs >= 0; conj(kernel[k]) = kernel[-k].
         # exp(-u^2 / w) exp(2 pi i u) / (sqrt(pi w) s fs / 2), with u = t / s
         envelope = torch.exp(-(u**2) / width) / (
             torch.sqrt(torch.pi * width) * scales * self.fs / 2
@@ -171,11 +173,16 @@ class ComplexMorletCWT(nn.Module):
             width = self.wavelet_width.double().clamp_min(self.initial_width / 100)
         else:
             width = torch.tensor(self.initial_width, dtype=torch.float64, device=device)
-        # hfft(a)[w] = sum_k conj(a[k]) exp(+i w k) over both halves, a real number. The conjugate
-        # kernel has the same magnitude and its peak at positive frequencies.
+        # The transform of a Hermitian kernel is real, and hfft computes it from k = 0 .. h alone:
+        # hfft(a)[w] = sum_k conj(a[k]) exp(+i w k), with k over both halves. This is the bank of
+        # the conjugate kernel, which has the same magnitude for real x and its peak at positive
+        # frequencies. A trained width gets its gradient by autograd: the bank's gradient from
+        # `filterbank.CorrelationMagnitude`, back through hfft and the envelope's derivative.
         return torch.fft.hfft(self.half_kernels(width), size)
 
-    def bank_and_plan(self, length: int, x: Tensor) -> tuple[Tensor, tuple[filterbank.Band, ...]]:
+    def bank_and_plan(
+        self, length: int, x: Tensor
+    ) -> tuple[Tensor, tuple[filterbank.FilterGroup, ...]]:
         # nothing of the waveform's `length` samples and h zeros before or after it may wrap around
         size = filterbank.transform_length(max(length + self.half, 2 * self.half + 2), self.stride)
         size += size % 2 * self.stride  # hfft is written for an even size
@@ -183,7 +190,7 @@ class ComplexMorletCWT(nn.Module):
             bank = self.bank(size, x.device)
             if x.device.type == "cpu":
                 return bank, filterbank.banded_plan(bank.detach(), self.stride)
-            # asking a GPU where its bank is negligible would wait for it in every step
+            # Asking a GPU where its bank is negligible would make the host wait in every step.
             return bank, filterbank.whole_plan(len(bank), size, self.stride)
         key = (size, x.device, x.dtype == torch.float64)
         if key not in self.fixed:
@@ -206,7 +213,7 @@ class ComplexMorletCWT(nn.Module):
         crop = check_crop("ComplexMorletCWT", self.border_crop // self.stride, frames)
         with torch.autocast(x.device.type, enabled=False):
             bank, plan = self.bank_and_plan(x.shape[-1], x)
-            image = filterbank.magnitude(x, bank, plan, self.stride, frames)
+            image = filterbank.correlation_magnitude(x, bank, plan, self.stride, frames)
         return image[..., crop : frames - crop]
 
     def extra_repr(self) -> str:
@@ -259,7 +266,9 @@ class RickerCWT(nn.Module):
         periods = wavelet_scales(fs, lower_freq, upper_freq, n_scales)
         scales = torch.tensor(periods, dtype=torch.float64)[:, None] / (math.sqrt(2) * math.pi)
         self.half = half_length(size_factor * self.SUPPORT * float(scales[-1]), fs)
-        u = torch.arange(-self.half, self.half + 1, dtype=torch.float64) / fs / scales
+        u = torch.arange(-self.half, self.half + 1, dtype=torch.float64) / fs / scales  # t / s
+        # The spectrum of (1 - u^2) exp(-u^2 / 2) is proportional to (w s)^2 exp(-(w s)^2 / 2), with
+        # its peak at w s = sqrt(2): hence s = sqrt(2) / (2 pi f).
         shapes = (1 - u**2) * torch.exp(-(u**2) / 2)
         tones = torch.cos(math.sqrt(2) * u)  # 2 pi f t = sqrt(2) t / s
         kernels = (shapes / (shapes * tones).sum(dim=1, keepdim=True)).float()
@@ -279,6 +288,8 @@ class RickerCWT(nn.Module):
         size = filterbank.transform_length(max(length + self.half, 2 * self.half + 1), 2)
         with torch.autocast(x.device.type, enabled=False):
             kernels = nn.functional.pad(self.filters, (0, size - self.filters.shape[1]))
+            # k = 0 comes first and negative k wrap around; the conjugate makes the product a
+            # correlation instead of a convolution.
             bank = torch.fft.rfft(kernels.roll(-self.half, dims=1)).conj()  # (row, size / 2 + 1)
             spectrum = torch.fft.rfft(x.float(), size)[..., None, :]  # (batch, detector, 1, ...)
             image = torch.fft.irfft(spectrum * bank, size)[..., : length : self.stride]

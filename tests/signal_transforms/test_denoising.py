@@ -39,11 +39,11 @@ def test_wavelet_coefficients_are_those_of_pywt(wavelet):
     pywt = pytest.importorskip("pywt")
     x = torch.randn(3, 64, dtype=torch.float64)
     low = denoising.scaling_filter(wavelet)
-    approximation, detail = denoising.analyse(x, low)
+    approximation, detail = denoising.analysis_step(x, low)
     expected = pywt.dwt(x.numpy(), wavelet, mode="periodization")
     np.testing.assert_allclose(approximation.numpy(), expected[0], atol=1e-12)
     np.testing.assert_allclose(detail.numpy(), expected[1], atol=1e-12)
-    back = denoising.synthesise(approximation, detail, low)
+    back = denoising.synthesis_step(approximation, detail, low)
     torch.testing.assert_close(back, x, atol=1e-10, rtol=0)
     for length in (64, 100, 2048, 4096):
         taps = len(low)
