@@ -43,17 +43,23 @@ REASONS: dict[str, str] = {}  # by key of the row
 def write_inputs(folder: Path, n: int) -> dict[str, list[str]]:
     """Write tables and a sparse cache of n samples; return `--set` with and without the cache.
 
-    All samples are the same file, so that there are not half a million to make and remove.
+    Without the cache, all samples are the same file, so that there are not half a million to make and
+    remove. With it, the files are absent: they would be compared with the cache, which is a hole.
     """
     np.save(folder / "sample.npy", np.random.default_rng(0).normal(0, TYPICAL_STRAIN, SAMPLE_SHAPE))
     ids = sample_ids(n)
     write_table(folder / "train.csv", ids, ["sample.npy"] * n)
     write_table(folder / "test.csv", sample_ids(N_TEST, first=n), ["sample.npy"] * N_TEST)
+    write_table(folder / "cached.csv", ids, [f"{name}.npy" for name in ids])
     write_sparse_cache(folder / "cache.f32", ids)
-    tables = [f"train_path={folder / 'train.csv'}", f"test_path={folder / 'test.csv'}"]
+    test = f"test_path={folder / 'test.csv'}"
     return {
-        "with": [*tables, f"train_cache={folder / 'cache.f32'}"],
-        "without": [*tables, "train_cache=none"],
+        "with": [
+            test,
+            f"train_path={folder / 'cached.csv'}",
+            f"train_cache={folder / 'cache.f32'}",
+        ],
+        "without": [test, f"train_path={folder / 'train.csv'}", "train_cache=none"],
     }
 
 

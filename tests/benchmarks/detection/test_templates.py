@@ -1,0 +1,96 @@
+"""Templates and matched filters against plain loops and exact whitening."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from detection_examples import quadratures, shifted
+
+from benchmarks.detection.templates import ARRIVAL, MatchedFilter, aligned_parameters, sliding_max
+from physics.constants import DETECTORS, NUM_SAMPLES
+from physics.noise import NoiseGenerator, whitening_matrix
+from physics.waveforms import PARAMETERS, STRETCH
+
+pytest.importorskip("lalsimulation")
+
+
+def test_templates_are_face_on_and_aligned() -> None:
+    parameters = aligned_parameters(50)
+    column = {name: parameters[:, i] for i, name in enumerate(PARAMETERS)}
+    assert set(np.unique(column["tilt_1"])) == {0, np.pi}
+    assert (column["theta_jn"] == 0).all()
+    assert (column["a_1"] >= 0).all()
+    assert column["a_1"].max() < 0.99
+    plus, cross = quadratures(0)
+    hilbert = np.fft.irfft(-1j * np.fft.rfft(plus), STRETCH)
+    overlap = hilbert @ cross / np.linalg.norm(hilbert) / np.linalg.norm(cross)
+    assert abs(overlap) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("detector", [0, 2])
+@pytest.mark.parametrize("arrival", [1.47, 1.5, 1.654296875, 1.83])
+def test_filters_are_products_with_whitened_templates(bank, holdout, detector, arrival) -> None:
+    """The squared SNR is that of the orthonormalised whitened quadratures, within one percent."""
+    time = int(np.abs(bank.times - arrival).argmin())
+    series = bank.snr_series(bank.spectra_of(holdout.batch(0, 8)), slice(None))
+    ours = series[:, detector, :, time].abs().square().numpy()
+    matrix = whitening_matrix(DETECTORS[detector]).astype(float)
+    data = holdout.strain[:8, detector].astype(float) / 1e-21 @ matrix  # (rows, 4096)
+    for template in range(2):
+        white = shifted(quadratures(template), bank.times[time]) @ matrix
+        basis, _ = np.linalg.qr(white.T)
+        expected = np.square(data @ basis).sum(1)
+        np.testing.assert_allclose(ours[:, template], expected, rtol=0.02, atol=0.05)
+        # and of data that is the template itself, of SNR 10
+        strain = np.zeros((1, 3, NUM_SAMPLES))
+        own = shifted(quadratures(template), bank.times[time])[0]
+        strain[0, detector] = own * (10 / np.linalg.norm(white[0]) * 1e-21)
+        found = bank.snr_series(bank.spectra_of(torch.tensor(strain).float()), slice(None))
+        assert float(found[0, detector, template, time].abs()) == pytest.approx(10, rel=0.01)
+
+
+def test_noise_has_unit_variance_in_either_quadrature(bank) -> None:
+    strain = NoiseGenerator().sample(64, torch.Generator().manual_seed(1))
+    series = bank.snr_series(bank.spectra_of(strain), slice(None))
+    for part in (series.real, series.imag):
+        # 64 samples, each of about 20 independent times
+        np.testing.assert_allclose(part.var((0, 2, 3)).numpy(), 1, atol=0.12)
+
+
+def test_every_second_sample_is_the_same_filter(bank, coarse, holdout) -> None:
+    strain = holdout.batch(0, 4)
+    fine = bank.snr_series(bank.spectra_of(strain), slice(None))
+    half = coarse.snr_series(coarse.spectra_of(strain), slice(None))
+    both, places, others = np.intersect1d(bank.times, coarse.times, return_indices=True)
+    assert len(both) >= len(coarse.times) - 1
+    torch.testing.assert_close(half[..., others], fine[..., places], rtol=1e-3, atol=1e-3)
+    inner = bank.times[bank.inner]
+    assert inner[0] == pytest.approx(ARRIVAL[0], abs=1e-3)
+    assert inner[-1] == pytest.approx(ARRIVAL[1], abs=1e-3)
+
+
+@pytest.mark.parametrize("half", [0, 1, 2, 3, 7, 21, 55])
+def test_sliding_max_is_that_of_every_window(half, rng) -> None:
+    values = rng.normal(size=(2, 200))
+    windows = np.lib.stride_tricks.sliding_window_view(values, 2 * half + 1, axis=-1)
+    np.testing.assert_array_equal(
+        sliding_max(torch.from_numpy(values), half).numpy(), windows.max(-1)
+    )
+
+
+def test_matched_filter_scores_are_those_of_a_plain_loop(bank, holdout) -> None:
+    spectra = bank.spectra_of(holdout.batch(0, 3))
+    found = MatchedFilter(2).detection_statistics(bank, spectra).numpy()
+    power = bank.snr_series(spectra, slice(None)).abs().square().double().numpy()
+    start, stop = bank.inner.start, bank.inner.stop
+    for row in range(3):
+        total = np.empty((2, stop - start))
+        for time in range(start, stop):
+            h1, l1, v1 = power[row]
+            near, far = slice(time - 21, time + 22), slice(time - 55, time + 56)
+            total[:, time - start] = h1[:, time] + l1[:, near].max(1) + v1[:, far].max(1)
+        assert found[0, row] == pytest.approx(math.sqrt(total.max()), rel=1e-5)
+        assert found[1, row] == pytest.approx(np.log(np.exp(total / 2).mean()), abs=1e-4)

@@ -1,0 +1,55 @@
+"""Result files keep every benchmark's entry and say which targets are missed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from benchmark_examples import CPU, entry, some_comparison
+
+from benchmarks import RESULTS
+from benchmarks.detection import ablation
+from benchmarks.detection import report as detection_report
+from benchmarks.harness.result_files import FORMAT, load_results, record_entry
+from runtime.errors import UserError
+from runtime.files import read_json
+
+
+def test_missed_targets_stay_with_figure_and_reason(tmp_path: Path) -> None:
+    row = some_comparison(reason="It was measured so.")
+    assert row.verdict("cpu") == "missed"
+    assert row.verdict("cuda") == "reached"
+    assert some_comparison(targets={}).verdict("cpu") is None
+    assert some_comparison(more_is_better=False).verdict("cpu") == "reached"
+    path = record_entry(tmp_path, CPU, "some", entry([row]))
+    text = path.with_suffix(".md").read_text()
+    assert "| 4.00 (3.00 to 6.00) × | ≥ 5 × | ≥ 3 × | **missed** (within the quartiles) |" in text
+    assert "- ours: 4.00 (3.00 to 6.00) ×, target ≥ 5 ×: It was measured so." in text
+    record_entry(tmp_path, CPU, "some", entry([some_comparison()]))
+    assert "no reason has been measured yet" in path.with_suffix(".md").read_text()
+
+
+def test_entries_of_others_stay(tmp_path: Path) -> None:
+    record_entry(tmp_path, CPU, "cqt", entry([some_comparison(what="the first")]))
+    path = record_entry(
+        tmp_path, CPU, "cwt", entry([some_comparison(what="the second")], disturbed=True)
+    )
+    assert set(load_results(path)["benchmarks"]) == {"cqt", "cwt"}
+    text = path.with_suffix(".md").read_text()
+    assert text.index("the second") < text.index("the first")  # in the order of BENCHMARKS
+    assert "⚠ Others used more than a tenth of the cores" in text
+    assert "0123456789+" in text
+
+
+def test_files_of_another_format_are_refused(tmp_path: Path) -> None:
+    path = record_entry(tmp_path, CPU, "cqt", entry([some_comparison()]))
+    path.write_text('{"format": 99}')
+    with pytest.raises(UserError, match="holds no results of format 1"):
+        record_entry(tmp_path, CPU, "cqt", entry([some_comparison()]))
+
+
+def test_recorded_results_are_whole() -> None:
+    formats = {"detection": detection_report.FORMAT, "ablation": ablation.FORMAT}
+    for path in RESULTS.glob("*.json"):
+        assert read_json(path)["format"] == formats.get(path.stem, FORMAT)
+        assert path.with_suffix(".md").is_file()

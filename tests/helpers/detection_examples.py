@@ -1,0 +1,27 @@
+"""A small hold-out, and templates as plain series, for the tests of benchmarks/detection/."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from benchmarks.detection.holdout import HoldoutSettings
+from benchmarks.detection.templates import aligned_parameters
+from physics.constants import NUM_SAMPLES, SAMPLE_RATE
+from physics.waveforms import BEFORE_MERGER, STRETCH, BankSettings, compute_waveforms
+
+CPU = torch.device("cpu")
+
+SMALL = HoldoutSettings(samples=24, bank_size=8)
+
+
+def quadratures(template: int) -> np.ndarray:
+    """Return LALSuite's own h+ and hx of a face-on template: (2, STRETCH) float64."""
+    return compute_waveforms(aligned_parameters(2)[template][None], BankSettings())[0].astype(float)
+
+
+def shifted(series: np.ndarray, arrival: float) -> np.ndarray:
+    """Return the window of (2, STRETCH) with the merger at a time in s: (2, 4096)."""
+    turns = np.fft.rfftfreq(STRETCH) * (arrival * SAMPLE_RATE - BEFORE_MERGER)
+    spectra = np.fft.rfft(series) * np.exp(-2j * np.pi * turns)
+    return np.fft.irfft(spectra, STRETCH)[:, :NUM_SAMPLES]
