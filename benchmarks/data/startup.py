@@ -43,8 +43,9 @@ REASONS: dict[str, str] = {}  # by key of the row
 def write_inputs(folder: Path, n: int) -> dict[str, list[str]]:
     """Write tables and a sparse cache of n samples; return `--set` with and without the cache.
 
-    Without the cache, all samples are the same file, so that there are not half a million to make and
-    remove. With it, the files are absent: they would be compared with the cache, which is a hole.
+    Without the cache, all samples are the same file, so that there are not half a million to make
+    and remove. With it, the files are absent: they would be compared with the cache, which is a
+    hole.
     """
     np.save(folder / "sample.npy", np.random.default_rng(0).normal(0, TYPICAL_STRAIN, SAMPLE_SHAPE))
     ids = sample_ids(n)
