@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from models2d.backbones import BackboneOptions, create_timm, size_params
 from models2d.image_network import HeadOptions, ImageNetwork, check_patches
+from models2d.memory_format import MemoryFormat
 from models2d.spectrogram_image import FrontEnd, ImageOptions, Size, SpectrogramImage
 from runtime.errors import UserError, check_choice
 
@@ -69,6 +69,7 @@ class ImageModel(nn.Module):
         n_patch: into how many squares the image is cut; 1 leaves it whole.
         allow_timm_head: keep timm's own pooling and linear head where no part of a custom head is
             asked for.
+        channels_last: as in `SpectroCNN`.
 
     Raises:
         UserError: an option that does not exist, or options that do not go together.
@@ -83,6 +84,7 @@ class ImageModel(nn.Module):
         return_spec: bool,
         n_patch: int,
         allow_timm_head: bool,
+        channels_last: bool,
     ) -> None:
         super().__init__()
         mixes_image, in_chans = check_options(owner, head, image.mixup, backbone.timm_params)
@@ -100,7 +102,7 @@ class ImageModel(nn.Module):
             self.network = build_timm_with_own_head(backbone, head, self.image.size, in_chans)
         else:
             self.network = ImageNetwork(backbone, head, self.image.size, in_chans, n_patch)
-        self.network.to(memory_format=torch.channels_last)
+        self.memory_format = MemoryFormat(self.network, channels_last)
 
     def try_input(self, strain: Tensor) -> None:
         """See whether strain as the data set gives it, (B, detector, time), becomes an image.
@@ -123,6 +125,7 @@ class ImageModel(nn.Module):
         """
         check_mixing(lam, idx)
         image, lam = self.image(strain, lam, idx)
+        image = self.memory_format.arrange(image)
         if self.image.mixup is None:  # features are mixed instead of images
             logits = self.network(image, lam, idx)
         else:
@@ -166,6 +169,9 @@ class SpectroCNN(ImageModel):
         return_spec: return the image as well.
         feature_mode: return the 512 features of the custom head (or timm's pooled ones).
         weights: local file of backbone weights, instead of timm's.
+        channels_last: keep images and weights with the channels of a pixel side by side, which is
+            faster. Networks that could crash so on a CPU are left as they are there, see
+            models2d/memory_format.py.
 
     Raises:
         UserError: an option that does not exist, or options that do not go together.
@@ -191,6 +197,7 @@ class SpectroCNN(ImageModel):
         return_spec: bool = False,
         feature_mode: bool = False,
         weights: str | None = None,
+        channels_last: bool = True,
     ) -> None:
         super().__init__(
             "SpectroCNN",
@@ -211,6 +218,7 @@ class SpectroCNN(ImageModel):
             return_spec,
             n_patch=1,
             allow_timm_head=True,
+            channels_last=channels_last,
         )
 
 
@@ -248,6 +256,7 @@ class MultiInstanceSCNN(ImageModel):
         return_spec: bool = False,
         feature_mode: bool = False,
         weights: str | None = None,
+        channels_last: bool = True,
     ) -> None:
         if n_patch < 1:
             raise UserError(f"MultiInstanceSCNN: n_patch = {n_patch}: expected at least 1")
@@ -270,6 +279,7 @@ class MultiInstanceSCNN(ImageModel):
             return_spec,
             n_patch=n_patch,
             allow_timm_head=False,
+            channels_last=channels_last,
         )
 
 

@@ -139,6 +139,4 @@ class SpectrogramImage(nn.Module):
             image = resize(image, self.size, self.upsample)
         if self.norm is not None:
             image = self.norm(image)
-        # The channels of a pixel lie side by side in memory: on a CPU, convolutions are a sixth
-        # faster so.
-        return image.contiguous(memory_format=torch.channels_last), lam
+        return image, lam
