@@ -46,10 +46,10 @@ def test_others_are_not(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "inputs", "is_last"), [(True, 16, 1), (True, 3, 0), (False, 16, 0)]
+    ("wanted", "inputs", "is_last"), [(True, 16, True), (True, 3, False), (False, 16, False)]
 )
 def test_weights_and_images_have_the_format(wanted: bool, inputs: int, is_last: bool) -> None:
-    network = conv(inputs, kernel=1)
+    network = conv(inputs)
     memory_format = MemoryFormat(network, wanted)
     last = torch.channels_last
     assert network[0].weight.is_contiguous(memory_format=last) or not is_last
