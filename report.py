@@ -6,11 +6,16 @@ The page needs no network and no other file. See docs/explanation/report.md.
 from __future__ import annotations
 
 import argparse
+import html
+import time
 from pathlib import Path
 
 from runtime.command_line import CommandLine, run_command
 from runtime.errors import UserError
 from runtime.files import atomic_path
+
+MARK = b'<meta name="generator" content="g2net-toolkit">'  # in the head of every page
+LONGEST_HEAD = 4096  # bytes, within which the mark is
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -31,17 +36,40 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def check_output_file(out: Path) -> None:
+    """Refuse to write the page over anything but an earlier page.
+
+    Raises:
+        UserError: `out` is a folder, or a file that this command has not written.
+    """
+    if out.is_dir():
+        raise UserError(f"--out {out} is a folder: name a file, e.g. {out / 'index.html'}")
+    if out.is_file() and MARK not in out.read_bytes()[:LONGEST_HEAD]:
+        raise UserError(f"--out {out} is not a page of this report: name another file, or move it")
+
+
+def keep_page_of_other_results(out: Path, results: Path) -> None:
+    """Rename the page that is at `out` if it shows another results folder."""
+    title = f"<title>Experiments in {html.escape(str(results))}</title>"
+    if not out.is_file() or title.encode("utf-8", "replace") in out.read_bytes()[:LONGEST_HEAD]:
+        return
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    aside = out.with_name(f"{out.stem}.{stamp}{out.suffix}")
+    out.rename(aside)
+    print(f"the page of another results folder that was there is now {aside}")
+
+
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     out = args.out or args.results / "index.html"
-    if out.is_dir():
-        raise UserError(f"--out {out} is a folder: name a file, e.g. {out / 'index.html'}")
+    check_output_file(out)
     from reporting.data import read_all_runs
     from reporting.page import page_html
     from reporting.stack import read_stack
 
     runs = read_all_runs(args.results, show=True if args.progress_bar else None)
     text = page_html(runs, read_stack(args.results), args.results)
+    keep_page_of_other_results(out, args.results)
     # A folder's name may hold bytes that are not UTF-8, which Python keeps as lone surrogates.
     content = text.encode("utf-8", "replace")
     try:

@@ -1,8 +1,8 @@
 """Blend the runs of a results folder into one submission: `python stacking.py`.
 
 Joins the out-of-fold and test logits of the runs by sample id, fits each stacking method on all
-folds but one and scores it on the one left out, compares it with the best single model and with
-the plain mean, and writes to --out
+folds but one and scores it on the one left out, compares it with the best single run and with the
+plain mean, and writes to --out (another stack that is there is moved into stack.<time>/)
 
     submission.csv         (id, target) in Kaggle's format
     stack.json             scores, intervals, weights, what was used, versions
@@ -19,8 +19,8 @@ from pathlib import Path
 from runtime.command_line import CommandLine, run_command
 from runtime.console import configure_logging
 from runtime.errors import UserError
-from stack.blend import blend_runs
-from stack.files import write_stack
+from stack.blend import StackSettings, blend_runs
+from stack.files import check_output_folder, write_stack
 from stack.methods import METHODS
 from stack.report import format_score_table, stack_paragraph
 
@@ -41,8 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--method",
         default="auto",
         metavar="METHOD",
-        help=f"auto (the simplest within one standard error of the best) or one of "
-        f"{', '.join(METHODS)}",
+        help=f"auto (the simplest within one standard error of the best, or the best single run if "
+        f"that method is not better than it) or one of {', '.join(METHODS)}",
     )
     add("--train_csv", type=Path, help="table of training targets (that of the runs)")
     add(
@@ -52,6 +52,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--out", type=Path, help="where to write (the folder of --results)")
     add("--no_tta", action="store_true", help="use the logits without test-time views throughout")
+    add(
+        "--allow_unfinished",
+        action="store_true",
+        help="also stack folds whose training had not ended; stack.json and the report say so",
+    )
     add("--resamples", type=int, default=1000, help="bootstrap samples (1000)")
     add("--seed", type=int, default=0, help="of the bootstrap and of methods that draw (0)")
     add("--progress_bar", action="store_true", help="draw bars even if this is no terminal")
@@ -61,24 +66,23 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     out = args.results if args.out is None else args.out
-    if out.exists() and not out.is_dir():
-        raise UserError(f"--out {out}: expected a folder")
+    check_output_folder(out)
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: expected 0 or more")
     configure_logging()
     import configs  # noqa: F401 - registers the experiments; not at the top, as --help needs none
 
-    stack = blend_runs(
-        args.results,
-        args.experiments,
-        args.method,
-        args.train_csv,
-        args.sample_submission,
-        not args.no_tta,
-        args.resamples,
-        args.seed,
-        True if args.progress_bar else None,
+    settings = StackSettings(
+        experiments=args.experiments,
+        method=args.method,
+        train_csv=args.train_csv,
+        sample_submission=args.sample_submission,
+        tta=not args.no_tta,
+        allow_unfinished=args.allow_unfinished,
+        resamples=args.resamples,
+        seed=args.seed,
     )
+    stack = blend_runs(args.results, settings, True if args.progress_bar else None)
     write_stack(stack, out)
     print(f"\n{format_score_table(stack)}\n\n{stack_paragraph(stack, out)}")
     return 0

@@ -91,7 +91,7 @@ class Predictions:
             fold, reason = next(iter(self.unfinished.items()))
             raise UserError(
                 f"{self.folder}: the logits of fold {fold} are not those of a finished training "
-                f"({reason}): {what_to_do}"
+                f"({reason}): {what_to_do}; or accept them with --allow_unfinished"
             )
 
 

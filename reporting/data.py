@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from experiments.predictions import Predictions, has_predictions, sigmoid
+from experiments.predictions import Predictions, has_predictions
+from experiments.scores import aucs_by_fold, blend_folds
 from experiments.summary import best_validation_scores
-from metrics import AUC
 from reporting.curves import MeasuredScores, measure_scores
 from reporting.files import (
     Tables,
@@ -76,6 +76,7 @@ class ReportedRun:
         history: the rows of history.csv, one per fold and epoch.
         variants: the scores, by 'plain' and 'tta'.
         done: the folds whose logits are complete.
+        unfinished: the folds whose training had not ended when they were predicted.
         samples: the letter of its set of training samples; None if they are not known.
         n_train: the number of training samples; None if they are not known.
         notes: what is missing or wrong, one sentence each.
@@ -87,6 +88,7 @@ class ReportedRun:
     history: list[dict[str, float]] = field(default_factory=list)
     variants: dict[str, ScoreSet] = field(default_factory=dict)
     done: list[int] = field(default_factory=list)
+    unfinished: list[int] = field(default_factory=list)
     samples: str | None = None
     n_train: int | None = None
     notes: list[str] = field(default_factory=list)
@@ -115,7 +117,8 @@ class ReportedRun:
 
     @property
     def complete(self) -> bool:
-        return bool(self.done) and (self.cv is None or len(self.done) == self.cv)
+        whole = bool(self.done) and (self.cv is None or len(self.done) == self.cv)
+        return whole and not self.unfinished
 
     @property
     def epochs(self) -> list[int]:
@@ -264,6 +267,9 @@ def note_samples(run: ReportedRun, predictions: Predictions, tables: Tables) -> 
     missing = predictions.missing_folds
     if "plain" not in run.variants:  # the plain predictions decide, if there are both
         run.done = [fold for fold in range(len(predictions.logits)) if fold not in missing]
+        run.unfinished = list(predictions.unfinished)
+    for fold, reason in predictions.unfinished.items():
+        run.note(f"the scores of fold {fold} are not those of a finished training: {reason}")
     run.n_train = len(predictions.train_ids)
     run.samples = tables.letter(predictions.train_ids)
     if missing:
@@ -281,12 +287,10 @@ def score_out_of_fold(
     known = np.isfinite(predictions.out_of_fold)
     if not known.any():
         return
-    for fold in sorted(set(predictions.folds[known].tolist())):
-        rows = known & (predictions.folds == fold)
-        try:
-            variant.folds[fold] = AUC()(targets[rows], predictions.out_of_fold[rows])
-        except UserError as error:
-            run.note(f"fold {fold}: {error}")
+    folds = predictions.folds[known]
+    variant.folds = aucs_by_fold(targets[known], predictions.out_of_fold[known], folds)
+    for fold in sorted(set(folds.tolist()) - set(variant.folds)):
+        run.note(f"fold {fold} was validated on one class only, so that it has no AUC")
     variant.oof = measure_scores(targets[known], predictions.out_of_fold[known])
 
 
@@ -299,10 +303,8 @@ def score_test_set(
     if not truth_path.exists() or not done.any() or not len(predictions.test_ids):
         return
     targets = tables.targets(truth_path, predictions.test_ids)
-    blend = sigmoid(predictions.logits[done].astype(np.float64)).mean(0)  # (folds, m) -> (m,)
-    # The histogram is of logits, as for the other scores; the bounds keep them finite.
-    inside = blend.clip(1e-15, 1 - 1e-15)
-    variant.test = measure_scores(targets, blend, np.log(inside / (1 - inside)))
+    blend = blend_folds(predictions.logits[done])  # (folds, m) -> (m,)
+    variant.test = measure_scores(targets, blend)
 
 
 def use_stored_scores(

@@ -95,10 +95,10 @@ def cards_html(runs: Sequence[ReportedRun], stack: StackSummary) -> str:
             sample, name, run = max(scored, key=lambda item: item[0].auc)
             views = ", with TTA" if name == "tta" else ""
             found.append(card_html(title, sample.auc, sample.error, run.name + views))
-    best = max((m for m in stack.methods if m.mean is not None), key=lambda m: m.mean, default=None)
-    if best is not None:
-        chosen = next((m for m in stack.methods if m.name == stack.chosen and m.mean), best)
-        found.append(card_html("Stack, over the folds", chosen.mean, chosen.std, chosen.name))
+    # Without a card if a single run is submitted: no blend was better than the best card above.
+    for method in stack.methods:
+        if method.name == stack.chosen:
+            found.append(card_html("Stack, over the folds", method.mean, method.std, method.name))
     return "".join(found)
 
 

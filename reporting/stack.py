@@ -57,7 +57,8 @@ class StackSummary:
 
     Attributes:
         methods: every method that was tried, in the order of stack.json.
-        chosen: the name of the chosen method.
+        chosen: the name of the method that is submitted; None if a single run is.
+        remarks: what the submission and the members mean for the scores, a sentence each.
         facts: further entries of stack.json, by what they are.
         table: the rows of stack.csv, the first of them its header.
         raw: stack.json as text.
@@ -67,6 +68,7 @@ class StackSummary:
 
     methods: list[StackedMethod] = field(default_factory=list)
     chosen: str | None = None
+    remarks: list[str] = field(default_factory=list)
     facts: dict[str, str] = field(default_factory=dict)
     table: list[list[str]] = field(default_factory=list)
     raw: str = ""
@@ -83,7 +85,19 @@ def read_stack(results: Path) -> StackSummary:
             record = read_object(path)
             summary.raw = json.dumps(record, indent=1, ensure_ascii=False)[:LONGEST_RAW]
             summary.methods = read_methods(path, record)
-            summary.chosen = str(record["method"])
+            # Before single runs could be submitted, stack.json named the method alone.
+            submitted = record.get("submitted", {"kind": "method", "name": record["method"]})
+            if not isinstance(submitted, dict):
+                submitted = {}
+            kind, name = (
+                entry_of(path, submitted, key, str, f"submitted.{key}") for key in ("kind", "name")
+            )
+            summary.chosen = name if kind == "method" else None
+            if kind == "model":
+                summary.remarks.append(
+                    f"The submission is the single run {name}: no blend was clearly better."
+                )
+            summary.remarks += list_remarks(record)
             summary.facts = dict(list_facts(record))
         except UserError as error:
             summary.notes.append(str(error))
@@ -176,10 +190,27 @@ def numbers_of(path: Path, values: Any, where: str) -> list[float]:
     )
 
 
+def list_remarks(record: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what was recorded of members that were left out, unfinished or pseudo-labelled."""
+    models = record.get("models")
+    for name, model in models.items() if isinstance(models, dict) else ():
+        model = model if isinstance(model, dict) else {}
+        if unfinished := model.get("unfinished_folds"):
+            yield f"{name} was stacked although fold {', '.join(unfinished)} was not finished."
+        if source := model.get("test_labelled_by"):
+            yield (
+                f"{name} was trained on the test samples with labels of {source}: held-out scores "
+                f"need not hold on the test set."
+            )
+    left_out = record.get("left_out")
+    for name, reason in left_out.items() if isinstance(left_out, dict) else ():
+        yield f"{name} was left out: {reason}"
+
+
 def list_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the other entries of stack.json that fit in a line, with their keys."""
     for key, value in record.items():
-        if key in ("command", "versions", "method"):
+        if key in ("command", "versions", "method", "left_out"):
             continue
         if isinstance(value, Mapping) and key in ("choice", "skipped"):
             for inner, text in list_facts(value):

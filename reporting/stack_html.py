@@ -15,7 +15,9 @@ def stack_section_html(stack: StackSummary) -> str:
     parts = []
     if stack.missing:
         parts.append(f'<p class="empty">{sentence_html(stack.missing)}</p>')
-    parts += [f'<p class="warning">{sentence_html(note)}</p>' for note in stack.notes]
+    parts += [
+        f'<p class="warning">{sentence_html(text)}</p>' for text in (*stack.notes, *stack.remarks)
+    ]
     if stack.methods:
         # The chosen method first: its weights are those of the submission.
         weighted = sorted(
@@ -60,7 +62,7 @@ def method_table_html(methods: Sequence[StackedMethod], chosen: str | None) -> s
     with_test = any(method.test is not None for method in methods)
     rows = []
     for method in methods:
-        mark = ' <small class="tag">chosen</small>' if method.name == chosen else ""
+        mark = ' <small class="tag">submitted</small>' if method.name == chosen else ""
         is_best = " best" if method.mean == best else ""
         cells = [
             f'<td class="score{is_best}">{score_html(method.mean, method.std)}</td>',

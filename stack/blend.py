@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.predictions import sigmoid
+from experiments.scores import blend_folds, ordered_probabilities
 from experiments.summary import read_truth
 from metrics import AUC
 from runtime.console import LOGGER, format_seconds, progress
@@ -25,10 +25,16 @@ from runtime.errors import UserError
 from runtime.optional_packages import require
 from stack.features import Features
 from stack.inputs import StackData, join_runs, list_members
-from stack.members import FinalExperiment, final_experiments, find_member_runs, read_member_runs
+from stack.members import (
+    FinalExperiment,
+    Members,
+    final_experiments,
+    find_member_runs,
+    read_members,
+)
 from stack.methods import METHODS, MethodFit, cross_fit
 from stack.scores import Choice, ScoredColumn, choose_method, fold_aucs, score_columns
-from stack.tables import read_targets, submission_order, table_paths, training_table_path
+from stack.tables import read_targets, read_training_targets, submission_order, table_paths
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,17 +46,45 @@ QUICK = tuple(name for name in METHODS if name.startswith(("mean", "nonneg", "ri
 
 
 @dataclass(frozen=True)
+class StackSettings:
+    """What the user decides about a stack.
+
+    Attributes:
+        experiments: names of folders or of config classes. None given means the runs of the
+            published stack or, if there are none of these, all runs.
+        method: one of METHODS, or 'auto': the simplest within one standard error of the best; if
+            that is not better than the best single run, this run is submitted instead.
+        train_csv: the table (id, target); None means the one that the runs' config.json name.
+        sample_submission: Kaggle's file; None means the one beside the runs' test table, if any.
+        tta: prefer the logits that are averaged over the test-time views.
+        allow_unfinished: also stack folds whose training had not ended.
+        resamples, seed: of the bootstrap; the seed is also that of the methods that draw numbers.
+    """
+
+    experiments: Sequence[str] = ()
+    method: str = "auto"
+    train_csv: Path | None = None
+    sample_submission: Path | None = None
+    tta: bool = True
+    allow_unfinished: bool = False
+    resamples: int = 1000
+    seed: int = 0
+
+
+@dataclass(frozen=True)
 class StackInputs:
     """The runs that are blended, and the tables that belong to them.
 
     Attributes:
-        data: the joined logits.
+        members: the runs, and those that were left out.
+        data: their joined logits.
         finals: the experiments of the published stack, whether or not they are in `data`.
         train_csv, test_csv: the tables of the samples; `test_csv` is None if it is not known.
         order: (m,) the test ids in the order of the submission.
         truth: (m,) targets of `data.test_ids` if they are known, as for simulated samples.
     """
 
+    members: Members
     data: StackData
     finals: Sequence[FinalExperiment]
     train_csv: Path
@@ -70,12 +104,14 @@ class StackResult:
     Attributes:
         features: the logits as the methods see them.
         fits: the fit of each method that was tried, the simplest method first.
-        method: the chosen method.
+        method: the method that was asked for, or chosen.
+        submitted_model: the single run that is submitted instead, because the chosen method is not
+            better; None if the method is submitted.
         models, methods: the single models and the methods, scored out of fold on the same rows.
         choice: how the method was chosen; None if the user asked for it.
         skipped: the methods that were not tried, each with the reason.
         test_aucs: {'model': {...}, 'method': {...}}, test AUCs if the truth is known, else {}.
-        resamples, seed: of the bootstrap; the seed is also that of the methods that draw numbers.
+        settings: what was asked for.
         seconds: the wall-clock time of it all.
     """
 
@@ -83,13 +119,13 @@ class StackResult:
     features: Features
     fits: Mapping[str, MethodFit]
     method: str
+    submitted_model: str | None
     models: Mapping[str, ScoredColumn]
     methods: Mapping[str, ScoredColumn]
     choice: Choice | None
     skipped: Mapping[str, str]
     test_aucs: Mapping[str, Mapping[str, float]]
-    resamples: int
-    seed: int
+    settings: StackSettings
     seconds: float
 
     @property
@@ -109,81 +145,90 @@ class StackResult:
     def plain_mean(self) -> ScoredColumn:
         return self.methods[PLAIN_MEAN]
 
+    @property
+    def submitted(self) -> ScoredColumn:
+        """The scores of what is submitted: the method, or the single run."""
+        if self.submitted_model is not None:
+            return self.models[self.submitted_model]
+        return self.methods[self.method]
+
+    def submitted_probabilities(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what is submitted, out of fold (n,) and for the test samples (m,), from 0 to 1."""
+        if self.submitted_model is None:
+            return self.fit.out_of_fold, self.fit.test
+        column = self.data.names.index(self.submitted_model)
+        return (
+            ordered_probabilities(self.data.out_of_fold[:, column].astype(np.float64)),
+            ordered_probabilities(blend_folds(self.data.test[..., column])),
+        )
+
 
 # --- the flow --------------------------------------------------------------------------------
 
 
 def blend_runs(
-    results: Path,
-    experiments: Sequence[str] = (),
-    method: str = "auto",
-    train_csv: Path | None = None,
-    sample_submission: Path | None = None,
-    tta: bool = True,
-    resamples: int = 1000,
-    seed: int = 0,
-    show: bool | None = None,
+    results: Path, settings: StackSettings | None = None, show: bool | None = None
 ) -> StackResult:
-    """Read the runs, fit the methods, score and compare them, and choose one.
+    """Read the runs, fit the methods, score and compare them, and choose what to submit.
 
     Args:
-        results, experiments, train_csv, sample_submission, tta: see `read_stack_inputs`.
-        method: one of METHODS, or 'auto': the simplest within one standard error of the best.
+        results: the folder of the run directories.
         show: draw progress bars; None draws them only on a terminal.
 
     Raises:
         UserError: as `read_stack_inputs`, or the method is unknown or lacks its package.
     """
-    started = time.monotonic()
-    to_try, skipped = methods_to_try(method)
-    if resamples < 2:
-        raise UserError(f"--resamples {resamples}: a bootstrap needs at least 2")
-    inputs = read_stack_inputs(Path(results), experiments, train_csv, sample_submission, tta)
-    data = inputs.data
+    started, settings = time.monotonic(), settings or StackSettings()
+    to_try, skipped = methods_to_try(settings.method)
+    if settings.resamples < 2:
+        raise UserError(f"--resamples {settings.resamples}: a bootstrap needs at least 2")
+    inputs = read_stack_inputs(Path(results), settings)
+    data, seed = inputs.data, settings.seed
     LOGGER.info(list_members(data, inputs.finals))
     features = Features(data)
     fits = fit_all(to_try, features, seed, show)
     # Both calls draw the same resamples, so that models and methods can be compared in pairs.
     models, methods = (
-        score_columns(columns, data.targets, data.folds, resamples, seed, show)
+        score_columns(columns, data.targets, data.folds, settings.resamples, seed, show)
         for columns in (
             {name: data.out_of_fold[:, i] for i, name in enumerate(data.names)},
             {name: fit.out_of_fold for name, fit in fits.items()},
         )
     )
-    choice = choose_method(methods) if method == "auto" else None
+    choice, method, submitted_model = None, settings.method, None
+    if settings.method == "auto":
+        choice = choose_method(methods)
+        method = choice.method
+        submitted_model = better_single_run(methods[method], models)
     return StackResult(
         inputs,
         features,
         fits,
-        method if choice is None else choice.method,
+        method,
+        submitted_model,
         models,
         methods,
         choice,
         skipped,
         score_test_samples(inputs, fits),
-        resamples,
-        seed,
+        settings,
         time.monotonic() - started,
     )
 
 
-def read_stack_inputs(
-    results: Path,
-    experiments: Sequence[str] = (),
-    train_csv: Path | None = None,
-    sample_submission: Path | None = None,
-    tta: bool = True,
-) -> StackInputs:
-    """Find, read and join the runs and the tables that belong to them.
+def better_single_run(blend: ScoredColumn, models: Mapping[str, ScoredColumn]) -> str | None:
+    """Return the best single run, unless the blend is better than it beyond doubt.
 
-    Args:
-        results: the folder of the run directories.
-        experiments: names of folders or of config classes. None given means the runs of the
-            published stack or, if there are none of these, all runs.
-        train_csv: the table (id, target); None means the one that the runs' config.json name.
-        sample_submission: Kaggle's file; None means the one beside the runs' test table, if any.
-        tta: prefer the logits that are averaged over the test-time views.
+    That is, unless the 95 % interval of the paired difference lies above 0. The best of many runs
+    is chosen by its score, which flatters it a little; the rule errs on the side of the simpler
+    submission.
+    """
+    best = max(models.values(), key=lambda model: model.score.mean)
+    return None if blend.difference_to(best).low > 0 else best.name
+
+
+def read_stack_inputs(results: Path, settings: StackSettings) -> StackInputs:
+    """Find, read and join the runs and the tables that belong to them.
 
     Raises:
         UserError: runs are missing, unfinished or do not belong together; a table does not fit.
@@ -191,19 +236,26 @@ def read_stack_inputs(
     import pandas as pd
 
     finals = final_experiments()
-    folders = find_member_runs(results, experiments, finals)
-    runs = read_member_runs(folders, tta)
-    train_csv = training_table_path(folders) if train_csv is None else Path(train_csv)
-    data = join_runs(runs, read_targets(train_csv, runs[0].train_ids))
-    # Runs may name one test table by different paths; none of them is then trusted.
-    tables = list(table_paths(folders, "test_path"))
+    folders = find_member_runs(results, settings.experiments, finals)
+    members = read_members(
+        folders, bool(settings.experiments), settings.tta, settings.allow_unfinished
+    )
+    folders, first = [run.folder for run in members.runs], members.runs[0]
+    if settings.train_csv is None:
+        train_csv, targets = read_training_targets(folders, first.train_ids)
+    else:
+        train_csv = Path(settings.train_csv)
+        targets = read_targets(train_csv, first.train_ids)
+    data = join_runs(members.runs, targets)
+    # Runs may name several test tables; which of them lies beside the truth is then not known.
+    tables = [path for path in table_paths(folders, "test_path") if path.parent.is_dir()]
     test_csv = tables[0] if len(tables) == 1 else None
-    order = submission_order(data.test_ids, sample_submission, test_csv)
+    order = submission_order(data.test_ids, settings.sample_submission, test_csv)
     truth = None
     if test_csv is not None:
         ids = pd.DataFrame({"id": data.test_ids})
         truth = read_truth(test_csv.parent / "test_labels.csv", ids)
-    return StackInputs(data, finals, train_csv, test_csv, order, truth)
+    return StackInputs(members, data, finals, train_csv, test_csv, order, truth)
 
 
 def methods_to_try(method: str) -> tuple[list[str], dict[str, str]]:
@@ -255,16 +307,15 @@ def score_test_samples(
 ) -> dict[str, dict[str, float]]:
     """Return the test AUCs {'model': {...}, 'method': {...}}; {} if the truth is not known.
 
-    The score of a single model is the mean over the folds of its probabilities, as in the
-    submission of its own run.
+    A single model is scored by the mean over the folds of its probabilities, as in the summary and
+    the submission of its own run.
     """
     data, truth, area = inputs.data, inputs.truth, AUC()
     if truth is None or len(set(truth)) < 2:
         return {}
     return {
         "model": {
-            # (folds, m) -> (m,)
-            name: area(truth, sigmoid(data.test[..., i].astype(np.float64)).mean(0))
+            name: area(truth, blend_folds(data.test[..., i]))  # (folds, m) -> (m,)
             for i, name in enumerate(data.names)
         },
         "method": {name: area(truth, fit.test) for name, fit in fits.items()},
@@ -286,15 +337,15 @@ def leave_one_out(
     import pandas as pd
 
     columns_of_table = ["model", "auc_without", "adds", "low", "high"]
-    data = stack.data
+    data, seed, resamples = stack.data, stack.settings.seed, stack.settings.resamples
     if len(data.names) < 2:
         return pd.DataFrame(columns=columns_of_table)
     method = method or (stack.method if stack.method in QUICK else "ridge_rank")
-    whole = stack.fits.get(method) or cross_fit(method, stack.features, stack.seed)
+    whole = stack.fits.get(method) or cross_fit(method, stack.features, seed)
     columns = {"": whole.out_of_fold}  # the stack of all models has the empty name
     for name in progress(data.names, desc="without each model", unit="model", show=show):
-        columns[name] = cross_fit(method, stack.features.without(name), stack.seed).out_of_fold
-    scored = score_columns(columns, data.targets, data.folds, stack.resamples, stack.seed, show)
+        columns[name] = cross_fit(method, stack.features.without(name), seed).out_of_fold
+    scored = score_columns(columns, data.targets, data.folds, resamples, seed, show)
     rows = []
     for name in data.names:
         adds = scored[""].difference_to(scored[name])

@@ -1,19 +1,28 @@
 """Which runs of a results folder are stacked, and the reading of their logits.
 
-find_member_runs -> read_member_runs -> inputs.join_runs
+find_member_runs -> read_members -> inputs.join_runs
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from configuration.rules import ConfigMeta, published_stack
-from experiments.predictions import Predictions, has_predictions, read_predictions
+from experiments.predictions import (
+    Predictions,
+    are_of_the_same_networks,
+    has_predictions,
+    read_json_object,
+    read_predictions,
+    read_stamp,
+    samples_digest,
+)
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
-from runtime.files import read_json
 
 DRY_RUN = "dry_run"  # the folder of train.py --dry_run: two batches of training, not a model
 
@@ -106,33 +115,141 @@ def folder_name(experiment: str) -> str:
     return experiment if config is None else config.name
 
 
-def read_member_runs(folders: Sequence[Path], tta: bool = True) -> list[Predictions]:
-    """Read the logits of the runs; of each those averaged over the test-time views, if it has them.
+@dataclass(frozen=True)
+class Members:
+    """The runs that are stacked.
+
+    Attributes:
+        runs: their logits.
+        left_out: the runs that were found but cannot be stacked, each with the reason.
+        labelled_by: for each member whose networks were trained on the test samples with
+            pseudo-labels, the run that gave the labels.
+    """
+
+    runs: tuple[Predictions, ...]
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    labelled_by: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def unfinished(self) -> dict[str, dict[int, str]]:
+        """The members with folds whose training had not ended, with the reason for each fold."""
+        return {run.name: dict(run.unfinished) for run in self.runs if run.unfinished}
+
+
+def read_members(
+    folders: Sequence[Path], named: bool, tta: bool = True, allow_unfinished: bool = False
+) -> Members:
+    """Read the runs; of each the logits averaged over the test-time views, if it has them.
 
     Args:
+        named: whether the user named these runs. A run that was not named and cannot be stacked is
+            left out with a warning; a named one is an error.
         tta: False reads the logits without test-time views of all runs.
+        allow_unfinished: accept folds whose training had not ended.
 
     Raises:
-        UserError: an array is missing, does not fit or lacks a fold.
+        UserError: a named run, or every run, cannot be stacked.
     """
-    runs = []
+    runs: list[Predictions] = []
+    left_out: dict[str, str] = {}
     for folder in folders:
-        suffix = "_tta" if tta and has_predictions(folder, "_tta") else ""
-        run = read_predictions(folder, suffix)
-        run.check_complete("its folds may still be training; or leave it out with --experiments")
-        if suffix and have_different_sources(folder):
-            raise UserError(
-                f"{folder}: predictions_tta.npy was made from other weights or settings than "
-                f"predictions.npy: predict again with --inference --tta, or stack with --no_tta"
-            )
-        runs.append(run)
-    return runs
+        try:
+            runs.append(read_member(folder, tta, allow_unfinished))
+        except UserError as error:
+            if named:
+                raise
+            left_out[folder.name] = str(error)
+    if not named:
+        kept = largest_group(runs)
+        reason = "it has other samples or folds than the runs that are stacked"
+        names = {run.name for run in kept}
+        left_out |= {run.name: reason for run in runs if run.name not in names}
+        runs = kept
+    if not runs:
+        raise UserError(
+            "; ".join(left_out.values()) + ": no run is left to stack" if left_out else "no runs"
+        )
+    for name, reason in left_out.items():
+        LOGGER.warning(f"left out of the stack: {name}: {reason}")
+    labelled_by = {run.name: label_source(run.folder) for run in runs}
+    members = Members(
+        tuple(runs), left_out, {name: source for name, source in labelled_by.items() if source}
+    )
+    for name, folds in members.unfinished.items():
+        listed = ", ".join(map(str, folds))
+        LOGGER.warning(f"{name}: fold {listed} is not finished and stacked all the same")
+    return members
 
 
-def have_different_sources(folder: Path) -> bool:
-    """Whether the logits with and without test-time views are of different networks or samples."""
-    stamps = [folder / f"predictions{suffix}.json" for suffix in ("", "_tta")]
-    if not all(stamp.exists() for stamp in stamps):
-        return False
-    plain, tta = ({**read_json(stamp), "views": None} for stamp in stamps)
-    return plain != tta
+def read_member(folder: Path, tta: bool, allow_unfinished: bool) -> Predictions:
+    """Read one run; see `read_members`.
+
+    Raises:
+        UserError: an array is missing or damaged, a fold is missing or unfinished.
+    """
+    suffix = "_tta" if tta and has_predictions(folder, "_tta") else ""
+    if suffix and has_predictions(folder) and not have_same_networks(folder):
+        raise UserError(
+            f"{folder}: predictions_tta.npy is not of the same networks, settings and samples as "
+            f"predictions.npy: predict with --inference and again with --inference --tta, both "
+            f"with the same settings, or stack with --no_tta"
+        )
+    run = read_predictions(folder, suffix)
+    run.check_complete(
+        "finish its folds with --resume, or leave it out with --experiments", allow_unfinished
+    )
+    return run
+
+
+def have_same_networks(folder: Path) -> bool:
+    """Whether the logits with and without test-time views are of the same networks and samples.
+
+    Digests of weights, samples and settings decide. How a path was written, which views were used
+    and where a cache lies do not.
+    """
+    plain, tta = read_stamp(folder), read_stamp(folder, "_tta")
+    return not plain or not tta or are_of_the_same_networks(plain, tta)
+
+
+def largest_group(runs: Sequence[Predictions]) -> list[Predictions]:
+    """Return the runs that share their samples and folds with the most others.
+
+    Of two groups of equal size it is the one with the first run.
+    """
+    groups: dict[str, list[Predictions]] = {}
+    for run in runs:
+        groups.setdefault(samples_and_folds(run), []).append(run)
+    return max(groups.values(), key=len, default=[])  # max returns the first of equals
+
+
+def samples_and_folds(run: Predictions) -> str:
+    """Return a digest of a run's samples and folds that does not depend on their order."""
+    train, test = np.argsort(run.train_ids), np.argsort(run.test_ids)
+    ids = samples_digest(run.train_ids[train], run.test_ids[test], run.folds[train])
+    return f"{ids} {len(run.logits)}"
+
+
+def label_source(folder: Path) -> str | None:
+    """Return the run whose predictions labelled the test samples that this run was trained on.
+
+    A run that begins with the weights of such a run has learnt from those labels as well, so
+    `weight_path` is followed.
+
+    Returns:
+        The name of the run that gave the labels; None if the run saw no test sample.
+    """
+    seen = set()
+    while folder not in seen and (folder / "config.json").exists():
+        seen.add(folder)
+        config = read_json_object(folder / "config.json")
+        labels = config.get("pseudo_labels")
+        if labels:
+            return str(labels.get("source", "another run")) if isinstance(labels, dict) else "?"
+        weights = config.get("weight_path")
+        if not isinstance(weights, str) or not weights:
+            return None
+        # `weight_path` is a file or a run directory, or else the name of a run beside this one.
+        path = Path(weights)
+        path = path if path.exists() else folder.parent / weights
+        folder = path.parent if path.is_file() else path
+    return None

@@ -40,8 +40,7 @@ def plot_scores(stack: StackResult) -> Figure:
         axis.plot(score.folds, [place] * len(score.folds), ".", color=colour, alpha=0.35)
         axis.errorbar(score.mean, place, xerr=score.error, fmt="o", color=colour, capsize=3)
     names = [
-        column.name + (" (chosen)" if column is stack.methods.get(stack.method) else "")
-        for column, _ in columns
+        column.name + (" (submitted)" if column is stack.submitted else "") for column, _ in columns
     ]
     axis.set_yticks(range(len(names)), names)
     axis.set(
@@ -127,14 +126,15 @@ def plot_roc_curves(stack: StackResult) -> Figure:
     data = stack.data
     best = stack.best_model.name
     curves = {
-        f"{stack.method} (chosen)": (stack.fit.out_of_fold, SIGNAL, "-"),
+        stack.method: (stack.fit.out_of_fold, SIGNAL, "-"),
         "mean": (stack.fits["mean"].out_of_fold, "0.3", "--"),
         best: (data.out_of_fold[:, data.names.index(best)], NOISE, "-"),
     }
-    if stack.method == "mean":
-        del curves["mean"]
+    if stack.method == "mean":  # one curve, drawn dashed
+        curves["mean"] = (stack.fit.out_of_fold, SIGNAL, "--")
     figure, (linear, logarithmic) = new_figure(11, 4.6, 2)
     for name, (column, colour, style) in curves.items():
+        submitted = " (submitted)" if name == stack.submitted.name else ""
         false_alarms, efficiency = roc_corners(data.targets, column)
         # Points at equal distances along the curve, so that its steep start keeps its shape on
         # the linear axis; the first corners are all kept, for the logarithmic one.
@@ -142,7 +142,14 @@ def plot_roc_curves(stack: StackResult) -> Figure:
         spread = np.searchsorted(arc, np.linspace(0, arc[-1], ROC_POINTS))
         kept = np.unique([*spread, *range(min(ROC_POINTS, len(arc)))])
         for axis in (linear, logarithmic):
-            axis.plot(false_alarms[kept], efficiency[kept], style, color=colour, label=name, lw=1.3)
+            axis.plot(
+                false_alarms[kept],
+                efficiency[kept],
+                style,
+                color=colour,
+                label=name + submitted,
+                lw=1.3,
+            )
     noise = int((data.targets == 0).sum())
     linear.plot([0, 1], [0, 1], ":", color="0.6")
     linear.set(xlim=(0, 1), ylim=(0, 1), title="ROC, out of fold")
@@ -161,7 +168,7 @@ def plot_calibration(stack: StackResult, bins: int = 20) -> Figure:
 
     Every bin holds the same number of samples; bars are binomial standard errors.
     """
-    column, targets = stack.fit.out_of_fold, stack.data.targets
+    (column, test), targets = stack.submitted_probabilities(), stack.data.targets
     parts = np.array_split(np.argsort(column, kind="stable"), min(bins, len(column)))
     mean_score = np.array([column[part].mean() for part in parts])
     share = np.array([targets[part].mean() for part in parts])
@@ -171,7 +178,7 @@ def plot_calibration(stack: StackResult, bins: int = 20) -> Figure:
     axis.plot([0, 1], [0, 1], ":", color="0.6")
     axis.errorbar(mean_score, share, error, fmt="o", ms=4, color=SIGNAL, capsize=2)
     axis.set(
-        xlabel=f"score of {stack.method}",
+        xlabel=f"score of {stack.submitted.name}",
         ylabel="share of signals",
         xlim=(0, 1),
         ylim=(0, 1),
@@ -183,11 +190,11 @@ def plot_calibration(stack: StackResult, bins: int = 20) -> Figure:
         distribution.hist(
             column[targets == value], edges, color=colour, alpha=0.55, label=f"{name}, out of fold"
         )
-    scale = len(column) / len(stack.fit.test)
+    scale = len(column) / len(test)
     distribution.hist(
-        stack.fit.test,
+        test,
         edges,
-        weights=np.full(len(stack.fit.test), scale),
+        weights=np.full(len(test), scale),
         histtype="step",
         color="0.2",
         label="test, to the same number",

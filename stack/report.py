@@ -19,13 +19,17 @@ from stack.scores import Comparison, ScoredColumn
 if TYPE_CHECKING:
     import pandas as pd
 
+# The files of a stack. stack.json is written last: it is there only if the others are.
+FILES = ("submission.csv", "stack_ids.npy", "stack_outoffolds.npy", "stack.csv", "stack.json")
+
 
 def score_frame(stack: StackResult) -> pd.DataFrame:
     """Return the scores of models and methods, one row each, the best first within its kind.
 
-    Columns: kind, name, chosen, auc and std over the folds, error (bootstrap), pooled, fold0 ...,
-    then the difference to the best single model and to the plain mean with their 95 % intervals
-    (…_low, …_high), in_sample (the reference blend only), seconds, and test_auc if it is known.
+    Columns: kind, name, chosen (whether it is submitted), auc and std over the folds, error
+    (bootstrap), pooled, fold0 ..., then the difference to the best single model and to the plain
+    mean with their 95 % intervals (…_low, …_high), in_sample (the reference blend only), seconds,
+    and test_auc if it is known.
     """
     import pandas as pd
 
@@ -37,7 +41,7 @@ def score_frame(stack: StackResult) -> pd.DataFrame:
             row: dict[str, Any] = {
                 "kind": kind,
                 "name": name,
-                "chosen": kind == "method" and name == stack.method,
+                "chosen": column is stack.submitted,
                 "auc": score.mean,
                 "std": score.std,
                 "error": score.error,
@@ -84,27 +88,39 @@ def weight_frame(stack: StackResult, method: str | None = None) -> pd.DataFrame 
 
 def stack_record(stack: StackResult) -> dict[str, Any]:
     """Return the content of stack.json, which `reporting/stack.py` reads."""
-    data = stack.data
+    data, members = stack.data, stack.inputs.members
+    unfinished = members.unfinished
     record: dict[str, Any] = {
         "method": stack.method,
+        "submitted": {
+            "kind": "method" if stack.submitted_model is None else "model",
+            "name": stack.submitted.name,
+        },
         "choice": None if stack.choice is None else asdict(stack.choice),
         "best_model": stack.best_model.name,
         "models": {
-            name: {"tta": bool(suffix), **score_record(stack, "model", stack.models[name])}
+            name: {
+                "tta": bool(suffix),
+                # None, or the run by whose predictions the test samples were labelled for training
+                "test_labelled_by": members.labelled_by.get(name),
+                "unfinished_folds": {str(k): v for k, v in unfinished.get(name, {}).items()},
+                **score_record(stack, "model", stack.models[name]),
+            }
             for name, suffix in zip(data.names, data.suffixes, strict=True)
         },
         "methods": {
             name: score_record(stack, "method", column) for name, column in stack.methods.items()
         },
         "skipped": dict(stack.skipped),
+        "left_out": dict(members.left_out),
         "missing": [final.name for final in stack.inputs.missing],
         "train_csv": str(stack.inputs.train_csv),
         "test_csv": None if stack.inputs.test_csv is None else str(stack.inputs.test_csv),
         "n_train": len(data.train_ids),
         "n_test": len(data.test_ids),
         "folds": data.num_folds,
-        "resamples": stack.resamples,
-        "seed": stack.seed,
+        "resamples": stack.settings.resamples,
+        "seed": stack.settings.seed,
         "seconds": round(stack.seconds, 1),
         "command": sys.argv,
         "revision": git_revision(),
@@ -151,7 +167,7 @@ def format_score_table(stack: StackResult) -> str:
     lines = [header]
     for kind, scored in (("method", stack.methods), ("model", stack.models)):
         for column in sorted(scored.values(), key=lambda other: -other.score.mean):
-            mark = "* " if kind == "method" and column.name == stack.method else "  "
+            mark = "* " if column is stack.submitted else "  "
             line = [
                 f"{mark}{column.name}",
                 f"{column.score.mean:.5f}",
@@ -182,9 +198,13 @@ def format_comparison(comparison: Comparison) -> str:
 def score_table_notes(stack: StackResult) -> list[str]:
     """Return what a reader of the table has to know, one line each."""
     lines = [
-        "* chosen. All scores are out of sample, means over the folds; intervals are 95 % of "
-        f"{stack.resamples} bootstrap samples of the rows, paired."
+        "* submitted. All scores are on rows that neither the networks nor the blend were fitted "
+        f"on, means over the folds; intervals are 95 % of {stack.settings.resamples} bootstrap "
+        f"samples of the rows, paired."
     ]
+    if stack.submitted_model is not None or stack.choice is None:
+        lines.append(explain_submission(stack))
+    lines += warn_about_members(stack)
     reference = stack.fits.get("reference")
     if reference is not None and reference.in_sample is not None:
         lines.append(
@@ -202,25 +222,60 @@ def score_table_notes(stack: StackResult) -> list[str]:
     return lines
 
 
+def explain_submission(stack: StackResult) -> str:
+    """Return a sentence: whether the method or the best single run is submitted, and why."""
+    best = stack.best_model
+    comparison = format_comparison(stack.methods[stack.method].difference_to(best))
+    if stack.submitted_model is not None:
+        return (
+            f"Submitted is the best single run, {best.name}: {stack.method}, the best choice among "
+            f"the methods, is not clearly better ({comparison})."
+        )
+    if stack.methods[stack.method].difference_to(best).low > 0:
+        return f"Submitted is {stack.method}: it is better than {best.name} ({comparison})."
+    return (
+        f"Submitted is {stack.method}, as asked for, although it is not clearly better than the "
+        f"best single run, {best.name} ({comparison})."
+    )
+
+
+def warn_about_members(stack: StackResult) -> list[str]:
+    """Return one line each on pseudo-labels, unfinished folds and runs that were left out."""
+    members, lines = stack.inputs.members, []
+    if members.labelled_by:
+        names = ", ".join(f"{name} (by {by})" for name, by in members.labelled_by.items())
+        lines.append(
+            f"Trained on the test samples with pseudo-labels: {names}. These networks have not "
+            f"seen the held-out rows, but they have seen the test samples: the held-out scores "
+            f"need not hold on the test set."
+        )
+    for name, folds in members.unfinished.items():
+        lines.append(f"Unfinished: fold {', '.join(map(str, folds))} of {name}, as allowed.")
+    lines += [f"Left out: {name}: {reason}" for name, reason in members.left_out.items()]
+    return lines
+
+
 def stack_paragraph(stack: StackResult, out: Path) -> str:
-    """Return one paragraph: what was stacked, how good it is and where the files are."""
-    data, column = stack.data, stack.methods[stack.method]
-    comparison = column.difference_to(stack.best_model)
+    """Return one paragraph: what is submitted, how good it is and where the files are."""
+    data, column = stack.data, stack.submitted
+    kind = "method" if stack.submitted_model is None else "model"
+    what = f"{column.name} over {len(data.names)} models" if kind == "method" else column.name
     text = (
-        f"{stack.method} over {len(data.names)} models: out-of-fold AUC "
-        f"{column.score.mean:.5f} ± {column.score.std:.5f} over {data.num_folds} folds, "
-        f"{comparison.difference:+.5f} ({comparison.low:+.5f} to {comparison.high:+.5f}) against "
-        f"the best of them, {stack.best_model.name}."
+        f"{what}: out-of-fold AUC {column.score.mean:.5f} ± {column.score.std:.5f} over "
+        f"{data.num_folds} folds. {explain_submission(stack)}"
     )
     if stack.test_aucs:
         best = stack.best_model.name
         text += (
-            f" Test AUC {stack.test_aucs['method'][stack.method]:.5f} on {len(data.test_ids)} "
+            f" Test AUC {stack.test_aucs[kind][column.name]:.5f} on {len(data.test_ids)} "
             f"samples whose truth is known, {best} {stack.test_aucs['model'][best]:.5f}."
         )
     if stack.inputs.missing:
         text += f" {len(stack.inputs.missing)} of the final experiments are not in it."
-    return (
-        f"{text} It took {format_seconds(stack.seconds)}; submission.csv, stack.json, stack.csv "
-        f"and stack_outoffolds.npy lie in {out}/."
-    )
+    return f"{text} It took {format_seconds(stack.seconds)}. {list_stack_files(out)}"
+
+
+def list_stack_files(out: Path) -> str:
+    """Return a sentence that names the files of the stack which are in `out`."""
+    found = [path.name for path in (out / name for name in FILES) if path.is_file()]
+    return f"In {out}/: {', '.join(found)}." if found else f"There are no files in {out}/."

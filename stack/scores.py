@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from experiments.scores import aucs_by_fold
 from metrics import AUC
 from runtime.console import progress
 from runtime.errors import UserError
@@ -50,9 +51,8 @@ class Comparison:
 
 
 def fold_aucs(targets: np.ndarray, scores: np.ndarray, folds: np.ndarray) -> np.ndarray:
-    """Return the AUC (folds,) on each fold's rows; all arguments are (n,)."""
-    count = int(folds.max()) + 1
-    return np.array([AUC()(targets[folds == k], scores[folds == k]) for k in range(count)])
+    """Return the AUC (folds,) on each fold's rows, of both classes; all arguments are (n,)."""
+    return np.array(list(aucs_by_fold(targets, scores, folds).values()))
 
 
 def summarize_auc(

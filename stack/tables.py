@@ -9,90 +9,83 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from experiments.predictions import align, align_table
+from data.sample_files import read_table
+from experiments.predictions import align, align_table, read_json_object
 from runtime.errors import UserError
-from runtime.files import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
+NAME_TRAIN = "name the table of training targets with --train_csv"
+NAME_SAMPLE = "name Kaggle's file of that name with --sample_submission"
 
-def table_paths(folders: Sequence[Path], key: str) -> dict[Path, Path]:
-    """Return the tables that the runs' config.json name as `key`, each with the first such run."""
-    named: dict[Path, Path] = {}
+
+def table_paths(folders: Sequence[Path], key: str) -> list[Path]:
+    """Return the tables that the runs' config.json name as `key`, each file once.
+
+    Two spellings of one path are one table.
+    """
+    tables: dict[Path, Path] = {}
     for folder in folders:
         path = folder / "config.json"
-        if path.exists() and (value := read_json(path).get(key)) is not None:
-            named.setdefault(Path(value), folder)
-    return named
+        value = read_json_object(path).get(key) if path.exists() else None
+        if isinstance(value, str) and value:
+            tables.setdefault(Path(value).resolve(), Path(value))
+    return list(tables.values())
 
 
-def training_table_path(folders: Sequence[Path]) -> Path:
-    """Return the table of training samples that all runs name.
+def read_training_targets(folders: Sequence[Path], ids: np.ndarray) -> tuple[Path, np.ndarray]:
+    """Return the table of training samples that the runs name, and the targets (n,) of `ids`.
 
-    Raises:
-        UserError: no config.json names one, or they name different ones.
-    """
-    named = list(table_paths(folders, "train_path").items())
-    if not named:
-        raise UserError(
-            f"no config.json below {folders[0].parent} names the train_path of its run: name the "
-            f"table of training targets with --train_csv"
-        )
-    if len(named) > 1:
-        (one, by_one), (other, by_other) = named[:2]
-        raise UserError(
-            f"{by_one} was trained on {one} and {by_other} on {other}: say which of them holds "
-            f"the targets with --train_csv"
-        )
-    return named[0][0]
-
-
-def read_table(path: Path, what_to_do: str, targets: bool = True) -> pd.DataFrame:
-    """Read the columns id and target of a CSV.
+    The runs may name several tables (copies, or one that has moved) as long as those that exist
+    give these samples the same targets.
 
     Raises:
-        UserError: it is missing, lacks a column, or names a sample twice.
+        UserError: no table is named or readable, or two of them differ.
     """
-    import pandas as pd
-
-    if not path.is_file():
-        raise UserError(f"{path} does not exist: {what_to_do}")
-    columns = ["id", "target"] if targets else ["id"]
-    try:
-        table = pd.read_csv(path, dtype={"id": str})
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        raise UserError(f"{path} is not a CSV table ({error}): {what_to_do}") from error
-    if not isinstance(table.index, pd.RangeIndex):  # pandas would shift the columns
-        raise UserError(f"{path}, row 2 has more fields than there are columns: {what_to_do}")
-    for column in columns:
-        if column not in table:
-            raise UserError(f"{path} has no column {column!r}, only {list(table)}: {what_to_do}")
-    if table["id"].duplicated().any():
-        twice = table["id"][table["id"].duplicated()].iloc[0]
-        raise UserError(f"{path} has {twice!r} twice: {what_to_do}")
-    return table[columns]
+    paths = table_paths(folders, "train_path")
+    if not paths:
+        raise UserError(
+            f"no config.json in {folders[0].parent} names the train_path of its run: {NAME_TRAIN}"
+        )
+    there = [path for path in paths if path.is_file()] or paths[:1]
+    targets = read_targets(there[0], ids)
+    for path in there[1:]:
+        other = read_targets(path, ids) != targets
+        if other.any():
+            raise UserError(
+                f"{there[0]} and {path} give {ids[other.argmax()]!s} different targets, and runs "
+                f"were trained on each of them: {NAME_TRAIN}"
+            )
+    return there[0], targets
 
 
 def read_targets(path: Path, ids: np.ndarray) -> np.ndarray:
-    """Return the targets (n,) of the samples `ids`.
+    """Return the targets (n,) of the samples `ids`, read as training reads them.
 
     Raises:
         UserError: the table cannot be read, lacks a sample, or a target is not 0 or 1.
     """
-    table = read_table(path, "name the table of training targets with --train_csv")
+    table = read_with_advice(path, ("id", "target"), NAME_TRAIN)
     targets = align_table(table, ids, str(path))["target"].to_numpy()
-    try:
-        targets = targets.astype(np.float64)
-    except ValueError:
-        targets = np.full(len(ids), np.nan)
     wrong = ~np.isin(targets, (0.0, 1.0))
     if wrong.any():
         raise UserError(
-            f"{path} gives {ids[wrong.argmax()]!s} a target other than 0 and 1: name a table of "
-            f"true targets with --train_csv"
+            f"{path} gives {ids[wrong.argmax()]!s} a target other than 0 and 1: {NAME_TRAIN}"
         )
     return targets
+
+
+def read_with_advice(path: Path, columns: Sequence[str], advice: str) -> pd.DataFrame:
+    """Read a table as `data.sample_files.read_table` does; a message also ends with `advice`.
+
+    Raises:
+        UserError: see `read_table`.
+    """
+    try:
+        return read_table(path, columns)
+    except UserError as error:
+        raise UserError(f"{error}; or {advice}") from error
 
 
 def submission_order(
@@ -110,9 +103,7 @@ def submission_order(
         sample = beside.parent / "sample_submission.csv" if beside is not None else None
         if sample is None or not sample.is_file():
             return ids
-    table = read_table(
-        Path(sample), "name Kaggle's file of that name with --sample_submission", targets=False
-    )
+    table = read_with_advice(Path(sample), ("id",), NAME_SAMPLE)
     wanted = table["id"].to_numpy(dtype=str)
     if len(wanted) != len(ids):
         raise UserError(

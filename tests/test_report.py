@@ -69,3 +69,26 @@ def test_help_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout.strip() == "", done.stderr
+
+
+def test_only_a_page_is_replaced_by_a_page(results: Path) -> None:
+    out = results / "whole" / "history.csv"
+    before = out.read_bytes()
+    with pytest.raises(UserError, match="is not a page of this report"):
+        report.main(["--results", str(results), "--out", str(out)])
+    assert out.read_bytes() == before
+    for _ in range(2):  # and a page by the next
+        assert report.main(["--results", str(results)]) == 0
+
+
+def test_the_page_of_other_results_is_kept(results: Path, tmp_path: Path) -> None:
+    out, other = tmp_path / "page.html", tmp_path / "other"
+    write_run(other, "elsewhere", write_tables(tmp_path / "tables", seed=4), tmp_path / "tables")
+    report.main(["--results", str(results), "--out", str(out)])
+    before = out.read_bytes()
+    report.main(["--results", str(other), "--out", str(out)])
+    (kept,) = tmp_path.glob("page.*.html")
+    assert kept.read_bytes() == before
+    assert "elsewhere" in out.read_text()
+    report.main(["--results", str(other), "--out", str(out)])  # the same results: replaced
+    assert len(list(tmp_path.glob("page.*.html"))) == 1

@@ -17,7 +17,7 @@ from stack_runs import NAMES, make_stack, read_exactly, write_results
 import stacking
 from experiments.predictions import load_array, save_array
 from runtime.errors import UserError
-from stack.blend import StackResult, blend_runs
+from stack.blend import StackResult, StackSettings, blend_runs
 from stack.files import submission_frame
 from stack.methods import METHODS
 
@@ -30,7 +30,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def stack(results: Path) -> StackResult:
-    return blend_runs(results, resamples=200)
+    return blend_runs(results, StackSettings(resamples=200))
 
 
 def test_the_whole_way(
@@ -112,7 +112,7 @@ def test_mistakes(results: Path, tmp_path: Path, extra: list[str], message: str)
     assert not out.exists()  # nothing half done
 
 
-def test_an_unfinished_run_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_an_unfinished_run_that_was_named_is_refused_in_one_line(tmp_path: Path) -> None:
     data, truth = make_stack(n=60, m=20)
     results = write_results(tmp_path, data, truth)
     path = results / "pseudo_16" / "predictions.npy"
@@ -120,6 +120,7 @@ def test_an_unfinished_run_is_refused_in_one_line(tmp_path: Path) -> None:
     logits[2] = np.nan
     save_array(path, logits)
     command = [sys.executable, str(ROOT / "stacking.py"), "--results", str(results)]
+    command += ["--experiments", *NAMES]
     ended = subprocess.run(command, capture_output=True, text=True)
     assert ended.returncode == 2
     (line,) = ended.stderr.splitlines()

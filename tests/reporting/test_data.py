@@ -8,10 +8,12 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from report_runs import make, read_by_name, write_run
 from sklearn.metrics import roc_auc_score
 
+from experiments.summary import write_summary
 from metrics import bootstrap_error
 
 
@@ -215,3 +217,30 @@ def test_a_dry_run_is_no_experiment(results: Path, samples, tmp_path: Path) -> N
     write_run(results, ".hidden", samples, tmp_path / "input")
     (results / "notes").mkdir()
     assert list(read_by_name(results)) == ["whole"]
+
+
+def test_the_report_and_the_summary_have_one_score(results: Path, samples, tmp_path: Path) -> None:
+    """Of logits around 20, whose float32 probabilities are nearly all 1."""
+    folder = write_run(results, "loud", samples, tmp_path / "input", seed=5)
+    for name in ("outoffolds", "predictions"):
+        np.save(folder / f"{name}.npy", 3 * np.load(folder / f"{name}.npy") + 20)
+    train, test = (
+        pd.DataFrame({"id": ids, "target": targets.astype(float)})
+        for ids, targets in (samples["train"], samples["test"])
+    )
+    paths = (str(tmp_path / "input" / f"{split}.csv") for split in ("train", "test"))
+    summary = write_summary(folder, "", train, test, *paths)
+    run = read_by_name(results)["loud"]
+    for kind in ("oof", "test"):
+        scores = getattr(run.best, kind)
+        assert (scores.auc, scores.error) == (summary[f"{kind}_auc"], summary[f"{kind}_auc_error"])
+    assert {str(fold): auc for fold, auc in run.best.folds.items()} == summary["fold_scores"]
+    assert run.notes == []
+
+
+def test_unfinished_folds_are_noted_and_make_a_run_incomplete(results: Path) -> None:
+    state = {"finished": False, "epoch": 1}
+    (results / "whole" / "fold1.json").write_text(json.dumps(state))
+    run = read_by_name(results)["whole"]
+    assert not run.complete
+    assert "the scores of fold 1 are not those of a finished training" in " ".join(run.notes)

@@ -16,7 +16,7 @@ def test_the_stack_as_stacking_writes_it(results: Path) -> None:
     page = make(results)
     words = page.words()
     for text in (
-        "ridge_logit chosen 0.8820 ± 0.0028 0.8800 to 0.8840 +0.00500 −0.00410 to +0.00600 "
+        "ridge_logit submitted 0.8820 ± 0.0028 0.8800 to 0.8840 +0.00500 −0.00410 to +0.00600 "
         "+0.00200 +0.00100 to +0.00300 0.8778",
         "against nspec_16",
         "against mean",
@@ -33,6 +33,31 @@ def test_the_stack_as_stacking_writes_it(results: Path) -> None:
     ):
         assert text in words
     assert page.text.count('<rect class="below"') == 1
+
+
+def test_what_is_submitted_and_what_that_means(results: Path) -> None:
+    record = write_stack_record(
+        results,
+        submitted={"kind": "model", "name": "nspec_16"},
+        left_out={"seq_04": "its folds are unfinished"},
+        models={
+            "nspec_16": {"test_labelled_by": "nspec_12", "unfinished_folds": {"1": "killed"}},
+            "seq_07": {"test_labelled_by": None, "unfinished_folds": {}},
+        },
+    )
+    words = make(results).words()
+    for text in (
+        "The submission is the single run nspec_16",
+        "nspec_16 was trained on the test samples with labels of nspec_12",
+        "nspec_16 was stacked although fold 1 was not finished",
+        "seq_04 was left out: its folds are unfinished",
+    ):
+        assert text in words
+    assert "Stack, over the folds" not in words
+    assert "ridge_logit submitted" not in words
+    assert "seq_07 was" not in words
+    (results / "stack.json").write_text(json.dumps(record | {"submitted": 3}))
+    assert "shown as it stands" in make(results).words()
 
 
 DAMAGE = {

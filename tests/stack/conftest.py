@@ -8,7 +8,7 @@ import pytest
 from stack_runs import make_stack, write_results
 
 import configs  # noqa: F401 - registers the experiments
-from stack.blend import StackResult, blend_runs
+from stack.blend import StackResult, StackSettings, blend_runs
 
 
 @pytest.fixture(scope="session")
@@ -19,4 +19,4 @@ def stack_results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def stack(stack_results: Path) -> StackResult:
-    return blend_runs(stack_results, resamples=200)
+    return blend_runs(stack_results, StackSettings(resamples=200))

@@ -1,15 +1,36 @@
-"""The files that a stack leaves."""
+"""The files that a stack leaves, and what becomes of those of an earlier stack."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from stack_runs import NAMES, make_stack, write_results
 
 from runtime.errors import UserError
-from stack.files import write_submission
+from stack.blend import StackSettings, blend_runs
+from stack.files import check_output_folder, write_stack, write_submission
+from stack.report import FILES
+
+QUICK = StackSettings(method="mean", resamples=20)
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Path:
+    data, truth = make_stack(n=60, m=20)
+    return write_results(tmp_path, data, truth)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {name: (folder / name).read_bytes() for name in FILES}
+
+
+def aside(out: Path) -> list[Path]:
+    return sorted(out.glob("stack.*-*"))
 
 
 def test_a_submission_that_is_not_finite_leaves_the_old_one(tmp_path: Path) -> None:
@@ -20,3 +41,60 @@ def test_a_submission_that_is_not_finite_leaves_the_old_one(tmp_path: Path) -> N
     with pytest.raises(UserError, match="gives b no finite target"):
         write_submission(path, table.assign(target=[0.25, np.nan]))
     pd.testing.assert_frame_equal(pd.read_csv(path), table)
+
+
+def test_the_same_stack_again_changes_nothing(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_stack(blend_runs(results, QUICK), out)
+    before = contents(out)
+    write_stack(blend_runs(results, QUICK), out)
+    after = contents(out)
+    assert aside(out) == []
+    for name in ("submission.csv", "stack_ids.npy", "stack_outoffolds.npy"):
+        assert before[name] == after[name]
+
+
+OTHERS = {
+    "other members": replace(QUICK, experiments=NAMES[:2]),
+    "another method": replace(QUICK, method="ridge_rank"),
+    "other resamples": replace(QUICK, resamples=30),
+}
+
+
+@pytest.mark.parametrize("what", OTHERS)
+def test_another_stack_is_moved_aside(results: Path, tmp_path: Path, what: str) -> None:
+    out = tmp_path / "out"
+    write_stack(blend_runs(results, QUICK), out)
+    before = contents(out)
+    write_stack(blend_runs(results, OTHERS[what]), out)
+    (kept,) = aside(out)
+    assert contents(kept) == before
+    assert contents(out)["stack.json"] != before["stack.json"]
+    write_stack(blend_runs(results, QUICK), out)  # within the same second as well
+    assert len(aside(out)) == 2
+
+
+def test_a_submission_of_unknown_origin_is_moved_aside(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "submission.csv").write_text("by hand")
+    write_stack(blend_runs(results, QUICK), out)
+    (kept,) = aside(out)
+    assert (kept / "submission.csv").read_text() == "by hand"
+
+
+def test_a_run_directory_is_no_place_for_a_stack(results: Path) -> None:
+    run = results / NAMES[0]
+    (run / "submission.csv").write_text("of the run")
+    with pytest.raises(UserError, match="is a run directory"):
+        check_output_folder(run)
+    with pytest.raises(UserError, match="is a run directory"):
+        write_stack(blend_runs(results, QUICK), run)
+    assert (run / "submission.csv").read_text() == "of the run"
+
+
+def test_stack_json_says_what_is_submitted(results: Path, tmp_path: Path) -> None:
+    write_stack(blend_runs(results, QUICK), tmp_path / "out")
+    record = json.loads((tmp_path / "out" / "stack.json").read_text())
+    assert record["submitted"] == {"kind": "method", "name": "mean"}
+    assert record["left_out"] == {}

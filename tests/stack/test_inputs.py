@@ -11,8 +11,8 @@ from stack_runs import NAMES, make_stack, write_results, write_run, write_table
 from experiments.predictions import load_array, save_array
 from runtime.errors import UserError
 from stack.inputs import StackData, join_runs
-from stack.members import final_experiments, find_member_runs, read_member_runs
-from stack.tables import read_targets, training_table_path
+from stack.members import final_experiments, find_member_runs, read_members
+from stack.tables import read_training_targets
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def results(tmp_path: Path, data: StackData) -> Path:
 
 def read(results: Path, tta: bool = True) -> StackData:
     folders = find_member_runs(results, (), final_experiments())
-    runs = read_member_runs(folders, tta)
-    return join_runs(runs, read_targets(training_table_path(folders), runs[0].train_ids))
+    runs = read_members(folders, named=True, tta=tta).runs
+    return join_runs(runs, read_training_targets(folders, runs[0].train_ids)[1])
 
 
 def test_runs_are_joined_by_id(data: StackData, results: Path) -> None:

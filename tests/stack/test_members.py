@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from stack_runs import NAMES, make_stack, write_results, write_run
 
-from experiments.predictions import load_array, samples_digest
+from experiments.predictions import load_array, samples_digest, save_array
 from runtime.errors import UserError
 from stack.inputs import StackData, join_runs
-from stack.members import final_experiments, find_member_runs, read_member_runs
-from stack.tables import read_targets, training_table_path
+from stack.members import final_experiments, find_member_runs, label_source, read_members
+from stack.tables import read_training_targets
 
 
 @pytest.fixture
@@ -26,10 +26,10 @@ def results(tmp_path: Path, data: StackData) -> Path:
     return write_results(tmp_path, data)
 
 
-def read(results: Path, tta: bool = True) -> StackData:
+def read(results: Path, tta: bool = True, **options) -> StackData:
     folders = find_member_runs(results, (), final_experiments())
-    runs = read_member_runs(folders, tta)
-    return join_runs(runs, read_targets(training_table_path(folders), runs[0].train_ids))
+    runs = read_members(folders, named=True, tta=tta, **options).runs
+    return join_runs(runs, read_training_targets(folders, runs[0].train_ids)[1])
 
 
 def test_the_published_stack_has_twenty_columns_in_order() -> None:
@@ -105,5 +105,103 @@ def test_views_of_other_weights_are_refused(results: Path, data: StackData) -> N
     read(results)
     stamp["weights"] = {"0": ["a", 1, 3]}
     (results / NAMES[1] / "predictions.json").write_text(json.dumps(stamp))
-    with pytest.raises(UserError, match=r"predictions_tta\.npy was made from other weights"):
+    with pytest.raises(UserError, match=r"predictions_tta\.npy is not of the same networks"):
         read(results)
+
+
+def write_stamps(folder: Path, plain: str = "w", tta: str = "w", finished: bool = True) -> None:
+    """Write predictions.json and predictions_tta.json as inference does, of these weights."""
+    names = ("ids_train", "ids_test", "folds")
+    digest = samples_digest(*(load_array(folder / f"{name}.npy") for name in names))
+    for suffix, weights, views, cache in (
+        ("", plain, ["identity"], "train.f32"),
+        ("_tta", tta, ["identity", "flip", "swap_ligo"], "/elsewhere/train.f32"),
+    ):
+        entry = {"weights": weights, "finished": finished, "epoch": 2, "own": True, "file": cache}
+        stamp = {
+            "folds": {str(fold): entry for fold in range(3)},
+            "samples": digest,
+            "strain": {},
+            "settings": "s",
+            "views": views,
+            "config": {"views": views, "train_cache": cache, "train_path": cache},
+        }
+        (folder / f"predictions{suffix}.json").write_text(json.dumps(stamp))
+
+
+def test_views_paths_and_caches_do_not_make_other_networks(results: Path, data: StackData) -> None:
+    """Digests of weights, settings and samples decide; the rest only describes."""
+    write_run(results / NAMES[1], data, 1, "_tta", shuffle=1)
+    write_stamps(results / NAMES[1])
+    assert read(results).suffixes == ("", "_tta", "")
+    write_stamps(results / NAMES[1], tta="other")
+    with pytest.raises(UserError, match=r"--inference and again with --inference --tta"):
+        read(results)
+    assert read(results, tta=False).suffixes == ("", "", "")
+
+
+def test_unfinished_folds_need_the_flag(results: Path) -> None:
+    write_stamps(results / NAMES[2], finished=False)
+    with pytest.raises(UserError, match=rf"{NAMES[2]}: the logits of fold 0 .*--allow_unfinished"):
+        read(results)
+    assert read(results, allow_unfinished=True).names == NAMES
+    folders = [results / name for name in NAMES]
+    members = read_members(folders, named=True, allow_unfinished=True)
+    assert list(members.unfinished) == [NAMES[2]]
+    assert sorted(members.unfinished[NAMES[2]]) == [0, 1, 2]
+
+
+def make_unfinished(folder: Path) -> None:
+    write_stamps(folder, finished=False)
+
+
+def make_foreign(folder: Path) -> None:
+    write_run(folder, make_stack(n=54, m=20)[0], 2)
+
+
+def refold(folder: Path) -> None:
+    save_array(folder / "folds.npy", (load_array(folder / "folds.npy") + 1) % 3)
+
+
+def cut_short(folder: Path) -> None:
+    (folder / "predictions.npy").write_bytes(b"")
+
+
+@pytest.mark.parametrize("harm", [make_unfinished, make_foreign, refold, cut_short])
+@pytest.mark.parametrize("place", [0, 2])
+def test_one_bad_run_is_left_out_unless_it_was_named(results: Path, harm, place: int) -> None:
+    """Also if it is the first, by which the others would otherwise be measured."""
+    harm(results / NAMES[place])
+    folders = [results / name for name in NAMES]
+    members = read_members(folders, named=False)
+    assert list(members.left_out) == [NAMES[place]]
+    assert [run.name for run in members.runs] == [n for n in NAMES if n != NAMES[place]]
+    with pytest.raises(UserError):
+        join_runs(read_members(folders, named=True).runs, np.arange(60) // 3 % 2)
+
+
+def test_no_run_is_left(results: Path) -> None:
+    for name in NAMES:
+        make_unfinished(results / name)
+    with pytest.raises(UserError, match="no run is left to stack"):
+        read_members([results / name for name in NAMES], named=False)
+
+
+def test_who_was_trained_on_the_test_samples(results: Path, tmp_path: Path) -> None:
+    """A pseudo-label run, and a run that begins with its weights; by name, folder and file."""
+    labels = {"class": "PseudoLabels", "source": "nspec_16"}
+    for name, config in (
+        ("labelled", {"pseudo_labels": labels}),
+        ("child", {"pseudo_labels": None, "weight_path": "labelled"}),
+        ("grandchild", {"weight_path": str(results / "child")}),
+        ("of_a_file", {"weight_path": str(results / "child" / "fold0.pt")}),
+        ("plain", {"pseudo_labels": None, "weight_path": None}),
+        ("circle", {"weight_path": "circle"}),
+    ):
+        (results / name).mkdir()
+        (results / name / "config.json").write_text(json.dumps(config))
+        (results / name / "fold0.pt").touch()
+    for name in ("labelled", "child", "grandchild", "of_a_file"):
+        assert label_source(results / name) == "nspec_16", name
+    for name in ("plain", "circle", "absent"):
+        assert label_source(results / name) is None, name

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from stack_runs import NAMES, make_stack, write_results, write_table
 
+from data.sample_files import read_table
+from experiments.predictions import load_array
 from runtime.errors import UserError
-from stack.tables import read_targets, submission_order, training_table_path
+from stack.tables import read_targets, read_training_targets, submission_order, table_paths
 
 
 @pytest.fixture
@@ -21,13 +23,13 @@ def results(tmp_path: Path) -> Path:
 BAD_TABLES = {
     "absent": (None, "does not exist.*--train_csv"),
     "no target": ("id,label\na,1\n", "has no column 'target', only"),
-    "a sample twice": ("id,target\na,1\nb,0\na,1\n", "has 'a' twice"),
+    "a sample twice": ("id,target\na,1\nb,0\na,1\n", "the id 'a' is there twice"),
     "a sample missing": ("id,target\na,1\n", "lacks 1 of 2 samples, the first 'b'"),
-    "no number": ("id,target\na,1\nb,yes\n", "gives a a target other than 0 and 1"),
+    "no number": ("id,target\na,1\nb,yes\n", "row 3: the target 'yes' is not a number"),
     "soft": ("id,target\na,1\nb,0.5\n", "gives b a target other than 0 and 1"),
-    "empty target": ("id,target\na,1\nb,\n", "gives b a target other than 0 and 1"),
-    "no table": ('id,target\n"a,1', "is not a CSV table"),
-    "nothing": ("", "is not a CSV table"),
+    "empty target": ("id,target\na,1\nb,\n", "row 3: the target '' is not a number"),
+    "no table": ('id,target\n"a,1', "cannot be read as a CSV"),
+    "nothing": ("", "cannot be read as a CSV"),
 }
 
 
@@ -49,16 +51,51 @@ def test_ids_stay_text(tmp_path: Path) -> None:
     assert read_targets(path, np.array(["0000000012", "1234567890"])).tolist() == [0.0, 1.0]
 
 
+def test_ids_and_targets_are_read_as_training_reads_them(tmp_path: Path) -> None:
+    """'NA', 'nan' and 'null' are ids like any other; 'True' is no number."""
+    path = tmp_path / "train.csv"
+    path.write_text("id,target\nNA,1\nnan,0\nnull,1.0\n")
+    ids = np.array(["null", "NA", "nan"])
+    assert read_targets(path, ids).tolist() == [1.0, 1.0, 0.0]
+    path.write_text("id,target\nNA,True\nnan,False\nnull,True\n")
+    for reader in (lambda: read_targets(path, ids), lambda: read_table(path, ("id", "target"))):
+        with pytest.raises(UserError, match="the target 'True' is not a number"):
+            reader()
+
+
+def name_table(folder: Path, path: str) -> None:
+    (folder / "config.json").write_text(json.dumps({"train_path": path, "test_path": path}))
+
+
 def test_which_table_holds_the_targets(results: Path) -> None:
     folders = [results / name for name in NAMES]
-    assert training_table_path(folders) == results.parent / "input/train.csv"
-    (folders[1] / "config.json").write_text(json.dumps({"train_path": "elsewhere.csv"}))
-    with pytest.raises(UserError, match=r"pseudo_16 on elsewhere.csv: say which .* --train_csv"):
-        training_table_path(folders)
+    table, ids = results.parent / "input/train.csv", load_array(folders[0] / "ids_train.npy")
+    path, targets = read_training_targets(folders, ids)
+    assert path == table
+    np.testing.assert_array_equal(targets, read_targets(table, ids))
+
+    # Another spelling is the same table; so is a copy, and one that has gone plays no part.
+    name_table(folders[1], str(results.parent / "results" / ".." / "input/train.csv"))
+    assert len(table_paths(folders, "train_path")) == 1
+    copy = results.parent / "copy.csv"
+    copy.write_text(table.read_text())
+    name_table(folders[1], str(copy))
+    name_table(folders[2], "elsewhere.csv")
+    assert read_training_targets(folders, ids)[0] == table
+
+    header, first, *rest = copy.read_text().splitlines()
+    first = first[:-1] + str(1 - int(first[-1]))
+    copy.write_text("\n".join([header, first, *rest]) + "\n")
+    with pytest.raises(UserError, match=r"copy.csv give train00000 different .*--train_csv"):
+        read_training_targets(folders, ids)
+    for folder in folders:
+        name_table(folder, "elsewhere.csv")
+    with pytest.raises(UserError, match=r"elsewhere.csv does not exist.*--train_csv"):
+        read_training_targets(folders, ids)
     for folder in folders:
         (folder / "config.json").unlink()
-    with pytest.raises(UserError, match=r"no config.json below .*--train_csv"):
-        training_table_path(folders)
+    with pytest.raises(UserError, match=r"no config.json in .*--train_csv"):
+        read_training_targets(folders, ids)
 
 
 def test_submission_order(tmp_path: Path) -> None:
