@@ -6,9 +6,9 @@ on its own, and each row and detector where a class says "per channel". `always_
 row without a draw. Draws come from torch's default generator of the input's device. A transform
 acts in the same way in training and evaluation: which ones run is the caller's choice.
 
-This file names them all. They are written in `amplitude_transforms.py`, `filter_transforms.py`,
-`time_transforms.py` and `denoising.py`, their base and `Compose` in `wave_transform.py`.
-Transforms of spectrogram images are in `image_transforms.py`.
+This file names them all; configs import them from here. They are written in signal_transforms/,
+one file for each kind. Augmentations of spectrogram images lie in
+signal_transforms/image_augmentations.py.
 """
 
 from __future__ import annotations

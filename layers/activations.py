@@ -1,4 +1,4 @@
-"""Activations by name."""
+"""Activations by name, so that a config can write 'silu' instead of a class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Attention gates for series and for images."""
+"""Attention gates: a feature map is multiplied by weights from 0 to 1 that it computes from itself.
+
+`Cbam1d` is for series (B, C, T), `TripletAttention` for images (B, C, H, W).
+"""
 
 from __future__ import annotations
 
@@ -27,14 +30,19 @@ class Cbam1d(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T) -> (B, C, T)."""
+        # Equation 2: one small network, applied to the mean and to the maximum over time.
         pooled = self.channel(x.mean(-1, keepdim=True)) + self.channel(x.amax(-1, keepdim=True))
         x = x * pooled.sigmoid()  # (B, C, 1)
+        # Equation 3: mean and maximum over the channels are the two inputs of a convolution.
         both = torch.stack([x.mean(1), x.amax(1)], dim=1)  # 2 × (B, T) -> (B, 2, T)
         return x * self.time(both).sigmoid()
 
 
 class AttentionGate(nn.Module):
-    """Multiplies x by a gate seen through its leading axis: (B, C, H, W) -> the same."""
+    """Multiplies x by a gate computed from its maximum and mean over axis 1.
+
+    (B, C, H, W) -> (B, C, H, W).
+    """
 
     def __init__(self, kernel_size: int = 7) -> None:
         super().__init__()
@@ -61,7 +69,8 @@ class TripletAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
-        # (B, C, H, W) -> (B, H, C, W) and back; (B, C, H, W) -> (B, W, H, C) and back
+        # Exchanging axes puts H or W where the gate pools: the same gate then sees the C-W plane,
+        # (B, C, H, W) -> (B, H, C, W), or the C-H plane, (B, C, H, W) -> (B, W, H, C).
         channel_width = self.channel_width(x.transpose(1, 2)).transpose(1, 2)
         channel_height = self.channel_height(x.transpose(1, 3)).transpose(1, 3)
         return (channel_width + channel_height + self.height_width(x)) / 3.0

@@ -1,4 +1,8 @@
-"""Mixing rows of a batch: mixup, manifold mixup, cutmix."""
+"""Mixing rows of a batch: mixup, manifold mixup, cutmix.
+
+Each row is combined with a partner row `idx` at a share `lam` (λ). What is drawn and how targets
+are mixed is decided by the training hook; these functions only combine tensors.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +66,7 @@ def cutmix(image: Tensor, lam: Tensor, idx: Tensor) -> tuple[Tensor, Tensor]:
     side = (1.0 - lam).clamp(min=0).sqrt()
 
     def extent(size: int) -> tuple[Tensor, Tensor]:
+        # The box may reach beyond the image; what does is cut off, so λ is computed again below.
         length = (size * side).floor().long()
         centre = torch.randint(size, (batch,), device=image.device)
         start = centre - length // 2
@@ -72,6 +77,7 @@ def cutmix(image: Tensor, lam: Tensor, idx: Tensor) -> tuple[Tensor, Tensor]:
     column = torch.arange(width, device=image.device)
     in_rows = (row >= top[:, None]) & (row < bottom[:, None])  # (B, F)
     in_columns = (column >= left[:, None]) & (column < right[:, None])  # (B, T)
+    # The outer product of both intervals is the box.
     box = (in_rows[:, :, None] & in_columns[:, None, :])[:, None]  # (B, 1, F, T)
     area = (bottom - top) * (right - left)
     return torch.where(box, image[idx], image), 1.0 - area / (height * width)

@@ -1,4 +1,7 @@
-"""Pooling that torch lacks: generalised means, and several kinds over time."""
+"""Pooling that torch lacks: generalised means over images and series.
+
+A generalised mean lies between the average (p = 1) and the maximum (p to infinity); p is learned.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,7 @@ class GeM(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, F, T) -> (B, C) with the default axes."""
         with torch.autocast(x.device.type, enabled=False):
+            # The floor ε keeps the gradient of x^p with respect to p, x^p log x, finite at zero.
             powers = x.float().clamp(min=self.eps).pow(self.p)
             return powers.mean(self.dims, keepdim=self.keepdim).pow(1.0 / self.p).to(x.dtype)
 

@@ -1,4 +1,8 @@
-"""Sinusoidal tables that tell an image's rows apart."""
+"""Sinusoidal tables that tell a network in which row (at which frequency) of an image it is.
+
+Convolutions and pooling see every row alike; whether a line in a spectrogram lies at 50 or at 500
+Hz is lost to them unless the image says so.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,12 @@ def sinusoidal_table(rows: int, columns: int) -> Tensor:
     Vaswani et al. 2017, arXiv:1706.03762, section 3.5, base 10000.
     """
     position = torch.arange(rows, dtype=torch.float64)[:, None]
+    # PE(pos, 2 i) = sin(pos / 10000^(2 i / d)), PE(pos, 2 i + 1) = cos of the same, d = columns
     even = torch.arange(0, columns, 2, dtype=torch.float64)
     angle = position / 10000.0 ** (even / columns)
     table = torch.empty(rows, columns, dtype=torch.float64)
     table[:, 0::2] = angle.sin()
+    # an odd number of columns has one cosine less
     table[:, 1::2] = angle.cos()[:, : columns // 2]
     return table.float()
 

@@ -1,8 +1,8 @@
-"""Images and series at another size, also in a way that a GPU repeats bit by bit.
+"""Resizing of images and series that can be made deterministic on a GPU.
 
-The gradients of torch's own interpolation and adaptive average are summed on a GPU in an order that
-differs each time. Where `torch.use_deterministic_algorithms` asks for the same every time, they
-are products with matrices: resizing is linear and each axis is resized by itself.
+On a GPU, torch sums the gradients of its interpolation and of its adaptive average in an order that
+differs from run to run. Under `torch.use_deterministic_algorithms` both are computed here as matrix
+products instead: resizing is linear, and each axis is resized on its own.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ def resampling_matrix(
     old: int, new: int, mode: str, device: torch.device, dtype: torch.dtype
 ) -> Tensor:
     """Return what `interpolate` does along one axis, (new, old)."""
+    # The columns of a linear map are its outputs for the unit vectors.
     with torch.inference_mode(False):
         units = torch.eye(old, dtype=dtype).view(1, 1, old, old)  # as columns of an image
         return interpolate(units, (new, old), mode)[0, 0].to(device)
@@ -50,6 +51,7 @@ def resize(image: Tensor, size: tuple[int, int], mode: str) -> Tensor:
         for old, new in zip(image.shape[-2:], size, strict=True)
     )
     with full_precision(image.device.type):
+        # (new rows, rows) @ (B, C, rows, columns) @ (columns, new columns)
         return (rows @ image.to(dtype) @ columns.T).to(image.dtype)
 
 

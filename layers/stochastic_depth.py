@@ -1,4 +1,4 @@
-"""Stochastic depth."""
+"""Stochastic depth: whole residual branches are dropped at random, row by row."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ class DropPath(nn.Module):
         if not self.training or self.p == 0:
             return x
         keep = torch.rand(len(x), *[1] * (x.ndim - 1), device=x.device) >= self.p
+        # Scaled so that the expectation over `keep` is x, as outside training.
         return x * keep / (1 - self.p)
 
     def extra_repr(self) -> str:

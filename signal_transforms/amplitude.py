@@ -1,4 +1,8 @@
-"""Waveform transforms of amplitude: scale, sign and added noise."""
+"""Waveform transforms of amplitude: scale, sign and added noise.
+
+Strain has amplitudes near 1e-21, whose squares underflow float32. Levels are therefore ratios of
+peaks, not of powers, and nothing here squares raw strain.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +47,10 @@ class Normalize(WaveTransform):
 
 
 class FlipWave(WaveTransform):
-    """Turn the sign of a sample, all detectors together: the source rotated by a right angle."""
+    """Turn the sign of a sample, all detectors together: the source rotated by a right angle.
+
+    Rotating the source by 90 degrees in the plane of the sky turns the sign of both polarisations.
+    """
 
     def transform_rows(self, x: Tensor) -> Tensor:
         return -x
@@ -124,6 +131,7 @@ class VolumeControl(WaveTransform):
 
     def transform_rows(self, x: Tensor) -> Tensor:
         shape = torch.ones(x.shape[-1], device=x.device)
+        # angle of one whole turn over the waveform
         turn = torch.arange(x.shape[-1], device=x.device) * (2 * torch.pi / x.shape[-1])
         if self.mode == "fade":
             shape = torch.linspace(1, 0, x.shape[-1], device=x.device)
@@ -177,6 +185,7 @@ def add_noise(x: Tensor, noise: Tensor, level: Tensor) -> Tensor:
         noise: of a shape that broadcasts with x.
         level: (batch, detector, 1) in dB.
     """
+    # noise * (peak(x) / peak(noise)) has the peak of x; 10^(-level / 20) lowers it by `level` dB.
     return torch.addcmul(x, noise, peak_amplitude(x) * 10 ** (-level / 20) / peak_amplitude(noise))
 
 
@@ -233,6 +242,8 @@ def power_law_noise(
     if exponent == 0:
         return white.to(dtype)
     with torch.autocast(device.type, enabled=False):
+        # Power falls as f^-exponent, amplitude as f^(-exponent / 2). Bin 0 would be infinite and
+        # gets the power of bin 1.
         frequency = torch.arange(shape[-1] // 2 + 1, device=device).clamp_min(1)
         spectrum = torch.fft.rfft(white) * frequency ** (-exponent / 2)
         return torch.fft.irfft(spectrum, shape[-1]).to(dtype)
@@ -306,4 +317,5 @@ class AddNoiseSNR2(WaveTransform):
         chosen = draw_channel_mask(
             "AddNoiseSNR2", x, self.targets, self.random_channel or len(self.targets)
         )
+        # One noise for all channels of a row, (batch, 1, time), at a level for each channel.
         return torch.where(chosen, add_noise(x, noise, level), x)

@@ -1,4 +1,4 @@
-"""What every waveform transform shares: who is changed, the check of the input, and chains."""
+"""The base of all waveform transforms, which draws the rows that are changed, and their chains."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from signal_transforms.row_operations import output_for_empty_batch
 
 
 class WaveTransform(nn.Module):
-    """Base of the waveform transforms: who is changed, and the check of the input.
+    """Base of the waveform transforms: checks the input and draws the rows that are changed.
 
     A subclass defines `transform_rows`, which returns the changed batch and never writes to its
     input.
@@ -42,6 +42,8 @@ class WaveTransform(nn.Module):
         if self.p == 0:  # switched off
             return x
         shape = (x.shape[0], x.shape[1] if self.per_channel else 1, 1)
+        # Every row is transformed and the unchosen ones are put back: selecting rows would make the
+        # host wait for a GPU, and would change what the other rows draw.
         chosen = torch.rand(shape, device=x.device) < self.p
         return torch.where(chosen, self.transform_rows(x), x)
 

@@ -21,7 +21,7 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class ImageTransform(nn.Module):
-    """Base of the image transforms: who is changed, and the check of the input.
+    """Base of the image transforms: checks the input and draws the rows that are changed.
 
     A subclass defines `transform_rows`, which returns the changed batch and never writes to its
     input.

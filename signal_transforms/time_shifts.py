@@ -1,4 +1,8 @@
-"""Transforms that move waveforms in time."""
+"""Transforms that move waveforms in time, all detectors together or each on its own.
+
+Shifts are whole samples and per row. What leaves at one end either comes in at the other
+(`GlobalTimeShift`, `AlignPhase`) or is replaced by zeros (`TimeShift`, `IndependentTimeShift`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from signal_transforms.row_operations import roll_rows
 
 def shift_with_zeros(x: Tensor, shift: Tensor) -> Tensor:
     """Move each row `shift` samples later; what enters at the edge is zero."""
+    # y[t] = x[t - shift] where that sample exists, zero elsewhere
     source = torch.arange(x.shape[-1], device=x.device) - shift
     inside = (source >= 0) & (source < x.shape[-1])
     return torch.where(inside, roll_rows(x, shift), 0.0)
@@ -93,6 +98,7 @@ class AlignPhase(WaveTransform):
         if limit >= x.shape[-1]:
             raise UserError(f"AlignPhase: shift_limit = {limit} exceeds {x.shape[-1]} samples")
         with torch.autocast(x.device.type, enabled=False):
+            # Unit peak, since products of raw strain underflow; the place of a maximum stays.
             scaled = x.float()
             scaled = scaled / scaled.abs().amax(dim=-1, keepdim=True).clamp_min(1e-37)
             spectrum = torch.fft.rfft(scaled, size)  # (batch, detector, time + 1)
@@ -100,6 +106,7 @@ class AlignPhase(WaveTransform):
             correlation = torch.fft.irfft(spectrum.conj() * spectrum[:, :1], size)
         lags = torch.arange(-limit, limit + 1, device=x.device)
         best = correlation[..., lags % size].argmax(dim=-1, keepdim=True) - limit
-        best[:, 0] = 0
+        best[:, 0] = 0  # the first channel is what the others are aligned with
+        # Correlation with silence is zero everywhere and has no maximum: such rows stay in place.
         silent = (x == 0).all(dim=-1, keepdim=True) | (x[:, :1] == 0).all(dim=-1, keepdim=True)
         return roll_rows(x, torch.where(silent, 0, best))

@@ -152,7 +152,8 @@ class CorrelationMagnitude(torch.autograd.Function):
 
         dP[f, w] = sum_rows conj(X[w]) U[f, w mod M],    dX[w] = sum_f conj(P[f, w]) U[f, w mod M],
 
-    with the 1 / stride of the folding taken into X. Where there is a gradient, y is kept for the backward pass: twice the memory of the result.
+    with the 1 / stride of the folding taken into X. Where there is a gradient, y is kept for the
+    backward pass: twice the memory of the result.
     """
 
     @staticmethod
