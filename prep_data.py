@@ -70,7 +70,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add(
         "--overwrite",
         action="store_true",
-        help="move finished tables and caches of other samples aside and write new ones",
+        help="move tables, caches and simulations of other samples aside and write new ones",
     )
     add(
         "--num_workers",
@@ -140,7 +140,13 @@ def simulate(options: argparse.Namespace) -> Path:
             )
     started = time.monotonic()
     summary = simulate_dataset(
-        out, options.simulate, n_test, seed, device=device, workers=options.num_workers
+        out,
+        options.simulate,
+        n_test,
+        seed,
+        device=device,
+        workers=options.num_workers,
+        overwrite=options.overwrite,
     )
     done = "up to date" if summary.get("done_before") else "simulated"
     print_done(f"{out}: {done}, {options.simulate} training and {n_test} test samples", started)

@@ -4,8 +4,8 @@ A lock is an flock on an open file. The kernel frees it when the process ends, h
 a killed run never leaves a lock behind. All locks of the project are taken by `try_lock`, which
 also knows file systems that have none (Lustre without the flock option, some NFS).
 
-The file of `hold` exists for the lock alone and is never renamed or removed: two processes that
-open one path then always meet at one file. (A lock on a file that is renamed when it is finished
+The file of `hold` exists for the lock alone and is never renamed: two processes that open one path
+then always meet at one file. Where it is removed, as a data set's is, who locks it looks again. (A lock on a file that is renamed when it is finished
 protects nothing: the second process may have opened it just before, and holds the finished file.)
 """
 
@@ -74,18 +74,24 @@ def try_lock(file: int, *, shared: bool = False, wait: bool = False) -> bool:
 
 @contextlib.contextmanager
 def hold(
-    path: Path, shared: bool = False, wait: bool = False, busy: str | None = None
+    path: Path,
+    shared: bool = False,
+    wait: bool = False,
+    busy: str | None = None,
+    temporary: bool = False,
 ) -> Iterator[None]:
     """Hold the lock of a file while the block runs.
 
     On a file system without locks the block runs without one, and a warning is logged.
 
     Args:
-        path: the lock file; created with its folder, and never removed.
+        path: the lock file; created with its folder, and kept unless it is `temporary`.
         shared: let other processes that ask for a shared lock hold it too.
         wait: wait for as long as another process holds it: for what takes moments only.
         busy: what to say when another process holds it; by default that the folder is in use by
             another run. '{owner}' stands for that process.
+        temporary: remove the lock file at the end. All users of such a file must say so: each
+            then checks that the file it has locked is still the one at `path`.
 
     Raises:
         UserError: another process holds the lock.
@@ -96,6 +102,8 @@ def hold(
     try:
         try:
             locked = lock_with_patience(file, shared, wait)
+            if temporary and not is_at(file, path):  # removed between opening and locking
+                raise BlockingIOError
         except BlockingIOError as error:
             owner = os.pread(file, 200, 0).decode(errors="replace").strip() or "another process"
             busy = busy or (
@@ -109,11 +117,24 @@ def hold(
             # for the message of whoever is refused
             os.ftruncate(file, 0)
             os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
-        yield
+        try:
+            yield
+        finally:
+            # While the lock is held, so that nobody can have locked the file in the meantime.
+            if temporary and file in held and is_at(file, path):
+                path.unlink()
     finally:
         if file in held:  # a forked process has closed its copy already
             held.remove(file)
             os.close(file)
+
+
+def is_at(file: int, path: Path) -> bool:
+    """Return whether an open file is the one that a path names."""
+    try:
+        return os.path.samestat(os.fstat(file), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def lock_with_patience(file: int, shared: bool, wait: bool) -> bool:

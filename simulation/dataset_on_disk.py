@@ -1,19 +1,19 @@
-"""The competition's data, simulated: binary-black-hole mergers in the noise of H1, L1 and V1.
+"""A data set on disk in the competition's layout: mergers in the noise of H1, L1 and V1.
 
-`SignalGenerator` and `NoiseGenerator` draw batches on any device, without end. `simulate_dataset`
-writes such batches in the competition's layout, with the truth beside them.
+`simulate_dataset` draws samples from `SignalGenerator` and `NoiseGenerator` and writes them, with
+the truth beside them. Files that exist are kept, so that a killed run resumes where it stopped.
 
 The competition never said how its data were made. The numbers here were measured on its samples.
 """
 
 from __future__ import annotations
 
-import csv
-import io
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,56 +21,38 @@ import numpy as np
 import torch
 
 from configuration.json_types import to_plain
-from physics.constants import DETECTORS, GPS_START, NUM_SAMPLES
 from physics.noise import NoiseGenerator
 from physics.signals import Population, SignalGenerator
 from physics.waveforms import FORMAT as BANK_FORMAT
-from physics.waveforms import PARAMETERS, BankSettings, WaveformBank
+from physics.waveforms import BankSettings, WaveformBank
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
-from runtime.files import atomic_path, read_json, write_json
+from runtime.files import write_json
+from runtime.locks import hold
 from runtime.machine import num_cores
 from runtime.seeds import counted_seed
-
-__all__ = [
-    "BankSettings",
-    "NoiseGenerator",
-    "Population",
-    "SignalGenerator",
-    "WaveformBank",
-    "simulate_dataset",
-]
-
-FORMAT = 1  # raise it when the same settings would give other samples
-BATCH = 64  # samples drawn with one seed
-
-STARTED, MARKER = "simulation.started.json", "simulation.json"
-
-COLUMNS = (
-    "id",
-    "split",
-    "waveform",
-    *PARAMETERS,
-    "phase",
-    "ra",
-    "dec",
-    "psi",
-    "geocent_time",
-    "merger_time",
-    "luminosity_distance",
-    *(f"snr_{name}" for name in DETECTORS),
-    "network_snr",
+from simulation.dataset_files import (
+    FINISHED,
+    LOCK,
+    STARTED,
+    SampleBlock,
+    check_settings,
+    find_dataset,
+    is_complete,
+    move_aside,
+    npy_header,
+    parameter_rows,
+    remove_temporaries,
+    sample_path,
+    write_samples,
+    write_tables,
 )
 
+FORMAT = 1  # raise it when the same settings would give other samples
+SAMPLES_PER_BLOCK = 64  # drawn with one seed
 
-@dataclass(frozen=True)
-class Batch:
-    """Some samples of one split, drawn with one seed."""
 
-    split: str  # "train" or "test"
-    number: int
-    ids: list[str]
-    targets: np.ndarray  # (samples,) of 0 and 1
+# --- the plan -----------------------------------------------------------------------------------
 
 
 def draw_ids(count: int, seed: int) -> list[str]:
@@ -83,101 +65,48 @@ def draw_ids(count: int, seed: int) -> list[str]:
     return list(found)
 
 
-def plan_batches(n_train: int, n_test: int, seed: int) -> list[Batch]:
-    """Share out ids and targets: half of each split (rounded down) holds a signal."""
+def plan_blocks(n_train: int, n_test: int, seed: int) -> list[SampleBlock]:
+    """Return all samples of a data set in blocks, without their strain.
+
+    Half of each split, rounded down, holds a signal.
+    """
     ids = draw_ids(n_train + n_test, seed)
-    batches = []
+    blocks = []
     for split, names in (("train", sorted(ids[:n_train])), ("test", sorted(ids[n_train:]))):
         targets = (np.arange(len(names)) < len(names) // 2).astype(np.int64)
         np.random.default_rng(counted_seed(seed, "targets", split)).shuffle(targets)
-        for number, start in enumerate(range(0, len(names), BATCH)):
-            part = slice(start, start + BATCH)
-            batches.append(Batch(split, number, names[part], targets[part]))
-    return batches
+        for number, start in enumerate(range(0, len(names), SAMPLES_PER_BLOCK)):
+            part = slice(start, start + SAMPLES_PER_BLOCK)
+            blocks.append(SampleBlock(split, number, names[part], targets[part]))
+    return blocks
 
 
-# --- files --------------------------------------------------------------------------------------
+def split_bank(size: int, n_train: int, n_test: int) -> dict[str, tuple[int, int]]:
+    """Return the first and last + 1 waveform of each split, in proportion; they share none.
 
-
-def sample_path(root: Path, split: str, name: str) -> Path:
-    """Return where the competition keeps a sample: train/0/0/0/000a218fdd.npy."""
-    return root / split / name[0] / name[1] / name[2] / f"{name}.npy"
-
-
-def npy_header() -> bytes:
-    """Return what precedes the numbers in the .npy file of a sample."""
-    buffer = io.BytesIO()
-    np.save(buffer, np.empty((len(DETECTORS), NUM_SAMPLES)), allow_pickle=False)
-    return buffer.getvalue()[: -len(DETECTORS) * NUM_SAMPLES * 8]
-
-
-def write_samples(root: Path, batch: Batch, strain: np.ndarray, header: bytes) -> None:
-    """Write the samples of a batch, (samples, detector, time) float64, each whole or not at all.
-
-    The temporary name is the same in every run, so that a run started again leaves none behind.
+    Raises:
+        UserError: there are too few waveforms for both.
     """
-    for name, sample in zip(batch.ids, strain, strict=True):
-        path = sample_path(root, batch.split, name)
-        temporary = path.with_suffix(".tmp")
-        with open(temporary, "wb", buffering=0) as file:
-            file.write(header)
-            file.write(sample.data)
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+    if n_train and n_test:
+        if size < 2:
+            raise UserError("bank_size must be at least 2: train and test share no waveform")
+        cut = min(max(round(size * n_train / (n_train + n_test)), 1), size - 1)
+        return {"train": (0, cut), "test": (cut, size)}
+    return {"train" if n_train else "test": (0, size)}
 
 
-def write_table(path: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    """Write a CSV file, whole or not at all."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+# --- writing ------------------------------------------------------------------------------------
 
 
-def write_tables(root: Path, batches: list[Batch], rows: dict[str, list[tuple[Any, ...]]]) -> None:
-    """Write labels, the sample submission, the truth of the test set, and `parameters.csv`."""
-    labels = {
-        split: [
-            (name, int(target))
-            for batch in batches
-            if batch.split == split
-            for name, target in zip(batch.ids, batch.targets, strict=True)
-        ]
-        for split in ("train", "test")
-    }
-    write_table(root / "training_labels.csv", ("id", "target"), labels["train"])
-    write_table(root / "test_labels.csv", ("id", "target"), labels["test"])
-    submission = [(name, 0.5) for name, _ in labels["test"]]
-    write_table(root / "sample_submission.csv", ("id", "target"), submission)
-    write_table(root / "parameters.csv", COLUMNS, rows["train"] + rows["test"])
-
-
-# --- the data set -------------------------------------------------------------------------------
-
-
-def parameter_rows(batch: Batch, parameters: dict[str, torch.Tensor]) -> list[tuple[Any, ...]]:
-    """Return the rows of `parameters.csv` for the signals of a batch."""
-    columns = {name: values.cpu().numpy() for name, values in parameters.items()}
-    names = [name for name, target in zip(batch.ids, batch.targets, strict=True) if target]
-    rows = []
-    for row, name in enumerate(names):
-        values = {key: f"{column[row]:.9g}" for key, column in columns.items()}
-        # A GPS time to a microsecond has more digits than float32 holds.
-        values["geocent_time"] = f"{GPS_START + float(columns['merger_time'][row]):.7f}"
-        values |= {"id": name, "split": batch.split}
-        rows.append(tuple(values[column] for column in COLUMNS))
-    return rows
-
-
-class BatchWriter:
-    """Draws the batches of a data set and writes their files; several threads may call it.
+class BlockWriter:
+    """Draws the blocks of a data set and writes their files; several threads may call it.
 
     Args:
         root: the folder of the data set.
         seed: of the data set.
         signals: for each split, where its signals come from.
         noise: where the noise comes from.
-        resumed: leave files alone that an interrupted run has written.
+        resumed: keep sample files that exist already.
     """
 
     def __init__(
@@ -191,67 +120,106 @@ class BatchWriter:
         self.root, self.seed, self.signals, self.noise = root, seed, signals, noise
         self.resumed, self.header = resumed, npy_header()
 
-    def __call__(self, batch: Batch) -> list[tuple[Any, ...]]:
-        """Write a batch; return its rows of `parameters.csv`."""
+    def __call__(self, block: SampleBlock) -> list[tuple[Any, ...]]:
+        """Write the samples of a block; return its rows of `parameters.csv`."""
         generator = torch.Generator(self.noise.device)
-        generator.manual_seed(counted_seed(self.seed, "samples", batch.split, batch.number))
-        count = int(batch.targets.sum())
+        generator.manual_seed(counted_seed(self.seed, "samples", block.split, block.number))
+        count = int(block.targets.sum())
         rows: list[tuple[Any, ...]] = []
+        # Signals are drawn even where the samples exist: their parameters go into a table.
         if count:
-            strain, parameters = self.signals[batch.split].sample(count, generator)
-            rows = parameter_rows(batch, parameters)
+            strain, parameters = self.signals[block.split].sample(count, generator)
+            rows = parameter_rows(block, parameters)
         if self.resumed and all(
-            sample_path(self.root, batch.split, name).exists() for name in batch.ids
+            sample_path(self.root, block.split, name).exists() for name in block.ids
         ):
             return rows
-        data = self.noise.sample(len(batch.ids), generator)  # (samples, detector, time)
+        data = self.noise.sample(len(block.ids), generator)  # (samples, detector, time)
         if count:
-            data[torch.from_numpy(batch.targets.astype(bool)).to(data.device)] += strain
-        write_samples(self.root, batch, data.cpu().double().numpy(), self.header)
+            with_signal = torch.from_numpy(block.targets.astype(bool)).to(data.device)
+            data[with_signal] += strain  # (count, detector, time)
+        write_samples(self.root, block, data.cpu().double().numpy(), self.header)
         return rows
 
 
-def share_bank(size: int, n_train: int, n_test: int) -> dict[str, tuple[int, int]]:
-    """Return which waveforms serve which split, in proportion: no waveform is in both.
+def write_blocks(
+    writer: BlockWriter, blocks: list[SampleBlock], workers: int, show_progress: bool | None
+) -> dict[str, list[tuple[Any, ...]]]:
+    """Write all blocks in parallel threads; return the rows of `parameters.csv` by split."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # a block on each core is faster than one block on all cores
+    # Twice as many threads as cores: while one waits for the disk, another computes.
+    executor = ThreadPoolExecutor(2 * workers)
+    rows: dict[str, list[tuple[Any, ...]]] = {"train": [], "test": []}
+    total = sum(len(block.ids) for block in blocks)
+    try:
+        with progress(total=total, desc="samples", unit="sample", show=show_progress) as bar:
+            for block, block_rows in zip(blocks, executor.map(writer, blocks), strict=True):
+                rows[block.split] += block_rows
+                bar.update(len(block.ids))
+    finally:
+        executor.shutdown(cancel_futures=True)  # after an error, do not finish the other blocks
+        torch.set_num_threads(threads)
+    return rows
+
+
+@contextlib.contextmanager
+def locked_folder(out: Path, overwrite: bool) -> Iterator[None]:
+    """Hold a data set's folder against other processes while the block runs.
+
+    Args:
+        out: the folder; made if it is missing.
+        overwrite: move the data set that lies there aside first.
 
     Raises:
-        UserError: there are not enough for both.
+        UserError: another process holds the folder, or something else than a data set lies there.
     """
-    if n_train and n_test:
-        if size < 2:
-            raise UserError("bank_size must be at least 2: train and test share no waveform")
-        cut = min(max(round(size * n_train / (n_train + n_test)), 1), size - 1)
-        return {"train": (0, cut), "test": (cut, size)}
-    return {"train" if n_train else "test": (0, size)}
+    busy = (
+        f"{out} is in use by another run ({{owner}}): wait for it, or choose another folder with "
+        "--out"
+    )
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(hold(out / LOCK, busy=busy, temporary=True))
+        if overwrite and find_dataset(out)[0] != "absent":
+            aside = move_aside(out)
+            LOGGER.info("%s: what was there is now %s", out, aside)
+            (aside / LOCK).unlink(missing_ok=True)
+            # The lock went aside with the folder, and the new folder needs its own.
+            stack.enter_context(hold(out / LOCK, busy=busy, temporary=True))
+        remove_temporaries(out)
+        yield
 
 
-def find_marker(out: Path, settings: dict[str, Any]) -> str:
-    """Return how far a data set of these settings is: "new", "started" or "done".
+def state_of(out: Path, settings: dict[str, Any], blocks: list[SampleBlock]) -> str:
+    """Return how far a folder's data set is: "absent", "started", "finished" or "complete".
+
+    A finished one is complete where every file of it is still there.
 
     Raises:
-        UserError: the folder holds something else.
+        UserError: the folder holds something else, or a simulation of other settings.
     """
-    for state, marker in (("done", MARKER), ("started", STARTED)):
-        path = out / marker
-        if not path.exists():
-            continue
-        known = read_json(path)["settings"]
-        differing = [key for key in settings if known.get(key) != settings[key]]
-        if differing:
-            key = differing[0]
-            raise UserError(
-                f"{out} holds a simulation with {key} = {known.get(key)!r} and "
-                f"{settings[key]!r} is asked for: choose another folder or remove this one"
-            )
-        return state
-    if out.is_dir() and any(out.iterdir()):
-        raise UserError(
-            f"{out} is not empty and holds no simulation ({MARKER} is missing): "
-            "choose another folder or empty this one"
-        )
-    if out.exists() and not out.is_dir():
-        raise UserError(f"{out} is a file: name a folder for the simulated data")
-    return "new"
+    state, known = find_dataset(out)
+    if state != "absent":
+        check_settings(out, known, settings)
+    if state == "finished" and is_complete(out, blocks):
+        LOGGER.info("%s already holds this simulation: nothing to do", out)
+        return "complete"
+    return state
+
+
+def check_request(n_train: int, n_test: int, seed: int, bank_size: int) -> None:
+    """Check the numbers of a data set.
+
+    Raises:
+        UserError: one is out of range.
+    """
+    numbers = {"n_train": n_train, "n_test": n_test, "seed": seed, "bank_size": bank_size}
+    for name, value in numbers.items():
+        least = 1 if name == "bank_size" else 0
+        if value < least:
+            raise UserError(f"{name} must be at least {least} and is {value}")
+    if n_train + n_test == 0:
+        raise UserError("n_train and n_test are both 0: ask for at least one sample")
 
 
 def simulate_dataset(
@@ -264,6 +232,7 @@ def simulate_dataset(
     show_progress: bool | None = None,
     cache_dir: Path | None = None,
     workers: int | None = None,
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Write a simulated data set in the competition's layout.
 
@@ -273,38 +242,34 @@ def simulate_dataset(
     everything is there.
 
     The same arguments give the same bytes, whatever the number of workers. A run that was
-    interrupted goes on when it is started again.
+    interrupted resumes when it is started again, and files that were removed are written again.
 
     Args:
         out: a folder that is empty, missing, or holds this very simulation.
-        n_train: how many samples to train on; half of them hold a signal.
-        n_test: how many to test on.
+        n_train: training samples; half of them hold a signal.
+        n_test: test samples; half of them hold a signal.
         seed: of everything but the waveform bank, which all data sets of one size share.
         device: where to compute. CPU and GPU draw different numbers.
         bank_size: how many waveforms to use. Each is used again with another sky position,
             polarisation, phase, arrival time and SNR. Train and test share none.
-        show_progress: whether to draw bars; default where a person watches.
+        show_progress: whether to draw bars; default only on a terminal.
         cache_dir: where the waveform bank is kept; default `cached_files.cache_folder()`.
         workers: how many cores to use; default all.
+        overwrite: move a data set that lies in `out` aside, to `<out>.<time>`, and start anew.
 
     Returns:
         "out", "train", "test", "signals", "bank_size", "seconds", and "done_before": whether
-        all was there already.
+        everything was there already.
 
     Raises:
-        UserError: a number out of range, or a folder that holds something else.
+        UserError: a number is out of range, the folder holds something else, or another process
+            simulates into it.
     """
     began = time.perf_counter()
     out = Path(out)
-    numbers = {"n_train": n_train, "n_test": n_test, "seed": seed, "bank_size": bank_size}
-    for name, value in numbers.items():
-        least = 1 if name == "bank_size" else 0
-        if value < least:
-            raise UserError(f"{name} must be at least {least} and is {value}")
-    if n_train + n_test == 0:
-        raise UserError("n_train and n_test are both 0: ask for at least one sample")
+    check_request(n_train, n_test, seed, bank_size)
     bank_settings, population = BankSettings(size=bank_size), Population()
-    members = share_bank(bank_size, n_train, n_test)
+    members = split_bank(bank_size, n_train, n_test)
     settings = to_plain(
         {
             "n_train": n_train,
@@ -314,57 +279,44 @@ def simulate_dataset(
             "bank": asdict(bank_settings),
             "population": asdict(population),
             "format": [FORMAT, BANK_FORMAT],
-            "batch": BATCH,
+            "batch": SAMPLES_PER_BLOCK,
         }
     )
-    batches = plan_batches(n_train, n_test, seed)
+    blocks = plan_blocks(n_train, n_test, seed)
     summary = {
         "out": str(out),
         "train": n_train,
         "test": n_test,
         "bank_size": bank_size,
-        "signals": sum(int(batch.targets.sum()) for batch in batches),
+        "signals": sum(int(block.targets.sum()) for block in blocks),
         "done_before": False,
     }
-    state = find_marker(out, settings)
-    if state == "done":
-        LOGGER.info("%s already holds this simulation: nothing to do", out)
-        return summary | {"done_before": True, "seconds": 0.0}
-    write_json(out / STARTED, {"settings": settings})
-    bank = WaveformBank.build(bank_settings, cache_dir, workers, show_progress)
-    signals = {
-        split: SignalGenerator(bank, device, population, part) for split, part in members.items()
-    }
-    for batch in batches:
-        for name in batch.ids:
-            sample_path(out, batch.split, name).parent.mkdir(parents=True, exist_ok=True)
-    writer = BatchWriter(out, seed, signals, NoiseGenerator(device), state == "started")
-    rows = write_batches(writer, batches, workers or num_cores(), show_progress)
-    write_tables(out, batches, rows)
-    os.replace(out / STARTED, out / MARKER)  # last: now everything is there
+    done = summary | {"done_before": True, "seconds": 0.0}
+    # Before the lock, because a finished data set may lie where nothing can be written.
+    if not overwrite and state_of(out, settings, blocks) == "complete":
+        return done
+    with locked_folder(out, overwrite):
+        # Once more: another process may have begun or finished in the meantime.
+        state = state_of(out, settings, blocks)
+        if state == "complete":
+            return done
+        if state == "finished":  # but files are missing
+            os.replace(out / FINISHED, out / STARTED)
+        write_json(out / STARTED, {"settings": settings})
+        bank = WaveformBank.build(bank_settings, cache_dir, workers, show_progress)
+        signals = {
+            split: SignalGenerator(bank, device, population, part)
+            for split, part in members.items()
+        }
+        for block in blocks:
+            for name in block.ids:
+                sample_path(out, block.split, name).parent.mkdir(parents=True, exist_ok=True)
+        writer = BlockWriter(out, seed, signals, NoiseGenerator(device), state != "absent")
+        rows = write_blocks(writer, blocks, workers or num_cores(), show_progress)
+        write_tables(out, blocks, rows)
+        os.replace(out / STARTED, out / FINISHED)  # last: now everything is there
     seconds = time.perf_counter() - began
     LOGGER.info(
         "%d samples simulated into %s in %s", n_train + n_test, out, format_seconds(seconds)
     )
     return summary | {"seconds": seconds}
-
-
-def write_batches(
-    writer: BatchWriter, batches: list[Batch], workers: int, show_progress: bool | None
-) -> dict[str, list[tuple[Any, ...]]]:
-    """Write all batches in parallel threads; return the rows of `parameters.csv` by split."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # a batch a core is faster than a batch on all cores
-    # Twice as many threads as cores: while one waits for the disk, another computes.
-    pool = ThreadPoolExecutor(2 * workers)
-    rows: dict[str, list[tuple[Any, ...]]] = {"train": [], "test": []}
-    total = sum(len(batch.ids) for batch in batches)
-    try:
-        with progress(total=total, desc="samples", unit="sample", show=show_progress) as bar:
-            for batch, part in zip(batches, pool.map(writer, batches), strict=True):
-                rows[batch.split] += part
-                bar.update(len(batch.ids))
-    finally:
-        pool.shutdown(cancel_futures=True)  # after an error, do not finish the other batches
-        torch.set_num_threads(threads)
-    return rows

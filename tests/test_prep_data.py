@@ -364,7 +364,7 @@ def test_simulated_data_are_indexed_and_cached(
 ) -> None:
     calls = []
 
-    def simulate_dataset(out, n_train, n_test, seed, device="cpu", workers=None):
+    def simulate_dataset(out, n_train, n_test, seed, device="cpu", workers=None, overwrite=False):
         done_before = any(call[0] == out for call in calls)
         calls.append((out, n_train, n_test, seed, device, workers))
         make_data(out)

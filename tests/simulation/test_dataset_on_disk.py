@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import csv
+import json
 import math
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from paths import ROOT
 
 from physics.constants import DETECTORS, EARTH_ROTATION, GPS_START, SIDEREAL_TIME
 from physics.signals import SignalGenerator
 from physics.waveforms import DISTANCE, BankSettings, WaveformBank
 from runtime.errors import UserError
+from simulation import dataset_files
 from simulation import dataset_on_disk as simulation
 
 
@@ -145,11 +152,11 @@ def test_an_interrupted_simulation_goes_on(
     out = tmp_path / "broken"
     writes = []
 
-    def failing(root: Path, batch: simulation.Batch, *rest: object) -> None:
+    def failing(root: Path, block: simulation.SampleBlock, *rest: object) -> None:
         if writes:
             raise OSError("no space left")
-        writes.append(batch)
-        original(root, batch, *rest)
+        writes.append(block)
+        original(root, block, *rest)
 
     original = simulation.write_samples
     monkeypatch.setattr(simulation, "write_samples", failing)
@@ -164,10 +171,138 @@ def test_an_interrupted_simulation_goes_on(
     assert all_bytes(out) == all_bytes(dataset)
 
 
+def test_removed_files_are_written_again(dataset: Path, arguments: dict, tmp_path: Path) -> None:
+    """A mark that says finished is not believed where files are missing."""
+    expected = all_bytes(dataset)
+    out = tmp_path / "set"
+    shutil.copytree(dataset, out)
+    sample = next((out / "train").rglob("*.npy"))
+    for removed in (sample, out / "test_labels.csv"):
+        removed.unlink()
+        assert not simulation.simulate_dataset(out, **arguments)["done_before"]
+        assert all_bytes(out) == expected
+
+
+def test_half_written_tables_of_a_killed_run_are_removed(
+    dataset: Path, arguments: dict, tmp_path: Path
+) -> None:
+    expected = all_bytes(dataset)
+    out = tmp_path / "set"
+    shutil.copytree(dataset, out)
+    (out / "simulation.json").rename(out / "simulation.started.json")
+    for name in ("training_labels", "parameters"):
+        (out / f".{name}.{'a1' * 6}.tmp.csv").write_text("id,tar")
+    (out / ".lock").write_text("process 1 on elsewhere")  # a killed run leaves its file, unlocked
+    simulation.simulate_dataset(out, **arguments)
+    assert all_bytes(out) == expected
+
+
+def test_another_simulation_is_refused_or_moved_aside(
+    dataset: Path, arguments: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = all_bytes(dataset)
+    out = tmp_path / "set"
+    shutil.copytree(dataset, out)
+    other = arguments | {"seed": 8}
+    with pytest.raises(UserError, match=r"seed = 7 and 8 .* --out, or add --overwrite"):
+        simulation.simulate_dataset(out, **other)
+    assert all_bytes(out) == expected
+    monkeypatch.setattr(dataset_files.time, "strftime", lambda _: "now")
+    assert not simulation.simulate_dataset(out, **other, overwrite=True)["done_before"]
+    assert all_bytes(tmp_path / "set.now") == expected  # the lock did not stay in it either
+    assert json.loads((out / "simulation.json").read_text())["settings"]["seed"] == 8
+    seen = all_bytes(out)
+    simulation.simulate_dataset(out, **other, overwrite=True)  # again, in the same second
+    assert all_bytes(tmp_path / "set.now-2") == all_bytes(out) == seen
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("precious")
+    with pytest.raises(UserError, match="holds no simulation"):
+        simulation.simulate_dataset(tmp_path / "mine", **other, overwrite=True)
+    assert list(all_bytes(tmp_path / "mine")) == ["thesis.txt"]
+
+
+def test_a_damaged_mark_is_named(dataset: Path, arguments: dict, tmp_path: Path) -> None:
+    for damaged in ("{}", "[1]", '{"settings": 3}', "{"):
+        (tmp_path / "simulation.json").write_text(damaged)
+        with pytest.raises(UserError, match=r"simulation\.json is"):
+            simulation.simulate_dataset(tmp_path, **arguments)
+
+
+# `prep_data.py` with a small waveform bank, which stops before its samples until a file appears.
+PREPARE = """
+import sys, time
+from pathlib import Path
+import prep_data
+from runtime.command_line import run_command
+from simulation import dataset_on_disk
+
+def halting(*arguments, original=dataset_on_disk.write_blocks):
+    print("writing", flush=True)
+    while not Path(sys.argv[1]).exists():
+        time.sleep(0.02)
+    return original(*arguments)
+
+def small(*arguments, original=dataset_on_disk.simulate_dataset, **options):
+    return original(*arguments, **options, bank_size=12)
+
+dataset_on_disk.write_blocks, dataset_on_disk.simulate_dataset = halting, small
+run_command(lambda: prep_data.main(sys.argv[2:]))
+"""
+
+
+def start_prepare(go_on: Path, out: Path, *options: str) -> subprocess.Popen[str]:
+    """Return a process that simulates into `out`, and waits in the middle for a file `go_on`."""
+    command = [sys.executable, "-c", PREPARE, str(go_on), "--simulate", "70", "--out", str(out)]
+    environment = {**os.environ, "G2NET_CACHE": str(go_on.parent / "cache")}
+    return subprocess.Popen(
+        [*command, *options],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_two_simulations_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
+    pytest.importorskip("lalsimulation")
+    go_on, out = tmp_path / "go_on", tmp_path / "set"
+    first = start_prepare(go_on, out)
+    assert first.stdout.readline() == "writing\n"
+    before = all_bytes(out)
+    for options in ((), ("--seed", "8"), ("--overwrite",)):  # the same, another, and by force
+        second = start_prepare(go_on, out, *options)
+        _, errors = second.communicate(timeout=100)
+        assert second.returncode == 2, errors
+        assert "--out" in errors
+        assert errors.count("\n") == 1
+    assert all_bytes(out) == before
+    go_on.touch()
+    assert first.communicate(timeout=100)[1] == ""
+    assert first.returncode == 0
+    finished = all_bytes(out)
+    assert ".lock" not in finished
+    again = start_prepare(go_on, out)
+    printed, _ = again.communicate(timeout=100)
+    assert again.returncode == 0
+    assert "up to date" in printed
+    assert all_bytes(out) == finished
+    # What another data set finished is refused by the command line too, and moved by its advice.
+    other = start_prepare(go_on, out, "--seed", "8")
+    assert "--overwrite" in other.communicate(timeout=100)[1]
+    assert other.returncode == 2
+    assert all_bytes(out) == finished
+    forced = start_prepare(go_on, out, "--seed", "8", "--overwrite")
+    assert forced.communicate(timeout=100)[1] == ""
+    assert forced.returncode == 0
+    (aside,) = tmp_path.glob("set.2*")
+    assert all_bytes(aside) == finished
+
+
 def test_a_finished_simulation_is_left_alone(
     dataset: Path, arguments: dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(simulation, "write_batches", lambda *_: pytest.fail("done twice"))
+    monkeypatch.setattr(simulation, "write_blocks", lambda *_: pytest.fail("done twice"))
     assert simulation.simulate_dataset(dataset, **arguments)["done_before"]
 
 

@@ -1,0 +1,212 @@
+"""The files of a simulated data set: the competition's layout, and the marks of how far it got."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import os
+import re
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from physics.constants import DETECTORS, GPS_START, SAMPLE_SHAPE
+from physics.waveforms import PARAMETERS
+from runtime.errors import UserError
+from runtime.files import TEMPORARY, atomic_path, read_json
+
+# The first lies there while samples are written; at the end it is renamed to the second.
+STARTED, FINISHED = "simulation.started.json", "simulation.json"
+LOCK = ".lock"
+
+PARAMETER_COLUMNS = (
+    "id",
+    "split",
+    "waveform",
+    *PARAMETERS,
+    "phase",
+    "ra",
+    "dec",
+    "psi",
+    "geocent_time",
+    "merger_time",
+    "luminosity_distance",
+    *(f"snr_{name}" for name in DETECTORS),
+    "network_snr",
+)
+LABELS, TEST_LABELS = "training_labels.csv", "test_labels.csv"
+SUBMISSION, TRUTH = "sample_submission.csv", "parameters.csv"
+TABLES = (LABELS, TEST_LABELS, SUBMISSION, TRUTH)
+
+
+@dataclass(frozen=True)
+class SampleBlock:
+    """Consecutive samples of one split that are drawn with one seed."""
+
+    split: str  # "train" or "test"
+    number: int  # of the block within its split; part of the seed
+    ids: list[str]
+    targets: np.ndarray  # (samples,) of 0 and 1
+
+
+# --- samples ------------------------------------------------------------------------------------
+
+
+def sample_path(root: Path, split: str, name: str) -> Path:
+    """Return where the competition keeps a sample: train/0/0/0/000a218fdd.npy."""
+    return root / split / name[0] / name[1] / name[2] / f"{name}.npy"
+
+
+def npy_header() -> bytes:
+    """Return what precedes the numbers in the .npy file of a sample.
+
+    It is the same for every sample, and writing it is cheaper than calling `np.save` each time.
+    """
+    buffer = io.BytesIO()
+    empty = np.empty(SAMPLE_SHAPE)
+    np.save(buffer, empty, allow_pickle=False)
+    return buffer.getvalue()[: -empty.nbytes]
+
+
+def write_samples(root: Path, block: SampleBlock, strain: np.ndarray, header: bytes) -> None:
+    """Write the samples of a block, (samples, detector, time) float64, each whole or not at all.
+
+    The temporary name is the same in every run, so that a run that is started again replaces what
+    a killed one left.
+    """
+    for name, sample in zip(block.ids, strain, strict=True):
+        path = sample_path(root, block.split, name)
+        temporary = path.with_suffix(".tmp")
+        with open(temporary, "wb", buffering=0) as file:
+            file.write(header)
+            file.write(sample.data)
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def parameter_rows(
+    block: SampleBlock, parameters: dict[str, torch.Tensor]
+) -> list[tuple[Any, ...]]:
+    """Return the rows of `parameters.csv` for the signals of a block, in its columns' order."""
+    columns = {name: values.cpu().numpy() for name, values in parameters.items()}
+    names = [name for name, target in zip(block.ids, block.targets, strict=True) if target]
+    rows = []
+    for row, name in enumerate(names):
+        values = {key: f"{column[row]:.9g}" for key, column in columns.items()}
+        # A GPS time to a microsecond has more digits than float32 holds.
+        values["geocent_time"] = f"{GPS_START + float(columns['merger_time'][row]):.7f}"
+        values |= {"id": name, "split": block.split}
+        rows.append(tuple(values[column] for column in PARAMETER_COLUMNS))
+    return rows
+
+
+def write_table(path: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """Write a CSV file, whole or not at all."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def write_tables(
+    root: Path, blocks: list[SampleBlock], rows: dict[str, list[tuple[Any, ...]]]
+) -> None:
+    """Write the labels of both splits, the sample submission, and the parameters of all signals.
+
+    Args:
+        root: the folder of the data set.
+        blocks: all of its samples.
+        rows: those of `parameters.csv` by split.
+    """
+    labels = {
+        split: [
+            (name, int(target))
+            for block in blocks
+            if block.split == split
+            for name, target in zip(block.ids, block.targets, strict=True)
+        ]
+        for split in ("train", "test")
+    }
+    write_table(root / LABELS, ("id", "target"), labels["train"])
+    write_table(root / TEST_LABELS, ("id", "target"), labels["test"])
+    submission = [(name, 0.5) for name, _ in labels["test"]]
+    write_table(root / SUBMISSION, ("id", "target"), submission)
+    write_table(root / TRUTH, PARAMETER_COLUMNS, rows["train"] + rows["test"])
+
+
+# --- what lies in a folder ----------------------------------------------------------------------
+
+
+def find_dataset(out: Path) -> tuple[Literal["absent", "started", "finished"], dict[str, Any]]:
+    """Return how far the data set of a folder got, and the settings it was begun with.
+
+    Raises:
+        UserError: the folder is a file, holds something else, or its mark is damaged.
+    """
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file: name a folder for the simulated data")
+    for state, name in (("finished", FINISHED), ("started", STARTED)):
+        mark = out / name
+        if not mark.exists():
+            continue
+        fields = read_json(mark)
+        settings = fields.get("settings") if isinstance(fields, dict) else None
+        if not isinstance(settings, dict):
+            raise UserError(
+                f"{mark} is damaged: it holds no settings of a simulation; choose another folder "
+                "with --out, or move this one away"
+            )
+        return state, settings
+    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
+        raise UserError(
+            f"{out} is not empty and holds no simulation ({FINISHED} is missing): choose another "
+            "folder with --out, or empty this one"
+        )
+    return "absent", {}
+
+
+def check_settings(out: Path, known: dict[str, Any], settings: dict[str, Any]) -> None:
+    """Check that a folder's data set is the one that is asked for.
+
+    Raises:
+        UserError: a setting differs.
+    """
+    for key, value in settings.items():
+        if known.get(key) != value:
+            raise UserError(
+                f"{out} holds a simulation with {key} = {known.get(key)!r} and {value!r} is asked "
+                "for: choose another folder with --out, or add --overwrite, which moves this one "
+                "aside"
+            )
+
+
+def is_complete(out: Path, blocks: list[SampleBlock]) -> bool:
+    """Return whether every file of a data set is there."""
+    samples = (sample_path(out, block.split, name) for block in blocks for name in block.ids)
+    return all((out / name).exists() for name in TABLES) and all(map(os.path.exists, samples))
+
+
+def move_aside(out: Path) -> Path:
+    """Rename a folder to a free name with the time at its end; return that name."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    ends = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    names = (out.with_name(f"{out.name}.{stamp}{end}") for end in ends)
+    aside = next(path for path in names if not path.exists())
+    os.rename(out, aside)
+    return aside
+
+
+def remove_temporaries(out: Path) -> None:
+    """Remove tables and marks that a killed run left half written; the caller holds the lock."""
+    stems = "|".join(re.escape(Path(name).stem) for name in (*TABLES, STARTED, FINISHED))
+    for path in out.glob(".*"):
+        if re.fullmatch(rf"\.({stems}){TEMPORARY}", path.name):
+            path.unlink(missing_ok=True)
