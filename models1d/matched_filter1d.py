@@ -1,4 +1,4 @@
-"""A network that begins as a bank of matched filters and the likelihood of what they see."""
+"""A network that starts as a bank of matched filters and the likelihood ratio of their outputs."""
 
 from __future__ import annotations
 
@@ -16,31 +16,43 @@ from physics.noise import CURVES
 from physics.waveforms import BankSettings
 from runtime.errors import UserError, nearest
 
-BLOCK = 32  # samples that the filters' outputs are computed for at once
-PAIRED_AT_A_TIME = {"cpu": 2**22}  # numbers, of all delays, that a CPU's caches hold
-SMALLEST = 1e-30  # of a sum of likelihoods beside the largest of its row, for float32 to hold it
+POLYPHASE = 32  # samples that are the input channels of one convolution, see strided_correlation
+PAIRED_AT_A_TIME = {"cpu": 2**22}  # numbers, over all delays, that fit a CPU's caches
+SMALLEST_SUM = 1e-30  # of ratios divided by their row's largest; float32 holds no less than 1e-38
 
 
 def strided_correlation(x: Tensor, filters: Tensor, stride: int) -> Tensor:
     """Correlate (B, T) with long filters (C, L) at every `stride`-th place: (B, C, n).
 
-    n is the number of places of whole blocks of `BLOCK` samples that the filters fit on. The
-    places of a block are channels of one convolution whose input channels are the samples of a
-    block (its polyphase form): a matrix product of sides in the hundreds, where one input channel
-    would make a vector's.
+    y_c(k) = sum_l f_c(l) x(stride k + l). With one input channel this is a matrix-vector product
+    for each filter, which no hardware does fast. In polyphase form it is a product of matrices:
+    write l + stride i = P b + p and k = (P / stride) j + i with P = `POLYPHASE` and
+    0 <= i < P / stride. Then
+
+        y_c(k) = sum_p sum_b  f_c(P b + p - stride i)  x(P (j + b) + p),
+
+    a convolution over b whose input channels are the P phases p, and whose output channels are
+    the filters, each shifted by stride i for every i.
+
+    n is the number of places in whole blocks of P samples that the filters fit on.
     """
     channels, length = filters.shape
-    places, blocks = BLOCK // stride, -(-(length + BLOCK - stride) // BLOCK)
+    shifts = POLYPHASE // stride
+    blocks = -(-(length + POLYPHASE - stride) // POLYPHASE)  # that the most shifted filter spans
     shifted = torch.stack(
-        [F.pad(filters, (stride * i, blocks * BLOCK - length - stride * i)) for i in range(places)],
+        [
+            F.pad(filters, (stride * i, blocks * POLYPHASE - length - stride * i))
+            for i in range(shifts)
+        ],
         dim=1,
-    )  # (C, place, blocks x BLOCK)
-    # (C, place, blocks x BLOCK) -> (C x place, BLOCK, blocks)
-    kernel = shifted.reshape(channels * places, blocks, BLOCK).transpose(1, 2)
-    # (B, T) -> (B, BLOCK, T / BLOCK) -> (B, C x place, n / place)
-    y = F.conv1d(x.unflatten(1, (-1, BLOCK)).transpose(1, 2), kernel)
-    # (B, C x place, n / place) -> (B, C, n)
-    return y.unflatten(1, (channels, places)).transpose(2, 3).flatten(2)
+    )  # (C, shift, blocks x P)
+    # (C, shift, blocks x P) -> (C x shift, blocks, P) -> (C x shift, P, blocks)
+    kernel = shifted.reshape(channels * shifts, blocks, POLYPHASE).transpose(1, 2)
+    # (B, T) -> (B, T / P, P) -> (B, P, T / P)
+    phases = x.unflatten(1, (-1, POLYPHASE)).transpose(1, 2)
+    y = F.conv1d(phases, kernel)  # (B, C x shift, n / shifts)
+    # (B, C x shift, n / shifts) -> (B, C, n / shifts, shift) -> (B, C, n)
+    return y.unflatten(1, (channels, shifts)).transpose(2, 3).flatten(2)
 
 
 class MatchedFilter1d(WaveformClassifier):
@@ -61,38 +73,38 @@ class MatchedFilter1d(WaveformClassifier):
     signal with nearly the same amplitude and phase, or the opposite one. With z = p·x + i q·x of
     either detector, the ratio at a delay is then exp(z^H S (1 + S)^-1 z / 2) / det(1 + S).
 
-    Learnt are a, rho, the delays' k, the templates' w, and a small network that makes log R a
-    logit.
-    The filters are a basis and combinations of it; `template_filters` computes what they begin
-    with, and with `learn_filters` they go on from there.
+    Trained are a, rho, the weights k of the delays, the weights w of the templates, and a small
+    network that maps log R to a logit. The filters are combinations of a basis;
+    `template_filters` computes their initial values, and `learn_filters` trains them too.
 
-    The optimum is more: the sky ties the amplitudes and phases of all detectors to their delays,
-    amplitudes are not Gaussian, and templates and arrival times lie denser than here.
+    The optimal statistic knows more than this network: the position on the sky ties the
+    amplitudes and phases of all detectors to their delays, amplitudes are not Gaussian, and
+    templates and arrival times lie denser than here.
 
     Args:
         in_channels: detectors; the first two are the LIGO ones.
         num_classes: logits; 0 leaves the pooled features.
-        pretrained: begin with the whitened templates, for which a bank of waveforms is needed
-            (LALSuite, extra `sim`, once); without it, with random filters, which say nothing
-            until a checkpoint or training (`learn_filters`) replaces them.
-        templates: how many, each of two quadratures.
-        basis: filters on the strain whose combinations the templates are.
+        pretrained: start with whitened templates, which need a bank of waveforms (LALSuite,
+            extra `sim`, once). Otherwise filters are random and of no use until a checkpoint or
+            training (`learn_filters`) replaces them.
+        templates: number of templates, each of two quadratures.
+        basis: number of filters on the strain; templates are combinations of them.
         before, after: length of a filter before the merger and from it on, s.
         stride: samples between arrival times; divides 32.
         arrival: bounds of the arrival time at the first detector, s after the window begins.
         delays: largest delay of each detector with respect to the first, s.
-        amplitudes: what a begins with, one a detector.
-        correlation: what rho begins with, at most 0.999 either way; None takes all amplitudes as
+        amplitudes: initial a of each detector.
+        correlation: initial rho, between -0.999 and 0.999; None takes all amplitudes as
             independent, which is cheaper.
         hidden: units of the small network.
         learn_filters: whether basis and templates are trained.
         share_ligo: whether the first two detectors share filters.
         detectors: names of the design curves that the strain is whitened with.
-        decimate: of the whitening: strain is sampled at 2,048 Hz / decimate.
-        bank_size, bank_seed: of the binaries that the filters begin with.
+        decimate: decimation of the whitening: strain is sampled at 2,048 Hz / decimate.
+        bank_size, bank_seed: the bank of binaries that the filters are computed from.
 
     Raises:
-        UserError: arguments that do not fit together, or strain of another length than 2 s.
+        UserError: arguments do not fit together, or the strain is not one window long.
     """
 
     def __init__(
@@ -135,7 +147,8 @@ class MatchedFilter1d(WaveformClassifier):
         self.in_channels, self.stride = in_channels, stride
         self.samples = NUM_SAMPLES // decimate
         self.before, self.after = round(before * rate), round(after * rate)
-        self.first = math.floor(arrival[0] * rate / stride)  # arrival times are in strides
+        # Arrival times and delays are counted in strides from here on.
+        self.first = math.floor(arrival[0] * rate / stride)
         self.num_times = math.floor(arrival[1] * rate / stride) - self.first + 1
         self.reach = [math.ceil(delay * rate / stride) for delay in delays]
         names = [detectors[d] for d in range(in_channels) if not (d == 1 and self.share_ligo)]
@@ -160,11 +173,14 @@ class MatchedFilter1d(WaveformClassifier):
                 self.register_parameter(name, nn.Parameter(values.clone()))
             else:
                 self.register_buffer(name, values.clone())
-        self.amplitude = nn.Parameter(torch.tensor(amplitudes).logit())  # a after a sigmoid
+        # Unbounded parameters: a = sigmoid(amplitude), so that s = a / (1 - a) = exp(amplitude),
+        # and rho = tanh(correlation).
+        self.amplitude = nn.Parameter(torch.tensor(amplitudes).logit())
         self.correlation = None
         if correlation is not None:
             self.correlation = nn.Parameter(torch.tensor(correlation).atanh())
-        # Logarithms of k and w but for constants; the first detector has no delays.
+        # Logarithms of k and w up to constants, which a softmax fixes. The first detector has no
+        # delays.
         self.delay = nn.ParameterList(torch.zeros(2 * reach + 1) for reach in self.reach[1:])
         self.prior = nn.Parameter(torch.zeros(templates))
         self.hidden = nn.Linear(1, hidden)
@@ -172,7 +188,7 @@ class MatchedFilter1d(WaveformClassifier):
         self.reset_classifier(num_classes)
 
     def reset_classifier(self, num_classes: int) -> None:
-        """Put a new last layer; it begins as the logarithm of the likelihood ratio itself."""
+        """Put a new last layer, whose logits are at first the log-likelihood ratio itself."""
         super().reset_classifier(num_classes)
         if num_classes:
             nn.init.zeros_(self.classifier.weight)
@@ -180,111 +196,168 @@ class MatchedFilter1d(WaveformClassifier):
             nn.init.ones_(self.classifier.weight[:, 0])
 
     def filtered(self, x: Tensor, which: int, reach: int) -> Tensor:
-        """Return z of strain (B, T): (B, template, 2, time), `reach` beyond the arrival times."""
-        first, number = self.first - reach, self.num_times + 2 * reach
-        start = first * self.stride - self.before  # of the first filter, maybe before the window
-        places = BLOCK // self.stride
-        blocks = -(-(self.before + self.after + BLOCK - self.stride) // BLOCK)
-        length = (-(-number // places) + blocks - 1) * BLOCK
-        # What lies outside the window is silence.
+        """Return z, the two quadratures of every template on the strain of one detector.
+
+        Args:
+            x: (B, T) whitened strain.
+            which: the detector's filters.
+            reach: strides before and after the arrival times that are wanted as well.
+
+        Returns:
+            (B, template, 2, num_times + 2 reach).
+        """
+        first, number = self.first - reach, self.num_times + 2 * reach  # in strides
+        start = first * self.stride - self.before  # sample; negative before the window
+        # As many samples as `strided_correlation` needs for `number` places: whole blocks of
+        # places, and the blocks that the last filter reaches into.
+        places = POLYPHASE // self.stride
+        blocks = -(-(self.before + self.after + POLYPHASE - self.stride) // POLYPHASE)
+        length = (-(-number // places) + blocks - 1) * POLYPHASE
+        # Outside the window there is silence: zeros on either side.
         x = F.pad(x[:, max(start, 0) :][:, : length + min(start, 0)], (max(-start, 0), 0))
-        x = F.pad(x, (0, length - x.shape[1]))
+        x = F.pad(x, (0, length - x.shape[1]))  # (B, length)
         with torch.autocast(x.device.type, enabled=autocasts_safely(x.device.type)):
-            u = strided_correlation(x, self.filters[which], self.stride)[..., :number]
+            # Templates are combinations of the basis, so their outputs are of its outputs.
+            on_basis = strided_correlation(x, self.filters[which], self.stride)[..., :number]
             # (template x 2, basis) @ (B, basis, time) -> (B, template x 2, time)
-            z = torch.matmul(self.templates[which].flatten(0, 1), u)
+            z = torch.matmul(self.templates[which].flatten(0, 1), on_basis)
         # (B, template x 2, time) -> (B, template, 2, time)
         return z.to(self.amplitude.dtype).unflatten(1, (-1, 2))
 
-    def averaged(self, log_ratio: Tensor, log_weights: Tensor) -> Tensor:
-        """Average ratios over delays: (B, template, time + 2 reach) -> (B, template, time).
+    def average_over_delays(self, log_ratio: Tensor, log_weights: Tensor) -> Tensor:
+        """Return log sum_u k(u) Lambda(t + u): (B, template, time + 2 reach) -> (.., time).
 
-        In and out are logarithms. A sum over delays is a product with a banded matrix. Where the
-        ratios of all delays are too small beside the row's largest to be summed so, as beside a
+        Where all ratios of a sum are too small beside the row's largest for float32, as beside a
         loud event, the largest of them stands for the sum, as if delays were equally likely.
-        """
-        wide, width = log_ratio.shape[-1], len(log_weights)
-        log_weights = F.log_softmax(log_weights, 0)
-        # Column t of the matrix holds the weights of the delays of t, in its rows t to t + 2 reach.
-        columns = F.pad(log_weights.exp(), (0, wide - width + 1)).repeat(wide - width + 1)
-        matrix = columns[: wide * (wide - width + 1)].reshape(-1, wide).T
-        largest = log_ratio.detach().amax((1, 2), keepdim=True)
-        sums = (log_ratio - largest).exp() @ matrix
-        near = F.max_pool1d(log_ratio, width, 1) - math.log(width)
-        return torch.where(sums > SMALLEST, sums.clamp_min(SMALLEST).log() + largest, near)
-
-    def paired(self, first: Tensor, second: Tensor) -> Tensor:
-        """Return the log-likelihood ratio of the first two detectors, averaged over delays.
 
         Args:
-            first: z (B, template, 2, time).
-            second: z (B, template, 2, time + 2 reach).
+            log_ratio: log Lambda of one detector, at times from -reach to time + reach.
+            log_weights: log k(u) up to a constant, (2 reach + 1,).
         """
-        (s, t), rho = self.amplitude[:2].exp(), self.correlation.tanh()
-        both = rho * (s * t).sqrt()
-        det = (1 + s) * (1 + t) - both**2
-        log_weights = F.log_softmax(self.delay[0], 0) - det.log()
-        # S (1 + S)^-1 = 1 - (1 + S)^-1; what its entries multiply is the same at all delays.
-        of_second = (1 - (1 + s) / det) * power(second)
-        scaled, width = first * (both / det), first.shape[-1]
+        extended, num_delays = log_ratio.shape[-1], len(log_weights)
+        num_times = extended - num_delays + 1
+        k = F.log_softmax(log_weights, 0).exp()  # weights that sum to one
+        # sum_u k(u) Lambda(t + u) = sum_j Lambda(j) K(j, t) with K(j, t) = k(j - t): a banded
+        # matrix whose column t holds k in its rows t to t + 2 reach. Written out column after
+        # column, k repeats every `extended` + 1 numbers, with zeros between.
+        columns = F.pad(k, (0, num_times)).repeat(num_times)
+        # (num_times x (extended + 1),) -> (num_times, extended) -> (extended, num_times)
+        banded = columns[: extended * num_times].reshape(-1, extended).T
+        # log sum exp with the row's largest ratio taken out before, so that nothing overflows.
+        largest = log_ratio.detach().amax((1, 2), keepdim=True)  # (B, 1, 1)
+        sums = (log_ratio - largest).exp() @ banded  # (B, template, num_times)
+        loudest = F.max_pool1d(log_ratio, num_delays, 1) - math.log(num_delays)
+        exact = sums.clamp_min(SMALLEST_SUM).log() + largest  # the clamp keeps gradients finite
+        return torch.where(sums > SMALLEST_SUM, exact, loudest)
 
-        def over_delays(of_second: Tensor, scaled: Tensor, second: Tensor) -> Tensor:
+    def correlated_pair_ratio(self, z_first: Tensor, z_second: Tensor) -> Tensor:
+        """Return the log-likelihood ratio of the first two detectors, averaged over delays.
+
+        With a signal z = (z_0, z_1) has the covariance 1 + S in each quadrature, without it 1.
+        Their Gaussian densities have the ratio (see the class)
+
+            log Lambda = z^H M z / 2 - log D,    M = S (1 + S)^(-1) = 1 - (1 + S)^(-1),
+            S = [[s_0, c], [c, s_1]],  c = rho sqrt(s_0 s_1),  D = det(1 + S),
+            (1 + S)^(-1) = [[1 + s_1, -c], [-c, 1 + s_0]] / D.
+
+        So with P_d = |z_d|^2 / 2 and Re(z_0^* z_1) = p_0 p_1 + q_0 q_1,
+
+            log Lambda = (1 - (1 + s_1) / D) P_0 + (1 - (1 + s_0) / D) P_1
+                         + (c / D) (p_0 p_1 + q_0 q_1) - log D.
+
+        Args:
+            z_first: (B, template, 2, time).
+            z_second: (B, template, 2, time + 2 reach).
+
+        Returns:
+            (B, template, time).
+        """
+        (s_0, s_1), rho = self.amplitude[:2].exp(), self.correlation.tanh()
+        c = rho * (s_0 * s_1).sqrt()
+        det = (1 + s_0) * (1 + s_1) - c**2  # D
+        log_weights = F.log_softmax(self.delay[0], 0) - det.log()  # log k(u) - log D
+        # Computed once for all delays: the second detector's own term, and c / D times z_0.
+        own_second = (1 - (1 + s_0) / det) * power(z_second)  # (B, template, time + 2 reach)
+        scaled_first, num_times = z_first * (c / det), z_first.shape[-1]
+
+        def sum_over_delays(own_second: Tensor, scaled_first: Tensor, z_second: Tensor) -> Tensor:
             terms = []
             for u, log_weight in enumerate(log_weights):
-                there = second[..., u : u + width]
-                term = of_second[..., u : u + width] + log_weight
-                term = torch.addcmul(term, scaled[:, :, 0], there[:, :, 0])
-                terms.append(torch.addcmul(term, scaled[:, :, 1], there[:, :, 1]))
-            return torch.stack(terms).logsumexp(0)  # (delay, B, template, time) -> sum of delays
+                delayed = z_second[..., u : u + num_times]
+                term = own_second[..., u : u + num_times] + log_weight
+                term = torch.addcmul(term, scaled_first[:, :, 0], delayed[:, :, 0])  # p_0 p_1
+                terms.append(torch.addcmul(term, scaled_first[:, :, 1], delayed[:, :, 1]))  # q q
+            return torch.stack(terms).logsumexp(0)  # (delay, B, template, time) -> without delay
 
-        numbers = len(log_weights) * of_second.shape[1:].numel()  # of a row
-        rows = max(PAIRED_AT_A_TIME.get(first.device.type, 2**30) // numbers, 1)  # at a time
-        parts = zip(*(part.split(rows) for part in (of_second, scaled, second)), strict=True)
-        ratio = torch.cat([over_delays(*part) for part in parts])
-        return (1 - (1 + t) / det) * power(first) + ratio
+        # Some rows of the batch at a time, so that all delays of them stay in a CPU's caches.
+        numbers_per_row = len(log_weights) * own_second.shape[1:].numel()
+        at_a_time = PAIRED_AT_A_TIME.get(z_first.device.type, 2**30)
+        rows = max(at_a_time // numbers_per_row, 1)
+        parts = zip(
+            *(part.split(rows) for part in (own_second, scaled_first, z_second)), strict=True
+        )
+        ratio = torch.cat([sum_over_delays(*part) for part in parts])
+        # The first detector's own term is the same at all delays.
+        return (1 - (1 + s_1) / det) * power(z_first) + ratio
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """(B, D, T) -> (B, template, time): the log-likelihood ratio of each, arriving then."""
+        """Return each template's log-likelihood ratio at each arrival time.
+
+        Args:
+            x: (B, D, T) whitened strain.
+
+        Returns:
+            (B, template, time).
+
+        Raises:
+            UserError: the strain has another number of detectors or samples.
+        """
         if x.shape[1:] != (self.in_channels, self.samples):
             raise UserError(
                 f"MatchedFilter1d: strain of shape {tuple(x.shape)}: expected {self.in_channels} "
                 f"detectors and {self.samples} samples: whiten with the network's own decimate"
             )
         if self.share_ligo:
-            # (B, 2, T) -> (2B, T) -> two (B, template, 2, time); one call, with the wider reach
-            pair = self.filtered(x[:, :2].transpose(0, 1).flatten(0, 1), 0, self.reach[1])
-            first, second = pair.unflatten(0, (2, -1))
-            seen = [first[..., self.reach[1] : self.reach[1] + self.num_times], second]
+            # Both LIGO detectors in one call, which computes the second one's delays for both:
+            # (B, 2, T) -> (2B, T) -> (2B, template, 2, time) -> two (B, template, 2, time)
+            ligo = self.filtered(x[:, :2].transpose(0, 1).flatten(0, 1), 0, self.reach[1])
+            first, second = ligo.unflatten(0, (2, -1))
+            z = [first[..., self.reach[1] : self.reach[1] + self.num_times], second]
         else:
-            seen = []
-        for d in range(len(seen), self.in_channels):
-            seen.append(self.filtered(x[:, d], d - self.share_ligo, self.reach[d]))
+            z = []
+        for d in range(len(z), self.in_channels):
+            z.append(self.filtered(x[:, d], d - self.share_ligo, self.reach[d]))
+        # Exponents of loud signals overflow in half precision.
         with torch.autocast(x.device.type, enabled=False):
             a = self.amplitude.sigmoid()
+            # log [(1 - a) exp(a P)] = a P + log(1 - a); all but the first averaged over delays
             if self.correlation is None:
-                ratio, done = a[0] * power(seen[0]) + torch.log1p(-a[0]), 1
+                log_ratio, detectors_done = a[0] * power(z[0]) + torch.log1p(-a[0]), 1
             else:
-                ratio, done = self.paired(*seen[:2]), 2
-            for d in range(done, self.in_channels):
-                ratio = ratio + self.averaged(a[d] * power(seen[d]), self.delay[d - 1])
-            return ratio + torch.log1p(-a[done:]).sum()
+                log_ratio, detectors_done = self.correlated_pair_ratio(*z[:2]), 2
+            for d in range(detectors_done, self.in_channels):
+                log_ratio = log_ratio + self.average_over_delays(
+                    a[d] * power(z[d]), self.delay[d - 1]
+                )
+            return log_ratio + torch.log1p(-a[detectors_done:]).sum()
 
     def forward_head(self, x: Tensor) -> Tensor:
         """(B, template, time) -> (B, num_classes)."""
         with torch.autocast(x.device.type, enabled=False):
-            prior = F.log_softmax(self.prior, 0)[:, None] - math.log(x.shape[-1])
-            pooled = (x + prior).flatten(1).logsumexp(1, keepdim=True)  # (B, 1)
-            features = torch.cat([pooled, F.silu(self.hidden(pooled))], dim=1)
+            # log R = log sum_{m, t} w_m / T Lambda_m(t)
+            log_prior = F.log_softmax(self.prior, 0)[:, None] - math.log(x.shape[-1])
+            log_r = (x + log_prior).flatten(1).logsumexp(1, keepdim=True)  # (B, 1)
+            features = torch.cat([log_r, F.silu(self.hidden(log_r))], dim=1)  # (B, 1 + hidden)
             return self.classifier(features)
 
 
 def power(z: Tensor) -> Tensor:
-    """Return P of z: (B, template, 2, time) -> (B, template, time)."""
+    """Return P = (p^2 + q^2) / 2 of quadratures: (B, template, 2, time) -> (B, template, time)."""
     return z.square().sum(2) / 2
 
 
 def autocasts_safely(device_type: str) -> bool:
-    """Whether autocast is on with a type that holds any whitened sample; fp16 overflows."""
+    """Return whether autocast is on with a type of float32's range; float16 would overflow."""
     enabled = torch.is_autocast_enabled(device_type)
     return enabled and torch.get_autocast_dtype(device_type) != torch.float16
 
@@ -299,6 +372,12 @@ def check_arguments(
     correlation: float | None,
     counts: dict[str, int],
 ) -> None:
+    """Check the arguments of `MatchedFilter1d`.
+
+    Raises:
+        UserError: some do not fit together.
+    """
+
     def refuse(what: str) -> NoReturn:
         raise UserError(f"MatchedFilter1d: {what}")
 
@@ -313,8 +392,8 @@ def check_arguments(
             refuse(f"detector {name!r}{nearest(name, CURVES)}: expected one of {', '.join(CURVES)}")
     if share_ligo and CURVES[detectors[0]] != CURVES[detectors[1]]:
         refuse(
-            f"{detectors[0]} and {detectors[1]} have other noise curves and cannot share filters: "
-            f"share_ligo=False"
+            f"{detectors[0]} and {detectors[1]} have different noise curves and cannot share "
+            f"filters: set share_ligo=False"
         )
     if correlation is not None and not (
         in_channels > 1 and type(correlation) in (int, float) and abs(correlation) <= 0.999
@@ -323,8 +402,8 @@ def check_arguments(
             f"correlation = {correlation!r} of {in_channels} detectors: expected a number between "
             f"-0.999 and 0.999 and at least two detectors, or None"
         )
-    if BLOCK % counts["stride"]:
-        refuse(f"stride = {counts['stride']}: expected a divisor of {BLOCK}")
+    if POLYPHASE % counts["stride"]:
+        refuse(f"stride = {counts['stride']}: expected a divisor of {POLYPHASE}")
     if len(arrival) != 2 or not 0 < arrival[0] < arrival[1] < WINDOW_SECONDS:
         refuse(f"arrival = {tuple(arrival)}: expected two rising times within {WINDOW_SECONDS:g} s")
     if delays[0] != 0 or min(delays) < 0:

@@ -1,4 +1,4 @@
-"""Filters that see a merger at once: whitened waveforms of a bank, and a basis of them."""
+"""Matched filters computed from a waveform bank, as combinations of a reduced basis."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from physics.waveforms import BEFORE_MERGER, BankSettings, WaveformBank
 from runtime.errors import UserError
 from signal_transforms import whitening_operators
 
-AT_A_TIME = 256  # waveforms whitened together
+WHITENED_AT_A_TIME = 256  # waveforms
 
 
 @functools.lru_cache(maxsize=2)
@@ -26,37 +26,37 @@ def template_filters(
     decimate: int,
     bank: BankSettings,
 ) -> tuple[Tensor, Tensor]:
-    """Return the matched filters of a bank's waveforms, as combinations of a few.
+    """Return the matched filters of a bank's waveforms, as combinations of a few basis filters.
 
     The waveforms are whitened exactly, as `transforms.Whiten(decimate=…)` whitens strain, with
-    the merger in the middle of where mergers are, and cut around it. The matched filter of a
-    whitened waveform in white noise is the waveform. The singular vectors of all of them, h+ and
-    hx of every binary, are the basis with which the least of their power is lost (reduced bases
-    of template banks: Cannon et al., Physical Review D 82, 044025, 2010). A template is the h+ of
-    a binary and its Hilbert transform, its two quadratures, each of norm one.
+    the merger at `MERGER_TIME`, and cut around it. In white noise the matched filter of a signal
+    is the signal itself. The basis consists of the leading right singular vectors of all
+    waveforms, h+ and hx of every binary: of all bases of its size it loses the least of their
+    power (Cannon et al., Physical Review D 82, 044025, 2010). A template has two quadratures of
+    norm one: the h+ of a binary and its Hilbert transform.
 
     Args:
         detectors: names of the design curves.
-        templates: how many binaries of the bank become templates, its first.
-        basis: filters in the basis.
+        templates: number of templates; they are the first binaries of the bank.
+        basis: number of basis filters.
         before, after: samples of a filter before the merger and from it on.
-        decimate: of the whitening; filters are sampled at 2,048 Hz / decimate.
-        bank: the binaries.
+        decimate: decimation of the whitening; filters are sampled at 2,048 Hz / decimate.
+        bank: settings of the waveform bank.
 
     Returns:
-        Basis (detector, basis, before + after), and the templates in it (detector, templates, 2,
-        basis), both float32.
+        The basis (detector, basis, before + after), and the coefficients of the templates in it
+        (detector, templates, 2, basis), both float32.
 
     Raises:
         UserError: the bank is smaller than `templates` or half of `basis`, or the filters are
             longer than what lies before or after the merger.
     """
     rate = SAMPLE_RATE // decimate
-    merger = round(MERGER_TIME * rate)
+    merger = round(MERGER_TIME * rate)  # sample, at the decimated rate
     if bank.size < templates or 2 * bank.size < basis:
         raise UserError(
             f"a bank of {bank.size} binaries is too small for {templates} templates in a basis of "
-            f"{basis}: bank_size is at least templates and basis / 2"
+            f"{basis}: set bank_size to at least templates and basis / 2"
         )
     if before > merger or after > NUM_SAMPLES // decimate - merger:
         raise UserError(
@@ -64,32 +64,39 @@ def template_filters(
             f"not fit a window of {WINDOW_SECONDS:g} s at {rate} Hz"
         )
     waveforms = torch.as_tensor(WaveformBank.build(bank).waveforms)  # (binary, 2, STRETCH)
+    # Cut a window out of the bank's series in which the merger lies at MERGER_TIME.
     first = BEFORE_MERGER - merger * decimate
     waveforms = waveforms[..., first : first + NUM_SAMPLES]
-    bases, combinations = [], []
+    around_merger = slice(merger - before, merger + after)
+    bases, coefficients = [], []
     for name in detectors:
         whiten = whitening_operators.design_whitening(
             name, NUM_SAMPLES, SAMPLE_RATE, None, 8, decimate, torch.device("cpu")
         )
-        # The unit of a bank and that of a whitening are the same.
+        # A bank and a whitening have the same unit of strain. The whitening takes rows:
+        # (binaries, 2, NUM_SAMPLES) -> (binaries x 2, NUM_SAMPLES) -> (binaries, 2, time)
         white = torch.cat(
             [
                 whiten(part.flatten(0, 1)).unflatten(0, (-1, 2))
-                for part in waveforms.split(AT_A_TIME)
+                for part in waveforms.split(WHITENED_AT_A_TIME)
             ]
         )  # (binary, 2, time)
         white = white / white.norm(dim=-1, keepdim=True)
-        cut = white[..., merger - before : merger + after]
-        directions = torch.linalg.svd(cut.flatten(0, 1), full_matrices=False).Vh[:basis]
-        plus = white[:templates, 0]
-        both = torch.stack([plus, quadrature(plus)], dim=1)[..., merger - before : merger + after]
-        inside = both @ directions.T  # (template, 2, basis)
-        bases.append(directions)
-        combinations.append(inside / inside.norm(dim=-1, keepdim=True))
-    return torch.stack(bases), torch.stack(combinations)
+        # Rows of V^T in the singular value decomposition U S V^T of all waveforms.
+        cut = white[..., around_merger].flatten(0, 1)  # (binary x 2, before + after)
+        basis_filters = torch.linalg.svd(cut, full_matrices=False).Vh[:basis]
+        plus = white[:templates, 0]  # (template, time)
+        # Transformed before it is cut, because a cut has frequencies of its own.
+        quadratures = torch.stack([plus, quadrature(plus)], dim=1)[..., around_merger]
+        # Projected on the orthonormal basis: (template, 2, before + after) -> (template, 2, basis)
+        projected = quadratures @ basis_filters.T
+        bases.append(basis_filters)
+        coefficients.append(projected / projected.norm(dim=-1, keepdim=True))
+    return torch.stack(bases), torch.stack(coefficients)
 
 
 def quadrature(x: Tensor) -> Tensor:
-    """Return the Hilbert transform of x (..., time), every frequency turned by a quarter."""
+    """Return the Hilbert transform of x (..., time): a cosine becomes a sine."""
+    # exp(-i pi / 2) = -i: every positive frequency is delayed by a quarter of its period.
     spectrum = torch.fft.rfft(x)
     return torch.fft.irfft(spectrum * -1j, x.shape[-1])

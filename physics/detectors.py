@@ -1,4 +1,4 @@
-"""Where the three detectors stand: antenna patterns and light-travel delays, batched in torch.
+"""The detectors' places and arms: antenna patterns and light-travel delays, batched in torch.
 
 Directions are fixed to the Earth: a longitude (right ascension less Greenwich sidereal time) and
 a declination. Isotropic directions are then isotropic on the sky at any time.
@@ -48,16 +48,21 @@ SITES = {
 
 
 def vertex(detector: str) -> np.ndarray:
-    """Return where the arms meet: (3,) float64 in m, Earth-fixed Cartesian (LIGO-T980044, 2.1)."""
+    """Return where the arms meet: (3,) float64 in m, Earth-fixed Cartesian.
+
+    Source: LIGO-T980044, section 2.1: a place of geodetic latitude and elevation above an
+    ellipsoid of revolution.
+    """
     latitude, longitude = (math.radians(angle) for angle in SITES[detector][:2])
     elevation = SITES[detector][4]
     major, minor = EARTH_MAJOR_AXIS, EARTH_MINOR_AXIS
+    # The ellipsoid's radius of curvature in the prime vertical.
     radius = major**2 / math.hypot(major * math.cos(latitude), minor * math.sin(latitude))
-    across = (radius + elevation) * math.cos(latitude)
+    axis_distance = (radius + elevation) * math.cos(latitude)
     return np.array(
         [
-            across * math.cos(longitude),
-            across * math.sin(longitude),
+            axis_distance * math.cos(longitude),
+            axis_distance * math.sin(longitude),
             ((minor / major) ** 2 * radius + elevation) * math.sin(latitude),
         ]
     )
@@ -76,6 +81,7 @@ def arms(detector: str) -> np.ndarray:
     )
     up = np.cross(east, north)
     directions = []
+    # An azimuth is counted from east to north, a tilt from the horizontal upwards.
     for azimuth, tilt in zip(SITES[detector][2:4], SITES[detector][5:7], strict=True):
         level = math.cos(math.radians(azimuth)) * east + math.sin(math.radians(azimuth)) * north
         directions.append(math.cos(tilt) * level + math.sin(tilt) * up)
@@ -114,15 +120,18 @@ class Network:
         """
         sin_lon, cos_lon = longitude.sin(), longitude.cos()
         zero = torch.zeros_like(longitude)
-        # South and east on the sky at the source, (..., 3).
+        # Unit vectors to the south and the east on the sky at the source, (..., 3).
         south = torch.stack([cos_lon * dec.sin(), sin_lon * dec.sin(), -dec.cos()], dim=-1)
         east = torch.stack([-sin_lon, cos_lon, zero], dim=-1)
         sin_psi, cos_psi = psi.sin()[..., None], psi.cos()[..., None]
         m = -south * sin_psi - east * cos_psi
         n = -south * cos_psi + east * sin_psi
-        # Products and sums, not matmul, which a GPU may round to ten bits (TF32).
+        # The polarisation axes of the wave, m and n, along each arm: (..., detector). As products
+        # and sums, because a GPU may round a matrix product to ten bits (TF32).
         mx, my = self.project(m, self.x_arm), self.project(m, self.y_arm)
         nx, ny = self.project(n, self.x_arm), self.project(n, self.y_arm)
+        # F+ = d^ij (m_i m_j - n_i n_j) and Fx = d^ij (m_i n_j + n_i m_j) with the detector tensor
+        # d = (x x - y y) / 2 of the unit vectors x and y along its arms.
         return (mx**2 - my**2 - nx**2 + ny**2) / 2, mx * nx - my * ny
 
     def delays(self, longitude: torch.Tensor, dec: torch.Tensor) -> torch.Tensor:

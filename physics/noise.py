@@ -1,12 +1,13 @@
-"""Detector noise: design curves, the covariance of 2 s of it, exact whitening, Gaussian draws.
+"""Detector noise: design curves, its covariance in a window, exact whitening, Gaussian draws.
 
-Everything is in units of 1e-21 strain (`STRAIN_UNIT`) unless said otherwise: a PSD of 1e-47 per Hz
-and its products underflow float32. The curves are tables beside this file, so that neither noise
-nor whitening needs bilby.
+Everything is in units of 1e-21 strain (`STRAIN_UNIT`) unless a docstring says otherwise: a PSD of
+1e-47 per Hz and its products underflow float32. The curves are tables in `noise_curves/`, so that
+neither noise nor whitening needs bilby.
 
-The covariance of a stretch of stationary noise is the symmetric Toeplitz matrix C of the
-autocovariance of its PSD (Wiener-Khinchin). Its symmetric inverse root C^(-1/2) whitens the
-stretch exactly: no window, no lost edge, unit variance.
+The covariance of n samples of stationary noise is the symmetric Toeplitz matrix C of the
+autocovariance, which is the Fourier transform of the PSD (Wiener-Khinchin). Its symmetric inverse
+root C^(-1/2) whitens the samples exactly: without a window function, without losing samples at
+the edges, to unit variance.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from physics.constants import DETECTORS, MIN_FREQUENCY, NUM_SAMPLES, SAMPLE_RATE
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
 
-# The noise is 2 s out of the middle of a periodic stretch four times as long. The competition's
-# last sample does not join its first, and 8 s fits its edges best.
+# A window is cut out of the middle of a periodic series four times as long. In the competition's
+# samples the last value does not join the first, and 8 s reproduces their edges best.
 STRETCH_FACTOR = 4
-# A process without power below 10 Hz has a covariance that cannot be inverted. The whitening
-# takes this fraction of the PSD at 10 Hz for what lies below.
+# Noise without power below 10 Hz has a covariance that cannot be inverted. The whitening assumes
+# this fraction of the PSD at 10 Hz at all frequencies below.
 FLOOR = 1e-3
 
 CURVES = {"H1": "ligo_O4high_asd.csv", "L1": "ligo_O4high_asd.csv", "V1": "virgo_O4high_asd.csv"}
@@ -38,10 +39,10 @@ CURVES = {"H1": "ligo_O4high_asd.csv", "L1": "ligo_O4high_asd.csv", "V1": "virgo
 
 @functools.cache
 def read_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Read a table of `noise_curves/`: frequencies in Hz, ASD in 1/sqrt(Hz), both (rows,)."""
+    """Return a table of `noise_curves/`: frequencies in Hz and ASD in 1/sqrt(Hz), both (rows,)."""
     path = Path(__file__).parent / "noise_curves" / name
     with open(path) as file:
-        rows = [line for line in file if not line.startswith("#")][1:]  # a header row first
+        rows = [line for line in file if not line.startswith("#")][1:]  # without the header row
     frequencies, amplitudes = np.loadtxt(rows, delimiter=",", unpack=True)
     return frequencies, amplitudes
 
@@ -49,12 +50,12 @@ def read_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
 def asd(detector: str, frequencies: np.ndarray) -> np.ndarray:
     """Return the amplitude spectral density of a detector's noise.
 
-    The PSD is interpolated linearly between the rows of the table, as bilby does. Below its first
-    row the curve is held flat down to 10.0 Hz, and it is zero below that.
+    The PSD is interpolated linearly between the rows of the table, as bilby does. Between 10 Hz
+    (`MIN_FREQUENCY`) and the first row it is constant, and below 10 Hz it is zero.
 
     Args:
         detector: "H1", "L1" or "V1".
-        frequencies: any shape, in Hz, at most 1,024.
+        frequencies: any shape, in Hz, at most 1,024, where the tables end.
 
     Returns:
         One-sided ASD of the same shape, float64, in 1/sqrt(Hz) (not in units of 1e-21).
@@ -85,7 +86,7 @@ def psd_on_grid(detector: str, size: int, fs: float, floor: float = 0.0) -> np.n
         detector: "H1", "L1" or "V1".
         size: number of samples of the stretch.
         fs: sampling rate in Hz.
-        floor: what the PSD is set to below 10 Hz, as a fraction of its value at 10 Hz.
+        floor: the PSD below 10 Hz as a fraction of its value at 10 Hz.
 
     Returns:
         (size // 2 + 1,) float64, in (1e-21)^2 / Hz.
@@ -102,7 +103,11 @@ def psd_on_grid(detector: str, size: int, fs: float, floor: float = 0.0) -> np.n
 def autocovariance(
     detector: str, n: int = NUM_SAMPLES, fs: float = SAMPLE_RATE, floor: float = FLOOR
 ) -> np.ndarray:
-    """Return E[x_t x_(t+k)] of `n` samples of noise out of a stretch of 4 n.
+    """Return r_k = E[x_t x_(t+k)] of `n` samples of noise cut out of a periodic series of 4 n.
+
+    Wiener-Khinchin: r(k / fs) is the integral of the one-sided PSD S(f) cos(2 pi f k / fs) over f
+    from 0 to fs / 2. On the N = 4 n bins f_m = m fs / N of the series that is
+    r_k = (fs / N) sum_m S_m cos(2 pi m k / N), with half weight at both ends.
 
     Args:
         detector: "H1", "L1" or "V1".
@@ -113,8 +118,8 @@ def autocovariance(
     Returns:
         (n,) float64, in (1e-21)^2.
     """
-    size = STRETCH_FACTOR * n
-    # Wiener-Khinchin. irfft divides by `size`; the one-sided PSD holds both signs of frequency.
+    size = STRETCH_FACTOR * n  # N
+    # irfft(X)_k = (1 / N) (X_0 + 2 sum_m X_m cos(2 pi m k / N) + X_(N/2) (-1)^k), so X = S fs / 2.
     return np.fft.irfft(psd_on_grid(detector, size, fs, floor) * fs / 2, size)[:n]
 
 
@@ -128,10 +133,15 @@ def toeplitz(first_row: np.ndarray) -> np.ndarray:
 def symmetric_power(first_row: np.ndarray, power: float) -> np.ndarray:
     """Return C^power of the positive definite symmetric Toeplitz matrix C of `first_row`.
 
-    A symmetric Toeplitz matrix is also symmetric about its other diagonal, [[A, B], [JBJ, JAJ]]
-    with J the reversal. An orthogonal change of basis splits it into the two blocks A - BJ and
-    A + BJ of half the size, and any function of it likewise (Cantoni and Butler, Linear Algebra
-    and its Applications 13, 275, 1976): a quarter of the work of one full eigendecomposition.
+    A symmetric Toeplitz matrix is also symmetric about its other diagonal: C = [[A, B], [J B J,
+    J A J]], J being the reversal of n / 2 elements. On vectors (u, -J u) and (u, J u) it acts as
+    A - B J and A + B J on u: two blocks of half the size, on orthogonal subspaces (Cantoni and
+    Butler, Linear Algebra and its Applications 13, 275, 1976). Any function f of C splits alike.
+    With O = f(A - B J) and E = f(A + B J),
+
+        f(C) = [[(E + O) / 2, (E - O) J / 2], [J (E - O) / 2, J (E + O) J / 2]].
+
+    Two eigendecompositions of half the size are a quarter of the work of one of the full size.
 
     Args:
         first_row: (n,) float64, n even.
@@ -148,16 +158,18 @@ def symmetric_power(first_row: np.ndarray, power: float) -> np.ndarray:
         raise ValueError(f"the matrix must have an even size, not {n}")
     half = n // 2
     covariance = toeplitz(first_row)
-    a, bj = covariance[:half, :half], covariance[:half, half:][:, ::-1]
+    a, bj = covariance[:half, :half], covariance[:half, half:][:, ::-1]  # A and B J, (n / 2, n / 2)
     blocks = []
     for block in (a - bj, a + bj):
         values, vectors = np.linalg.eigh(block)
         if values[0] <= 0:
             raise ValueError(f"the covariance is not positive definite: eigenvalue {values[0]:g}")
+        # V L^p V^T = (V L^(p/2)) (V L^(p/2))^T, which is exactly symmetric in floating point.
         root = vectors * values ** (power / 2)
-        blocks.append(root @ root.T)  # exactly symmetric
+        blocks.append(root @ root.T)
     odd, even = blocks
     top = np.concatenate([(odd + even) / 2, (even - odd)[:, ::-1] / 2], axis=1)  # (n / 2, n)
+    # The lower half is the upper one turned by 180 degrees.
     return np.concatenate([top, top[::-1, ::-1]])  # (n, n)
 
 
@@ -166,9 +178,9 @@ def whitening_matrix(
 ) -> np.ndarray:
     """Return C^(-1/2), which turns n samples of a detector's noise into unit white noise.
 
-    Apply it to strain / 1e-21, in float32 or better and out of TF32: `white = W @ (x / 1e-21)`.
-    It is symmetric, so a batch (rows, n) is whitened by `x @ W`. Computed in float64 once for
-    every curve (some seconds) and kept on disk; H1 and L1 share one.
+    Apply it to strain / 1e-21, in float32 or better and never in TF32: `white = W @ (x / 1e-21)`.
+    It is symmetric, so a batch (rows, n) is whitened by `x @ W`. It is computed in float64 once
+    for each curve (some seconds) and kept on disk; H1 and L1 share one.
 
     Args:
         detector: "H1", "L1" or "V1".
@@ -193,11 +205,11 @@ def whitening_matrix(
         matrix = np.load(path, allow_pickle=False)
         if matrix.shape == (n, n) and matrix.dtype == np.float32:
             return matrix
-        LOGGER.warning("%s is not what it should be and is computed anew", path)
+        LOGGER.warning("%s is not a matrix of this size and is computed again", path)
     except FileNotFoundError:
         pass
     except (ValueError, EOFError) as error:
-        LOGGER.warning("%s cannot be read (%s) and is computed anew", path, error)
+        LOGGER.warning("%s cannot be read (%s) and is computed again", path, error)
     matrix = symmetric_power(lags, -0.5).astype(np.float32)
     try:
         remove_abandoned(path.parent)
@@ -214,7 +226,7 @@ def whitening_matrix(
 class NoiseGenerator:
     """Stationary Gaussian noise of the three detectors, independent of one another.
 
-    A stretch four times as long as wanted (8 s) is drawn in the frequency domain, where its bins
+    A series four times as long as wanted (8 s) is drawn in the frequency domain, where its bins
     are independent, and its middle is kept (Timmer and Koenig, Astronomy and Astrophysics 300,
     707, 1995). The covariance of what is kept is `toeplitz(autocovariance(..., floor=0))`.
 
@@ -229,8 +241,9 @@ class NoiseGenerator:
     ) -> None:
         self.n, self.size, self.device = n, STRETCH_FACTOR * n, torch.device(device)
         power = np.stack([psd_on_grid(name, self.size, fs) for name in DETECTORS])
-        # Real and imaginary parts share the variance of a bin. The last bin, at the Nyquist
-        # frequency, is real, and irfft takes its real part alone.
+        # A bin of N samples has E|X|^2 = S fs N / 2, which its real and imaginary part share. The
+        # last bin, at the Nyquist frequency, is real: irfft ignores its imaginary part, so the
+        # real part has all of it.
         amplitude = np.sqrt(power * fs * self.size / 4)  # (detector, frequency)
         amplitude[:, -1] *= np.sqrt(2)
         self.amplitude = torch.tensor(amplitude[..., None], dtype=torch.float32, device=device)

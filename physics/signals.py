@@ -1,4 +1,4 @@
-"""Signals as the three detectors see them: placed on the sky, delayed, scaled to a drawn SNR."""
+"""Signals in the three detectors: placed on the sky, delayed, scaled to a drawn SNR."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ from physics.waveforms import BEFORE_MERGER, DISTANCE, PARAMETERS, STRETCH, Wave
 
 @dataclass(frozen=True)
 class Population:
-    """How signals are placed; the binaries themselves are those of the bank.
+    """The law of sky position, orientation, arrival time and SNR; binaries come from the bank.
 
-    The density of the network SNR is proportional to its inverse square between two bounds. Sky
+    The density of the network SNR is proportional to 1 / snr^2 between two bounds. Sky position
     and orientation are isotropic, weighted by the amplitude that the network sees (see
     `SignalGenerator.draw_orientations`).
     """
@@ -37,12 +37,13 @@ class Population:
 
 
 def likelihood_filters(detector: str) -> np.ndarray:
-    """Return two filters with which h^T C^(-1) h costs a few Fourier transforms.
+    """Return two filters x and y with h^T C^(-1) h = |x * h|^2 - |y * h|^2, * being correlation.
 
-    The inverse of a symmetric Toeplitz matrix is a difference of products of triangular Toeplitz
-    matrices, L(x) L(x)^T - L(y) L(y)^T, where x is its first column over the root of its first
-    element, and y is (0, x_(n-1), ..., x_1) (Gohberg and Semencul, 1972; Kailath, Vieira and
-    Morf, SIAM Review 20, 106, 1978). L(x)^T h is the correlation of x and h.
+    The inverse of a symmetric Toeplitz matrix is a difference of products of lower triangular
+    Toeplitz matrices, C^(-1) = L(x) L(x)^T - L(y) L(y)^T. L(x) has the first column x, which is
+    the first column of C^(-1) divided by the root of its first element; y is
+    (0, x_(n-1), ..., x_1) (Gohberg and Semencul, 1972; Kailath, Vieira and Morf, SIAM Review 20,
+    106, 1978). L(x)^T h is the correlation of x and h, a few Fourier transforms.
 
     Returns:
         x and y, (2, 4096) float64, in 1 / (1e-21 strain).
@@ -69,9 +70,9 @@ class SignalGenerator:
         members: first and last + 1 of the waveforms to use; default all.
     """
 
-    # Candidates drawn for each signal at once, so that nothing waits for how many are accepted.
-    # About 0.4 of them are: that none of 64 is happens once in 10^14 signals, and the first
-    # candidate is taken then.
+    # Candidates drawn for each signal at once, so that a GPU need not report how many are accepted
+    # before more are drawn. About 0.4 of them are accepted. That none of 64 is happens once in
+    # 10^14 signals; the first candidate is taken then.
     CANDIDATES = 64
 
     def __init__(
@@ -93,7 +94,7 @@ class SignalGenerator:
             bank.parameters[chosen], dtype=torch.float32, device=device
         )  # (waveform, 9)
         filters = np.stack([likelihood_filters(name) for name in DETECTORS])
-        # Padded to twice the window, a correlation does not run round its end.
+        # Padded to twice the window, a circular correlation does not wrap around.
         self.filters = torch.tensor(
             np.fft.rfft(filters, 2 * NUM_SAMPLES).conj(), dtype=torch.complex64, device=device
         )  # (detector, 2, frequency)
@@ -111,7 +112,7 @@ class SignalGenerator:
     ) -> torch.Tensor:
         """Draw network SNRs (count,), their density proportional to the inverse square."""
         low, high = bounds
-        # The inverse of the cumulative law: 1 / snr is uniform.
+        # Inverse transform sampling: with a density of 1 / snr^2, 1 / snr is uniform.
         return 1 / self.uniform((count,), 1 / high, 1 / low, generator)
 
     def draw_orientations(
@@ -166,13 +167,17 @@ class SignalGenerator:
         """
         plus, cross = self.network.antenna_patterns(longitude, dec, psi)  # (rows, detector)
         arrival = merger_time[:, None] + self.network.delays(longitude, dec)  # (rows, detector)
-        # In turns for each bin of 1 / (2.625 s); at most 540 of them, which float32 holds to
-        # 3e-5. The shift leads to earlier times, so that the window begins the stretch.
+        # A shift by t multiplies bin k of the series (2.625 s long) by exp(-2 pi i k t / 2.625 s).
+        # Angles are counted in turns: at most 540 of them, which float32 holds to 3e-5. The bank's
+        # merger, at sample BEFORE_MERGER, is shifted to the arrival time in the window, which is
+        # the beginning of the series.
         shift = arrival * (SAMPLE_RATE / STRETCH) - BEFORE_MERGER / STRETCH
         turns = shift[..., None] * self.bins  # (rows, detector, frequency)
         angle = (2 * phase)[:, None, None] - math.tau * (turns - turns.round())
-        both = self.spectra[waveform]  # (rows, 2, frequency)
-        seen = plus[..., None] * both[:, None, 0] + cross[..., None] * both[:, None, 1]
+        polarisations = self.spectra[waveform]  # (rows, 2, frequency)
+        # h = F+ h+ + Fx hx: (rows, detector, 1) * (rows, 1, frequency)
+        seen = plus[..., None] * polarisations[:, None, 0]
+        seen = seen + cross[..., None] * polarisations[:, None, 1]
         seen = seen * torch.complex(angle.cos(), angle.sin())
         return torch.fft.irfft(seen, STRETCH)[..., :NUM_SAMPLES]
 
@@ -180,8 +185,8 @@ class SignalGenerator:
         """Return the optimal SNR of signals within their window, for each detector.
 
         The likelihood of Gaussian noise with covariance C gives rho^2 = h^T C^(-1) h, which is
-        |C^(-1/2) h|^2. It is exact for the 2 s that there are; the usual integral over the
-        spectrum also holds what lies outside, or supposes the window to be periodic.
+        |C^(-1/2) h|^2. This is exact for the samples of the window. The usual integral over the
+        spectrum counts what lies outside as well, or takes the window for periodic.
 
         Args:
             strain: (rows, detector, 4096) float32 in units of 1e-21.
@@ -197,7 +202,7 @@ class SignalGenerator:
     def place(
         self, count: int, generator: torch.Generator | None = None
     ) -> dict[str, torch.Tensor]:
-        """Draw what `project` takes, each (count,), all but the SNR of the population's law."""
+        """Draw the arguments of `project`, each (count,), from the population's law."""
         drawn = self.draw_orientations(count, generator)
         drawn["phase"] = self.uniform((count,), 0, math.tau, generator)
         drawn["merger_time"] = self.uniform((count,), *self.population.merger, generator)

@@ -1,13 +1,13 @@
 """A bank of binary-black-hole waveforms: drawn, computed by LALSuite, kept on disk, reused.
 
-What is stored is the pair (h+, hx) of one binary seen from one direction. What is not stored can
-be drawn afresh, exactly, whenever a waveform is used: sky position, polarisation angle, arrival
-time and distance, and the orbital phase as well. IMRPhenomPv2 twists up a (2, +-2) waveform, so
-that with the spins held in the frame of the total angular momentum a phase multiplies the
+The bank holds the pair (h+, hx) of each binary, seen from one direction. Everything else can be
+drawn anew, exactly, each time a waveform is used: sky position, polarisation angle, arrival time,
+distance and the orbital phase. The phase is a factor because IMRPhenomPv2 twists up a (2, +-2)
+waveform: with the spins held in the frame of the total angular momentum, a phase multiplies the
 spectra of h+ and hx by exp(2 i phase).
 
-This file imports neither torch nor LALSuite when it is read: the worker processes start fast,
-and a bank on disk is read where LALSuite is not installed.
+Importing this file imports neither torch nor LALSuite. So worker processes start fast, and a bank
+on disk can be read where LALSuite is not installed.
 """
 
 from __future__ import annotations
@@ -35,10 +35,11 @@ from runtime.worker_pool import run_parallel
 
 FORMAT = 1  # raise it when the same settings would give another bank
 
-# What may fall into a window of 2 s whose merger at the geocentre comes 1.5 to 1.8 s after its
-# beginning, and up to 21.5 ms earlier or later at a detector: from 1.8215 s before the merger to
-# 0.5215 s after it. The rest fades to zero, so that the stretch is smoothly periodic and the
-# Fourier transform shifts it exactly by any fraction of a sample. 5,376 = 2^8 x 3 x 7.
+# A window of 2 s has its merger at the geocentre 1.5 to 1.8 s after its beginning, and up to
+# 21.5 ms earlier or later at a detector. So it may hold what lies from 1.8215 s before the merger
+# to 0.5215 s after it. The bank stores a little more, faded to zero at both ends: the series is
+# smoothly periodic, and a Fourier transform shifts it exactly by any fraction of a sample.
+# 5,376 = 2^8 x 3 x 7 samples are fast to transform.
 BEFORE_MERGER = 4096  # samples
 AFTER_MERGER = 1280
 STRETCH = BEFORE_MERGER + AFTER_MERGER
@@ -50,10 +51,10 @@ PARAMETERS = ("mass_1", "mass_2", "a_1", "a_2", "tilt_1", "tilt_2", "phi_12", "p
 
 @dataclass(frozen=True)
 class BankSettings:
-    """What a bank is made of; masses are in the detector frame, in solar masses.
+    """The law that the binaries of a bank are drawn from. Masses: detector frame, solar masses.
 
-    The total mass is uniform in its logarithm, the mass ratio and the spin magnitudes are
-    uniform, spins and orbits are isotropic. Angles are bilby's, at the reference frequency.
+    The logarithm of the total mass, the mass ratio and the spin magnitudes are uniform; spins and
+    orbits are isotropic. Angles are defined as in bilby, at the reference frequency.
     """
 
     size: int = 8000
@@ -63,8 +64,8 @@ class BankSettings:
     max_spin: float = 0.99
     min_frequency: float = 20.0  # Hz
     reference_frequency: float = 20.0  # Hz
-    longest: float = 5.0  # s; a waveform begins no earlier before its merger
-    duration: float = 8.0  # s
+    longest: float = 5.0  # s; no waveform begins earlier before its merger
+    duration: float = 8.0  # s, of the periodic series that LALSuite's spectra stand for
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -74,7 +75,7 @@ class BankSettings:
                 raise UserError(f"{name} must be two rising positive numbers, not {low}, {high}")
 
     def key(self) -> str:
-        """Return a short name that no other settings share."""
+        """Return a digest of the settings, which names the bank's files."""
         text = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
@@ -96,11 +97,12 @@ def draw_parameters(settings: BankSettings) -> np.ndarray:
 
 
 def start_frequency(mass_1: float, mass_2: float, settings: BankSettings) -> float:
-    """Return the frequency a waveform begins at, in Hz.
+    """Return the frequency at which a waveform begins, in Hz.
 
-    It is `min_frequency`, or the frequency `longest` seconds before the merger where that is
-    higher, by the leading order of the inspiral (Cutler and Flanagan, Physical Review D 49, 2658,
-    1994, equation 2.19).
+    It is the higher one of `min_frequency` and the frequency `longest` seconds before the merger.
+    At the leading order of the inspiral a time tau before the merger the frequency is
+    f = (5 / (256 tau))^(3/8) M^(-5/8) / pi, with the chirp mass M in seconds (Cutler and Flanagan,
+    Physical Review D 49, 2658, 1994, equation 2.19).
     """
     chirp_mass = (mass_1 * mass_2) ** 0.6 / (mass_1 + mass_2) ** 0.2 * SOLAR_MASS_SECONDS
     frequency = (5 / (256 * settings.longest)) ** 0.375 * chirp_mass**-0.625 / math.pi
@@ -151,7 +153,7 @@ def lal_waveform(
 
 
 def fade() -> np.ndarray:
-    """Return the weights (STRETCH,) that are one in what a window may hold and fade to zero."""
+    """Return weights (STRETCH,): one where a window may lie, falling to zero at both ends."""
     weights = np.ones(STRETCH)
     for size, part in ((FADE_IN, weights[:FADE_IN]), (FADE_OUT, weights[::-1][:FADE_OUT])):
         part[:] = np.sin(np.pi / 2 * (np.arange(size) + 0.5) / size) ** 2
@@ -166,10 +168,12 @@ def compute_waveforms(parameters: np.ndarray, settings: BankSettings) -> np.ndar
     samples = round(settings.duration * SAMPLE_RATE)
     waveforms = np.empty((len(parameters), 2, STRETCH), np.float32)
     for row, values in enumerate(parameters):
-        # The amplitudes, 1e-23 per Hz, are scaled before they become float32.
+        # Spectral amplitudes of 1e-23 per Hz would underflow float32: they are scaled first. The
+        # sampling rate turns the inverse discrete transform into the inverse Fourier integral.
         spectra = np.stack(lal_waveform(values, settings)) * (SAMPLE_RATE / STRAIN_UNIT)
         series = scipy.fft.irfft(spectra.astype(np.complex64), samples)  # (2, samples)
-        # The merger is at sample 0 of a periodic series: what precedes it lies at the end.
+        # LALSuite puts the merger at time zero of a periodic series, and so what precedes it at
+        # the end.
         waveforms[row, :, :BEFORE_MERGER] = series[:, -BEFORE_MERGER:]
         waveforms[row, :, BEFORE_MERGER:] = series[:, :AFTER_MERGER]
     waveforms *= weights
@@ -177,7 +181,7 @@ def compute_waveforms(parameters: np.ndarray, settings: BankSettings) -> np.ndar
 
 
 def fill_rows(path: str, start: int, parameters: np.ndarray, settings: BankSettings) -> int:
-    """Compute some waveforms into their rows of the array file `path`; return how many."""
+    """Compute waveforms into rows of the array file `path`, from row `start`; return how many."""
     rows = np.load(path, mmap_mode="r+", allow_pickle=False)
     rows[start : start + len(parameters)] = compute_waveforms(parameters, settings)
     return len(parameters)
@@ -185,7 +189,7 @@ def fill_rows(path: str, start: int, parameters: np.ndarray, settings: BankSetti
 
 @contextlib.contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Let processes that are started inside use one thread each: there is one for every core."""
+    """Let processes that are started inside use one thread each: there is one process a core."""
     before = os.environ.get("OMP_NUM_THREADS")
     os.environ["OMP_NUM_THREADS"] = "1"
     try:
@@ -223,13 +227,13 @@ class WaveformBank:
         processes: int | None = None,
         show_progress: bool | None = None,
     ) -> WaveformBank:
-        """Read the bank of these settings, computing and keeping it where it is not yet there.
+        """Return the bank of these settings: read from disk, or else computed and kept there.
 
         Args:
             settings: what to draw.
             cache_dir: where banks are kept; default `cached_files.cache_folder()`.
-            processes: how many compute; default one a core. The result does not depend on it.
-            show_progress: whether to draw a bar; default where a person watches.
+            processes: number of worker processes; default one a core. It changes no result.
+            show_progress: whether to draw a bar; default only on a terminal.
 
         Raises:
             UserError: there is no such bank on disk and LALSuite is not installed.
@@ -241,14 +245,14 @@ class WaveformBank:
             try:
                 return cls.load(header)
             except UserError as error:
-                LOGGER.warning("%s; it is computed anew", error)
+                LOGGER.warning("%s; it is computed again", error)
         version = require("lalsimulation", "sim").__version__
         parameters = draw_parameters(settings)
         with kept_path(header.with_suffix(".npy")) as temporary:
             shape = (settings.size, 2, STRETCH)
             np.lib.format.open_memmap(temporary, "w+", np.float32, shape).flush()
             compute_rows(temporary, parameters, settings, processes, show_progress)
-        # Last: where there is a header, the waveforms are whole.
+        # The header is written last: where it is, the waveforms are complete.
         fields = {
             "format": FORMAT,
             "settings": asdict(settings),

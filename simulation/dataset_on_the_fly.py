@@ -1,4 +1,4 @@
-"""Endless injections: training samples drawn on the device as they are needed, none seen twice."""
+"""Training samples that are drawn on the device as they are needed, so that none is seen twice."""
 
 from __future__ import annotations
 
@@ -25,63 +25,63 @@ from simulation.noise_mixtures import MIXED, orthogonal_mixtures
 from simulation.whitened_signals import WhitenedSignals
 
 NOISES = ("gaussian", "real")
-# Drawn together, in a CPU's caches: raw signals, with their transforms, or whitened ones.
+# Signals drawn together: as many as fit a CPU's caches with their transforms, raw or whitened.
 RAW_AT_A_TIME = {"cpu": 32, "cuda": 1024}
 WHITE_AT_A_TIME = {"cpu": 128, "cuda": 1024}
-NOISE_AT_A_TIME = 64  # stretches of four times the length, where it is not drawn white
+NOISE_AT_A_TIME = 64  # raw noise is cut out of stretches of four times the length
 
 
 @functools.lru_cache(maxsize=2)
 def shared_signals(
     bank: BankSettings, population: Population, device: torch.device
 ) -> SignalGenerator:
-    """Return the signals of a bank on a device, made once in a process: all folds use the same."""
+    """Return the signals of a bank on a device; all folds of a process share one generator."""
     return SignalGenerator(WaveformBank.build(bank), device, population)
 
 
 @functools.lru_cache(maxsize=2)
 def shared_whitened(signals: SignalGenerator, whiten: Part) -> WhitenedSignals:
-    """Return what draws those signals whitened, fitted once in a process."""
+    """Return what draws these signals whitened; the fit is made once in a process."""
     return WhitenedSignals(signals, whiten.build())
 
 
-class Pool(NamedTuple):
-    """What several steps draw from."""
+class SignalPool(NamedTuple):
+    """Signals and noise that several steps draw from."""
 
-    signals: Tensor  # (signal, detector, time), of network SNR one
-    noise: Tensor | None  # (stretch, detector, time); none where every step draws its own
+    signals: Tensor  # (signal, detector, time), of network SNR 1
+    noise: Tensor | None  # (stretch, detector, time); None if every step draws its own
 
 
 class SimulatedDataset(G2NetDataset):
-    """Trains on simulated samples, validates and predicts on those of the files.
+    """Trains on simulated samples; validates and predicts on the samples of files.
 
-    In training every batch is drawn on the device: binaries of a waveform bank with fresh sky
-    position, orientation, phase and arrival time, scaled to a fresh SNR, in fresh noise; one half
-    of a batch, its first rows, holds a signal. With `is_test` it is a `G2NetDataset`.
+    In training every batch is drawn on the device: binaries of a waveform bank with new sky
+    position, orientation, phase and arrival time, scaled to a new SNR, in new noise. The first
+    half of a batch holds a signal. With `is_test` this is a `G2NetDataset`.
 
-    Draws are counted from (seed, fold, epoch, step), so that a resumed fit sees what it would have
-    seen. Several processes draw other samples than one does.
+    What is drawn depends on (seed, fold, epoch, step) alone, so that a resumed fold sees the same
+    samples. Several processes draw other samples than one process does.
 
-    With `whiten`, training samples come whitened already: signals are whitened as they are drawn
-    (see `WhitenedSignals`), and Gaussian noise is drawn white, which costs next to nothing. Leave
-    it out of `transforms["train"]` then, and begin `transforms["test"]` with it.
+    With `whiten`, training samples are drawn whitened: signals as in `WhitenedSignals`, and
+    Gaussian noise as white noise, which costs almost nothing. Then leave the `Whiten` out of
+    `transforms["train"]`, and begin `transforms["test"]` with it.
 
     Args:
         paths, targets, ids, cache, is_test: as in `G2NetDataset`.
         device: where to draw.
-        samples_per_epoch: what is called an epoch.
-        snr: bounds of the network SNR, whose density is proportional to its inverse square.
-        curriculum: (lower bound to begin with, epochs): the lower bound of the SNR falls from
-            there, geometrically, to that of `snr`.
-        noise: 'gaussian', of the design curves; or 'real', the samples of target 0 among those
-            that the fold trains on.
+        samples_per_epoch: length of an epoch.
+        snr: bounds of the network SNR; its density is proportional to 1 / snr^2.
+        curriculum: (first lower bound, epochs): during these epochs the lower bound of the SNR
+            falls geometrically from the first one to that of `snr`.
+        noise: 'gaussian', drawn from the design curves; or 'real', the samples of target 0 in the
+            training part of the fold.
         whiten: a `Whiten` of the design curves that decimates without a band.
-        reuse: how often a signal is used, each time with another SNR and other noise, and how
-            often, twice that, a CPU uses a stretch of Gaussian noise, each time in another mixture
-            (see `orthogonal_mixtures`). With one, samples are independent; more is cheaper.
-        pool: how many signals are drawn at a time, and half as many as stretches of noise.
-        bank_size: how many binaries there are.
-        bank_seed: of the binaries; simulated data sets on disk use 0.
+        reuse: how often a signal is used, each time with another SNR and other noise. A CPU uses a
+            stretch of Gaussian noise twice as often, each time in another mixture (see
+            `orthogonal_mixtures`). With 1, samples are independent; more is cheaper.
+        pool: signals, and stretches of noise, that are drawn at a time.
+        bank_size: number of binaries.
+        bank_seed: seed of the binaries; simulated data sets on disk use 0.
 
     Raises:
         UserError: an argument out of its range, no sample of target 0 for real noise, or a
@@ -133,9 +133,11 @@ class SimulatedDataset(G2NetDataset):
         self.samples_per_epoch = samples_per_epoch
         self.snr, self.curriculum, self.noise = tuple(snr), curriculum, noise
         self.reuse, self.pool_size = reuse, pool
-        self.drawn: tuple[tuple, Pool] | None = None  # the last pool and what it was drawn for
+        self.drawn: tuple[tuple, SignalPool] | None = (
+            None  # the last pool and what it was drawn for
+        )
         self.whiten = None if whiten is None else whiten.build()
-        if self.whiten is not None and not whitens_designs(self.whiten):
+        if self.whiten is not None and not whitens_design_noise(self.whiten):
             raise UserError(
                 "SimulatedDataset: whiten needs a Whiten of the three design curves that decimates "
                 f"{NUM_SAMPLES} samples of {SAMPLE_RATE} Hz by a power of two, without a band, "
@@ -179,7 +181,7 @@ class SimulatedDataset(G2NetDataset):
             )
         generator = self.generator(*indices.counters, indices.rank)
         size = len(indices)
-        # of an odd number of rows, the one in the middle is as often the one as the other
+        # With an odd number of rows, the middle one holds a signal in half of the batches.
         count = (size + indices.seed % 2) // 2
         pool, chosen = self.pool_of_step(indices)
         if pool.noise is None:
@@ -196,20 +198,22 @@ class SimulatedDataset(G2NetDataset):
         return {"waveform": waveform, "target": target, "index": torch.tensor(indices)}
 
     def generator(self, *counters: int | str) -> torch.Generator:
+        """Return a generator on the device whose seed depends on all counters."""
         generator = torch.Generator(self.device)
         generator.manual_seed(counted_seed(*counters, "simulated"))
         return generator
 
     def lowest_snr(self, progress: float) -> float:
-        """Return the lower bound of the SNR after so many epochs."""
+        """Return the lower bound of the SNR after `progress` epochs."""
         low = self.snr[0]
         if self.curriculum is None:
             return low
         start, epochs = self.curriculum
+        # Geometrically: the same factor in each step, from `start` to `low`.
         return start * (low / start) ** min(progress / epochs, 1.0)
 
     def draw_noise(self, size: int, generator: torch.Generator) -> Tensor:
-        """Return noise (size, detector, time), whitened where samples are."""
+        """Return noise (size, detector, time), whitened if `whiten` is given."""
         if self.noise == "real":
             chosen = torch.randint(
                 len(self.negatives), (size,), generator=generator, device=self.device
@@ -225,79 +229,104 @@ class SimulatedDataset(G2NetDataset):
             noise, self.whiten.sr / self.whiten.decimate
         )
 
-    def pool_of_step(self, indices: IndexBatch) -> tuple[Pool, Tensor]:
-        """Return this step's pool and the numbers of the signals that are this step's.
+    def pool_of_step(self, indices: IndexBatch) -> tuple[SignalPool, Tensor]:
+        """Return the pool that a step draws from, and which of its signals the step uses.
 
         Steps share a pool until each of its signals was used `reuse` times, in another order each
-        time.
+        time. Everything follows from the step's counters, so that a resumed run sees the same.
+
+        Returns:
+            The pool, and numbers of its signals, (signals of a full batch,).
         """
         *before, step = indices.counters
-        # of a full batch: an epoch's last one goes on where the others stopped
-        count = (indices.batch_size + 1) // 2
-        size = max(self.pool_size, indices.batch_size)
-        steps = size * self.reuse // count  # that share a pool
-        key = (*before, step // steps, indices.rank, size)
+        pool_size = max(self.pool_size, indices.batch_size)
+        # A pool of N signals, each used `reuse` times, is a row of N * reuse uses. A step takes n
+        # of them, the larger half of a full batch (also in an epoch's last, shorter batch, so that
+        # the steps after it find the row where they expect it). So many steps share a pool:
+        per_step = (indices.batch_size + 1) // 2
+        steps_per_pool = pool_size * self.reuse // per_step
+        pool_number, step_of_pool = divmod(step, steps_per_pool)
+        key = (*before, pool_number, indices.rank, pool_size)
         if self.drawn is None or self.drawn[0] != key:
-            room = None if self.drawn is None else self.drawn[1]
-            self.drawn = None  # not to be taken for whole if what follows is cut short
-            self.drawn = (key, self.draw_pool(size, self.generator("signals", *key), room))
-        time, first = divmod(step % steps * count, size)
+            old_pool = None if self.drawn is None else self.drawn[1]
+            # An interruption while the old pool is overwritten must not leave it under its old key.
+            self.drawn = None
+            generator = self.generator("signals", *key)
+            self.drawn = (key, self.draw_pool(pool_size, generator, old_pool))
+        # The row of uses consists of `reuse` passes through the pool, each in a random order of
+        # its own. Step s begins at use s * n: in pass s * n // N, at place s * n % N of its order.
+        this_pass, first = divmod(step_of_pool * per_step, pool_size)
+        crosses_into_next_pass = first + per_step > pool_size
         orders = [
-            torch.randperm(size, generator=self.generator("order", *key, n), device=self.device)
-            for n in range(time, time + 1 + (first + count > size))
+            torch.randperm(
+                pool_size, generator=self.generator("order", *key, number), device=self.device
+            )
+            for number in range(this_pass, this_pass + 1 + crosses_into_next_pass)
         ]
-        return self.drawn[1], torch.cat(orders)[first : first + count]
+        # (pool_size,), or (2 pool_size,) across a border -> (per_step,)
+        return self.drawn[1], torch.cat(orders)[first : first + per_step]
 
     @torch.no_grad()
-    def draw_pool(self, size: int, generator: torch.Generator, room: Pool | None) -> Pool:
-        """Return so many signals and, where noise is used again, as many stretches of noise.
+    def draw_pool(
+        self, size: int, generator: torch.Generator, old_pool: SignalPool | None
+    ) -> SignalPool:
+        """Return a new pool of signals and, where noise is reused, of as many stretches of noise.
 
-        Each of these is used twice as often as a signal, since a batch has twice as many rows. A
-        GPU draws noise as fast as it would mix it.
+        A stretch of noise is used twice as often as a signal, since a batch has twice as many rows
+        as signals. On a GPU noise is not reused: drawing it costs no more than mixing it.
 
         Args:
-            size: how many.
+            size: number of signals.
             generator: draws them.
-            room: a pool that is not needed any more.
+            old_pool: a pool that is not needed any more; its memory is overwritten.
         """
-        old = (None, None) if room is None else room
+        old_signals, old_noise = (None, None) if old_pool is None else old_pool
         at_a_time = RAW_AT_A_TIME if self.whitened is None else WHITE_AT_A_TIME
-        each = at_a_time.get(self.device.type, at_a_time["cuda"])
-        signals = in_parts(self.draw_signals, size, each, generator, old[0])
+        rows_at_a_time = at_a_time.get(self.device.type, at_a_time["cuda"])
+        signals = draw_in_parts(self.draw_signals, size, rows_at_a_time, generator, old_signals)
         if self.reuse == 1 or self.noise == "real" or self.device.type != "cpu":
-            return Pool(signals, None)
-        rows = -(-size // MIXED) * MIXED
-        return Pool(signals, in_parts(self.draw_noise, rows, NOISE_AT_A_TIME, generator, old[1]))
+            return SignalPool(signals, None)
+        stretches = -(-size // MIXED) * MIXED  # mixtures are made of whole groups
+        noise = draw_in_parts(self.draw_noise, stretches, NOISE_AT_A_TIME, generator, old_noise)
+        return SignalPool(signals, noise)
 
     def draw_signals(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return (count, detector, time) signals of network SNR one, whitened where samples are."""
+        """Return signals (count, detector, time) of network SNR 1, whitened if `whiten` is set."""
         if self.whitened is not None:
             return self.whitened.draw(count, generator)
         strain, snr, _ = self.signals.draw(count, generator)
+        # The network SNR is the root of the sum of the detectors' squares.
         return strain * (STRAIN_UNIT / snr.norm(dim=1))[:, None, None]
 
 
-def in_parts(
+def draw_in_parts(
     draw: Callable[[int, torch.Generator], Tensor],
     count: int,
-    each: int,
+    rows_at_a_time: int,
     generator: torch.Generator,
-    room: Tensor | None,
+    memory: Tensor | None,
 ) -> Tensor:
-    """Return `count` rows drawn some at a time, in old memory where that is of the same size.
+    """Return `count` rows drawn some at a time.
 
-    Memory that is new costs a CPU as much as what is drawn.
+    Args:
+        draw: returns so many rows, each time of the same shape.
+        count: number of rows in all.
+        rows_at_a_time: as many as a CPU's caches hold together with what they are made of.
+        generator: handed to `draw`.
+        memory: overwritten and returned if it has `count` rows. On a CPU, memory that is new costs
+            as much as drawing what it holds.
     """
-    for start in range(0, count, each):
-        part = draw(min(each, count - start), generator)
-        if room is None or len(room) != count:
-            room = part.new_empty(count, *part.shape[1:])
-        room[start : start + len(part)] = part
-    return room
+    rows = memory if memory is not None and len(memory) == count else None
+    for start in range(0, count, rows_at_a_time):
+        part = draw(min(rows_at_a_time, count - start), generator)
+        if rows is None:  # the shape of a row is known from the first part on
+            rows = part.new_empty(count, *part.shape[1:])
+        rows[start : start + len(part)] = part
+    return rows
 
 
-def whitens_designs(whiten: Whiten) -> bool:
-    """Whether noise of the design curves comes out white, at a rate that signals are drawn at."""
+def whitens_design_noise(whiten: Whiten) -> bool:
+    """Return whether noise of the design curves comes out white, at a rate signals are drawn at."""
     designs = whiten.psds is None and whiten.matrices is None and whiten.detectors == DETECTORS
     units = whiten.sr == SAMPLE_RATE and whiten.unit == STRAIN_UNIT
     rate = whiten.decimate > 1 and NUM_SAMPLES % whiten.decimate == 0

@@ -62,7 +62,7 @@ def test_averaging_over_delays() -> None:
     for loudest in (5, 60, 1000):
         log_ratio = torch.rand(2, 5, 40, dtype=torch.float64) * 10
         log_ratio[0, 1, 20] = loudest
-        found = model.averaged(log_ratio, log_weights)
+        found = model.average_over_delays(log_ratio, log_weights)
         for t in range(34):
             expected = (log_ratio[..., t : t + 7] + weights.log()).logsumexp(-1)
             # The largest stands for the sum where 1e-30 of the row's largest is more.
@@ -77,7 +77,7 @@ def test_averages_have_gradients_beside_a_loud_place() -> None:
     log_ratio = torch.rand(1, 2, 40) * 10
     log_ratio[0, 0, 3] = 500
     log_ratio.requires_grad_()
-    MatchedFilter1d(**SMALL).averaged(log_ratio, torch.zeros(7)).sum().backward()
+    MatchedFilter1d(**SMALL).average_over_delays(log_ratio, torch.zeros(7)).sum().backward()
     # Every average hands one unit on.
     torch.testing.assert_close(log_ratio.grad.sum(), torch.tensor(2 * 34.0))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import shutil
 import subprocess
 import sys
@@ -16,6 +15,7 @@ import pytest
 import torch
 from paths import ROOT
 
+import prep_data
 from physics.constants import DETECTORS, EARTH_ROTATION, GPS_START, SIDEREAL_TIME
 from physics.signals import SignalGenerator
 from physics.waveforms import DISTANCE, BankSettings, WaveformBank
@@ -229,7 +229,7 @@ def test_a_damaged_mark_is_named(dataset: Path, arguments: dict, tmp_path: Path)
 
 
 # `prep_data.py` with a small waveform bank, which stops before its samples until a file appears.
-PREPARE = """
+HALTING = """
 import sys, time
 from pathlib import Path
 import prep_data
@@ -250,53 +250,54 @@ run_command(lambda: prep_data.main(sys.argv[2:]))
 """
 
 
-def start_prepare(go_on: Path, out: Path, *options: str) -> subprocess.Popen[str]:
-    """Return a process that simulates into `out`, and waits in the middle for a file `go_on`."""
-    command = [sys.executable, "-c", PREPARE, str(go_on), "--simulate", "70", "--out", str(out)]
-    environment = {**os.environ, "G2NET_CACHE": str(go_on.parent / "cache")}
-    return subprocess.Popen(
-        [*command, *options],
+def test_two_simulations_at_once_do_not_share_a_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Another process is in the middle of its samples while this one tries the same folder."""
+    pytest.importorskip("lalsimulation")
+    monkeypatch.setenv("G2NET_CACHE", str(tmp_path / "cache"))
+    go_on, out = tmp_path / "go_on", tmp_path / "set"
+    arguments = ["--simulate", "70", "--num_workers", "1", "--out", str(out)]
+    first = subprocess.Popen(
+        [sys.executable, "-c", HALTING, str(go_on), *arguments],
         cwd=ROOT,
-        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
-
-
-def test_two_simulations_at_once_do_not_share_a_folder(tmp_path: Path) -> None:
-    pytest.importorskip("lalsimulation")
-    go_on, out = tmp_path / "go_on", tmp_path / "set"
-    first = start_prepare(go_on, out)
     assert first.stdout.readline() == "writing\n"
     before = all_bytes(out)
-    for options in ((), ("--seed", "8"), ("--overwrite",)):  # the same, another, and by force
-        second = start_prepare(go_on, out, *options)
-        _, errors = second.communicate(timeout=100)
-        assert second.returncode == 2, errors
-        assert "--out" in errors
-        assert errors.count("\n") == 1
+    original = simulation.simulate_dataset
+    monkeypatch.setattr(
+        simulation,
+        "simulate_dataset",
+        lambda *arguments, **options: original(*arguments, **options, bank_size=12),
+    )
+    # The same data set, another one, and the same by force.
+    for options, words in (
+        ([], f"in use by another run .process {first.pid} .* with --out"),
+        (["--seed", "8"], "seed = 2021 and 8"),
+        (["--overwrite"], "in use by another run"),
+    ):
+        with pytest.raises(UserError, match=words):
+            prep_data.main([*arguments, *options])
     assert all_bytes(out) == before
     go_on.touch()
-    assert first.communicate(timeout=100)[1] == ""
+    assert first.communicate(timeout=300)[1] == ""
     assert first.returncode == 0
     finished = all_bytes(out)
     assert ".lock" not in finished
-    again = start_prepare(go_on, out)
-    printed, _ = again.communicate(timeout=100)
-    assert again.returncode == 0
-    assert "up to date" in printed
+    assert prep_data.main(arguments) == 0
+    assert "set: up to date, 70 training" in capsys.readouterr().out
     assert all_bytes(out) == finished
-    # What another data set finished is refused by the command line too, and moved by its advice.
-    other = start_prepare(go_on, out, "--seed", "8")
-    assert "--overwrite" in other.communicate(timeout=100)[1]
-    assert other.returncode == 2
+    # A finished one is refused to other settings; the advice of the message moves it aside.
+    with pytest.raises(UserError, match="add --overwrite"):
+        prep_data.main([*arguments, "--seed", "8"])
     assert all_bytes(out) == finished
-    forced = start_prepare(go_on, out, "--seed", "8", "--overwrite")
-    assert forced.communicate(timeout=100)[1] == ""
-    assert forced.returncode == 0
+    assert prep_data.main([*arguments, "--seed", "8", "--overwrite"]) == 0
     (aside,) = tmp_path.glob("set.2*")
     assert all_bytes(aside) == finished
+    assert all_bytes(out) != finished
 
 
 def test_a_finished_simulation_is_left_alone(

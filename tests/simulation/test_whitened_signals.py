@@ -41,7 +41,9 @@ def test_they_are_those_of_the_exact_whitening(signals, drawn, decimate) -> None
     assert np.median(error) < 0.004
     assert np.quantile(error, 0.95) < 0.01
     assert error.max() < 0.05
-    plain = fast.within(fast.stretch(drawn, fast.patterns(drawn)))  # what the edges change
+    plain = fast.window_of(
+        fast.whitened_stretch(drawn, fast.antenna_patterns(drawn))
+    )  # what the edges change
     assert np.median(norms(plain - exact) / norms(exact)) > 0.015
 
 
@@ -85,7 +87,9 @@ def test_phases_are_products_of_two_tables(signals) -> None:
     shift = torch.rand(5, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(1)) * 0.2
     bins = torch.arange(fast.gain.shape[1], dtype=torch.float64)
     expected = torch.exp(-2j * torch.pi * shift[..., None] * bins)
-    torch.testing.assert_close(fast.turned(shift).to(torch.complex128), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(
+        fast.phase_factors(shift).to(torch.complex128), expected, rtol=0, atol=1e-6
+    )
 
 
 def test_leading_rows_are_the_right_singular_vectors() -> None:
