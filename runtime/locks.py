@@ -5,8 +5,9 @@ a killed run never leaves a lock behind. All locks of the project are taken by `
 also knows file systems that have none (Lustre without the flock option, some NFS).
 
 The file of `hold` exists for the lock alone and is never renamed: two processes that open one path
-then always meet at one file. Where it is removed, as a data set's is, who locks it looks again. (A lock on a file that is renamed when it is finished
-protects nothing: the second process may have opened it just before, and holds the finished file.)
+then always meet at one file. (A lock on a file that is renamed when it is finished protects
+nothing: the second process may have opened it just before, and holds the finished file.) Where
+the lock file is removed at the end, its users check that it is still in its place.
 """
 
 from __future__ import annotations
