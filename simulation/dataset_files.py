@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
-import itertools
 import os
 import re
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -173,35 +171,29 @@ def find_dataset(out: Path) -> tuple[Literal["absent", "started", "finished"], d
     return "absent", {}
 
 
+def first_difference(known: dict[str, Any], settings: dict[str, Any]) -> str | None:
+    """Return the first setting in which a data set differs from the one that is asked for."""
+    return next((key for key, value in settings.items() if known.get(key) != value), None)
+
+
 def check_settings(out: Path, known: dict[str, Any], settings: dict[str, Any]) -> None:
     """Check that a folder's data set is the one that is asked for.
 
     Raises:
         UserError: a setting differs.
     """
-    for key, value in settings.items():
-        if known.get(key) != value:
-            raise UserError(
-                f"{out} holds a simulation with {key} = {known.get(key)!r} and {value!r} is asked "
-                "for: choose another folder with --out, or add --overwrite, which moves this one "
-                "aside"
-            )
+    key = first_difference(known, settings)
+    if key is not None:
+        raise UserError(
+            f"{out} holds a simulation with {key} = {known.get(key)!r} and {settings[key]!r} is "
+            "asked for: choose another folder with --out, or add --overwrite to move this one aside"
+        )
 
 
 def is_complete(out: Path, blocks: list[SampleBlock]) -> bool:
     """Return whether every file of a data set is there."""
     samples = (sample_path(out, block.split, name) for block in blocks for name in block.ids)
     return all((out / name).exists() for name in TABLES) and all(map(os.path.exists, samples))
-
-
-def move_aside(out: Path) -> Path:
-    """Rename a folder to a free name with the time at its end; return that name."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    ends = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
-    names = (out.with_name(f"{out.name}.{stamp}{end}") for end in ends)
-    aside = next(path for path in names if not path.exists())
-    os.rename(out, aside)
-    return aside
 
 
 def remove_temporaries(out: Path) -> None:

@@ -27,7 +27,7 @@ from physics.waveforms import FORMAT as BANK_FORMAT
 from physics.waveforms import BankSettings, WaveformBank
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
-from runtime.files import write_json
+from runtime.files import move_aside, write_json
 from runtime.locks import hold
 from runtime.machine import num_cores
 from runtime.seeds import counted_seed
@@ -38,8 +38,8 @@ from simulation.dataset_files import (
     SampleBlock,
     check_settings,
     find_dataset,
+    first_difference,
     is_complete,
-    move_aside,
     npy_header,
     parameter_rows,
     remove_temporaries,
@@ -163,48 +163,44 @@ def write_blocks(
     return rows
 
 
-@contextlib.contextmanager
-def locked_folder(out: Path, overwrite: bool) -> Iterator[None]:
-    """Hold a data set's folder against other processes while the block runs.
+def state_of(
+    out: Path, settings: dict[str, Any], blocks: list[SampleBlock], overwrite: bool
+) -> str:
+    """Return how far the data set in a folder is.
 
-    Args:
-        out: the folder; made if it is missing.
-        overwrite: move the data set that lies there aside first.
+    Returns:
+        "absent"; "started"; "finished", of which files are missing; "complete", of which none are;
+        or "other": of other settings, to be overwritten.
 
     Raises:
-        UserError: another process holds the folder, or something else than a data set lies there.
+        UserError: the folder holds something else than a data set, or one of other settings and
+            `overwrite` is False.
+    """
+    state, known = find_dataset(out)
+    if state == "absent":
+        return state
+    if overwrite and first_difference(known, settings):
+        return "other"
+    check_settings(out, known, settings)
+    if state == "finished" and is_complete(out, blocks):
+        LOGGER.info("%s already holds this simulation: nothing to do", out)
+        return "complete"
+    return state
+
+
+@contextlib.contextmanager
+def locked_folder(out: Path) -> Iterator[None]:
+    """Hold a data set's folder against other processes; make it if it is missing.
+
+    Raises:
+        UserError: another process holds it.
     """
     busy = (
         f"{out} is in use by another run ({{owner}}): wait for it, or choose another folder with "
         "--out"
     )
-    with contextlib.ExitStack() as stack:
-        stack.enter_context(hold(out / LOCK, busy=busy, temporary=True))
-        if overwrite and find_dataset(out)[0] != "absent":
-            aside = move_aside(out)
-            LOGGER.info("%s: what was there is now %s", out, aside)
-            (aside / LOCK).unlink(missing_ok=True)
-            # The lock went aside with the folder, and the new folder needs its own.
-            stack.enter_context(hold(out / LOCK, busy=busy, temporary=True))
-        remove_temporaries(out)
+    with hold(out / LOCK, busy=busy, temporary=True):
         yield
-
-
-def state_of(out: Path, settings: dict[str, Any], blocks: list[SampleBlock]) -> str:
-    """Return how far a folder's data set is: "absent", "started", "finished" or "complete".
-
-    A finished one is complete where every file of it is still there.
-
-    Raises:
-        UserError: the folder holds something else, or a simulation of other settings.
-    """
-    state, known = find_dataset(out)
-    if state != "absent":
-        check_settings(out, known, settings)
-    if state == "finished" and is_complete(out, blocks):
-        LOGGER.info("%s already holds this simulation: nothing to do", out)
-        return "complete"
-    return state
 
 
 def check_request(n_train: int, n_test: int, seed: int, bank_size: int) -> None:
@@ -255,7 +251,7 @@ def simulate_dataset(
         show_progress: whether to draw bars; default only on a terminal.
         cache_dir: where the waveform bank is kept; default `cached_files.cache_folder()`.
         workers: how many cores to use; default all.
-        overwrite: move a data set that lies in `out` aside, to `<out>.<time>`, and start anew.
+        overwrite: move a data set of other settings that lies in `out` aside, to `<out>.<time>`.
 
     Returns:
         "out", "train", "test", "signals", "bank_size", "seconds", and "done_before": whether
@@ -293,13 +289,22 @@ def simulate_dataset(
     }
     done = summary | {"done_before": True, "seconds": 0.0}
     # Before the lock, because a finished data set may lie where nothing can be written.
-    if not overwrite and state_of(out, settings, blocks) == "complete":
+    if state_of(out, settings, blocks, overwrite) == "complete":
         return done
-    with locked_folder(out, overwrite):
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(locked_folder(out))
         # Once more: another process may have begun or finished in the meantime.
-        state = state_of(out, settings, blocks)
+        state = state_of(out, settings, blocks, overwrite)
         if state == "complete":
             return done
+        if state == "other":
+            aside = move_aside(out)
+            LOGGER.info("%s: moved aside to %s", out, aside.name)
+            # The lock went aside with its folder; the new folder needs one of its own.
+            (aside / LOCK).unlink(missing_ok=True)
+            stack.enter_context(locked_folder(out))
+            state = "absent"
+        remove_temporaries(out)
         if state == "finished":  # but files are missing
             os.replace(out / FINISHED, out / STARTED)
         write_json(out / STARTED, {"settings": settings})
