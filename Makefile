@@ -21,7 +21,7 @@ PIPELINE_DATA := train_path=input/pipeline_demo/train.csv test_path=input/pipeli
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
-# Made anew only when the dependencies change.
+# Installed again only when the dependencies change.
 $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); \
 	sys.exit(0 if ok else "error: Python %d.%d is not supported: name one of 3.11 to 3.13, e.g. make PYTHON=python3.12" % sys.version_info[:2])'

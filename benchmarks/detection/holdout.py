@@ -115,7 +115,7 @@ def open_holdout(
         try:
             return load_holdout(header)
         except UserError as error:
-            LOGGER.warning("%s; it is drawn anew", error)
+            LOGGER.warning("%s; it is drawn again", error)
     draw_holdout(header, settings, cache_dir, show_progress)
     return load_holdout(header)
 

@@ -111,7 +111,7 @@ def scores_of(
         try:
             return load_scores(header, settings, shape)
         except UserError as error:
-            LOGGER.warning("%s; they are computed anew", error)
+            LOGGER.warning("%s; they are computed again", error)
     started = time.monotonic()
     values = np.asarray(scorer.compute(holdout, device, show_progress), np.float64)
     seconds = time.monotonic() - started

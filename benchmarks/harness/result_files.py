@@ -1,4 +1,4 @@
-"""The files of results: one JSON and one Markdown file a device, each benchmark's part its own."""
+"""Result files: one JSON and one Markdown file for each device, with an entry for each benchmark."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load_results(path: Path) -> Results:
     """Read a file of results.
 
     Raises:
-        UserError: it is none, or of another format.
+        UserError: it is no file of results, or of another format.
     """
     results = read_json(path)
     if not isinstance(results, dict) or results.get("format") != FORMAT:
@@ -54,7 +54,7 @@ def record_entry(folder: Path, device: torch.device, name: str, entry: Mapping[s
 
 
 def replace_between_marks(text: str, begin: str, end: str, lines: Sequence[str], page: Path) -> str:
-    """Return a page's text with what stands between two marks made anew.
+    """Return a page's text with other lines between two marks.
 
     Args:
         page: what the text was read from, for the error.
