@@ -1,7 +1,7 @@
-"""Ask all questions, each in a process of its own: `python -m benchmarks`.
+"""Run all benchmarks, each in a process of its own: `python -m benchmarks`.
 
 The figures go into benchmarks/results/<device>.json and .md, those of each benchmark as soon as it
-is done. Names on the command line ask only these and leave the other figures as they are.
+is done. Names on the command line run only these; the figures of the others stay.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def measure_network(config: ConfigMeta) -> dict[str, Any]:
 
 
 def measure_all(fresh: bool = False) -> dict[str, dict[str, Any]]:
-    """Measure every network that is not in the file yet, and forget those that are no more."""
+    """Measure every network that is not in the file yet; drop those that no experiment has."""
     known = {} if fresh else read_sizes()
     sizes: dict[str, dict[str, Any]] = {}
     for config in progress(list(ConfigMeta.registry.values()), desc="networks", unit="network"):

@@ -37,7 +37,7 @@ NO_GPU = [
 
 
 def section_marks(section: str) -> tuple[str, str]:
-    """Return the lines that a section stands between."""
+    """Return the lines that mark the beginning and the end of a section."""
     return f"<!-- {section}: python -m benchmarks.page -->", f"<!-- {section} end -->"
 
 
@@ -52,7 +52,7 @@ def load_all_results(folder: Path) -> list[tuple[Path, Results]]:
 
 
 def results_section(path: Path, results: Results) -> list[str]:
-    """Return the table of a device and where all of its figures are."""
+    """Return the table of a device, with a link to all of its figures."""
     link = os.path.relpath(path.with_suffix(".md"), PAGE.parent)
     return [
         f"### {results['device']['name']}, {results['device']['cores']} cores",
@@ -65,7 +65,7 @@ def results_section(path: Path, results: Results) -> list[str]:
 
 
 def make_details_section(name: str) -> Callable[[Path, Results], list[str]]:
-    """Return what makes a section of one benchmark's own tables, below its device's name."""
+    """Return a function that formats the tables of one benchmark below the device's name."""
 
     def section(_: Path, results: Results) -> list[str]:
         entry = results["benchmarks"].get(name)

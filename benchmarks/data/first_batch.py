@@ -1,4 +1,4 @@
-"""A fresh process that gets to its first batches as `train.py` does, and says what that took.
+"""A fresh process that reads its first batches as `train.py` does, and prints time and memory.
 
 `startup` runs it, again and again, with a cache and without. It prints one line of JSON.
 """

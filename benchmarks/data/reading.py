@@ -67,7 +67,7 @@ def read_all(read: Callable[[np.ndarray], object], batches: np.ndarray) -> None:
 def timed_rounds(
     settings: BenchmarkSettings, rounds: int, paths: Sequence[Path], cache_path: Path, cold: bool
 ) -> dict[str, list[float]]:
-    """Return the seconds a batch of each round, both ways."""
+    """Return the seconds per batch of each round, from the cache and from files."""
     rng = np.random.default_rng(1)
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     dataset = open_dataset(paths, cache_path)
@@ -91,7 +91,7 @@ def timed_rounds(
 
 
 def check_same(paths: Sequence[Path], cache_path: Path) -> None:
-    """Refuse to compare what is not the same.
+    """Raise a UserError if cache and files hold different strain.
 
     Raises:
         UserError: cache and files hold different strain.

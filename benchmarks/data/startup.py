@@ -67,7 +67,7 @@ def write_inputs(folder: Path, n: int) -> dict[str, list[str]]:
 def start(
     settings: BenchmarkSettings, folder: Path, workers: int, changes: Sequence[str]
 ) -> dict[str, Any]:
-    """Start a process, wait for its end, and return what it says."""
+    """Start a process, wait for its end, and return the figures that it prints."""
     line = [
         sys.executable,
         "-m",
@@ -99,7 +99,7 @@ def compare(
     rounds: int,
     inputs: dict[str, list[str]],
 ) -> list[Comparison]:
-    """Return the rows of seconds and, where the system tells it, of memory."""
+    """Return the comparisons of seconds and, if the system reports it, of memory."""
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in inputs}
     for _ in range(rounds):
         for side, changes in inputs.items():

@@ -1,4 +1,4 @@
-"""How good is a detector of mergers, beside the best that there can be?
+"""How good is a detector of mergers, compared with the best possible one?
 
 On one simulated hold-out that nothing was trained on: AUC, efficiency at false-alarm probabilities
 of 0.1, 0.01 and 0.001, and both by SNR, of
@@ -165,7 +165,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 
 
 def find_scorers(args: argparse.Namespace) -> list[Scorer]:
-    """Return what is to be scored.
+    """Return the scorers that the arguments ask for.
 
     Raises:
         UserError: an unknown config, or one without weights.
@@ -194,7 +194,7 @@ def find_scorers(args: argparse.Namespace) -> list[Scorer]:
 def detectors_of(
     scorers: Sequence[Scorer], holdout: Holdout, device: torch.device, anew: bool
 ) -> dict[str, Any]:
-    """Return what every score of every scorer is worth, by its name."""
+    """Return the figures of every statistic of every scorer, by its name."""
     found = {}
     for scorer in scorers:
         scores = scores_of(scorer, holdout, device, anew=anew)

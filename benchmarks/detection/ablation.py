@@ -107,7 +107,7 @@ class HoldoutRows(Dataset):
 
 
 def run_settings(samples: int, seed: int) -> list[str]:
-    """Return the `--set` of a run that sees so many samples."""
+    """Return the `--set` settings of a run that sees this many samples."""
     return [
         f"seed={seed}",
         f"num_epochs={EPOCHS}",
@@ -118,7 +118,7 @@ def run_settings(samples: int, seed: int) -> list[str]:
 
 @functools.cache
 def code_digest() -> str:
-    """Return a digest of all that a training runs through: what was kept is of the same code."""
+    """Return a digest of the code of a training: kept runs are reused only for the same code."""
     digest = hashlib.blake2b(digest_size=8)
     own = (Path(__file__), Path(timed_steps.__file__))
     # the top-level files and every wing: a package beside them, but for what only tests or measures
@@ -174,7 +174,7 @@ def train_and_predict(
 def estimate_worth(
     targets: np.ndarray, base: Sequence[np.ndarray], changed: Sequence[np.ndarray], on: bool
 ) -> tuple[float, float]:
-    """Return what a part is worth in AUC and the standard error of that.
+    """Return what a part is worth in AUC, and the standard error.
 
     Args:
         targets: (samples,) of 0 and 1.

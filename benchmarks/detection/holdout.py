@@ -1,4 +1,4 @@
-"""The samples that detectors are compared on: drawn once, kept beside the noise, never trained on.
+"""The hold-out: samples that are drawn once, kept on disk, and never trained on.
 
 Noise and signals come from the project's own generators, the waveforms from a bank whose seed no
 training uses. Every second sample holds a signal. A smaller hold-out is the beginning of a larger
@@ -101,7 +101,7 @@ class Holdout:
 def open_holdout(
     settings: HoldoutSettings, cache_dir: Path | None = None, show_progress: bool | None = None
 ) -> Holdout:
-    """Read the hold-out of these settings, drawing and keeping it where it is not yet there.
+    """Read the hold-out of these settings; draw and keep it if it is not there yet.
 
     Args:
         cache_dir: where it and its waveforms are kept; default `cached_files.cache_folder()`.

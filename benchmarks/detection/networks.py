@@ -1,4 +1,4 @@
-"""Trained networks as detectors: the mean logit of a run's folds, on samples none has seen."""
+"""Trained networks as detectors: the mean logit of a run's folds, on samples that none has seen."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class NetworkScorer:
         return len(holdout)
 
     def budget(self) -> dict[str, Any] | None:
-        """Return what the training of the folds took, None where the run has no history.
+        """Return samples, seconds and device of the training; None if the run has no history.
 
         Samples count as often as they were seen; they are None where test samples with
         pseudo-labels were among them. Of weights that began as another run's, only what came

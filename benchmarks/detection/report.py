@@ -96,7 +96,7 @@ def format_with_error(value: float, error: float, digits: int = 3) -> str:
 
 
 def format_detection(results: Results) -> list[str]:
-    """Return what the samples are, the table of detectors and that of their grades."""
+    """Return the description of the samples, the table of detectors and that by SNR."""
     holdout = results["holdout"]
     low, high = holdout["settings"]["snr"]
     return [
@@ -143,7 +143,7 @@ def format_expected(name: str, entry: Mapping[str, Any]) -> list[str]:
 
 
 def sigmas_apart(name: str, entry: Mapping[str, Any]) -> float:
-    """Return how far an AUC is from what it is elsewhere, in standard deviations of the two."""
+    """Return how far an AUC is from that of the other measurement, in joint standard deviations."""
     value, error = EXPECTED[name]
     return abs(entry["auc"] - value) / math.hypot(entry["auc_error"], error)
 
@@ -215,7 +215,7 @@ def format_costs(results: Results) -> list[str]:
 
 
 def draw_plots(results: Results, folder: Path) -> list[Path]:
-    """Draw efficiency against SNR, and the ROC curves, from a file of results; return the files."""
+    """Draw efficiency against SNR, and the ROC curves; return the files."""
     paths = [folder / "detection-efficiency.png", folder / "detection-roc.png"]
     draw_efficiency(results, paths[0])
     draw_roc(results, paths[1])
@@ -228,7 +228,7 @@ def save_figure(figure: Any, path: Path) -> None:
 
 
 def draw_efficiency(results: Results, path: Path) -> None:
-    """A panel a false-alarm probability, a line a detector, its error as a bar."""
+    """One panel for each false-alarm probability, one line for each detector, with error bars."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 4.6), layout="constrained")
@@ -316,7 +316,7 @@ def replace_section(text: str, results: Results) -> str:
 
 
 def update_page(path: Path = RESULTS / "detection.json") -> Sequence[Path]:
-    """Put a file of results into the page and its plots; return what was written."""
+    """Write recorded figures into the page and draw its plots; return the written files."""
     results = load_detection(path)
     text = replace_section(PAGE.read_text(), results)
     drawn = draw_plots(results, FIGURES)

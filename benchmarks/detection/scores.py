@@ -1,4 +1,4 @@
-"""Scores of the hold-out, kept by what decides them, and what they are worth.
+"""Scores of the hold-out: kept under a digest of what determines them, and the figures of merit.
 
 A scorer has a `key`, the `names` of the scores it gives, `settings()` in JSON's own types that
 decide them, `rows(holdout)` that it scores, and `compute`.
@@ -33,7 +33,7 @@ ROC = np.logspace(-3, 0, 61)[:-1]
 
 
 class Scorer(Protocol):
-    """What gives samples a score that is larger the more they look like a signal."""
+    """A method that scores samples: the larger, the more they look like a signal."""
 
     @property
     def key(self) -> str: ...
@@ -71,7 +71,7 @@ class KnownSignal:
 
 @dataclass(frozen=True)
 class Scores:
-    """What a scorer gave.
+    """The scores of one scorer.
 
     Attributes:
         values: (name, rows) float64.
@@ -95,7 +95,7 @@ def scores_of(
     anew: bool = False,
     show_progress: bool | None = None,
 ) -> Scores:
-    """Return a scorer's scores of a hold-out, computing and keeping them where they are not there.
+    """Return a scorer's scores of a hold-out; compute and keep them if they are not there yet.
 
     They are named by all that decides them: the samples and the scorer's settings.
 
@@ -147,7 +147,7 @@ def load_scores(header: Path, settings: dict[str, Any], shape: tuple[int, int]) 
 
 
 def efficiency(targets: np.ndarray, scores: np.ndarray, fpr: float) -> dict[str, float]:
-    """Return the share of signals found at a false-alarm probability, and its error.
+    """Return the fraction of signals found at a false-alarm probability, and its error.
 
     The error adds in quadrature that of counting signals, which is binomial, and that of the
     threshold, below which the noise samples at hand place fpr of all noise only so well: half the
@@ -180,7 +180,7 @@ def binomial_error(share: float, count: int) -> float:
 
 
 def detection_figures(targets: np.ndarray, snr: np.ndarray, scores: np.ndarray) -> dict[str, Any]:
-    """Return what scores are worth, in JSON's own types.
+    """Return AUC, efficiencies and their errors, overall and by SNR, in JSON's types.
 
     Args:
         targets: (samples,) of 0 and 1.

@@ -1,4 +1,4 @@
-"""How many samples a second does Nspec16 predict with its test-time views, beside without?
+"""How many samples a second does Nspec16 predict with test-time views, compared to without?
 
 Both go through `Trainer.predict`, from a cache of random strain: reading, transforms, front-end and
 backbone. Nspec16 has two views, so that half the rate is what two forward passes would give if

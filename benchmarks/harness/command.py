@@ -28,7 +28,7 @@ from runtime.errors import UserError
 
 @dataclass(frozen=True)
 class BenchmarkSettings:
-    """What the command line decides.
+    """The settings of a benchmark, from its command line.
 
     Attributes:
         quick: tiny sizes and few repeats, to see that a benchmark works.
@@ -47,7 +47,7 @@ class BenchmarkSettings:
 
     @property
     def least_seconds(self) -> float:
-        """How long one timing is at least: short calls are repeated."""
+        """The shortest duration of one timing; shorter calls are repeated within it."""
         return 0.0 if self.quick else 0.1
 
     def rounds(self, usual: int) -> int:
@@ -95,7 +95,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def check_arguments(args: argparse.Namespace) -> None:
-    """Check what argparse cannot.
+    """Check the values of arguments.
 
     Raises:
         UserError: a number below one, a folder that is not there, or rough figures for the record.

@@ -1,4 +1,4 @@
-"""A figure, what it should be, and its row in the table."""
+"""A measured figure with its target, and its row of the table."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """One comparison.
+    """A figure that compares two sides, e.g. a ratio of times, with its target.
 
     Args:
         key: its name within the results, e.g. `cwt.nspec16`.
@@ -59,7 +59,7 @@ class Comparison:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Comparison:
-        """Return the row that `to_plain` made; keys it does not know are of no concern."""
+        """Return the comparison that `to_plain` wrote; unknown keys are ignored."""
         known = {key: value for key, value in plain.items() if key in cls.__dataclass_fields__}
         for key in ("figure", "ours", "theirs"):
             if known.get(key) is not None:
@@ -78,7 +78,7 @@ class Comparison:
         )
 
     def is_close(self, kind: str) -> bool:
-        """Whether the target lies within the quartiles, so that another run may judge otherwise."""
+        """Whether the target lies within the quartiles: another run may then come out otherwise."""
         return kind in self.targets and (self.figure.lower < self.targets[kind] < self.figure.upper)
 
     def target_text(self, kind: str) -> str:
@@ -110,7 +110,7 @@ class Comparison:
 
 
 def format_significant(value: float) -> str:
-    """Return three digits, never as a power of ten."""
+    """Format a number with three digits, never as a power of ten."""
     magnitude = abs(value)
     decimals = 0 if magnitude >= 100 else 1 if magnitude >= 10 else 2 if magnitude >= 1 else 3
     return f"{value:.{decimals}f}"
@@ -149,7 +149,7 @@ def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[s
 
 
 def format_missed_targets(rows: Sequence[Comparison], kind: str) -> list[str]:
-    """Return a line of Markdown a missed target: its figure and why."""
+    """Return a line of Markdown for each missed target: the figure and the reason."""
     return [
         f"- {row.what}: {format_spread(row.figure, row.unit)}, target {row.target_text(kind)}: "
         f"{row.reason or 'no reason has been measured yet.'}"

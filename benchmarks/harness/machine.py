@@ -1,4 +1,4 @@
-"""What the figures were measured on, and who else was using it meanwhile."""
+"""The machine that figures are measured on, and how much other processes used it meanwhile."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def processor_name() -> str:
 
 
 def describe_device(device: torch.device) -> dict[str, Any]:
-    """Return name, slug (of file names), cores and memory of what the figures hold for."""
+    """Return name, slug (for file names), cores and memory of a device."""
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
         name, memory = properties.name, properties.total_memory
@@ -132,7 +132,7 @@ class Neighbours:
 
     @property
     def disturbed(self) -> bool:
-        """Whether others took so much that the figures are to be measured again."""
+        """Whether other processes took so much time that the figures should be measured again."""
         if self.others is not None:
             return self.others > BUSY * num_cores()
         return is_loaded(self.load_before)
@@ -160,7 +160,7 @@ def is_loaded(load: list[float] | None) -> bool:
 
 
 def warn_if_busy() -> None:
-    """Say so where other jobs use this machine already."""
+    """Print a warning if other jobs use this machine already."""
     load = load_average()
     if is_loaded(load):
         print(
@@ -174,7 +174,7 @@ def warn_if_busy() -> None:
 
 
 def run_conditions(device: torch.device) -> dict[str, Any]:
-    """Return what else decides a figure: date, revision, versions, threads."""
+    """Return date, git revision, versions and threads of a run."""
     return {
         "date": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "git_revision": git_revision(),

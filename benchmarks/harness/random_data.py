@@ -1,4 +1,4 @@
-"""Data sets to measure with: caches of random strain or of none, and the tables that list them."""
+"""Data sets for measurements: caches of random strain or of holes, and their tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def sample_ids(n: int, first: int = 0) -> list[str]:
 
 
 def write_random_cache(path: Path, ids: list[str], seed: int = 0) -> None:
-    """Write a cache of white noise of the strain's size."""
+    """Write a cache of white noise with the amplitude of strain."""
     rng = np.random.default_rng(seed)
     write_sparse_cache(path, ids)
     offset = make_header(encode_ids(ids), "")["data_offset"]
@@ -33,7 +33,7 @@ def write_random_cache(path: Path, ids: list[str], seed: int = 0) -> None:
 
 
 def write_sparse_cache(path: Path, ids: list[str]) -> None:
-    """Write a cache with header and ids whose rows are a hole in the file: any size at no cost."""
+    """Write a cache whose rows are a hole in the file, so that any size takes no space."""
     names = encode_ids(ids)
     header = make_header(names, "")
     with open(path, "wb") as file:

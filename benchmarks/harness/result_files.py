@@ -1,4 +1,4 @@
-"""Result files: one JSON and one Markdown file for each device, with an entry for each benchmark."""
+"""Result files: one JSON and one Markdown file for each device, one entry for each benchmark."""
 
 from __future__ import annotations
 

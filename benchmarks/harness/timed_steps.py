@@ -72,7 +72,7 @@ class Plan:
 
 
 class PacedLoader:
-    """A loader for `Trainer.train_epoch` that times its steps and works in between.
+    """A loader for `Trainer.train_epoch` that times steps and calls a function between timings.
 
     Args:
         loader: the trainer's own.
@@ -157,7 +157,7 @@ def random_experiment(
 
 
 def training_set(experiment: Experiment) -> Dataset:
-    """Return what `Experiment.fit_fold` trains fold 0 on."""
+    """Return the training set of fold 0, as `Experiment.fit_fold` makes it."""
     rows, _ = experiment.folds[0]
     return experiment.dataset(experiment.train, rows, "train")
 
@@ -170,7 +170,7 @@ def plain_step(
     optimizer: torch.optim.Optimizer,
     autocast: contextlib.AbstractContextManager,
 ) -> None:
-    """Train a network for one step, with nothing of the trainer: forward, loss, backward, step."""
+    """Train a network for one step without the trainer: forward, loss, backward, optimizer."""
     with autocast:
         loss = criterion(network(inputs).float(), target)
     loss.backward()

@@ -26,7 +26,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Return the spread of at least one figure; that of one figure is nothing."""
+        """Return median and quartiles of at least one figure."""
         if len(values) == 1:
             return cls(values[0], values[0], values[0], 1)
         lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
@@ -46,7 +46,7 @@ def one_core(device: torch.device) -> Iterator[None]:
 
 
 def synchronise(device: torch.device) -> None:
-    """Wait until the device has done all that it was given."""
+    """Wait until the device has finished all work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 

@@ -1,4 +1,4 @@
-"""How long do `train.py --help` and `--list` take, beside importing torch?
+"""How long do `train.py --help` and `--list` take, compared with importing torch?
 
 Each is a fresh process, from its start to its end, with the modules compiled and in memory.
 """

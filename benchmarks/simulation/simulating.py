@@ -1,4 +1,4 @@
-"""How fast are endless injections, and how much faster than samples from files?
+"""How fast are injections drawn on the fly, and how much faster than samples from files?
 
 Ours are batches of Wave01's `SimulatedDataset`: fresh signals in fresh noise, whitened. The files'
 pipeline reads samples of the competition's format in a new order, as `G2NetDataset` does where

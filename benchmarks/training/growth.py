@@ -1,4 +1,4 @@
-"""How does cost grow: the wavelet front-end with scales, stride and batch; training with more?
+"""How does the cost of the front-end and of training grow with scales, stride, batch and readers?
 
 Each point is a process of its own, which gives its peak memory beside its time. The curves go into
 benchmarks/results/<device>.json and .md, and their plots into docs/figures/performance-*.png.
@@ -49,7 +49,7 @@ TRAINING_BASE = {
 
 
 def growth_points(settings: BenchmarkSettings) -> Iterator[Point]:
-    """Yield every point: what varies, all arguments; a base point stands in several curves."""
+    """Yield every point with all its arguments; a base point belongs to several curves."""
     for learnt in (False, True):
         for varied, values in CWT.items():
             for value in settings.choose(*values):
@@ -77,7 +77,7 @@ def growth_points(settings: BenchmarkSettings) -> Iterator[Point]:
 
 
 def measure_point(settings: BenchmarkSettings, point: Point) -> Point | None:
-    """Return a point with its figures, from a process of its own; None if memory did not do."""
+    """Measure a point in a process of its own; return None if memory was too small."""
     line = [
         sys.executable,
         "-m",

@@ -50,7 +50,7 @@ def draw_growth(results: Results, folder: Path) -> list[Path]:
 
 
 def draw_grid(points: Points, rows: Sequence[tuple[str, str]], title: str, path: Path) -> None:
-    """Draw a grid: a column a setting that is varied, a row a figure, a line a curve."""
+    """Draw a grid: one column per varied setting, one row per figure, one line per curve."""
     from matplotlib.figure import Figure
 
     varied = list(dict.fromkeys(point["varied"] for point in points))
@@ -95,7 +95,7 @@ def draw_curve(axis: Any, points: Points, setting: str, key: str, color: str, la
 
 
 def style_axis(axis: Any, points: Points, setting: str) -> None:
-    """Steps by factors: of two along the settings, of two or so along what they cost."""
+    """Scale both axes logarithmically and label settings by their values."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 
     ticks = sorted({point[setting] for point in points if point["varied"] == setting})

@@ -29,7 +29,7 @@ CPU_BATCH = {"Nspec16": 8, "Seq03aug3": 16}
 def step_of(
     config: ConfigMeta, batch: int, device: torch.device
 ) -> Callable[[torch.dtype | None], None]:
-    """Return what trains a config's network for one step, computing in a type; None is float32."""
+    """Return a function that trains a config's network for one step in a type; None is float32."""
     model = build_model(config).to(device).train()
     optimizer, criterion = build_optimizer(config, model, device), config.criterion.build()
     strain = torch.randn(batch, *SAMPLE_SHAPE, device=device) * TYPICAL_STRAIN

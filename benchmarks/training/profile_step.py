@@ -85,7 +85,7 @@ MEANING = {
 
 
 class PhaseClock:
-    """Takes the time at the seams of a training step.
+    """Records the time at the boundaries between the phases of a training step.
 
     Attributes:
         marks: of the running step, seam -> time.
@@ -120,7 +120,7 @@ class PhaseClock:
 
 @contextmanager
 def clocked(trainer: Trainer, clock: PhaseClock) -> Iterator[None]:
-    """Put the clock at the seams of a trainer's step for a while."""
+    """Attach the clock to a trainer's step, within a `with` block."""
     model, optimizer = trainer.model, trainer.optimizer
     transform, criterion = trainer.transforms["train"], trainer.criterion
 
@@ -194,7 +194,7 @@ def operation_costs(profiler: profile, on_gpu: bool) -> list[dict[str, Any]]:
 
 
 def format_largest_costs(found: Sequence[dict[str, Any]]) -> str:
-    """Name the largest costs."""
+    """Return a sentence that names the largest costs."""
     parts = [
         f"{each['meaning'] or each['name']} ({each['name']}), {each['share']:.0%}"
         for each in found[:LARGEST]

@@ -1,4 +1,4 @@
-"""What does a whole training step cost, beside its network and optimiser alone?
+"""What does a whole training step cost, compared with its network and optimizer alone?
 
 One side is the trainer's loop with the config's own data set, loader, transforms, front-end,
 clipping and optimiser, on a cache of random strain. The other is the same network (for Nspec16 its
@@ -47,7 +47,7 @@ REASONS = {
 
 
 def bare_network(model: nn.Module) -> nn.Module:
-    """Return what is behind the front-end, or the whole of a network on the waveform."""
+    """Return the network behind the front-end, or a whole network on the waveform."""
     return model.network if hasattr(model, "image") else model
 
 
