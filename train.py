@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import sys
 import time
@@ -73,12 +74,28 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         help="two batches, one epoch, two folds, into dry_run/ below --results; invents noise "
         "where the data are missing",
     )
-    going_on = parser.add_argument_group("going on")
-    going_on.add_argument("--resume", action="store_true", help="go on where a run stopped")
-    going_on.add_argument(
-        "--skip_existing", action="store_true", help="skip folds that have a checkpoint"
+    there = parser.add_argument_group(
+        "where results are there already; without these, finished ones are refused"
     )
-    going_on.add_argument(
+    # Each excludes the others: a run is either continued or begun anew.
+    choices = there.add_mutually_exclusive_group()
+    choices.add_argument("--resume", action="store_true", help="continue where a run stopped")
+    choices.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="move what is there aside, to <name>.<time>, and start anew",
+    )
+    choices.add_argument(
+        "--skip_existing",
+        action="store_true",
+        help="keep folds that have weights as they are, resume the others",
+    )
+    there.add_argument(
+        "--allow_unfinished",
+        action="store_true",
+        help="use weights of folds whose training has not ended, and mark the predictions",
+    )
+    there.add_argument(
         "--checkpoint_every",
         type=not_negative(float),
         default=10,
@@ -168,15 +185,18 @@ def check_script(config: ConfigMeta, pseudo: bool) -> None:
 
 def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     from experiments.dry_run import shrink
-    from experiments.experiment import Experiment, Options
+    from experiments.experiment import Experiment
+    from experiments.options import RunOptions
     from runtime import interruption
     from training import distributed
 
     distributed.start()
     device = choose_device(args.gpu)
-    options = Options(
+    options = RunOptions(
         results=args.results,
         resume=args.resume,
+        overwrite=args.overwrite,
+        allow_unfinished=args.allow_unfinished,
         skip_existing=args.skip_existing,
         inference=args.inference,
         tta=args.tta,
@@ -207,7 +227,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
             logger.setLevel("WARNING")
         with interruption.watched(), experiment.lock(), explains_device(config, device):
             announce(experiment, args, device, tell)
-            text = conduct(experiment, args)
+            text = train_and_predict(experiment, args)
         if tell:
             notify(f"{config.name} is done", text)
     except BaseException as error:
@@ -222,18 +242,13 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def explains_device(config: ConfigMeta, device: torch.device) -> Iterator[None]:
-    """Say of a full GPU which batch size to try, and of what cannot be repeated on one that."""
+    """Turn torch's errors of a device into sentences: its memory, and what it cannot repeat."""
     import torch
 
     try:
         yield
     except torch.OutOfMemoryError as error:
-        half = max(config.batch_size // 2, 1)
-        raise UserError(
-            f"the memory of {device} does not hold batches of {config.batch_size} "
-            f"({str(error).splitlines()[0]}): try --set batch_size={half} "
-            f"accumulate={2 * config.accumulate}, which learns from as many samples a step"
-        ) from error
+        raise UserError(explain_full_memory(config, device, error)) from error
     except RuntimeError as error:
         what, found, _ = str(error).partition(" does not have a deterministic implementation")
         if not found:
@@ -244,29 +259,46 @@ def explains_device(config: ConfigMeta, device: torch.device) -> Iterator[None]:
         ) from error
 
 
-def conduct(experiment: Experiment, args: argparse.Namespace) -> str:
-    """Train the folds that are asked for, then predict and sum up; return what came of it."""
-    from experiments.inference import predict
+def explain_full_memory(config: ConfigMeta, device: torch.device, error: Exception) -> str:
+    """Return which settings need less memory, and continue this run with --resume."""
+    size = config.batch_size
+    text = (
+        f"the memory of {device} does not hold batches of {size} ({str(error).splitlines()[0]}): "
+    )
+    if size == 1:
+        return (
+            f"{text}use a smaller network or smaller images, in a folder of its own (--set name=…)"
+        )
+    # The largest smaller batch that as many rows a step are whole batches of.
+    smaller = max(part for part in range(1, size // 2 + 1) if size % part == 0)
+    return (
+        f"{text}continue with --resume --set batch_size={smaller} "
+        f"accumulate={size // smaller * config.accumulate}, which learns from as many rows a step"
+    )
+
+
+def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:
+    """Train the folds that are asked for, then predict and summarize.
+
+    Returns:
+        What was done, how good it is and which files are there, in a paragraph.
+
+    Raises:
+        UserError: as in `Experiment.fit` and `Experiment.predict`; or there is no score.
+    """
     from experiments.summary import run_paragraph, write_summary
     from training import distributed
 
-    config, folder = experiment.config, experiment.folder.path
+    config, folder = experiment.config, experiment.directory.path
     set_determinism(config.deterministic)
     if not args.inference:
         experiment.fit()
         if args.limit_fold is not None:
-            state = experiment.states.get(args.limit_fold)
-            score = ""
-            if state is not None and state.best_score is not None:
-                score = f", validation score {state.best_score:.6f}"
-            text = (
-                f"Fold {args.limit_fold} of {config.name} is trained{score}; predict when all "
-                f"folds are, with --inference."
-            )
+            text = summarize_fold(experiment, args.limit_fold)
             if distributed.is_main():
                 print(text)
             return text
-    predict(experiment)
+    experiment.predict()
     if not distributed.is_main():
         return ""
     suffix = "_tta" if args.tta else ""
@@ -275,7 +307,41 @@ def conduct(experiment: Experiment, args: argparse.Namespace) -> str:
     )
     text = run_paragraph(config.name, result, folder, suffix, experiment.options.dry_run)
     print(f"\n{text}")
+    if "oof_auc" not in result and not args.dry_run:
+        raise UserError(
+            f"the out-of-fold logits in {folder} have no score, as those that are finite are of "
+            f"one class: check the samples and the log of the training"
+        )
     return text
+
+
+def summarize_fold(experiment: Experiment, fold: int) -> str:
+    """Return what --limit_fold has trained, its score and which files are there.
+
+    Raises:
+        UserError: the fold has no score, as its logits are NaN.
+    """
+    name, state = experiment.config.name, experiment.states.get(fold)
+    folder = experiment.directory.path
+    written = [file for file in (f"fold{fold}.pt", f"fold{fold}.json") if (folder / file).exists()]
+    there = f" {' and '.join(written)} lie in {folder}/." if written else ""
+    if state is None:  # kept by --skip_existing
+        return f"Fold {fold} of {name} was kept as it is.{there}"
+    scores = [row["valid_metric"] for row in state.history]
+    if (
+        scores
+        and not any(math.isfinite(score) for score in scores)
+        and not experiment.options.dry_run
+    ):
+        raise UserError(
+            f"fold {fold} of {name} has no validation score in any epoch: check its samples and "
+            f"the log, and train it anew with --overwrite --limit_fold {fold}"
+        )
+    best = "" if state.best_score is None else f", validation score {state.best_score:.6f}"
+    return (
+        f"Fold {fold} of {name} is trained{best}.{there} Predict when all folds are, with "
+        f"--inference."
+    )
 
 
 def announce(

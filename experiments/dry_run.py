@@ -15,14 +15,14 @@ from runtime.files import atomic_path
 from runtime.seeds import counted_seed
 
 if TYPE_CHECKING:
-    from experiments.experiment import Options
+    from experiments.options import RunOptions
 
 BATCH_SIZE = 2  # a batch of 64 large images does not fit a laptop
 FEW_SIGNALS = {"bank_size": 32, "pool": 8}  # not 8,000 waveforms for two batches
 NUM_TRAIN, NUM_TEST = 20, 4  # two batches of training and of validation in each of five folds
 
 
-def shrink(config: ConfigMeta, options: Options) -> tuple[ConfigMeta, Options]:
+def shrink(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMeta, RunOptions]:
     """Return a config and options for a dry run; its results go to results/dry_run."""
     results = options.results / "dry_run"
     changed = {"num_epochs": 1, "batch_size": BATCH_SIZE, "debug": False}

@@ -1,19 +1,20 @@
 """One experiment: its data, its folds, their training. `train.py` is its command line.
 
-What it leaves in `results/<name>/` is said in `run_folder.py` and `predictions.py`; the predictions
-themselves are made by `inference.py`.
+What it leaves in `results/<name>/` is described in `run_directory.py` and `predictions.py`; the
+predictions themselves are made by `inference.py`.
 """
 
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from configuration.json_types import to_plain
 from configuration.parts import build_object, thaw
 from configuration.rules import ConfigMeta
 from configuration.types import accepted_arguments
@@ -30,14 +31,28 @@ from experiments.building import (
     try_one_sample,
     weights_of_fold,
 )
-from experiments.pseudo_labels import Labels, describe
-from experiments.run_directory import RunFolder, learnt_from
+from experiments.fold_plan import FoldAction, FoldPlan
+from experiments.fold_record import check_finished, read_fold
+from experiments.identity import (
+    TrainedFrom,
+    adjustable_settings,
+    deciding_settings,
+    labelled_samples_digest,
+    settings_digest,
+    start_of_fold,
+    strain_digests,
+)
+from experiments.inference import PredictionTask, predict
+from experiments.learnt_samples import learnt_samples
+from experiments.options import RunOptions
+from experiments.pseudo_labels import Labels, label_figures
+from experiments.run_directory import RunDirectory
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.locks import run_lock
 from runtime.seeds import seed_everything
 from training import distributed
-from training.checkpoints import adopt_weights, load_checkpoint
+from training.checkpoints import adopt_weights
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
 from training.state import TrainerState
 from training.trainer import Trainer
@@ -48,31 +63,10 @@ if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
 
-@dataclass
-class Options:
-    """What the command line decides, beside the config."""
-
-    results: Path = Path("results")
-    resume: bool = False
-    skip_existing: bool = False
-    inference: bool = False
-    tta: bool = False
-    dry_run: bool = False
-    pretrained: bool = True
-    weights: str | None = None
-    num_workers: int | None = None
-    cache_device: bool = False
-    compile: bool = False
-    show_progress: bool | None = None
-    checkpoint_every: float = 10.0
-    show_memory: bool = False
-    limit_fold: int | None = None
-
-
 class Experiment:
-    """A config, its data split into folds, and the folder its results go to."""
+    """A config, its data split into folds, and the directory its results go to."""
 
-    def __init__(self, config: ConfigMeta, options: Options, device: torch.device) -> None:
+    def __init__(self, config: ConfigMeta, options: RunOptions, device: torch.device) -> None:
         self.config, self.options, self.device = config, options, device
         plain = Path(config.name).name == config.name and "\0" not in config.name
         if not plain or not config.name or config.name.startswith("."):
@@ -84,7 +78,7 @@ class Experiment:
         fold_of_row = np.empty(len(self.train), np.int64)
         for fold, (_, rows) in enumerate(self.folds):
             fold_of_row[rows] = fold
-        self.folder = RunFolder(
+        self.directory = RunDirectory(
             Path(options.results) / config.name,
             config,
             self.train["id"].to_numpy(str),
@@ -102,71 +96,171 @@ class Experiment:
         return list(range(len(self.folds)))[: 2 if self.options.dry_run else None]
 
     def lock(self) -> contextlib.AbstractContextManager:
-        """Hold the folder, or with --limit_fold that fold of it, against other runs."""
+        """Hold the directory, or with --limit_fold that fold of it, against other runs."""
         if not distributed.is_main():
             return contextlib.nullcontext()
-        return run_lock(self.folder.path, self.options.limit_fold)
+        return run_lock(self.directory.path, self.options.limit_fold)
 
     # --- training ----------------------------------------------------------------------------
 
     def fit(self) -> None:
-        """Train the folds asked for, each taken up where it stopped.
+        """Train the folds asked for, each resumed where it stopped.
 
-        Nothing that lies in the folder is touched before the first network has been built.
+        Nothing that lies in the directory is touched before the first network has been built.
+
+        Raises:
+            UserError: finished work lies there that is neither continued nor moved aside; or the
+                run cannot be continued as it is.
         """
-        options = self.options
-        going_on = options.resume or options.skip_existing
+        self.complete_interrupted_move()
         check_caches(
-            self.config, self.train, self.test, self.device if options.cache_device else None
+            self.config, self.train, self.test, self.device if self.options.cache_device else None
         )
-        self.folder.check(self.fold_numbers, going_on, self.labels and self.labels.digest)
-        for fold in self.fold_numbers:  # of the last one too, before the first is trained
-            self.check_start(fold)
+        plans = self.plan_folds()
+        for plan in plans:  # of the last one too, before the first is trained
+            if plan.action is FoldAction.BEGIN:
+                self.check_start(plan.fold)
         begun = False
-        for fold in self.fold_numbers:
-            work = self.prepare_fold(fold)
+        for plan in plans:
+            work = self.prepare_fold(plan)
             if not begun:
-                self.begin(going_on)
+                self.begin(plans)
                 begun = True
             if work is not None:
-                self.fit_fold(fold, *work)
+                self.fit_fold(plan.fold, *work)
             distributed.barrier()
         if distributed.is_main():
-            self.folder.write_history()
+            self.directory.write_history()
 
-    def begin(self, going_on: bool) -> None:
+    def complete_interrupted_move(self) -> None:
+        """Complete a move to another directory that was killed half-way."""
+        if distributed.is_main():
+            self.directory.complete_interrupted_move()
+        distributed.barrier()
+
+    def plan_folds(self) -> list[FoldPlan]:
+        """Return what is done with each fold asked for; nothing is written or trained yet.
+
+        Raises:
+            UserError: as in `fit`.
+        """
+        options, directory, chosen = self.options, self.directory, self.fold_numbers
+        if options.dry_run:
+            return [self.plan_to_begin(fold) for fold in chosen]
+        others = directory.other_folds(chosen)
+        if options.continues:
+            directory.check_test_samples(overwrite=False)
+        else:
+            directory.check_start_anew(chosen, options.overwrite)
+        # Without --limit_fold a start anew keeps no fold.
+        if options.continues or (options.limit_fold is not None and others):
+            directory.check_kept_folds(self.labels and self.labels.digest)
+        if not options.continues:
+            plans = [self.plan_to_begin(fold) for fold in chosen]
+        else:
+            plans = self.plan_to_continue(chosen)
+        if options.limit_fold is not None:
+            self.check_other_folds(others, plans)
+        return plans
+
+    def plan_to_begin(self, fold: int) -> FoldPlan:
+        return FoldPlan(fold, FoldAction.BEGIN, read_fold(self.directory.weights(fold)))
+
+    def plan_to_continue(self, chosen: list[int]) -> list[FoldPlan]:
+        """Return what is done with each fold where the run that is there is continued."""
+        options = self.options
+        there = [read_fold(self.directory.weights(fold)) for fold in chosen]
+        begins = not all(record.is_known for record in there)
+        return [
+            self.directory.plan(
+                fold,
+                self.trained_from(fold),
+                begins,
+                options.skip_existing,
+                options.allow_unfinished,
+            )
+            for fold in chosen
+        ]
+
+    def check_other_folds(self, others: list[int], plans: list[FoldPlan]) -> None:
+        """Refuse to train a fold beside others of this run that were trained from other things."""
+        begins = any(plan.action is FoldAction.BEGIN for plan in plans)
+        trains = any(plan.trains for plan in plans)
+        for fold in others:
+            record = read_fold(self.directory.weights(fold))
+            trained_from = self.trained_from(self.fold_numbers[0])
+            self.directory.check_trained_from(
+                record, trained_from, fold, same_fold=False, begins=begins, trains=trains
+            )
+
+    def trained_from(self, fold: int) -> TrainedFrom:
+        """Return what this run trains a fold from."""
+        config, options, directory = self.config, self.options, self.directory
+        strain = {"train": strain_digests(self.train, config.train_cache)}
+        if self.labels is not None:
+            part = self.test.iloc[self.labels.rows]
+            strain["pseudo"] = strain_digests(part, config.test_cache)
+        return TrainedFrom(
+            samples=labelled_samples_digest(
+                directory.train_ids, self.train["target"].to_numpy(float), directory.folds
+            ),
+            strain=strain,
+            settings=settings_digest(deciding_settings(to_plain(config))),
+            start=start_of_fold(
+                config, Path(options.results), fold, options.pretrained, options.weights
+            ),
+            pseudo_labels=None if self.labels is None else self.labels.digest,
+            rows_per_step=config.batch_size * config.accumulate * distributed.world_size(),
+        )
+
+    def begin(self, plans: list[FoldPlan]) -> None:
+        """Move aside what is not kept, and write what this run is."""
         distributed.barrier()  # all have read what the first now changes
         if not distributed.is_main():
             return
-        figures = None
+        figures = labelled_ids = None
         if self.labels is not None:
-            figures = describe(self.labels, len(self.test))
             source = self.config.pseudo_labels.params["source"]
+            figures = label_figures(self.labels, source, len(self.test))
+            labelled_ids = self.directory.test_ids[self.labels.rows]
             LOGGER.info(
                 f"{figures['samples']} of {figures['test_samples']} test samples join the training "
                 f"with {'invented labels' if self.options.dry_run else f'labels of {source}'}"
             )
-        self.folder.begin(self.fold_numbers, going_on, self.device, figures)
+        self.directory.begin(
+            plans,
+            self.options.continues,
+            self.device,
+            figures,
+            limited=self.options.limit_fold is not None,
+            labelled_ids=labelled_ids,
+            is_dry_run=self.options.dry_run,
+        )
 
-    def prepare_fold(self, fold: int) -> tuple[Trainer, Dataset, Dataset] | None:
-        """Return the trainer of a fold, new or taken up, and its data; None where it is done."""
-        options, config = self.options, self.config
-        best = self.folder.path / f"fold{fold}.pt"
-        if options.skip_existing and best.exists():
-            LOGGER.info(f"fold {fold}: {best} exists, skipped")
-            return None
-        last = best.with_name(f"fold{fold}_last.pt")
-        resuming = options.resume and last.exists()
-        if resuming:
-            state = TrainerState(**load_checkpoint(last, ("state",))["state"])
-            if state.finished:
-                self.states[fold] = state
+    def prepare_fold(self, plan: FoldPlan) -> tuple[Trainer, Dataset, Dataset] | None:
+        """Return the trainer of a fold, new or resumed, and its data; None where it is kept."""
+        options, config, fold = self.options, self.config, plan.fold
+        if plan.action is FoldAction.KEEP:
+            if options.skip_existing:
+                LOGGER.info(f"fold {fold}: {plan.record.path} exists, skipped")
+            else:
+                names = TrainerState.__dataclass_fields__
+                self.states[fold] = TrainerState(
+                    **{k: v for k, v in plan.record.state.items() if k in names}
+                )
                 LOGGER.info(f"fold {fold}: finished before, nothing to do")
-                return None
+            return None
+        continues = plan.action is not FoldAction.BEGIN
         seed_everything(config.seed, fold, "weights")
-        trainer = self.build_trainer(fold, training=True, pretrained=not resuming)
-        if resuming:
+        trainer = self.build_trainer(fold, training=True, pretrained=not continues)
+        if continues:
             trainer.resume()
+        else:
+            trainer.state.trained_from = asdict(self.trained_from(fold))
+        record_adjusted(trainer.state, fold, adjustable_settings(config, distributed.world_size()))
+        if plan.action is FoldAction.EXTEND:
+            trainer.state.finished = False
+        if continues:
             LOGGER.info(
                 f"fold {fold}: goes on from epoch {trainer.state.epoch + 1}, "
                 f"batch {trainer.state.step + 1}"
@@ -183,8 +277,8 @@ class Experiment:
         if distributed.is_main():
             from torch.utils.tensorboard import SummaryWriter
 
-            self.folder.forget_predictions()
-            trainer.board = SummaryWriter(str(self.folder.path / "tensorboard" / f"fold{fold}"))
+            board = self.directory.path / "tensorboard" / f"fold{fold}"
+            trainer.board = SummaryWriter(str(board))
         self.states[fold] = trainer.fit(train_set, valid_set)
         if trainer.board is not None:
             trainer.board.close()
@@ -221,7 +315,11 @@ class Experiment:
         if self.options.dry_run:
             return source.invent(len(self.folds), len(self.test), self.config.seed)
         return source.read(
-            self.options.results, self.folder.train_ids, self.folder.folds, self.folder.test_ids
+            self.options.results,
+            self.directory.train_ids,
+            self.directory.folds,
+            self.directory.test_ids,
+            self.options.allow_unfinished,
         )
 
     def labelled_test_samples(self, fold: int) -> dict[str, Any]:
@@ -238,28 +336,62 @@ class Experiment:
         }
 
     def check_start(self, fold: int) -> None:
-        """Refuse to begin a fold with weights that have learnt from what it is validated on."""
+        """Refuse to begin a fold with weights that have learnt from what it is validated on.
+
+        Raises:
+            UserError: they have; or they are of a training that has not ended, and
+                --allow_unfinished is not given.
+        """
         config, options = self.config, self.options
-        resuming = options.resume and (self.folder.path / f"fold{fold}_last.pt").exists()
-        if config.weight_path is None or resuming:
+        if config.weight_path is None:
             return
         weights = weights_of_fold(config, Path(options.results), fold)
         if not weights.is_file():
             return  # said where they are read
-        ids = learnt_from(weights)
-        if ids is None:
+        record = read_fold(weights)
+        check_finished(
+            [record],
+            options.allow_unfinished or options.dry_run,
+            "train it to its end with --resume first; or --allow_unfinished begins with its best "
+            "weights so far",
+        )
+        learnt = learnt_samples(record)
+        if learnt is None:
             LOGGER.warning(
                 f"no ids_train.npy lies beside {weights}: if those weights have learnt from "
                 f"samples of {config.train_path}, the validation of this run flatters"
             )
             return
-        seen = np.isin(self.folder.train_ids[self.folds[fold][1]], ids).sum()
+        seen = learnt.count_seen(self.train.iloc[self.folds[fold][1]], config.train_cache)
         if seen:
             raise UserError(
                 f"weight_path = {config.weight_path}: {weights} has learnt from {seen} samples "
                 f"that fold {fold} is validated on, so that its scores would flatter: use the "
                 f"folds of that run (the same table, cv and splitter), each with its own weights"
             )
+
+    # --- prediction --------------------------------------------------------------------------
+
+    def predict(self) -> None:
+        """Write the logits of all folds; see `inference.predict`."""
+        self.complete_interrupted_move()
+        predict(
+            PredictionTask(
+                config=self.config,
+                options=self.options,
+                directory=self.directory,
+                device=self.device,
+                train=self.train,
+                test=self.test,
+                folds=self.folds,
+                fold_numbers=self.fold_numbers,
+                view_names=self.view_names,
+                make_trainer=lambda fold: self.build_trainer(fold, training=False),
+                make_dataset=lambda table, rows, split: self.dataset(
+                    table, rows, split, is_test=True
+                ),
+            )
+        )
 
     def build_trainer(self, fold: int, training: bool, pretrained: bool = False) -> Trainer:
         config, options = self.config, self.options
@@ -310,7 +442,7 @@ class Experiment:
                 max_bad_losses=config.max_bad_losses,
             ),
             checkpointing=Checkpointing(
-                folder=self.folder.path,
+                folder=self.directory.path,
                 name=f"fold{fold}",
                 checkpoint_every=options.checkpoint_every,
             ),
@@ -326,3 +458,23 @@ class Experiment:
             counters=(config.seed, fold),
             sync_batch_norm=config.sync_batch_norm,
         )
+
+
+def record_adjusted(state: TrainerState, fold: int, settings: dict[str, Any]) -> None:
+    """Record the adjustable settings of this start with the epoch that they hold from.
+
+    Args:
+        state: of the fold, new or resumed.
+        settings: as `identity.adjustable_settings` returns them.
+    """
+    before = {k: v for k, v in (state.adjusted or [{}])[-1].items() if k != "from_epoch"}
+    if before == settings:
+        return
+    changed = [
+        f"{key} {before[key]} -> {settings[key]}"
+        for key in before
+        if before[key] != settings.get(key)
+    ]
+    if changed:
+        LOGGER.info(f"fold {fold}: from epoch {state.epoch + 1} on {', '.join(changed)}")
+    state.adjusted.append({"from_epoch": state.epoch + 1, **settings})

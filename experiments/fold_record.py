@@ -48,6 +48,7 @@ class FoldRecord:
         recorded: the digest that fold<k>.json gives; None in runs older than digests.
         state: the trainer's state, from the best of the three files that have one; empty where
             there is none, as for weights of another toolkit.
+        weights_epoch: the epoch after which the weights were saved, where they say so.
         training_ended: whether the state says that the training came to its end.
         resumable: whether fold<k>_last.pt is there.
     """
@@ -56,8 +57,14 @@ class FoldRecord:
     digest: str | None
     recorded: str | None
     state: Mapping[str, Any] = field(default_factory=dict)
+    weights_epoch: int = 0
     training_ended: bool = False
     resumable: bool = False
+
+    @property
+    def trained_from(self) -> Mapping[str, Any]:
+        """Digests of what decided the weights; empty in runs older than this record."""
+        return self.state.get("trained_from", {})
 
     @property
     def is_known(self) -> bool:

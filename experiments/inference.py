@@ -3,24 +3,40 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from configuration.json_types import to_plain
+from configuration.rules import ConfigMeta
 from experiments.building import weights_of_fold
+from experiments.fold_record import FoldRecord, are_of_the_same_networks, check_finished, read_fold
+from experiments.identity import (
+    changed_settings,
+    deciding_settings,
+    differing_sample,
+    settings_digest,
+    strain_digests,
+)
+from experiments.learnt_samples import LearntSamples, learnt_samples
+from experiments.options import RunOptions
 from experiments.predictions import load_array, samples_digest, save_array
-from experiments.run_directory import changed_settings, learnt_from
+from experiments.run_directory import RunDirectory
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 from training import distributed
 from training.checkpoints import load_checkpoint, load_model
+from training.trainer import Trainer
 from training_extras import find_views
 
 if TYPE_CHECKING:
-    from experiments.experiment import Experiment
+    import pandas as pd
+    from torch.utils.data import Dataset
 
 # What decides a network's predictions and who may be scored by it. Other settings, such as where
 # the test samples lie, may differ from those it was trained with.
@@ -38,63 +54,110 @@ DECISIVE = (
 )
 
 
-def predict(experiment: Experiment) -> None:
-    """Write out-of-fold and test logits, averaged over the views; NaN for folds without weights.
+@dataclass(frozen=True)
+class PredictionTask:
+    """What is predicted, and with what.
+
+    Attributes:
+        config: of the run.
+        options: of the command line.
+        directory: where the logits go.
+        device: where they are computed.
+        train, test: tables (id, target, path).
+        folds: (training rows, validation rows) of each fold.
+        fold_numbers: the folds to predict with.
+        view_names: the test-time views.
+        make_trainer: returns the trainer of a fold, without an optimiser.
+        make_dataset: (table, rows, split) -> the data set of these rows, without augmentation.
+    """
+
+    config: ConfigMeta
+    options: RunOptions
+    directory: RunDirectory
+    device: torch.device
+    train: pd.DataFrame
+    test: pd.DataFrame
+    folds: Sequence[tuple[np.ndarray, np.ndarray]]
+    fold_numbers: Sequence[int]
+    view_names: Sequence[str]
+    make_trainer: Callable[[int], Trainer]
+    make_dataset: Callable[[Any, np.ndarray, str], Dataset]
+
+    @property
+    def suffix(self) -> str:
+        return "_tta" if self.options.tta else ""
+
+
+def predict(task: PredictionTask) -> None:
+    """Write out-of-fold and test logits, averaged over the views.
+
+    Nothing is done where logits of the same weights, settings and samples are there.
 
     Raises:
-        UserError: no fold has weights, or they are not for these samples, folds or settings.
+        UserError: a fold has no weights or its training has not ended, and --allow_unfinished is
+            not given; the weights are not for these samples, folds or settings; or other
+            predictions are there, and --overwrite is not given.
     """
-    folder, options = experiment.folder, experiment.options
+    directory, options, suffix = task.directory, task.options, task.suffix
     started = time.monotonic()
-    folder.check_ids()
-    suffix = "_tta" if options.tta else ""
-    sources = find_sources(experiment)
-    stamp = make_stamp(experiment, sources)
-    if options.resume and are_current(folder.path, stamp, suffix):
-        LOGGER.info(f"predictions{suffix}.npy in {folder.path} is up to date, nothing to do")
-        return
-    unseen = check_sources(experiment, sources)
-    warn_of_unfinished(sources, len(experiment.folds), options.dry_run)
-    out_of_fold, predictions = forward(experiment, sources, unseen)
+    directory.check_ids()
+    records = find_records(task)
+    check_records(task, records)
+    learnt = {fold: learnt_samples(record) for fold, record in records.items()}
+    unseen = check_sources(task, records, learnt)
+    stamp = make_stamp(task, records, learnt)
+    if not options.overwrite and not options.dry_run:
+        if are_current(directory.path, stamp, suffix):
+            LOGGER.info(f"predictions{suffix}.npy in {directory.path} is up to date")
+            return
+        check_replaced(directory, stamp, suffix)
+    out_of_fold, predictions = compute_logits(task, records, unseen)
     if not distributed.is_main():
         return
-    folder.remove_temporaries()
-    if not (folder.path / "config.json").exists():  # the weights are another experiment's
-        write_json(folder.path / "config.json", to_plain(experiment.config))
-        folder.add_start(kept=False, device=experiment.device)
-    folder.write_samples()
-    folder.write_history()
-    save_array(folder.path / f"outoffolds{suffix}.npy", out_of_fold)
-    save_array(folder.path / f"predictions{suffix}.npy", predictions)
-    write_json(folder.path / f"predictions{suffix}.json", stamp)
-    bad = [f"fold {k}" for k in sources if not np.isfinite(predictions[k]).all()]
+    directory.remove_temporaries()
+    if not (directory.path / "config.json").exists():  # the weights are another experiment's
+        write_json(directory.path / "config.json", to_plain(task.config))
+        directory.add_start(task.device, options.dry_run)
+    arrays = {f"outoffolds{suffix}.npy": out_of_fold, f"predictions{suffix}.npy": predictions}
+    if not options.dry_run and (options.overwrite or differ(directory.path, arrays)):
+        directory.move_predictions_aside()
+    directory.write_samples()
+    directory.write_history()
+    for name, array in arrays.items():
+        save_array(directory.path / name, array)
+    # Written last: it says that the arrays are whole.
+    write_json(directory.path / f"predictions{suffix}.json", stamp)
+    bad = [f"fold {k}" for k in records if not np.isfinite(predictions[k]).all()]
     if bad and not options.dry_run:
         LOGGER.warning(f"{', '.join(bad)}: some logits are not finite; check the samples")
     n = int(np.isfinite(out_of_fold).sum() + np.isfinite(predictions).sum())
     LOGGER.info(f"predicted {n} samples in {time.monotonic() - started:.0f} s")
 
 
-def forward(
-    experiment: Experiment, sources: dict[int, Path], unseen: bool
+def compute_logits(
+    task: PredictionTask, records: Mapping[int, FoldRecord], unseen: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return out-of-fold logits (n, 1) and test logits (folds, m, 1), float32."""
-    train, test, folds = experiment.train, experiment.test, experiment.folds
-    norm_factor = experiment.config.dataset_params.get("norm_factor")
-    views = find_views(experiment.view_names, norm_factor)
+    """Return out-of-fold logits (n, 1) and test logits (folds, m, 1), float32.
+
+    Args:
+        unseen: whether no network has seen any training row: each then gets the mean over the
+            folds, and otherwise the logit of the one fold that has not seen it.
+    """
+    train, test, folds = task.train, task.test, task.folds
+    # Views act on the strain that the data set returns, in its units.
+    views = find_views(task.view_names, task.config.dataset_params.get("norm_factor"))
     out_of_fold = np.full((len(train), 1), np.nan, np.float32)
     predictions = np.full((len(folds), len(test), 1), np.nan, np.float32)
     by_fold = np.full((len(folds), len(train), 1), np.nan, np.float32)
-    for fold, weights in sources.items():
-        trainer = experiment.build_trainer(fold, training=False)
-        load_model(trainer.model, weights)
+    for fold, record in records.items():
+        trainer = task.make_trainer(fold)
+        load_model(trainer.model, record.path)
         rows = np.arange(len(train)) if unseen else folds[fold][1]
-        valid = experiment.dataset(train, rows, "train", is_test=True)
-        logits = trainer.predict(valid, views, "out of fold")
+        logits = trainer.predict(task.make_dataset(train, rows, "train"), views, "out of fold")
         by_fold[fold, rows[: len(logits)]] = logits
-        every = experiment.dataset(test, np.arange(len(test)), "test", is_test=True)
+        every = task.make_dataset(test, np.arange(len(test)), "test")
         logits = trainer.predict(every, views, "test")
         predictions[fold, : len(logits)] = logits
-    # No fold has seen the row: their mean. Otherwise: the one fold that has not.
     counted = np.isfinite(by_fold).sum(0)
     np.divide(np.nansum(by_fold, 0), counted, out=out_of_fold, where=counted > 0)
     return out_of_fold, predictions
@@ -103,73 +166,102 @@ def forward(
 # --- whose weights ---------------------------------------------------------------------------
 
 
-def find_sources(experiment: Experiment) -> dict[int, Path]:
-    """Return the weights of every fold that has some: the run's own, else those of `weight_path`.
+def find_records(task: PredictionTask) -> dict[int, FoldRecord]:
+    """Return what lies there of every fold: the run's own weights, else those of `weight_path`.
 
     Raises:
-        UserError: none has.
+        UserError: no fold has weights.
     """
-    config, results = experiment.config, Path(experiment.options.results)
-    paths = {fold: experiment.folder.path / f"fold{fold}.pt" for fold in experiment.fold_numbers}
+    config, results = task.config, Path(task.options.results)
+    paths = {fold: task.directory.weights(fold) for fold in task.fold_numbers}
     if config.weight_path is not None and not any(path.exists() for path in paths.values()):
         paths = {fold: weights_of_fold(config, results, fold) for fold in paths}
-    there = {fold: path for fold, path in paths.items() if path.is_file()}
-    if not there:
+    if not any(path.is_file() for path in paths.values()):
         load_checkpoint(next(iter(paths.values())))  # says what is missing and what to do
-    return there
+    return {fold: read_fold(path) for fold, path in paths.items()}
 
 
-def warn_of_unfinished(sources: dict[int, Path], folds: int, dry_run: bool) -> None:
-    missing = [str(fold) for fold in range(folds) if fold not in sources]
-    if missing and not dry_run:
-        LOGGER.warning(
-            f"no weights of fold {', '.join(missing)}: its logits are NaN, and stacking and "
-            f"pseudo-labels will refuse them until it is trained"
+def check_records(task: PredictionTask, records: dict[int, FoldRecord]) -> None:
+    """Refuse folds that are missing or unfinished; drop missing ones where that is allowed.
+
+    Raises:
+        UserError: there are some, and --allow_unfinished is not given; or a fold is recorded as
+            finished and its weights are missing, which no flag lets through.
+    """
+    allowed = task.options.allow_unfinished or task.options.dry_run
+    for fold, record in records.items():
+        if record.training_ended and record.digest is None:
+            raise UserError(
+                f"{record.path} is missing, and its record says that the fold is finished: restore "
+                f"it, or train the fold anew with --overwrite --limit_fold {fold}"
+            )
+    missing = [fold for fold, record in records.items() if record.digest is None]
+    if missing and not allowed:
+        raise UserError(
+            f"fold {', '.join(map(str, missing))} has no weights ({records[missing[0]].path} is "
+            f"missing): train it with --resume; or --allow_unfinished predicts with the others "
+            f"and leaves its logits NaN"
         )
-    for fold, path in sources.items():
-        state = path.with_suffix(".json")
-        if state.exists() and not read_json(state)["finished"]:
+    check_finished(
+        records.values(),
+        allowed,
+        "--resume trains it to its end; or --allow_unfinished predicts with its best weights so "
+        "far, and marks the predictions",
+    )
+    for fold in missing:
+        del records[fold]
+    if task.options.dry_run:
+        return
+    if missing:
+        LOGGER.warning(
+            f"no weights of fold {', '.join(map(str, missing))}: its logits are NaN, and stacking "
+            f"and pseudo-labels will refuse them until it is trained"
+        )
+    for fold, record in records.items():
+        if record.is_known and not record.finished:
             LOGGER.warning(
-                f"fold {fold} is not finished: these are its best weights so far; --resume "
-                f"trains it to its end"
+                f"fold {fold} is not finished: these are its best weights so far, and the "
+                f"predictions are marked as such; --resume trains it to its end"
             )
 
 
-def check_sources(experiment: Experiment, sources: dict[int, Path]) -> bool:
+def check_sources(
+    task: PredictionTask,
+    records: Mapping[int, FoldRecord],
+    learnt: Mapping[int, LearntSamples | None],
+) -> bool:
     """Return whether no network has seen any of these samples; refuse what would flatter.
 
     Raises:
-        UserError: the run's own networks were trained with other decisive settings; or another
-            experiment's learnt from some of the samples that they would be scored on, or it is not
-            known from which.
+        UserError: the run's own networks were trained with other decisive settings or on other
+            strain; or another experiment's learnt from some of the samples that they would be
+            scored on, or it is not known from which.
     """
-    config, own = experiment.config, experiment.folder.path
-    folders = {path.parent for path in sources.values()}
+    config, own = task.config, task.directory.path
+    folders = {record.path.parent for record in records.values()}
     if folders == {own}:
-        path = own / "config.json"
-        changed = changed_settings(config, read_json(path)) if path.exists() else []
-        changed = [key for key in changed if key in DECISIVE]
-        if changed:
-            raise UserError(
-                f"the networks in {own} were trained with another {', '.join(changed)}, so that "
-                f"this score would not be theirs: predict as they were trained, or give this a "
-                f"folder of its own with --set name=… weight_path={own}"
-            )
-        experiment.folder.check_folds()
+        check_own_networks(task, records)
         return False
     (folder,) = folders
-    learnt = {fold: learnt_from(path) for fold, path in sources.items()}
-    if any(ids is None for ids in learnt.values()):
+    if any(samples is None for samples in learnt.values()):
         raise UserError(
             f"{folder / 'ids_train.npy'} does not exist, so it is not known which samples the "
             f"weights in {folder} were trained on: restore it beside them"
         )
-    train, test = (table["id"].to_numpy(str) for table in (experiment.train, experiment.test))
-    if not any(np.isin(ids, np.concatenate([train, test])).any() for ids in learnt.values()):
+    everywhere = [
+        samples.count_seen(task.train, config.train_cache)
+        + samples.count_seen(task.test, config.test_cache)
+        for samples in learnt.values()
+    ]
+    if not any(everywhere):
         return True
-    for fold, ids in learnt.items():
-        scored = np.concatenate([train[experiment.folds[fold][1]], test])
-        if np.isin(scored, ids).any():
+    for fold, samples in learnt.items():
+        held_out = task.train.iloc[task.folds[fold][1]]
+        taught = LearntSamples(samples.train_ids, samples.pseudo_ids[:0], samples.strain)
+        # Test samples with pseudo-labels are said in predictions.json: their truth is unknown.
+        if samples.count_seen(held_out, config.train_cache) or taught.count_seen(
+            task.test, config.test_cache
+        ):
             raise UserError(
                 f"the networks in {folder} were trained on some of the samples of "
                 f"{config.train_path} or {config.test_path} that they would be scored on, so that "
@@ -179,28 +271,144 @@ def check_sources(experiment: Experiment, sources: dict[int, Path]) -> bool:
     return False
 
 
+def check_own_networks(task: PredictionTask, records: Mapping[int, FoldRecord]) -> None:
+    """Refuse networks of this run that were trained with other decisive settings or strain."""
+    config, own = task.config, task.directory.path
+    path = own / "config.json"
+    changed = changed_settings(config, read_json(path)) if path.exists() else []
+    changed = [key for key in changed if key in DECISIVE]
+    if changed:
+        raise UserError(
+            f"the networks in {own} were trained with another {', '.join(changed)}, so that "
+            f"this score would not be theirs: predict as they were trained, or give this a "
+            f"folder of its own with --set name=… weight_path={own}"
+        )
+    task.directory.check_folds()
+    for record in records.values():
+        recorded = record.trained_from.get("strain", {}).get("train", {})
+        if not recorded:
+            continue
+        now = strain_digests(task.train, config.train_cache, list(recorded))
+        other = differing_sample(recorded, now)
+        if other is not None:
+            raise UserError(
+                f"the networks in {own} were trained on other strain of {other!r} than "
+                f"{config.train_path} gives now: give this a folder of its own with --set name=… "
+                f"weight_path={own}"
+            )
+
+
 # --- whether they are up to date -------------------------------------------------------------
 
 
-def make_stamp(experiment: Experiment, sources: dict[int, Path]) -> dict[str, Any]:
-    """What the predictions depend on; they are made anew when any of it changes."""
-    folder, config = experiment.folder, experiment.config
-    weights = {}
-    for fold, path in sources.items():
-        stat = path.stat()
-        weights[str(fold)] = [str(path), stat.st_size, stat.st_mtime_ns]
+def make_stamp(
+    task: PredictionTask,
+    records: Mapping[int, FoldRecord],
+    learnt: Mapping[int, LearntSamples | None],
+) -> dict[str, Any]:
+    """Return the content of predictions.json: what the logits are of; see fold_record.py."""
+    directory, config = task.directory, task.config
+    folds = {}
+    for fold, record in records.items():
+        pseudo_ids = directory.train_ids[:0] if learnt[fold] is None else learnt[fold].pseudo_ids
+        folds[str(fold)] = {
+            "weights": record.digest,
+            "finished": record.finished or not record.is_known,
+            "epoch": record.epoch,
+            "own": record.path.parent == directory.path,
+            "file": str(record.path),
+            # Test samples that the network learnt from, with pseudo-labels.
+            "pseudo_labelled_test_samples": int(np.isin(directory.test_ids, pseudo_ids).sum()),
+        }
+    plain = to_plain(config)
+    decisive = {key: value for key, value in deciding_settings(plain).items() if key in DECISIVE}
     return {
-        "views": list(experiment.view_names),
-        "weights": weights,
-        "config": to_plain(config),
-        "samples": samples_digest(folder.train_ids, folder.test_ids, folder.folds),
+        "views": list(task.view_names),
+        "folds": folds,
+        "samples": samples_digest(directory.train_ids, directory.test_ids, directory.folds),
+        "strain": {
+            "train": strain_digests(task.train, config.train_cache),
+            "test": strain_digests(task.test, config.test_cache),
+        },
+        "settings": settings_digest(decisive),
+        "config": plain,
     }
 
 
-def are_current(folder: Path, stamp: dict[str, Any], suffix: str) -> bool:
+def are_current(folder: Path, stamp: Mapping[str, Any], suffix: str) -> bool:
+    """Whether logits of the same networks, views and samples are there, whole."""
     names = [f"outoffolds{suffix}", f"predictions{suffix}", "ids_train", "ids_test", "folds"]
     path = folder / f"predictions{suffix}.json"
     if not path.exists() or not all((folder / f"{name}.npy").exists() for name in names):
         return False
-    there = [load_array(folder / f"{name}.npy") for name in names[2:]]
-    return read_json(path) == stamp and samples_digest(*there) == stamp["samples"]
+    there, before = [load_array(folder / f"{name}.npy") for name in names[2:]], read_json(path)
+    if samples_digest(*there) != stamp["samples"] or before["views"] != stamp["views"]:
+        return False
+    if "folds" not in before:
+        return older_stamp_is_of(before, stamp)
+    return are_of_the_same_networks(before, stamp)
+
+
+def older_stamp_is_of(before: Mapping[str, Any], stamp: Mapping[str, Any]) -> bool:
+    """Whether a stamp of before digests were recorded is of the same weights.
+
+    It has the path, the size and the time of each file of weights.
+    """
+    if (
+        before.get("samples") != stamp["samples"]
+        or before["weights"].keys() != stamp["folds"].keys()
+    ):
+        return False
+    for fold, (_, size, time_written) in before["weights"].items():
+        stat = Path(stamp["folds"][fold]["file"]).stat()
+        if (stat.st_size, stat.st_mtime_ns) != (size, time_written):
+            return False
+    return True
+
+
+def check_replaced(directory: RunDirectory, stamp: Mapping[str, Any], suffix: str) -> None:
+    """Refuse to write over whole predictions that are of something else.
+
+    Raises:
+        UserError: there are some, with these or with other views.
+    """
+    directory.check_test_samples(overwrite=False)
+    for other in ("", "_tta"):
+        name = f"predictions{other}"
+        if not directory.has(name):
+            continue
+        before = read_json(directory.path / f"{name}.json")
+        if other != suffix and "folds" not in before:
+            continue  # not comparable, and not written over
+        if other == suffix and before["views"] != stamp["views"]:
+            what = f"the views {', '.join(before['views'])}"
+        elif "folds" in before and are_of_the_same_networks(before, stamp):
+            continue
+        elif (
+            before.get("strain", {}).get("test", stamp["strain"]["test"]) != stamp["strain"]["test"]
+        ):
+            what = "other test samples of the same ids"
+        else:
+            what = "other weights, settings or samples"
+        raise UserError(
+            f"{directory.path / name}.npy is there, made of {what}: --overwrite moves it aside and "
+            f"predicts anew; or predict into a folder of its own with --set name=… "
+            f"weight_path={directory.path}"
+        )
+
+
+def differ(folder: Path, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether arrays lie there that others of the same names would replace.
+
+    A run that was killed between its arrays leaves those that are about to be written again.
+    """
+    for name, array in arrays.items():
+        if not (folder / name).exists():
+            continue
+        try:
+            before = load_array(folder / name)
+        except UserError:  # damaged: another array, and somebody's all the same
+            return True
+        if not np.array_equal(before, array, equal_nan=True):
+            return True
+    return False

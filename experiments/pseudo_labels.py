@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from configuration.rules import config_named
+from experiments.fold_record import unfinished_predictions
 from experiments.predictions import Predictions, align, has_predictions, read_predictions, sigmoid
 from runtime.errors import UserError
 
@@ -99,7 +100,12 @@ class PseudoLabels:
         return f"`python {script}.py --config {config.__name__} --resume`"
 
     def read(
-        self, results: Path, train_ids: np.ndarray, folds: np.ndarray, test_ids: np.ndarray
+        self,
+        results: Path,
+        train_ids: np.ndarray,
+        folds: np.ndarray,
+        test_ids: np.ndarray,
+        allow_unfinished: bool = False,
     ) -> Labels:
         """Return the labels of an experiment with these samples and folds.
 
@@ -107,10 +113,11 @@ class PseudoLabels:
             results: the folder of all results.
             train_ids, folds: (n,) each, the experiment's training samples and their folds.
             test_ids: (m,) its test samples.
+            allow_unfinished: take labels of folds whose training has not ended.
 
         Raises:
-            UserError: the source's predictions are missing, incomplete, of other samples, or of
-                other folds; the message names the command that makes them.
+            UserError: the source's predictions are missing, incomplete, of unfinished folds, of
+                other samples, or of other folds; the message names the command that makes them.
         """
         folder = results / self.source
         if not has_predictions(folder):
@@ -120,6 +127,14 @@ class PseudoLabels:
             )
         source = read_predictions(folder)
         source.check_complete(self.command())
+        unfinished = unfinished_predictions(folder)
+        if unfinished and not allow_unfinished:
+            fold, why = next(iter(unfinished.items()))
+            raise UserError(
+                f"{folder}: the predictions of fold {', '.join(map(str, unfinished))} are not of "
+                f"finished weights (fold {fold}: {why}): run {self.command()} first; or "
+                f"--allow_unfinished takes them as they are"
+            )
         n_folds = int(folds.max()) + 1
         if len(source.logits) != n_folds:
             raise UserError(
@@ -175,9 +190,15 @@ class PseudoLabels:
         return self.choose(np.random.default_rng(seed).uniform(size=(folds, m)))
 
 
-def describe(labels: Labels, m: int) -> dict[str, Any]:
-    """Return plain figures of the labels for the log and for `pseudo_labels.json`."""
+def label_figures(labels: Labels, source: str, m: int) -> dict[str, Any]:
+    """Return plain figures of the labels for the log and for `pseudo_labels.json`.
+
+    Args:
+        source: the experiment whose predictions they are.
+        m: the number of test samples.
+    """
     return {
+        "source": source,
         "digest": labels.digest,
         "samples": len(labels.rows),
         "test_samples": m,

@@ -1,17 +1,22 @@
-"""The folder of a run, results/<name>/: what may be kept of it, what a run writes of itself.
+"""The directory of a run, results/<name>/: what may be kept of it, what a run writes of itself.
 
 config.json, run.json       the resolved config; every start with versions, revision, command
 fold<k>.pt, fold<k>_last.pt the best weights of a fold; all that resuming it needs
-fold<k>.json                how far it is, and its learning curve
+fold<k>.json                the record of a fold: how far it is, what it was trained from, its
+                            learning curve; see fold_record.py
 history.csv, tensorboard/   the learning curves of all folds
 pseudo_labels.json          figures of the labels that the test samples were given, if any
-.lock, .fold<k>.lock        held by whoever works on it; see locks.py
+ids_pseudo_labelled.npy     and the ids of these samples
+.lock, .fold<k>.lock        held by whoever works on it; see runtime/locks.py
 and, from inference.py, the arrays that predictions.py describes and what is made of them
+
+Nothing that lies there is deleted: what a start does not keep is moved aside, see moved_aside.py.
 """
 
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,59 +27,50 @@ import torch
 from configuration.json_types import to_plain
 from configuration.rules import ConfigMeta
 from experiments.building import provenance
+from experiments.fold_plan import FoldAction, FoldPlan, plan_fold
+from experiments.fold_record import FoldRecord, read_fold
+from experiments.identity import (
+    TrainedFrom,
+    changed_settings,
+    explain_difference,
+    explain_rows_per_step,
+)
+from experiments.moved_aside import JOURNAL, complete_move, move_aside
 from experiments.predictions import load_array, samples_digest, save_array
 from experiments.summary import write_history
 from runtime.errors import UserError
 from runtime.files import TEMPORARY, read_json, write_json
 from runtime.locks import hold, is_held
-from simulation.dataset_on_the_fly import SimulatedDataset
+from training import distributed
 
 PREDICTED = (
     "outoffolds*.npy",
     "predictions*.npy",
     "predictions*.json",
-    "submission.csv",
+    "submission*.csv",
     "summary*.json",
-    "summary.png",
+    "summary*.png",
 )
-# Where the samples lie and what is done with finished networks; which samples they are is checked
-# by their ids.
-FREE = ("train_path", "test_path", "train_cache", "test_cache", "data_root", "views", "published")
+# What a reader of weights or predictions needs beside them.
+DESCRIPTIONS = (
+    "config.json",
+    "run.json",
+    "ids_train.npy",
+    "ids_test.npy",
+    "folds.npy",
+    "history.csv",
+    "pseudo_labels.json",
+    "ids_pseudo_labelled.npy",
+)
 ANEW = (
-    "start all its folds anew without --resume and --skip_existing, or give it a folder of its own "
-    "with --set name=…"
+    "start all its folds anew with --overwrite, which moves them aside, or give this run a folder "
+    "of its own with --set name=…"
 )
+FOLD_FILE = re.compile(r"fold(\d+)(_last)?\.(pt|json)")
 
 
-def learnt_from(weights: Path) -> np.ndarray | None:
-    """Return the ids of the training samples that a network learnt from, as far as is known.
-
-    Those of its run that its fold did not validate; all of them where the file is not one of a
-    fold; none where the run trained on injections into simulated noise alone. Of weights that it
-    began with itself nothing is said: they were looked at then.
-
-    Returns:
-        Ids, (n,) text; None where none lie beside the weights.
-    """
-    folder, fold = weights.parent, re.fullmatch(r"fold(\d+)\.pt", weights.name)
-    if not (folder / "ids_train.npy").exists():
-        return None
-    ids = load_array(folder / "ids_train.npy")
-    config = read_json(folder / "config.json") if (folder / "config.json").exists() else {}
-    noise = (config.get("dataset_params") or {}).get("noise", "gaussian")
-    if (config.get("dataset"), noise, config.get("weight_path")) == (
-        SimulatedDataset.__name__,
-        "gaussian",
-        None,
-    ):
-        return ids[:0]
-    if fold is None or not (folder / "folds.npy").exists():
-        return ids
-    return ids[load_array(folder / "folds.npy") != int(fold[1])]
-
-
-class RunFolder:
-    """The folder of one experiment.
+class RunDirectory:
+    """The directory of one experiment.
 
     Args:
         path: results/<name>.
@@ -94,38 +90,75 @@ class RunFolder:
         self.path, self.config = path, config
         self.train_ids, self.test_ids, self.folds = train_ids, test_ids, folds
 
+    def weights(self, fold: int) -> Path:
+        return self.path / f"fold{fold}.pt"
+
+    # --- what is there -----------------------------------------------------------------------
+
+    def other_folds(self, chosen: Sequence[int]) -> list[int]:
+        """Return the folds, beside those chosen, that have files or are being trained just now."""
+        names = [path.name for path in self.path.glob("*")]
+        there = {int(match[1]) for name in names if (match := FOLD_FILE.fullmatch(name))}
+        for name in names:
+            match = re.fullmatch(r"\.fold(\d+)\.lock", name)
+            if match and is_held(self.path / name):
+                there.add(int(match[1]))
+        return sorted(there - set(chosen))
+
+    def finished_work(self, chosen: Sequence[int]) -> list[str]:
+        """Return what is finished of the chosen folds and of the predictions, in words."""
+        found = [f"fold {fold}" for fold in chosen if read_fold(self.weights(fold)).finished]
+        return found + [name for name in ("predictions", "predictions_tta") if self.has(name)]
+
+    def has(self, predictions: str) -> bool:
+        """Whether predictions are whole: the arrays and, written last, what they are of."""
+        suffix = predictions.removeprefix("predictions")
+        names = [f"outoffolds{suffix}.npy", f"{predictions}.npy", f"{predictions}.json"]
+        return all((self.path / name).exists() for name in names)
+
+    def predicted_names(self) -> list[str]:
+        """Return the names of predictions, whole or not, and of what was made of them."""
+        return [path.name for pattern in PREDICTED for path in self.path.glob(pattern)]
+
     # --- what may be kept --------------------------------------------------------------------
 
-    def others(self, mine: Sequence[int]) -> list[int]:
-        """Return the folds, beside `mine`, that have weights or are being trained just now."""
-        return [
-            fold
-            for fold in range(int(self.folds.max()) + 1)
-            if fold not in mine
-            and (
-                (self.path / f"fold{fold}.pt").exists() or is_held(self.path / f".fold{fold}.lock")
-            )
-        ]
-
-    def check(self, mine: Sequence[int], going_on: bool, labels: str | None = None) -> None:
-        """Refuse to keep folds that are another experiment's.
-
-        Args:
-            mine: the folds to be trained.
-            going_on: whether these are taken up where they stopped.
-            labels: the digest of the pseudo-labels they learn from.
+    def check_start_anew(self, chosen: Sequence[int], overwrite: bool) -> None:
+        """Refuse to start folds anew while anything finished lies there.
 
         Raises:
-            UserError: folds that would be kept had another config, other samples or labels.
+            UserError: some does, and `overwrite` is not set.
+        """
+        finished = [] if overwrite else self.finished_work(chosen)
+        if finished:
+            raise UserError(
+                f"{self.path} holds finished work ({', '.join(finished)}), and nothing was "
+                f"changed: --resume continues that run; --overwrite moves it aside to "
+                f"{self.path}.<time> and starts anew"
+            )
+
+    def check_kept_folds(self, labels: str | None = None) -> None:
+        """Refuse to keep folds of another experiment beside, or as, those to be trained.
+
+        Args:
+            labels: the digest of the pseudo-labels that this run learns from.
+
+        Raises:
+            UserError: they had another config, other samples or other labels.
         """
         config_path = self.path / "config.json"
-        if not (going_on or self.others(mine)) or not config_path.exists():
+        if not config_path.exists():
             return
-        changed = changed_settings(self.config, read_json(config_path))
+        before = read_json(config_path)
+        changed = changed_settings(self.config, before)
+        epochs = before.get("num_epochs", self.config.num_epochs)
+        if self.config.num_epochs > epochs and "scheduler_params" in changed:
+            changed.remove("scheduler_params")  # a longer training has a longer schedule
         if changed:
+            raise UserError(f"{config_path} differs from this run in {', '.join(changed)}: {ANEW}")
+        if self.config.num_epochs < epochs:
             raise UserError(
-                f"{config_path} differs from this run in {', '.join(changed)}: a run goes on as it "
-                f"began; {ANEW}"
+                f"num_epochs = {self.config.num_epochs}, and {config_path} says {epochs}: a run "
+                f"may be given more epochs, not fewer: --set num_epochs={epochs}, or {ANEW}"
             )
         self.check_ids()
         self.check_folds()
@@ -137,7 +170,7 @@ class RunFolder:
             )
 
     def check_ids(self) -> None:
-        """Refuse a folder whose networks were trained on other samples than these.
+        """Refuse a directory whose networks were trained on other samples than these.
 
         A network may have been trained on any of them, so its score would flatter.
         """
@@ -150,7 +183,7 @@ class RunFolder:
             )
 
     def check_folds(self) -> None:
-        """Refuse a folder whose networks were trained on the same samples in other folds."""
+        """Refuse a directory whose networks were trained on the same samples in other folds."""
         path = self.path / "folds.npy"
         if path.exists() and not np.array_equal(load_array(path), self.folds):
             raise UserError(
@@ -159,46 +192,192 @@ class RunFolder:
                 f"they learnt from: restore the table as it was; or {ANEW}"
             )
 
+    def check_test_samples(self, overwrite: bool) -> None:
+        """Refuse to replace predictions of other test samples.
+
+        Raises:
+            UserError: whole predictions of others are there, and `overwrite` is not set.
+        """
+        path = self.path / "ids_test.npy"
+        kept = [name for name in ("predictions", "predictions_tta") if self.has(name)]
+        if overwrite or not kept or not path.exists():
+            return
+        if not np.array_equal(load_array(path), self.test_ids):
+            raise UserError(
+                f"{self.path} holds {' and '.join(kept)} of other test samples than "
+                f"{self.config.test_path}: predict these into a folder of their own with --set "
+                f"name=… weight_path={self.path}; or --overwrite moves those there aside"
+            )
+
+    def plan(
+        self,
+        fold: int,
+        trained_from: TrainedFrom,
+        begins: bool,
+        skip_existing: bool,
+        allow_unfinished: bool,
+    ) -> FoldPlan:
+        """Return what a start that continues this run does with a fold.
+
+        Args:
+            begins: whether any fold is still to be begun.
+
+        Raises:
+            UserError: the fold was trained from something else than this run would train it from,
+                or as in `plan_fold`.
+        """
+        record = read_fold(self.weights(fold))
+        plan = plan_fold(fold, record, self.config.num_epochs, skip_existing, allow_unfinished)
+        if not skip_existing:
+            self.check_trained_from(record, trained_from, fold, True, begins, plan.trains)
+        return plan
+
+    def check_trained_from(
+        self,
+        record: FoldRecord,
+        trained_from: TrainedFrom,
+        fold: int,
+        same_fold: bool,
+        begins: bool,
+        trains: bool,
+    ) -> None:
+        """Refuse a fold that was trained from something else than this run trains from.
+
+        Args:
+            record: of a fold that is kept or continued.
+            fold: its number.
+            same_fold: whether `trained_from` is of this very fold.
+            begins: whether any fold is still to be begun.
+            trains: whether anything is trained, beside or after it.
+
+        Raises:
+            UserError: it was.
+        """
+        before = record.trained_from
+        difference = explain_difference(before, trained_from, same_fold, begins)
+        if difference is not None:
+            raise UserError(
+                f"fold {fold} of {self.path} is of another training, as {difference}: restore "
+                f"that, or {ANEW}"
+            )
+        rows = explain_rows_per_step(before, self.config, distributed.world_size())
+        if rows is not None and trains:
+            raise UserError(f"fold {fold} of {self.path} is of another training, as {rows}")
+
     # --- what a run writes -------------------------------------------------------------------
 
     def begin(
         self,
-        mine: Sequence[int],
-        going_on: bool,
+        plans: Sequence[FoldPlan],
+        continues: bool,
         device: torch.device,
         labels: dict[str, Any] | None,
+        limited: bool = False,
+        labelled_ids: np.ndarray | None = None,
+        is_dry_run: bool = False,
     ) -> None:
-        """Write what the run is; remove what no longer holds. `labels` are figures of them.
+        """Move aside what no longer holds, and write what the run is.
+
+        Args:
+            plans: of the folds to be worked on.
+            continues: whether the run that is there is continued.
+            labels: figures of the pseudo-labels.
+            limited: whether folds beside these stay as they are.
+            labelled_ids: ids of the pseudo-labelled test samples.
+            is_dry_run: delete what an earlier dry run left instead.
 
         Raises:
-            UserError: as in `check`, which is asked again: another fold may have begun meanwhile.
+            UserError: another fold has begun meanwhile, of another experiment.
         """
+        folds = [plan.fold for plan in plans]
         with hold(self.path / ".begin.lock", wait=True):
-            self.check(mine, going_on, labels and labels["digest"])
-            self.remove_temporaries(mine[0] if len(mine) == 1 else None)
-            kept = going_on or bool(self.others(mine))
-            if not going_on:
-                self.forget_predictions()
-                for fold in mine:  # else a later --resume would take the old ones up
-                    # First what says that it is finished: without its weights that would be wrong.
-                    for name in (f"fold{fold}_last.pt", f"fold{fold}.pt", f"fold{fold}.json"):
-                        (self.path / name).unlink(missing_ok=True)
+            keeps = continues or (limited and bool(self.other_folds(folds)))
+            if keeps and not is_dry_run:
+                self.check_kept_folds(labels and labels["digest"])
+            self.remove_temporaries(folds[0] if limited else None)
+            if is_dry_run and self.holds_dry_runs_only():
+                self.clear()
+            elif is_dry_run:
+                self.move_all_aside()
+            elif continues:
+                self.set_aside_before_training(plans)
+            elif limited:
+                self.move_fold_aside(folds)
+            else:
+                self.move_all_aside()
             write_json(self.path / "config.json", to_plain(self.config))
-            self.add_start(kept, device)
+            self.add_start(device, is_dry_run)
             self.write_samples()
+            for plan in plans:
+                self.restore_record(plan)
             if labels is not None:
                 write_json(self.path / "pseudo_labels.json", labels)
+                save_array(self.path / "ids_pseudo_labelled.npy", labelled_ids)
 
-    def add_start(self, kept: bool, device: torch.device) -> None:
+    def complete_interrupted_move(self) -> None:
+        """Complete a move that was killed half-way."""
+        if (self.path / JOURNAL).exists():
+            with hold(self.path / ".begin.lock", wait=True):
+                complete_move(self.path)
+
+    def set_aside_before_training(self, plans: Sequence[FoldPlan]) -> None:
+        """Move predictions aside that further training outdates; copy folds that are extended."""
+        training = [plan for plan in plans if plan.trains]
+        if not training:
+            return
+        # One that was killed while it was extended has been copied at that start.
+        extended = [p for p in training if p.action is FoldAction.EXTEND and p.record.finished]
+        copies = [name for plan in extended for name in self.names_of_fold(plan.fold)]
+        move_aside(self.path, self.predicted_names(), copies, DESCRIPTIONS)
+
+    def names_of_fold(self, fold: int) -> list[str]:
+        names = [f"fold{fold}{end}" for end in ("_last.pt", ".json", ".pt")]
+        return [name for name in names if (self.path / name).exists()]
+
+    def move_fold_aside(self, folds: Sequence[int]) -> None:
+        """Move aside the files of folds that are trained anew, and predictions made with them."""
+        names = [name for fold in folds for name in self.names_of_fold(fold)]
+        names += [f"tensorboard/fold{fold}" for fold in folds]
+        move_aside(self.path, [*names, *self.predicted_names()], described_by=DESCRIPTIONS)
+
+    def move_all_aside(self) -> None:
+        """Move everything aside but locks and the log that is being written.
+
+        A directory that holds no more than descriptions is of a run that left nothing.
+        """
+        names = [path.name for path in self.path.iterdir() if not stays(path)]
+        if set(names) - set(DESCRIPTIONS):
+            move_aside(self.path, names)
+        else:
+            (self.path / "run.json").unlink(missing_ok=True)  # its starts left no weights
+
+    def holds_dry_runs_only(self) -> bool:
+        """Whether every start that wrote here was a dry run, whose results are worth nothing."""
+        path = self.path / "run.json"
+        starts = read_json(path).get("starts", []) if path.exists() else []
+        return bool(starts) and all(start.get("dry_run") for start in starts)
+
+    def clear(self) -> None:
+        """Delete what an earlier dry run left."""
+        for path in self.path.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif not stays(path):
+                path.unlink()
+
+    def add_start(self, device: torch.device, is_dry_run: bool = False) -> None:
         """Add this start to run.json; the weights may come from any of those listed."""
         path = self.path / "run.json"
-        starts = read_json(path).get("starts", []) if kept and path.exists() else []
-        write_json(path, {"starts": [*starts, provenance(self.config, device)]})
+        starts = read_json(path).get("starts", []) if path.exists() else []
+        start = provenance(self.config, device)
+        if is_dry_run:
+            start["dry_run"] = True
+        write_json(path, {"starts": [*starts, start]})
 
     def write_samples(self) -> None:
         """Write which samples the rows of all arrays belong to, and their folds.
 
-        Arrays of other samples or folds that lie there are removed.
+        Arrays of other samples or folds that lie there are moved aside with their predictions.
         """
         arrays = {"ids_train": self.train_ids, "ids_test": self.test_ids, "folds": self.folds}
         paths = {name: self.path / f"{name}.npy" for name in arrays}
@@ -208,26 +387,30 @@ class RunFolder:
         )
         if same:
             return
-        self.forget_predictions()
+        self.move_predictions_aside()
         for name, array in arrays.items():
             save_array(paths[name], array)
+
+    def move_predictions_aside(self) -> None:
+        """Move predictions aside, and what was made of them."""
+        move_aside(self.path, self.predicted_names(), described_by=DESCRIPTIONS)
 
     def remove_temporaries(self, fold: int | None = None) -> None:
         """Remove what a killed run was writing, of those files that this run holds the lock of.
 
         Args:
-            fold: the one that is held, beside runs of others; None where the folder is.
+            fold: the one that is held, beside runs of others; None where the directory is.
         """
         stem = ".+" if fold is None else rf"fold{fold}(_last)?"
         for path in self.path.glob(".*.tmp*"):
             if re.fullmatch(rf"\.{stem}{TEMPORARY}", path.name):
                 path.unlink(missing_ok=True)
 
-    def forget_predictions(self) -> None:
-        """Remove predictions, and what was made of them, that the networks no longer stand for."""
-        for pattern in PREDICTED:
-            for path in self.path.glob(pattern):
-                path.unlink(missing_ok=True)
+    def restore_record(self, plan: FoldPlan) -> None:
+        """Write fold<k>.json again from a checkpoint, where it is missing for a kept fold."""
+        path = self.weights(plan.fold).with_suffix(".json")
+        if not plan.trains and plan.record.is_known and not path.exists():
+            write_json(path, dict(plan.record.state))
 
     def write_history(self) -> None:
         """Write the learning curves of all folds so far, also of earlier runs, as one CSV."""
@@ -242,18 +425,6 @@ class RunFolder:
         return read_json(path) if path.exists() else None
 
 
-def changed_settings(config: ConfigMeta, before: dict[str, Any]) -> list[str]:
-    """Return the settings in which a config differs from an earlier one in JSON.
-
-    A setting that did not exist then has not changed where it stands at its default; those of
-    `FREE` may change.
-    """
-    plain = to_plain(config)
-    root = config.root()
-    return sorted(
-        key
-        for key in plain | before
-        if key not in FREE
-        and plain.get(key) != before.get(key)
-        and not (key not in before and plain[key] == to_plain(getattr(root, key)))
-    )
+def stays(path: Path) -> bool:
+    """Whether a file is no result: a lock, or a log, which says itself when it was written."""
+    return path.name.startswith(".") or path.suffix == ".log"

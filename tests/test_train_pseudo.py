@@ -14,7 +14,8 @@ from small_run import SMALL, make_data, run, same_arrays
 import configs
 from configuration.overrides import override
 from experiments.building import build_model, build_transforms
-from experiments.experiment import Experiment, Options
+from experiments.experiment import Experiment
+from experiments.options import RunOptions
 from training.checkpoints import load_model
 
 PSEUDO = {"config": "PseudoDemo", "script": "train_pseudo.py"}
@@ -49,9 +50,9 @@ def captured_sets(config, results: Path, data: Path) -> list[tuple]:
     """Return the training and validation set that each fold's trainer is given."""
     paths = [f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}"]
     run = Experiment(
-        override(config, [*SMALL, *paths]), Options(results=results), torch.device("cpu")
+        override(config, [*SMALL, *paths]), RunOptions(results=results), torch.device("cpu")
     )
-    return [run.prepare_fold(fold)[1:] for fold in run.fold_numbers]
+    return [run.prepare_fold(run.plan_to_begin(fold))[1:] for fold in run.fold_numbers]
 
 
 def test_labels_of_a_fold_come_from_the_network_that_never_saw_its_validation_rows(

@@ -58,10 +58,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     from benchmarks.harness.machine import find_device
     from configuration.overrides import override
     from configuration.rules import find_config
-    from experiments.experiment import Experiment, Options
+    from experiments.experiment import Experiment
+    from experiments.options import RunOptions
 
     device = find_device(args.device)
-    options = Options(
+    options = RunOptions(
         results=args.results, pretrained=False, num_workers=args.workers, show_progress=False
     )
     experiment = Experiment(override(find_config(args.config), args.set), options, device)

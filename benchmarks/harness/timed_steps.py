@@ -23,7 +23,8 @@ from benchmarks.harness.random_data import write_data_set
 from benchmarks.harness.timing import synchronise
 from configuration.overrides import override
 from configuration.rules import ConfigMeta
-from experiments.experiment import Experiment, Options
+from experiments.experiment import Experiment
+from experiments.options import RunOptions
 from training.trainer import Trainer
 
 # In quick mode, what makes a network tiny.
@@ -144,7 +145,7 @@ def random_experiment(
     Args:
         n_train: samples that are trained on in fold 0; those it validates are added.
         changes: as `--set` of `train.py`.
-        options: of `experiment.Options`.
+        options: of `RunOptions`.
     """
     set_training_flags(device)
     share = config.cv / (config.cv - 1)
@@ -152,7 +153,7 @@ def random_experiment(
     folder.mkdir(parents=True, exist_ok=True)
     settings = [*write_data_set(folder, n, n_test), *changes]
     options = {"pretrained": False, "show_progress": False, **options}
-    options = Options(results=folder / "results", **options)
+    options = RunOptions(results=folder / "results", **options)
     return Experiment(override(config, settings), options, device)
 
 

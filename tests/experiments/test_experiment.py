@@ -15,8 +15,8 @@ from configuration.overrides import override
 from configuration.parts import Part
 from configuration.rules import ConfigMeta
 from experiments.building import split_folds
-from experiments.experiment import Experiment, Options
-from experiments.inference import predict
+from experiments.experiment import Experiment
+from experiments.options import RunOptions
 from runtime.errors import UserError
 from transforms import FlipWave, Scale
 
@@ -30,7 +30,7 @@ def experiment(config: ConfigMeta, data: Path, results: Path, **options) -> Expe
     paths = [f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}"]
     caches = ["train_cache=none", "test_cache=none", "cv=2", "batch_size=16", "num_epochs=1"]
     config = override(config, [*paths, *caches])
-    return Experiment(config, Options(results=results, **options), torch.device("cpu"))
+    return Experiment(config, RunOptions(results=results, **options), torch.device("cpu"))
 
 
 class TwoViews(nn.Module):
@@ -60,7 +60,7 @@ def test_transforms2_feed_a_network_of_two_inputs(data: Path, tmp_path: Path) ->
     config = ConfigMeta("Two", (configs.Demo,), settings, register=False)
     run = experiment(config, data, tmp_path, tta=True)
     run.fit()
-    predict(run)
+    run.predict()
     assert np.isfinite(np.load(tmp_path / "two" / "outoffolds_tta.npy")).all()
 
 
@@ -84,7 +84,7 @@ def test_debug_keeps_the_first_rows_only(data: Path, tmp_path: Path, monkeypatch
 
 def test_folds_are_written_as_they_are_split(data: Path, tmp_path: Path) -> None:
     run = experiment(override(configs.Demo, SMALL), data, tmp_path)
-    run.begin(going_on=False)
+    run.begin(run.plan_folds())
     folds = np.load(tmp_path / "demo" / "folds.npy")
     for fold, (train, valid) in enumerate(run.folds):
         assert (folds[valid] == fold).all()

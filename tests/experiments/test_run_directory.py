@@ -1,4 +1,4 @@
-"""A results folder: what a killed run was writing goes, what others are writing stays."""
+"""A run directory: what a killed run was writing goes, what others are writing stays."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import torch
 from paths import ROOT
 
 import configs
-from experiments.run_directory import RunFolder
+from experiments.fold_plan import FoldAction, FoldPlan
+from experiments.fold_record import read_fold
+from experiments.run_directory import RunDirectory
 
 
 def leave_behind(path: Path) -> Path:
@@ -32,24 +34,32 @@ def leave_behind(path: Path) -> Path:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> RunFolder:
+def directory(tmp_path: Path) -> RunDirectory:
     names = np.array([f"a{number}" for number in range(4)])
-    return RunFolder(tmp_path, configs.Demo, names, names, np.arange(4) % 2)
+    return RunDirectory(tmp_path, configs.Demo, names, names, np.arange(4) % 2)
 
 
-def test_what_a_killed_run_was_writing_is_removed(folder: RunFolder) -> None:
-    kept = [folder.path / name for name in (".mine.tmp", ".tmp", "a.0123456789ab.tmp.pt", "a.tmp")]
+def plans(directory: RunDirectory, *folds: int) -> list[FoldPlan]:
+    return [FoldPlan(fold, FoldAction.BEGIN, read_fold(directory.weights(fold))) for fold in folds]
+
+
+def test_what_a_killed_run_was_writing_is_removed(directory: RunDirectory) -> None:
+    kept = [
+        directory.path / name for name in (".mine.tmp", ".tmp", "a.0123456789ab.tmp.pt", "a.tmp")
+    ]
     for path in kept:
         path.write_text("somebody's own")
     names = ("fold0.pt", "fold0_last.pt", "fold1.json", "outoffolds.npy", "plain")
-    left = {name: leave_behind(folder.path / name) for name in names}
+    left = {name: leave_behind(directory.path / name) for name in names}
 
     def there() -> set[str]:
         return {name for name, path in left.items() if path.exists()}
 
     assert there() == set(names)
-    folder.begin([0], True, torch.device("cpu"), None)  # beside runs of other folds
+    directory.begin(
+        plans(directory, 0), True, torch.device("cpu"), None, limited=True
+    )  # beside runs of other folds
     assert there() == {"fold1.json", "outoffolds.npy", "plain"}
-    folder.begin([0, 1], True, torch.device("cpu"), None)
+    directory.begin(plans(directory, 0, 1), True, torch.device("cpu"), None)
     assert there() == set()
     assert all(path.exists() for path in kept)

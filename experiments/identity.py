@@ -1,0 +1,262 @@
+"""What decides a fold's weights: digests that are compared, and words that explain a difference.
+
+A digest of content decides whether two things are the same; names and paths only explain. Settings
+fall into three kinds:
+
+    LOCATIONS   where samples lie, and what is done with finished networks: may change freely
+    ADJUSTABLE  how the optimiser gets there, not what a sample is: may change with --resume, and
+                every change is recorded with the epoch it holds from
+    the rest    decide what is learnt: another value is another experiment
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from configuration.json_types import to_plain
+from configuration.rules import ConfigMeta
+from data.sample_files import read_strain
+from data.strain_cache import StrainCache
+from experiments.building import weights_of_fold
+from training.checkpoints import content_digest, load_checkpoint
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+LOCATIONS = (
+    "train_path",
+    "test_path",
+    "train_cache",
+    "test_cache",
+    "data_root",
+    "views",
+    "published",
+)
+# The product of the batch size, `accumulate` and the processes is compared beside them.
+ADJUSTABLE = ("batch_size", "accumulate", "num_epochs", "amp", "max_bad_losses")
+STRAIN_SAMPLES = 8  # samples of a table whose strain is looked at: cheap, and enough to tell data
+
+
+# --- settings --------------------------------------------------------------------------------
+
+
+def deciding_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that decide what is learnt, of a config in JSON's own types."""
+    kept = {k: v for k, v in plain.items() if k not in (*LOCATIONS, *ADJUSTABLE)}
+    if "optimizer_params" in kept:
+        kept["optimizer_params"] = without(kept["optimizer_params"], "lr")
+    if "callbacks" in kept:
+        kept["callbacks"] = [without(part, "patience") for part in kept["callbacks"] or ()]
+    return kept
+
+
+def without(mapping: Any, key: str) -> Any:
+    """Return a mapping without one of its keys; anything else as it is."""
+    return (
+        {k: v for k, v in mapping.items() if k != key} if isinstance(mapping, Mapping) else mapping
+    )
+
+
+def changed_settings(config: ConfigMeta, before: Mapping[str, Any]) -> list[str]:
+    """Return the deciding settings in which a config differs from an earlier one in JSON.
+
+    A setting that did not exist then has not changed where it stands at its default.
+    """
+    plain, root = to_plain(config), config.root()
+    now, then = deciding_settings(plain), deciding_settings(before)
+    return sorted(
+        key
+        for key in now | then
+        if now.get(key) != then.get(key)
+        and not (key not in before and plain[key] == to_plain(getattr(root, key)))
+    )
+
+
+def adjustable_settings(config: ConfigMeta, processes: int) -> dict[str, Any]:
+    """Return the settings that may change with --resume, as they are recorded with an epoch."""
+    patience = [part.params["patience"] for part in config.callbacks if "patience" in part.params]
+    return {
+        **{key: getattr(config, key) for key in ADJUSTABLE},
+        "learning_rate": config.optimizer_params.get("lr"),
+        "patience": patience[0] if patience else None,
+        "processes": processes,
+    }
+
+
+# --- samples ---------------------------------------------------------------------------------
+
+
+def labelled_samples_digest(ids: np.ndarray, targets: np.ndarray, folds: np.ndarray) -> str:
+    """Return a digest of training samples: ids, targets and folds, (n,) each, in their order."""
+    content = hashlib.sha256("\n".join(ids.tolist()).encode() + b"\0")
+    content.update(np.ascontiguousarray(targets, "<f8"))
+    content.update(np.ascontiguousarray(folds, "<i8"))
+    return content.hexdigest()
+
+
+def strain_digests(
+    table: pd.DataFrame, cache: str | None, wanted: Sequence[str] | None = None
+) -> dict[str, str]:
+    """Return digests of the strain of some samples, as float32, by id.
+
+    They are the same whether a sample is read from its file or from a cache.
+
+    Args:
+        table: id and path.
+        cache: the path of the samples' cache, if they have one.
+        wanted: ids; None takes `STRAIN_SAMPLES`, spread evenly over the table.
+
+    Raises:
+        UserError: a sample is missing or damaged.
+    """
+    ids = table["id"].to_numpy(str)
+    if wanted is None:
+        rows = np.unique(np.linspace(0, len(ids) - 1, min(STRAIN_SAMPLES, len(ids))).astype(int))
+    else:
+        rows = np.flatnonzero(np.isin(ids, list(wanted)))
+    if cache is not None:
+        opened = StrainCache(cache)
+        strain = opened.read(opened.rows_of(ids[rows]))
+    else:
+        strain = [read_strain(path) for path in table["path"].iloc[rows]]
+    return {
+        str(ids[row]): hashlib.sha256(np.ascontiguousarray(one, "<f4")).hexdigest()
+        for row, one in zip(rows, strain, strict=True)
+    }
+
+
+def differing_sample(one: Mapping[str, str], two: Mapping[str, str]) -> str | None:
+    """Return the first id that both name and whose strain differs."""
+    return next((name for name in one if name in two and one[name] != two[name]), None)
+
+
+# --- the start -------------------------------------------------------------------------------
+
+
+def start_of_fold(
+    config: ConfigMeta, results: Path, fold: int, pretrained: bool, weights: str | None
+) -> dict[str, Any]:
+    """Return what a fold's weights begin as: `from`, `name` (words) and `weights` (a digest).
+
+    Args:
+        pretrained: whether pretrained weights are used where the config asks for them.
+        weights: the file that --weights names.
+    """
+    if config.weight_path is not None:
+        path = weights_of_fold(config, results, fold)
+        digest = content_digest(load_checkpoint(path)["model"]) if path.is_file() else None
+        return {"from": "weight_path", "name": str(config.weight_path), "weights": digest}
+    if weights is not None:
+        digest = None
+        if Path(weights).is_file():
+            with open(weights, "rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"from": "--weights", "name": weights, "weights": digest}
+    if pretrained and config.model_params.get("pretrained"):
+        return {"from": "pretrained weights", "name": None, "weights": None}
+    return {"from": "random weights", "name": None, "weights": None}
+
+
+# --- together --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class TrainedFrom:
+    """All that decided a fold's weights, beside the settings in config.json.
+
+    Attributes:
+        samples: digest of ids, targets and folds of the training table.
+        strain: digests of some samples' strain: 'train', and 'pseudo' for pseudo-labelled ones.
+        settings: digest of the deciding settings.
+        start: what the weights began as; see `start_of_fold`.
+        pseudo_labels: digest of the pseudo-labels, if any.
+        rows_per_step: rows of an optimiser step: batch size x accumulate x processes.
+    """
+
+    samples: str
+    strain: Mapping[str, Mapping[str, str]]
+    settings: str
+    start: Mapping[str, Any]
+    pseudo_labels: str | None
+    rows_per_step: int
+
+
+def settings_digest(settings: Mapping[str, Any]) -> str:
+    """Return a digest of settings in JSON's own types."""
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
+
+
+def explain_difference(
+    before: Mapping[str, Any], now: TrainedFrom, same_fold: bool, begins: bool
+) -> str | None:
+    """Return in which way a fold was trained from something else than this run would train from.
+
+    Args:
+        before: what is recorded of the fold; runs older than this record have nothing.
+        same_fold: whether `now` is of the same fold; weights to start from differ between folds.
+        begins: whether any fold of this run is still to be begun, with the weights that the
+            command line names. To resume, they need not be named again.
+
+    Returns:
+        A clause with 'it' for the fold, and what to do; None where nothing differs.
+    """
+    if not before:
+        return None
+    if before["samples"] != now.samples:
+        return "it was trained on other ids, targets or folds than the training table gives now"
+    for split in before["strain"]:
+        other = differing_sample(before["strain"][split], now.strain.get(split, {}))
+        if other is not None:
+            return f"the strain of {other!r} is not what it was trained on"
+    if before["pseudo_labels"] != now.pseudo_labels:
+        return "it was trained with other pseudo-labels than their source gives now"
+    then, start = before["start"], now.start
+    named = then["from"] == "weight_path"
+    if not (begins or named):
+        return None
+    if then["from"] != start["from"]:
+        return (
+            f"it began with {then['name'] or then['from']} and this run begins with "
+            f"{start['name'] or start['from']}"
+        )
+    digests = (then["weights"], start["weights"])
+    # Weights of a run differ from fold to fold; a file that --weights names does not.
+    if (same_fold or not named) and None not in digests and digests[0] != digests[1]:
+        return f"it began with other weights than {start['name']} holds now"
+    return None
+
+
+def explain_rows_per_step(
+    before: Mapping[str, Any], config: ConfigMeta, processes: int
+) -> str | None:
+    """Return how to keep the rows of an optimiser step as they were, where they differ.
+
+    Returns:
+        A clause with 'it' for the fold that has --set to type; None where they are the same.
+    """
+    now = config.batch_size * config.accumulate * processes
+    then = before.get("rows_per_step", now)
+    if then == now:
+        return None
+    if then % processes:
+        advice = f"start as many processes as then, or one with --set batch_size={then}"
+    else:
+        # The largest batch that this run's memory is known to be asked for, and that fits in.
+        share = then // processes
+        batch = max(
+            size
+            for size in range(1, share + 1)
+            if share % size == 0 and (size <= config.batch_size or size == 1)
+        )
+        advice = f"--set batch_size={batch} accumulate={share // batch} keeps them"
+    return (
+        f"it was trained with {then} rows an optimiser step (batch_size x accumulate x processes) "
+        f"and this run takes {now}: {advice}"
+    )
