@@ -95,7 +95,30 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarra
             f"splitter = {config.splitter!r} does not validate every sample once, so that there "
             f"are no out-of-fold predictions: use KFold or StratifiedKFold"
         )
+    check_classes_of_folds(config, targets, folds)
     return folds
+
+
+def check_classes_of_folds(
+    config: ConfigMeta, targets: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]
+) -> None:
+    """Refuse folds that cannot be learnt from or scored.
+
+    Args:
+        targets: (n,) of the training table.
+        folds: (training rows, validation rows) of each.
+
+    Raises:
+        UserError: the training or validation rows of a fold are all of one class.
+    """
+    for fold, parts in enumerate(folds):
+        for name, rows in zip(("trained", "validated"), parts, strict=True):
+            if len(np.unique(targets[rows])) < 2:
+                raise UserError(
+                    f"fold {fold} would be {name} on {len(rows)} samples of one class, which gives "
+                    f"no score: {config.splitter} shares {config.train_path} out so; use "
+                    f"--set splitter=StratifiedKFold"
+                )
 
 
 def open_cache(config: ConfigMeta, split: str, device: torch.device | None = None) -> Any:

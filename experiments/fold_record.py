@@ -115,7 +115,15 @@ def read_fold(weights: Path) -> FoldRecord:
     elif last.is_file():
         state = load_checkpoint(last, ("state",))["state"]
         recorded = state.get("weights")
-    return FoldRecord(weights, digest, recorded, state, bool(state.get("finished")), last.is_file())
+    return FoldRecord(
+        path=weights,
+        digest=digest,
+        recorded=recorded,
+        state=state,
+        weights_epoch=int(inside.get("epoch", 0)),
+        training_ended=bool(state.get("finished")),
+        resumable=last.is_file(),
+    )
 
 
 def last_checkpoint(weights: Path) -> Path:

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from configuration.rules import config_named
-from experiments.fold_record import unfinished_predictions
 from experiments.predictions import Predictions, align, has_predictions, read_predictions, sigmoid
 from runtime.errors import UserError
 
@@ -126,15 +125,10 @@ class PseudoLabels:
                 f"{self.command()}"
             )
         source = read_predictions(folder)
-        source.check_complete(self.command())
-        unfinished = unfinished_predictions(folder)
-        if unfinished and not allow_unfinished:
-            fold, why = next(iter(unfinished.items()))
-            raise UserError(
-                f"{folder}: the predictions of fold {', '.join(map(str, unfinished))} are not of "
-                f"finished weights (fold {fold}: {why}): run {self.command()} first; or "
-                f"--allow_unfinished takes them as they are"
-            )
+        source.check_complete(
+            f"{self.command()} makes them; --allow_unfinished takes those of unfinished folds",
+            allow_unfinished,
+        )
         n_folds = int(folds.max()) + 1
         if len(source.logits) != n_folds:
             raise UserError(

@@ -30,6 +30,7 @@ from experiments.building import provenance
 from experiments.fold_plan import FoldAction, FoldPlan, plan_fold
 from experiments.fold_record import FoldRecord, read_fold
 from experiments.identity import (
+    LOCATIONS,
     TrainedFrom,
     changed_settings,
     explain_difference,
@@ -305,7 +306,7 @@ class RunDirectory:
                 self.move_fold_aside(folds)
             else:
                 self.move_all_aside()
-            write_json(self.path / "config.json", to_plain(self.config))
+            self.write_config(any(plan.trains for plan in plans))
             self.add_start(device, is_dry_run)
             self.write_samples()
             for plan in plans:
@@ -364,6 +365,13 @@ class RunDirectory:
                 shutil.rmtree(path)
             elif not stays(path):
                 path.unlink()
+
+    def write_config(self, trains: bool) -> None:
+        """Write the config; where nothing is trained, of its changes only where samples lie now."""
+        path, plain = self.path / "config.json", to_plain(self.config)
+        if path.exists() and not trains:
+            plain |= {k: v for k, v in read_json(path).items() if k not in LOCATIONS}
+        write_json(path, plain)
 
     def add_start(self, device: torch.device, is_dry_run: bool = False) -> None:
         """Add this start to run.json; the weights may come from any of those listed."""
