@@ -21,7 +21,8 @@ predictions.json (and predictions_tta.json) says of the logits beside it
     views     names of the test-time views
 
 Two files of predictions are of the same networks when `folds` have the same `weights` and
-`samples` and `strain` are the same; paths and `config` only explain.
+`samples`, `strain` and `settings` are the same; paths and `config` only explain. predictions.py
+reads these files.
 """
 
 from __future__ import annotations
@@ -31,8 +32,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.predictions import are_of_the_same_networks as are_of_the_same_networks
-from experiments.predictions import unfinished_predictions as unfinished_predictions
 from runtime.errors import UserError
 from runtime.files import read_json
 from training.checkpoints import content_digest, load_checkpoint

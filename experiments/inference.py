@@ -14,7 +14,7 @@ import torch
 from configuration.json_types import to_plain
 from configuration.rules import ConfigMeta
 from experiments.building import weights_of_fold
-from experiments.fold_record import FoldRecord, are_of_the_same_networks, check_finished, read_fold
+from experiments.fold_record import FoldRecord, check_finished, read_fold
 from experiments.identity import (
     changed_settings,
     deciding_settings,
@@ -24,7 +24,7 @@ from experiments.identity import (
 )
 from experiments.learnt_samples import LearntSamples, learnt_samples
 from experiments.options import RunOptions
-from experiments.predictions import load_array, samples_digest, save_array
+from experiments.predictions import are_of_the_same_networks, load_array, samples_digest, save_array
 from experiments.run_directory import RunDirectory
 from runtime.console import LOGGER
 from runtime.errors import UserError

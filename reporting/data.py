@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.moved_aside import is_moved_aside
 from experiments.predictions import Predictions, has_predictions
 from experiments.scores import aucs_by_fold, blend_folds
 from experiments.summary import best_validation_scores
@@ -193,7 +194,7 @@ def read_all_runs(results: Path, show: bool | None = None) -> list[ReportedRun]:
 
 
 def find_run_directories(results: Path) -> list[Path]:
-    """Return the run directories, without that of a dry run."""
+    """Return the run directories, without that of a dry run and what was moved aside."""
     how = "train one first, e.g. `python train.py --config Demo`, or name another with --results"
     if not results.is_dir():
         raise UserError(f"there is no folder {results} with experiments: {how}")
@@ -201,7 +202,10 @@ def find_run_directories(results: Path) -> list[Path]:
         folders = sorted(
             folder
             for folder in results.iterdir()
-            if folder.is_dir() and folder.name != "dry_run" and not folder.name.startswith(".")
+            if folder.is_dir()
+            and folder.name != "dry_run"
+            and not folder.name.startswith(".")
+            and not is_moved_aside(folder)
         )
         found = [f for f in folders if any(any(f.glob(mark)) for mark in MARKS)]
     except OSError as error:

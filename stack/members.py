@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from configuration.rules import ConfigMeta, published_stack
+from experiments.moved_aside import is_moved_aside
 from experiments.predictions import (
     Predictions,
     are_of_the_same_networks,
@@ -80,7 +81,9 @@ def find_member_runs(
     there = sorted(
         folder.name
         for folder in results.iterdir()
-        if folder.is_dir() and (has_predictions(folder) or has_predictions(folder, "_tta"))
+        if folder.is_dir()
+        and not is_moved_aside(folder)
+        and (has_predictions(folder) or has_predictions(folder, "_tta"))
     )
     columns = {final.name: final.column for final in finals}
     if experiments:
