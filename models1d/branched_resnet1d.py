@@ -46,7 +46,8 @@ BRANCHED_SIZES = {
 class DownConv1d(nn.Sequential):
     """Convolution and batch norm that divide the length by `stride`, by stride or by pooling.
 
-    Pooling ('avg', 'max', 'gem') runs the convolution at the full rate first: better and dearer.
+    With pooling ('avg', 'max', 'gem') the convolution runs at the full rate first, which is more
+    accurate and costs more.
     """
 
     KINDS = ("stride", "avg", "max", "gem")
@@ -125,13 +126,14 @@ class ResidualBlock1d(nn.Module):
 class BranchedResNet1d(WaveformClassifier):
     """A 1-D residual network on pre-whitened strain, branched by detector at its beginning.
 
-    Each detector has a stem and its first stages to itself; the LIGO detectors, whose noise and
+    Each detector has a stem and first stages of its own. The LIGO detectors, whose noise and
     response are alike, share one set of weights (they are folded into the batch, so that it is
-    one call). The branches are then concatenated by channel and go on as one network. The idea,
-    with long first kernels, is that of the third-placed team of the G2Net challenge (one such
-    network: CV 0.8819, private leaderboard 0.8820); this implementation and its sizes are ours.
-    With `second_concat` the branches go on for one more stage beside the joint network, at its
-    stride, and are concatenated to it a second time.
+    one call). Then the branches are concatenated by channel and followed by one joint network.
+    The idea, with long first kernels, is that of the third-placed team of the G2Net challenge
+    (one such network: CV 0.8819, private leaderboard 0.8820); this implementation and its sizes
+    are ours.
+    With `second_concat` the branches have one more stage beside the first joint stage, with its
+    stride, and are concatenated to the joint network a second time.
 
     Args:
         in_channels: detectors; the first two are the LIGO ones.
@@ -143,14 +145,14 @@ class BranchedResNet1d(WaveformClassifier):
         first_kernel_size: of the stem's convolution on the strain.
         first_stride: by how much the stem divides the length.
         branch_stages: how many stages come before the detectors meet.
-        second_concat: whether the branches go on and join a second time.
+        second_concat: whether the branches join the joint network a second time.
         share_ligo: whether the first two detectors share a branch's weights.
         activation: name in `layers.ACTIVATIONS` or a module class.
         downsampling: 'stride', or a pooling 'avg', 'max', 'gem' after a full-rate convolution.
         pooling: over time at the end: 'avg', 'max', 'concat' (both) or 'gem'.
         attention: 'cbam' puts that gate at the end of each block.
-        drop_path: probability of leaving out the last block in training; it rises linearly with
-            depth, from zero in the first.
+        drop_path: probability of skipping the last block in training; it rises linearly with
+            depth, from zero in the first block.
         dropout: inside the blocks.
         head_dropout: before the linear layer.
 
@@ -271,6 +273,11 @@ def check_stages(
     branch_stages: int,
     in_channels: int,
 ) -> None:
+    """Check the stages of a `BranchedResNet1d`.
+
+    Raises:
+        UserError: they do not fit together.
+    """
     lengths = {
         "widths": len(widths),
         "depths": len(depths),

@@ -1,4 +1,4 @@
-"""What every network on the waveform ends with: pooled features, a linear layer, mixing."""
+"""The base of all networks on the waveform: pooled features, a linear layer, mixing."""
 
 from __future__ import annotations
 

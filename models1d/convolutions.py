@@ -9,9 +9,9 @@ from torch.nn import functional as F
 class SameConv1d(nn.Conv1d):
     """1-D convolution whose output has ceil(T / stride) columns, the odd padding on the right.
 
-    A tap of a dilated kernel that reaches beyond the series wherever it is put sees nothing but
-    padding. Such taps are left out of the sum, which changes neither the result nor a gradient
-    (theirs is zero): with 16 taps 2048 columns apart, on 2048 columns, two of 16 remain.
+    A tap of a dilated kernel may fall on padding at every place of the kernel. Such taps are left
+    out of the sum. That changes neither the result nor a gradient (theirs is zero) and saves time:
+    with 16 taps 2048 columns apart, on 2048 columns, two of 16 remain.
     """
 
     def __init__(
@@ -43,8 +43,8 @@ class SameConv1d(nn.Conv1d):
         left = total // 2
         right = total - left
         weight = self.weight
-        # Tap j of the first output lies at column j·step − left, of the last at
-        # (columns − 1)·stride more: keep those that ever fall on a column from 0 to T − 1.
+        # Tap j of the first output is at column j·step − left, and of the last output
+        # (columns − 1)·stride further. Keep the taps that reach a column from 0 to T − 1.
         first = max(-(-(left - (columns - 1) * stride) // step), 0)
         last = min((left + length - 1) // step, size - 1)
         if (first, last) != (0, size - 1) and first <= last:
@@ -52,13 +52,13 @@ class SameConv1d(nn.Conv1d):
             left -= first * step
             right -= (size - 1 - last) * step
         if left != right or left < 0:
-            x = F.pad(x, (left, right))  # where negative, it cuts
+            x = F.pad(x, (left, right))  # a negative padding cuts columns off
             left = 0
         return F.conv1d(x, weight, self.bias, stride, left, step, self.groups)
 
 
 def reinitialise(module: nn.Module) -> None:
-    """Draw convolutions anew from Kaiming's normal distribution; batch norms become identities.
+    """Initialise convolutions from Kaiming's normal distribution and batch norms as identities.
 
     Reference: He et al. 2015, arXiv:1502.01852, equation 10, by the number of inputs.
     """

@@ -37,7 +37,7 @@ class DenseLayer1d(nn.Sequential):
 
 
 class DenseBlock1d(nn.Module):
-    """Layers that each see all that came before: (B, C, T) -> (B, C + n·growth_rate, T)."""
+    """Layers that each see the outputs of all before: (B, C, T) -> (B, C + n·growth_rate, T)."""
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
-"""Detectors, noise curves, waveforms and the signals they make: what is true of nature.
+"""The observation and nature: constants, detectors, noise, waveforms and the signals they make.
 
-Knows nothing of networks, data sets or experiments. Imports runtime only; data sets, transforms,
-networks, simulation and the search import it. Open noise.py for noise and whitening, and
-signals.py for how a waveform becomes strain in each detector.
+It knows nothing of networks, data sets or experiments. Imports runtime only; data sets,
+transforms, networks, simulation and the search import it. Open constants.py for the detectors,
+the sampling rate and the window, noise.py for noise and whitening, and signals.py for how a
+waveform becomes strain in each detector. cached_files.py keeps what is expensive to compute.
 """

@@ -199,7 +199,7 @@ class SignalGenerator:
         first, second = correlation.square().sum(-1).unbind(2)  # each (rows, detector)
         return (first - second).sqrt()
 
-    def place(
+    def draw_placements(
         self, count: int, generator: torch.Generator | None = None
     ) -> dict[str, torch.Tensor]:
         """Draw the arguments of `project`, each (count,), from the population's law."""
@@ -208,7 +208,7 @@ class SignalGenerator:
         drawn["merger_time"] = self.uniform((count,), *self.population.merger, generator)
         return drawn
 
-    def draw(
+    def draw_at_bank_distance(
         self, count: int, generator: torch.Generator | None = None
     ) -> tuple[torch.Tensor, torch.Tensor, dict[str, torch.Tensor]]:
         """Draw signals at the distance of the bank.
@@ -222,7 +222,7 @@ class SignalGenerator:
             detector), and "waveform", "longitude", "dec", "psi", "phase" and "merger_time", each
             (count,), as `project` takes them.
         """
-        drawn = self.place(count, generator)
+        drawn = self.draw_placements(count, generator)
         strain = self.project(**drawn)
         return strain, self.optimal_snr(strain), drawn
 
@@ -241,7 +241,7 @@ class SignalGenerator:
             "merger_time" (s after the window begins, at the geocentre), "luminosity_distance"
             (Mpc), "snr_H1", "snr_L1", "snr_V1" and "network_snr".
         """
-        strain, snr, drawn = self.draw(count, generator)
+        strain, snr, drawn = self.draw_at_bank_distance(count, generator)
         merger_time = drawn["merger_time"]
         network_snr = self.draw_snr(count, self.population.snr, generator)
         scale = network_snr / snr.norm(dim=1)

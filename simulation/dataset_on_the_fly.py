@@ -293,8 +293,8 @@ class SimulatedDataset(G2NetDataset):
     def draw_signals(self, count: int, generator: torch.Generator) -> Tensor:
         """Return signals (count, detector, time) of network SNR 1, whitened if `whiten` is set."""
         if self.whitened is not None:
-            return self.whitened.draw(count, generator)
-        strain, snr, _ = self.signals.draw(count, generator)
+            return self.whitened.draw_unit_snr(count, generator)
+        strain, snr, _ = self.signals.draw_at_bank_distance(count, generator)
         # The network SNR is the root of the sum of the detectors' squares.
         return strain * (STRAIN_UNIT / snr.norm(dim=1))[:, None, None]
 

@@ -123,7 +123,7 @@ class WhitenedSignals:
         """Return signals at the distance of the bank, whitened as if the window had no edges.
 
         Args:
-            drawn: what `SignalGenerator.place` returns.
+            drawn: what `SignalGenerator.draw_placements` returns.
             patterns: F+ and Fx at those places, each (rows, detector).
 
         Returns:
@@ -174,7 +174,7 @@ class WhitenedSignals:
         edge_parts, missing_parts = [], []
         with full_precision(self.signals.device.type):
             for _ in range(0, FITTED, FITTED_AT_A_TIME):
-                drawn = self.signals.place(FITTED_AT_A_TIME, generator)
+                drawn = self.signals.draw_placements(FITTED_AT_A_TIME, generator)
                 stretch = self.whitened_stretch(drawn, self.antenna_patterns(drawn))
                 without_edges = self.window_of(stretch)
                 exact = whiten(self.signals.project(**drawn) * STRAIN_UNIT)
@@ -206,7 +206,7 @@ class WhitenedSignals:
         """Return whitened signals at the distance of the bank, and their network SNR.
 
         Args:
-            drawn: what `SignalGenerator.place` returns.
+            drawn: what `SignalGenerator.draw_placements` returns.
 
         Returns:
             (rows, detector, length), and (rows,). The SNR counts what decimation leaves out, too.
@@ -224,9 +224,9 @@ class WhitenedSignals:
         # rho^2 = |C^(-1/2) h|^2, in the band that is kept and beyond it
         return white, (white.square().sum((1, 2)) + beyond).sqrt()
 
-    def draw(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+    def draw_unit_snr(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """Return signals of network SNR one, (count, detector, length) float32."""
-        white, snr = self.whitened(self.signals.place(count, generator))
+        white, snr = self.whitened(self.signals.draw_placements(count, generator))
         return white.mul_(1 / snr[:, None, None])
 
 

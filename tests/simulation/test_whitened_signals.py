@@ -22,7 +22,7 @@ def signals(tmp_path_factory) -> SignalGenerator:
 
 @pytest.fixture(scope="module")
 def drawn(signals) -> dict[str, torch.Tensor]:
-    return signals.place(256, torch.Generator().manual_seed(11))  # not those of the fit
+    return signals.draw_placements(256, torch.Generator().manual_seed(11))  # not those of the fit
 
 
 def norms(x: torch.Tensor) -> torch.Tensor:
@@ -57,10 +57,10 @@ def test_their_snr_is_that_of_the_whole_signal(signals, drawn, decimate) -> None
     kept = norms(white) / snr
     assert kept.max() < 1.0001
     assert kept.min() < (0.995 if decimate == 2 else 0.95)
-    unit = fast.draw(10, torch.Generator().manual_seed(3))
+    unit = fast.draw_unit_snr(10, torch.Generator().manual_seed(3))
     assert unit.shape == (10, 3, 4096 // decimate)
     assert unit.dtype == torch.float32
-    white, snr = fast.whitened(signals.place(10, torch.Generator().manual_seed(3)))
+    white, snr = fast.whitened(signals.draw_placements(10, torch.Generator().manual_seed(3)))
     torch.testing.assert_close(unit, white / snr[:, None, None])
 
 
@@ -77,7 +77,10 @@ def test_a_bank_of_one_binary(tmp_path) -> None:
     """Hardly anything to fit from, and still the edges are right."""
     one = SignalGenerator(WaveformBank.build(BankSettings(size=1, seed=2), tmp_path, 1))
     whiten = Whiten(decimate=2)
-    fast, drawn = WhitenedSignals(one, whiten), one.place(64, torch.Generator().manual_seed(1))
+    fast, drawn = (
+        WhitenedSignals(one, whiten),
+        one.draw_placements(64, torch.Generator().manual_seed(1)),
+    )
     exact = whiten(one.project(**drawn) * STRAIN_UNIT)
     assert (norms(fast.whitened(drawn)[0] - exact) / norms(exact)).max() < 0.02
 
