@@ -88,6 +88,7 @@ class ImageModel(nn.Module):
     ) -> None:
         super().__init__()
         mixes_image, in_chans = check_options(owner, head, image.mixup, backbone.timm_params)
+        # The order of construction decides what the seed draws: front-end first, then the network.
         self.image = SpectrogramImage(image, in_chans, mixes_image)
         if n_patch > 1 and self.image.size is not None:
             check_patches(self.image.size)
@@ -111,7 +112,7 @@ class ImageModel(nn.Module):
             UserError: the image has other channels than the backbone takes, or fewer columns than
                 rows where squares are cut from it.
         """
-        size = self.image.find_image_size(strain)
+        size = self.image.find_image_size(strain)  # rows and columns, after resizing
         if self.n_patch > 1:
             check_patches(size)
 

@@ -1,4 +1,8 @@
-"""timm networks without their heads: built, loaded and measured by what they do, not by name."""
+"""timm networks: built with weights from the hub or from a file, and used as backbones.
+
+timm holds hundreds of networks whose features are maps or vectors, channels first or last. Which
+kind a network is, `Backbone` finds by trying it on a small image, not from a list of names.
+"""
 
 from __future__ import annotations
 
@@ -156,7 +160,7 @@ def create_timm(
     Raises:
         UserError: an unknown model or argument, or weights that cannot be had or do not fit.
     """
-    if name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):  # their config lies where they lie
+    if name.startswith(("hf-hub:", "hf_hub:", "local-dir:")):  # timm reads their config there
         return create_or_explain(name, num_classes, timm_params, pretrained=pretrained)
     config = pretrained_config(name)
     if weights is not None:
@@ -165,6 +169,7 @@ def create_timm(
     if not pretrained:
         return create_or_explain(name, num_classes, timm_params, pretrained=False)
     if config is not None:  # None for a deprecated name, which timm itself resolves
+        # Weights of an earlier run are loaded from the cache, so that no network is needed.
         cached = find_cached(config)
         if cached is not None:
             overlay = {"state_dict": read_state_dict(cached)}
@@ -185,6 +190,7 @@ def create_timm(
 def create_or_explain(
     name: str, num_classes: int, timm_params: Mapping[str, Any], **loading: Any
 ) -> nn.Module:
+    """Return timm.create_model(...); raises UserError if the network takes no such argument."""
     import timm
 
     try:
@@ -204,8 +210,8 @@ def build_from_state_dict(
     timm_params: Mapping[str, Any],
 ) -> nn.Module:
     """Build a model from a state dict, every tensor of which must find its place."""
-    # timm loads strictly only when the model's head is that of the file; so build that head
-    # first, and exchange it after.
+    # timm loads strictly only when the model's head has the size of the file's head. So the model
+    # is built with that head first, and the head is exchanged afterwards.
     heads = config.classifier if config is not None else None
     heads = (heads,) if isinstance(heads, str) else tuple(heads or ())
     found = [state[f"{head}.weight"].shape[0] for head in heads if f"{head}.weight" in state]

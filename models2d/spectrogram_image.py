@@ -132,6 +132,7 @@ class SpectrogramImage(nn.Module):
                 image, lam = cutmix(image, lam, idx)
             elif self.mixup == "mixup":
                 image = mix_rows(image, lam, idx)
+        # Augmentations know rows as frequencies and columns as times, so they come before resizing.
         augmentations = self.augmentations if self.training else self.augmentations_test
         if augmentations is not None:
             image = augmentations(image)

@@ -1,4 +1,8 @@
-"""Waveform transforms that filter: band-passes and whitening."""
+"""Waveform transforms that filter: band-passes with and without phase shift, spectral dropout.
+
+The operators behind the band-passes are made in band_pass_operators.py; whitening has files of its
+own.
+"""
 
 from __future__ import annotations
 
@@ -59,6 +63,7 @@ class BandPass(WaveTransform):
         operator = band_pass_operator(
             x.shape[-1], self.lower, self.upper, self.sr, self.order, x.device
         )
+        # The ramp brings the ends to zero, so that the odd extension has nothing to ring with.
         if self.taper:
             x = x * cosine_taper(x.shape[-1], self.taper, x.device)
         return operator(x)
@@ -71,6 +76,7 @@ def cosine_taper(length: int, ramp: int, device: torch.device) -> Tensor:
     """Return a window (length,) that rises over `ramp` samples, is one, and falls again."""
     if 2 * ramp > length:
         raise UserError(f"a taper of {ramp} samples at both ends does not fit into {length}")
+    # sin^2 at the middles of the samples: the rise and the fall of two neighbours add up to one
     rise = torch.sin(torch.pi / 2 * (torch.arange(ramp, device=device) + 0.5) / ramp) ** 2
     return torch.cat([rise, torch.ones(length - 2 * ramp, device=device), rise.flip(0)])
 
@@ -100,6 +106,7 @@ class BandPass2(WaveTransform):
     def transform_rows(self, x: Tensor) -> Tensor:
         if x.shape[1] != len(self.filters):
             raise UserError(f"BandPass2: {len(self.filters)} bands for {x.shape[1]} channels")
+        # (batch, 1, time) each; slices keep the channel axis
         channels = [band(x[:, i : i + 1]) for i, band in enumerate(self.filters)]
         return torch.cat(channels, dim=1)
 
@@ -156,6 +163,7 @@ class SpectralDropout(WaveTransform):
             spectrum = torch.fft.rfft(x.float())  # (batch, detector, frequency)
             size = spectrum.shape[-1]
             draws = torch.rand(2, len(x), 1, 1, device=x.device)
+            # A band of `width` bins, anywhere it fits; bins count by their centres.
             width = draws[0] * self.max_width * size
             first = draws[1] * (size - width)
             at = torch.arange(size, device=x.device) + 0.5

@@ -180,6 +180,8 @@ class WhitenTorch(WaveTransform):
                         )
                 amplitude = self.amplitudes[key] / scale  # (batch, channel, frequency)
             window = torch.hann_window(length, device=x.device)
+            # unit mean square: white noise keeps its variance, averaged over the waveform
             window = window / window.square().mean().sqrt()
+            # A bin without power is left as it is; it holds nothing to whiten.
             spectrum = torch.fft.rfft(unit * window) / replace_zeros_by_one(amplitude)
             return torch.fft.irfft(spectrum, length)

@@ -25,8 +25,8 @@ def as_tuple(value: int | Sequence[int]) -> tuple[int, ...]:
     return (value,) if isinstance(value, int) else tuple(value)
 
 
-class Finish(nn.Module):
-    """What the learned front-ends end with: average pooling along time, a sigmoid, or neither.
+class AverageAndSquash(nn.Module):
+    """The last step of learned front-ends: average pooling along time, a sigmoid, or neither.
 
     Args:
         output_size: number of frames, or None to leave it.
@@ -91,7 +91,7 @@ class WaveNetSpectrogram(nn.Module):
             for layers in wave_layers
         )
         self.separate_channel = separate_channel
-        self.finish = Finish(output_size, sigmoid)
+        self.finish = AverageAndSquash(output_size, sigmoid)
         if reinit:
             reinitialise(self)
 
@@ -103,8 +103,10 @@ class WaveNetSpectrogram(nn.Module):
                 f"WaveNetSpectrogram: {x.shape[1]} channels for {len(self.branches)} branches: "
                 "with separate_channel give wave_layers one number a detector"
             )
+        # detector i to branch i, (batch, 1, time), or all detectors to every branch
         inputs = x.split(1, dim=1) if self.separate_channel else [x] * len(self.branches)
         outputs = [branch(part) for branch, part in zip(self.branches, inputs, strict=True)]
+        # branch outputs (batch, filter, frame) become the channels of one image
         return torch.stack([self.finish(y) for y in outputs], dim=1)
 
 
@@ -152,7 +154,7 @@ class CNNSpectrogram(nn.Module):
                 ]
             self.branches.append(nn.Sequential(*stages))
         self.disable_amp = disable_amp
-        self.finish = Finish(output_size, sigmoid)
+        self.finish = AverageAndSquash(output_size, sigmoid)
         if reinit:
             reinitialise(self)
 
@@ -162,6 +164,7 @@ class CNNSpectrogram(nn.Module):
         with torch.autocast(
             x.device.type, enabled=torch.is_autocast_enabled(x.device.type) and not self.disable_amp
         ):
+            # autocast leaves a half-precision input as it is, so it is cast here
             x = x.float() if self.disable_amp else x
             outputs = [self.finish(branch(x)) for branch in self.branches]
         columns = min(y.shape[-1] for y in outputs)  # odd and even kernels may differ by one
