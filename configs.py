@@ -556,6 +556,7 @@ class Demo(Config):
     model = BranchedResNet1d
     optimizer = torch.optim.AdamW
     optimizer_params = {"lr": 2e-3, "weight_decay": 1e-2}
+    scheduler_params = cosine()
     clip_grad = None
 
 
@@ -615,7 +616,7 @@ class Wave01(Config):
     batch_size = 128
     optimizer = torch.optim.AdamW
     optimizer_params = {"lr": 3e-3, "weight_decay": 1e-2}
-    scheduler_params = cosine(10)
+    scheduler_params = cosine()
     clip_grad = None
     ema_decay = 0.998
     callbacks = (Part(KeepLast),)
@@ -632,7 +633,6 @@ class Wave02(Wave01):
     callbacks = Config.callbacks  # files can be learnt by heart
     num_epochs = 3
     optimizer_params = {"lr": 3e-4, "weight_decay": 1e-2}
-    scheduler_params = cosine(3)
 
 
 class Wave03(Wave02):
@@ -642,7 +642,6 @@ class Wave03(Wave02):
     weight_path = Wave02.name
     num_epochs = 1
     optimizer_params = {"lr": 1e-4, "weight_decay": 1e-2}
-    scheduler_params = cosine(1)
     criterion = Part(RankLoss, rank=0.9)
 
 
@@ -666,7 +665,9 @@ class Wave06(Wave01):
     views = ("identity", "swap_ligo")  # the power knows no sign
     num_epochs = 2
     optimizer_params = {"lr": 1e-2, "weight_decay": 0.0}
-    scheduler_params = cosine(2)
+    # Stepped each epoch, a cosine of two epochs would end at half the learning rate, and KeepLast
+    # would keep weights that have not settled.
+    batch_scheduler = True
 
 
 class Wave07(Wave06):

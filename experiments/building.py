@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 import sys
 import time
@@ -18,6 +19,7 @@ from data.batch_order import IndexBatch
 from runtime.errors import UserError, nearest
 from runtime.versions import git_revision, versions
 from training import distributed
+from training.schedules import fill_in_length
 from training_extras import Preparation
 from transforms import Compose
 
@@ -250,12 +252,51 @@ def build_optimizer(
     config: ConfigMeta, model: torch.nn.Module, device: torch.device
 ) -> torch.optim.Optimizer:
     params = thaw(config.optimizer_params)
-    if device.type == "cuda" and config.optimizer in (torch.optim.Adam, torch.optim.AdamW):
-        params.setdefault("fused", True)  # one kernel for all parameters
+    can_fuse = device.type == "cuda" and config.optimizer in (torch.optim.Adam, torch.optim.AdamW)
+    # One kernel for all parameters, unless the config chooses how a step is computed.
+    if can_fuse and not {"foreach", "fused", "differentiable"} & params.keys():
+        params["fused"] = True
     try:
         return config.optimizer(model.parameters(), **params)
     except (TypeError, ValueError) as error:
         raise UserError(f"optimizer_params of {config.optimizer.__name__}: {error}") from error
+
+
+def build_scheduler(
+    config: ConfigMeta, optimizer: torch.optim.Optimizer, updates_per_epoch: int
+) -> Any:
+    """Return the schedule of a config, None for none; a length that it leaves out is filled in.
+
+    Args:
+        updates_per_epoch: optimiser steps in an epoch.
+
+    Raises:
+        UserError: the class refuses its arguments.
+    """
+    if config.scheduler is None:
+        return None
+    params = fill_in_length(
+        config.scheduler,
+        thaw(config.scheduler_params),
+        config.num_epochs,
+        updates_per_epoch,
+        config.batch_scheduler,
+    )
+    return build_object(config.scheduler, params, optimizer)
+
+
+def count_training_samples(config: ConfigMeta, rows: int, labelled: int) -> int:
+    """Return how many samples an epoch has.
+
+    Args:
+        rows: of the fold's training rows in the table.
+        labelled: test samples that join them with pseudo-labels.
+    """
+    # A data set that draws its samples says how many, whatever the table has.
+    drawn = inspect.signature(config.dataset).parameters.get("samples_per_epoch")
+    if drawn is not None:
+        return config.dataset_params.get("samples_per_epoch", drawn.default)
+    return rows + labelled
 
 
 def weights_of_fold(config: ConfigMeta, results: Path, fold: int) -> Path:

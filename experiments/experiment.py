@@ -23,8 +23,10 @@ from experiments.building import (
     build_optimizer,
     build_parts,
     build_preparation,
+    build_scheduler,
     check_caches,
     compile_network,
+    count_training_samples,
     open_cache,
     read_data,
     split_folds,
@@ -61,6 +63,9 @@ from training_extras import WeightAverage, find_views
 if TYPE_CHECKING:
     import pandas as pd
     from torch.utils.data import Dataset
+
+
+DRY_RUN_BATCHES = 2
 
 
 class Experiment:
@@ -370,6 +375,15 @@ class Experiment:
                 f"folds of that run (the same table, cv and splitter), each with its own weights"
             )
 
+    def updates_per_epoch(self, fold: int) -> int:
+        """Return how many optimiser steps an epoch of a fold has."""
+        labelled = 0 if self.labels is None else len(self.labels.rows)
+        samples = count_training_samples(self.config, len(self.folds[fold][0]), labelled)
+        batches = -(-samples // (self.config.batch_size * distributed.world_size()))
+        if self.options.dry_run:
+            batches = min(batches, DRY_RUN_BATCHES)
+        return -(-batches // self.config.accumulate)
+
     # --- prediction --------------------------------------------------------------------------
 
     def predict(self) -> None:
@@ -410,8 +424,7 @@ class Experiment:
         optimizer = scheduler = ema = None
         if training:
             optimizer = build_optimizer(config, model, self.device)
-            if config.scheduler is not None:
-                scheduler = build_object(config.scheduler, thaw(config.scheduler_params), optimizer)
+            scheduler = build_scheduler(config, optimizer, self.updates_per_epoch(fold))
             ema = None if config.ema_decay is None else WeightAverage(model, config.ema_decay)
         default_workers = 0 if self.device.type == "cpu" else 4
         return Trainer(
@@ -433,7 +446,7 @@ class Experiment:
                 batch_size=config.batch_size,
                 accumulate=config.accumulate,
                 num_workers=default_workers if options.num_workers is None else options.num_workers,
-                max_batches=2 if options.dry_run else None,
+                max_batches=DRY_RUN_BATCHES if options.dry_run else None,
             ),
             precision=Precision(
                 amp=config.amp,

@@ -30,7 +30,8 @@ from signal_transforms import image_augmentations
 from signal_transforms.base import Compose, OneOf, WaveTransform
 from simulation.dataset_on_the_fly import SimulatedDataset
 from spectrograms import MultiSpectrogram
-from training_extras import TrainHook
+from training.schedules import LENGTHS
+from training_extras import TrainHook, WarmupCosine
 
 
 def public_classes(module: ModuleType, wanted: Callable[[type], bool]) -> list[type]:
@@ -137,7 +138,8 @@ def schedules() -> ClassChoices:
         for cls in vars(timm.scheduler).values()
         if inspect.isclass(cls) and below(Scheduler)(cls)
     ]
-    return ClassChoices("schedule", by_name([*own, *of_timm]), True, ("optimizer",))
+    given = ("optimizer", *LENGTHS)  # a length that is left out is filled in
+    return ClassChoices("schedule", by_name([WarmupCosine, *own, *of_timm]), True, given)
 
 
 def label_sources() -> ClassChoices:

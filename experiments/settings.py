@@ -94,9 +94,14 @@ def adam(lr: float) -> dict[str, float]:
     return {"lr": lr, "weight_decay": 1e-6}
 
 
-def cosine(epochs: int) -> dict[str, float]:
-    """Arguments of one cosine from the learning rate to nearly nothing over all epochs."""
-    return {"T_0": epochs, "T_mult": 1, "eta_min": 1e-6}
+def cosine(epochs: int | None = None) -> dict[str, float]:
+    """Arguments of one cosine from the learning rate to nearly zero over all epochs.
+
+    Args:
+        epochs: its length; None follows `num_epochs`, and the steps with `batch_scheduler`.
+    """
+    length = {} if epochs is None else {"T_0": epochs}
+    return {**length, "T_mult": 1, "eta_min": 1e-6}
 
 
 def band_passed(

@@ -1,4 +1,4 @@
-"""Checkpoints: tensors and plain types only, written whole, read without running code."""
+"""Checkpoints: tensors and plain types only, written whole or not at all, read as mere data."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import hashlib
 import io
 import os
 import pickle
+import re
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,8 @@ from torch import nn
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.files import atomic_path
+
+ESCAPE_CODES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")  # torch prints some of its messages in bold
 
 
 def save_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
@@ -42,11 +46,13 @@ def load_checkpoint(path: str | os.PathLike[str], keys: tuple[str, ...] = ("mode
     """Read a checkpoint onto the CPU with `weights_only=True`, so that it cannot run code.
 
     Raises:
-        UserError: it is missing, damaged, would run code, or lacks one of `keys`.
+        UserError: it is missing, damaged, would run code, unpacks to more than its own size, or
+            lacks one of `keys`.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"the checkpoint {path} does not exist: train that fold first")
+    check_archive(path)
     try:
         with warnings.catch_warnings():  # of formats that are refused below, in one sentence
             warnings.simplefilter("ignore")
@@ -70,6 +76,30 @@ def load_checkpoint(path: str | os.PathLike[str], keys: tuple[str, ...] = ("mode
     return content
 
 
+def check_archive(path: Path) -> None:
+    """Refuse an archive that unpacks to more than its own size, before any of it is read.
+
+    torch stores tensors without compression. A small file from a stranger, compressed or with many
+    entries of the same bytes, could fill the memory.
+
+    Raises:
+        UserError: it would.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return  # of another format or damaged: torch's reader says which
+    unpacked = sum(entry.file_size for entry in entries)
+    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
+    if packed or unpacked > path.stat().st_size:
+        raise UserError(
+            f"the checkpoint {path} is compressed: its {path.stat().st_size / 2**20:.3g} MiB would "
+            f"unpack to {unpacked / 2**20:.3g} MiB, and torch.save never compresses: use a file "
+            f"written by this toolkit"
+        )
+
+
 def content_digest(tensors: Mapping[str, torch.Tensor]) -> str:
     """Return a digest of a state dict: of names, types, shapes and values, in no order.
 
@@ -85,7 +115,9 @@ def content_digest(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    """Return the first line of an error's message, without escape codes of colours."""
+    text = ESCAPE_CODES.sub("", str(error))
+    return (text.splitlines() or [type(error).__name__])[0]
 
 
 def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
@@ -98,7 +130,9 @@ def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
-        first = str(error).splitlines()[1].strip() if "\n" in str(error) else str(error)
+        # torch's first line only names the class of the network.
+        _, _, lines = str(error).partition("\n")
+        first = (lines or str(error)).strip().splitlines()[0]
         raise UserError(
             f"the checkpoint {path} belongs to another network ({first}): use the config it was "
             f"trained with"
@@ -108,7 +142,7 @@ def load_model(model: nn.Module, path: str | os.PathLike[str]) -> None:
 def adopt_weights(model: nn.Module, path: str | os.PathLike[str]) -> None:
     """Start from another experiment's weights: whatever agrees in name and shape is loaded.
 
-    The rest stays as it began, and is named in the log.
+    The rest keeps its initial values and is named in the log.
 
     Raises:
         UserError: nothing agrees.

@@ -12,6 +12,35 @@ import torch
 
 from training.settings import Schedule
 
+# Arguments that say after how many steps a schedule ends; see `fill_in_length`.
+LENGTHS = ("T_0", "T_max", "t_initial", "total_steps")
+
+
+def fill_in_length(
+    cls: type, params: Mapping[str, Any], num_epochs: int, updates_per_epoch: int, per_update: bool
+) -> dict[str, Any]:
+    """Return the arguments of a schedule, with its length where the config leaves it out.
+
+    So a schedule lasts as long as the fit, also when `num_epochs` or the batch size is changed.
+
+    Args:
+        cls: the schedule's class, of torch, of timm, or `WarmupCosine`.
+        params: what the config says; it is never overruled.
+        num_epochs: epochs of the fit.
+        updates_per_epoch: optimiser steps in an epoch.
+        per_update: whether the schedule is stepped after each optimiser step (`batch_scheduler`).
+    """
+    params, accepted = dict(params), inspect.signature(cls).parameters
+    # OneCycleLR has two ways to say its length.
+    if "steps_per_epoch" in accepted and {"epochs", "steps_per_epoch"} & params.keys():
+        params.setdefault("epochs", num_epochs)
+        params.setdefault("steps_per_epoch", updates_per_epoch if per_update else 1)
+        return params
+    # timm's schedules do not follow `batch_scheduler`, but an argument of their own.
+    per_update = not params["t_in_epochs"] if "t_in_epochs" in params else per_update
+    steps = num_epochs * updates_per_epoch if per_update else num_epochs
+    return {name: steps for name in LENGTHS if name in accepted} | params
+
 
 def is_of_timm(scheduler: Any) -> bool:
     """Whether a scheduler is stepped as those of timm: with counts, by epoch and by update."""

@@ -111,7 +111,6 @@ def run_settings(samples: int, seed: int) -> list[str]:
     return [
         f"seed={seed}",
         f"num_epochs={EPOCHS}",
-        f"scheduler_params.T_0={EPOCHS}",
         f"dataset_params.samples_per_epoch={max(samples // EPOCHS, 1)}",
     ]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,13 @@ from torch import nn
 
 from runtime.console import LOGGER
 from runtime.errors import UserError
-from training.checkpoints import adopt_weights, load_checkpoint, load_model, save_checkpoint
+from training.checkpoints import (
+    adopt_weights,
+    first_line,
+    load_checkpoint,
+    load_model,
+    save_checkpoint,
+)
 
 
 def test_round_trip(tmp_path) -> None:
@@ -55,6 +62,27 @@ def test_missing_damaged_and_foreign_files(tmp_path) -> None:
     torch.save([1, 2], tmp_path / "list.pt")
     with pytest.raises(UserError, match="no entry 'model'"):
         load_checkpoint(tmp_path / "list.pt")
+
+
+def test_a_file_that_unpacks_to_more_than_its_size_is_not_read(tmp_path) -> None:
+    plain, bomb = tmp_path / "plain.pt", tmp_path / "bomb.pt"
+    save_checkpoint(plain, {"model": {"w": torch.zeros(2**24)}})  # 64 MiB of zeros
+    assert load_checkpoint(plain)["model"]["w"].numel() == 2**24
+    with (
+        zipfile.ZipFile(plain) as source,
+        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for entry in source.infolist():
+            target.writestr(entry.filename, source.read(entry))
+    assert bomb.stat().st_size < 2**18
+    with pytest.raises(UserError, match=r"bomb.pt is compressed: .* would unpack to 64 MiB"):
+        load_checkpoint(bomb)
+
+
+def test_messages_have_no_escape_codes() -> None:
+    assert first_line(RuntimeError("\x1b[1mWeights only\x1b[0m load failed\nmore")) == (
+        "Weights only load failed"
+    )
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:

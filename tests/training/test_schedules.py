@@ -5,8 +5,14 @@ from __future__ import annotations
 import math
 
 import pytest
+import torch
 import torch.optim.lr_scheduler as torch_schedules
+from timm.scheduler import CosineLRScheduler, PlateauLRScheduler
 from toy import Toy, make_trainer
+
+from runtime.errors import UserError
+from training.schedules import fill_in_length
+from training_extras import WarmupCosine
 
 DATA = (Toy(40), Toy(20, seed=1))  # three batches of 16
 
@@ -22,8 +28,6 @@ def rates_of(trainer) -> list[float]:
 
 
 def test_schedules_of_timm_by_epoch_by_update_and_by_score(tmp_path) -> None:
-    from timm.scheduler import CosineLRScheduler, PlateauLRScheduler
-
     by_epoch = make_with(
         tmp_path / "epoch", lambda o: CosineLRScheduler(o, 4, warmup_t=1, warmup_lr_init=1e-3)
     )
@@ -109,3 +113,41 @@ def test_more_epochs_stretch_a_schedule_of_that_length(tmp_path) -> None:
     # From the end of the short schedule to the same place in the long one.
     expected = [1e-2 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in (2, 3)]
     assert rates[2:] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("cls", "params", "per_update", "expected"),
+    [
+        (torch_schedules.CosineAnnealingWarmRestarts, {}, False, {"T_0": 3}),
+        (torch_schedules.CosineAnnealingWarmRestarts, {"T_0": 8}, False, {"T_0": 8}),
+        (torch_schedules.CosineAnnealingLR, {"eta_min": 1e-6}, True, {"T_max": 21}),
+        (torch_schedules.OneCycleLR, {"max_lr": 0.1}, True, {"total_steps": 21}),
+        (
+            torch_schedules.OneCycleLR,
+            {"max_lr": 0.1, "epochs": 5},
+            True,
+            {"epochs": 5, "steps_per_epoch": 7},
+        ),
+        (WarmupCosine, {"warmup": 0.1}, True, {"total_steps": 21}),
+        (CosineLRScheduler, {}, False, {"t_initial": 3}),
+        (CosineLRScheduler, {"t_in_epochs": False}, False, {"t_initial": 21}),
+        (torch_schedules.StepLR, {"step_size": 2}, False, {}),
+    ],
+)
+def test_a_length_that_is_left_out_is_that_of_the_fit(cls, params, per_update, expected) -> None:
+    assert fill_in_length(cls, params, 3, 7, per_update) == {**params, **expected}
+
+
+def test_a_warm_up_and_a_cosine_against_the_formula(tmp_path) -> None:
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.SGD([parameter], lr=0.1)
+    schedule = WarmupCosine(optimizer, total_steps=10, warmup=0.2, eta_min=0.01)
+    rates = []
+    for _ in range(11):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        schedule.step()
+    cosine = [0.01 + 0.09 * (1 + math.cos(math.pi * n / 8)) / 2 for n in range(9)]
+    assert rates == pytest.approx([0.1 / 3, 0.2 / 3, *cosine])
+    with pytest.raises(UserError, match="warmup = 1"):
+        WarmupCosine(optimizer, 10, warmup=1)
