@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from paths import ROOT
-from small_run import SMALL, command, make_data, run, same_arrays
+from small_run import SMALL, command, make_data, same_arrays
+from small_run import run_here as run
 
 from runtime.errors import UserError
 
@@ -198,17 +199,20 @@ def test_weights_of_another_experiment_score_unseen_samples_by_all_folds(
 def test_skip_existing_and_changed_settings(trained: Path, data: Path) -> None:
     done = run(data, trained, "--skip_existing")
     assert "fold0.pt exists, skipped" in done.stdout
-    done = run(data, trained, "--resume", settings=("batch_size=8",), code=2)
-    assert "differs from this run in batch_size" in done.stderr
+    done = run(data, trained, "--resume", settings=("seed=8",), code=2)
+    assert "differs from this run in seed" in done.stderr
     # One fold of a changed experiment would stand beside the other's fold 1.
-    done = run(data, trained, "--limit_fold", "0", settings=("batch_size=8",), code=2)
-    assert "differs from this run in batch_size" in done.stderr
+    arguments = ("--overwrite", "--limit_fold", "0")
+    done = run(data, trained, *arguments, settings=("seed=8",), code=2)
+    assert "differs from this run in seed" in done.stderr
+    done = run(data, trained, *arguments, settings=("batch_size=8",), code=2)
+    assert "--set batch_size=8 accumulate=2 keeps them" in done.stderr
 
 
 def test_starting_anew_leaves_no_old_fold_to_take_up(data: Path, tmp_path: Path) -> None:
     run(data, tmp_path)
     old = (tmp_path / "demo" / "fold1_last.pt").read_bytes()
-    line = command(data, tmp_path, settings=("batch_size=8",))
+    line = command(data, tmp_path, "--overwrite", settings=("batch_size=8",))
     process = subprocess.Popen(line, stdout=subprocess.DEVNULL, cwd=ROOT)
     deadline = time.monotonic() + 120
     while (
@@ -351,12 +355,16 @@ def test_bad_arguments_destroy_no_trained_fold(data: Path, copy: Path) -> None:
         ((), ("optimizer_params.lr=-1.0",)),
         ((), ("train_cache=none.f32",)),
     ):
-        run(data, copy, *arguments, settings=settings, code=2)
+        run(data, copy, "--overwrite", *arguments, settings=settings, code=2)
     assert files(copy / "demo", "*.pt") | files(copy / "demo", "*.npy") == before
 
 
 def test_starting_anew_forgets_the_old_predictions(data: Path, copy: Path) -> None:
-    run(data, copy, "--limit_fold", "0", settings=())  # the same config: fold 1 is kept
+    before = files(copy / "demo", "*.npy")
+    # The same config: fold 1 is kept
+    run(data, copy, "--overwrite", "--limit_fold", "0")
+    (aside,) = copy.glob("demo.*")
+    assert files(aside, "*.npy") == before
     assert not files(copy / "demo", "predictions*")
     assert not files(copy / "demo", "outoffolds*")
     assert not (copy / "demo" / "submission.csv").exists()
@@ -371,18 +379,31 @@ def test_predictions_of_other_test_samples_do_not_outlive_their_ids(
     run(data, copy, "--inference", "--tta")
     turned = pd.read_csv(data / "test.csv").iloc[::-1]
     turned.to_csv(data / "turned.csv", index=False)
-    run(data, copy, "--inference", settings=(f"test_path={data / 'turned.csv'}",))
+    before = files(copy / "demo", "*.npy")
+    settings = (f"test_path={data / 'turned.csv'}",)
+    done = run(data, copy, "--inference", settings=settings, code=2)
+    assert "holds predictions and predictions_tta of other test samples" in done.stderr
+    assert files(copy / "demo", "*.npy") == before
+    run(data, copy, "--inference", "--overwrite", settings=settings)
+    (aside,) = copy.glob("demo.*")
+    assert files(aside, "*.npy") == before
     assert not (copy / "demo" / "predictions_tta.npy").exists()
     assert np.load(copy / "demo" / "ids_test.npy").tolist() == turned["id"].tolist()
 
 
-def test_a_missing_fold_is_nan_and_an_unfinished_one_is_said(data: Path, copy: Path) -> None:
-    (copy / "demo" / "fold0.pt").unlink()
-    state = copy / "demo" / "fold1.json"
+def test_unfinished_folds_are_used_only_when_asked_for(data: Path, copy: Path) -> None:
+    folder = copy / "demo"
+    for path in folder.glob("fold0*"):
+        path.unlink()
+    state = folder / "fold1.json"
     state.write_text(json.dumps({**json.loads(state.read_text()), "finished": False}))
-    done = run(data, copy, "--inference")
+    done = run(data, copy, "--inference", code=2)
+    assert "fold 0 has no weights" in done.stderr
+    done = run(data, copy, "--inference", "--overwrite", "--allow_unfinished")
     assert "no weights of fold 0" in done.stdout
     assert "fold 1 is not finished" in done.stdout
+    predicted = json.loads((folder / "predictions.json").read_text())["folds"]
+    assert {fold: entry["finished"] for fold, entry in predicted.items()} == {"1": False}
     predictions = np.load(copy / "demo" / "predictions.npy")
     assert np.isnan(predictions[0]).all()
     assert np.isfinite(predictions[1]).all()
@@ -396,7 +417,7 @@ def test_folds_side_by_side_are_of_one_config(data: Path, tmp_path: Path) -> Non
     first = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert any("epoch 1/40" in text for text in first.stdout)
     done = run(data, tmp_path, "--limit_fold", "1", code=2)
-    assert "differs from this run in num_epochs" in done.stderr
+    assert "config.json says 40: a run may be given more epochs, not fewer" in done.stderr
     first.kill()
     first.communicate()
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from small_run import SMALL, make_data, run, same_arrays
+from small_run import SMALL, make_data, same_arrays
+from small_run import run_here as run
 
 import configs
 from configuration.overrides import override
