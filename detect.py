@@ -6,7 +6,9 @@
 Takes GWOSC's HDF5 and GWF files; several files of one detector are joined. Slides the two-second
 window of the networks over the time that all detectors have in common and writes into --out:
 `scores.csv` (score against time), `candidates.csv` (the loudest triggers, with false-alarm rates
-from time slides), `detection.json` (settings, live times, counts) and `detection.png`.
+from time slides), `detection.json` (settings, live times, counts) and `detection.png`. A search
+that was interrupted is resumed with --resume. A folder that holds another search is only used
+with --overwrite, which moves the old results aside.
 """
 
 from __future__ import annotations
@@ -68,6 +70,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     network.add_argument(
         "--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)"
     )
+    network.add_argument(
+        "--allow_unfinished", action="store_true", help="use folds whose training has not ended"
+    )
     network.add_argument("--tta", action="store_true", help="average over the config's views")
     network.add_argument("--gpu", default="", help="device id")
     how = parser.add_argument_group("how")
@@ -109,6 +114,12 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         help="of the noise that fills the channel of a missing detector",
     )
     add("--out", type=Path, help="where to write (default: <results>/<name>/detect)")
+    add("--resume", action="store_true", help="continue this search where it was interrupted")
+    add(
+        "--overwrite",
+        action="store_true",
+        help="move the results of another search in the folder aside",
+    )
     add(
         "--progress_bar",
         action="store_true",
@@ -123,10 +134,11 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("give either --strain H1=FILE L1=FILE or --event NAME")
     configure_logging()
     from physics.constants import DETECTORS
+    from search.folder import RECORD, SearchFolder
     from search.strain_files import fetch_event, open_recordings
 
     started = time.monotonic()
-    config, scorer = load_networks(args)
+    config, scorer, unfinished = load_networks(args)
     recordings = (
         fetch_event(args.event) if args.event else open_recordings(args.strain, args.channel)
     )
@@ -140,12 +152,24 @@ def main(argv: list[str] | None = None) -> int:
     )
     if filler:
         LOGGER.info(filler)
+    if unfinished:
+        LOGGER.warning(f"the training of fold {', '.join(map(str, unfinished))} has not ended")
     out = args.out or args.results / config.name / "detect"
-    run_search(search, out, True if args.progress_bar else None)
-    result = search.result
-    write_triggers(out / "candidates.csv", result)
-    write_json(out / "detection.json", make_search_record(args, config, search, filler))
-    write_figure(out / "detection.png", result, config)
+    folder = SearchFolder(out, identify_search(config, scorer, search))
+    with folder.locked():
+        if folder.finished():
+            print(f"{out} holds the results of this very search: nothing to do.")
+            return 0
+        search.store = folder.begin(args.resume, args.overwrite)
+        # All results are written beside one another and only then moved up into the folder.
+        run_search(search, folder.unfinished, True if args.progress_bar else None)
+        result = search.result
+        write_triggers(folder.unfinished / "candidates.csv", result)
+        write_figure(folder.unfinished / "detection.png", result, config)
+        record = make_search_record(args, config, search, filler)
+        record |= {"unfinished_folds": unfinished, "identity": folder.identity}
+        write_json(folder.unfinished / RECORD, record)
+        folder.finish()
     print(
         f"\n{format_summary(result)}\n"
         f"Written to {out} in {format_seconds(time.monotonic() - started)}."
@@ -153,17 +177,51 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def load_networks(args: argparse.Namespace) -> tuple[ConfigMeta, WindowScorer]:
+def identify_search(config: ConfigMeta, scorer: WindowScorer, search: Search) -> dict[str, Any]:
+    """Return all that decides the results of a search, with digests for content."""
+    from dataclasses import asdict
+
+    from configuration.json_types import to_plain
+    from search.window_scorer import scoring_settings
+
+    settings = asdict(search.settings)
+    del settings["batch_size"]  # how many windows are scored at once changes no score
+    return {
+        "networks": scorer.digests,
+        "network settings": scoring_settings(to_plain(config)),
+        "views": scorer.view_names,
+        "strain": {
+            name: recording.content_digests() for name, recording in search.recordings.items()
+        },
+        "settings": settings,
+    }
+
+
+def load_networks(args: argparse.Namespace) -> tuple[ConfigMeta, WindowScorer, list[int]]:
+    """Return the config, its networks, and the folds whose training has not ended.
+
+    Raises:
+        UserError: there are no weights, or they are unfinished or of other settings.
+    """
     import configs  # noqa: F401 - importing it registers the experiments
     from configuration.overrides import override
     from configuration.rules import find_config
+    from experiments.fold_record import check_finished, read_fold
     from search.window_scorer import WindowScorer, find_weights
     from train import choose_device
 
     config = override(find_config(args.config), args.set)
     weights = find_weights(args.results / config.name, config)
+    records = [read_fold(path) for path in weights]
+    advice = "train it to its end with --resume, or use it as it is with --allow_unfinished"
+    check_finished(records, args.allow_unfinished, advice)
+    unfinished = [
+        int(record.path.stem.removeprefix("fold"))
+        for record in records
+        if record.is_known and not record.finished
+    ]
     views = config.views if args.tta else ("identity",)
-    return config, WindowScorer(config, weights, choose_device(args.gpu), views)
+    return config, WindowScorer(config, weights, choose_device(args.gpu), views), unfinished
 
 
 def make_search(

@@ -52,7 +52,14 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
 
 
 def move_aside(path: Path) -> Path:
-    """Rename a finished file or folder to make room for a new one; return its new path.
+    """Rename a finished file or folder to make room for a new one, and return its new path."""
+    aside = name_aside(path)
+    os.rename(path, aside)
+    return aside
+
+
+def name_aside(path: Path) -> Path:
+    """Return a free name to move a file or folder to.
 
     The time goes before the suffix: `train.csv` becomes `train.20260102-030405.csv`, or with -2,
     -3, ... where that exists.
@@ -63,7 +70,6 @@ def move_aside(path: Path) -> Path:
         extra = "" if number == 1 else f"-{number}"
         aside = path.with_name(f"{path.stem}.{stamp}{extra}{path.suffix}")
         if not os.path.lexists(aside):
-            os.rename(path, aside)
             return aside
         number += 1
 

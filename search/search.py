@@ -16,6 +16,7 @@ import numpy as np
 
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE
 from runtime.errors import UserError
+from search.folder import SegmentStore
 from search.result import ENVELOPE_BINS, SearchResult
 from search.segments import Segment, WindowGrid, cut_whitened_strain, load_segment, score_windows
 from search.settings import MIN_OVERLAP_SECONDS, SearchSettings, check_settings
@@ -44,16 +45,23 @@ class Search:
         recordings: one for each detector; at least one.
         scorer: of windows.
         settings: how to search.
+        store: keeps what was found in each segment, and gives what was found before; a search
+            that was interrupted is resumed from there.
 
     Raises:
         UserError: a setting is out of its range, or the recordings hardly overlap.
     """
 
     def __init__(
-        self, recordings: Mapping[str, Recording], scorer: Scorer, settings: SearchSettings
+        self,
+        recordings: Mapping[str, Recording],
+        scorer: Scorer,
+        settings: SearchSettings,
+        store: SegmentStore | None = None,
     ) -> None:
         check_settings(settings)
         self.recordings, self.scorer, self.settings = dict(recordings), scorer, settings
+        self.store = SegmentStore() if store is None else store
         self.detectors = tuple(name for name in DETECTORS if name in recordings)
         self.start = max(recording.start for recording in recordings.values())
         self.end = min(recording.end for recording in recordings.values())
@@ -110,20 +118,12 @@ class Search:
         """
         result, finder = self.result, TriggerFinder(self.settings.cluster_windows)
         for number, (low, high) in enumerate(self.bounds):
-            segment = self.load_segment(number)
-            scores = np.full(high - low, np.nan)
-            if segment is None:
+            scores, spoilt = self.score_segment(number)
+            if spoilt is None:
                 result.skipped_segments += 1
             else:
-                self.adapt_scorer(number, segment)
-                # zero lag: every detector shows the same window
-                shown = np.tile(np.arange(high - low), (len(self.detectors), 1))
-                scores = score_windows(
-                    segment, self.scorer, shown, np.ones_like(shown, bool), self.settings.batch_size
-                )
-                for name, clean in zip(self.detectors, segment.clean, strict=True):
-                    result.gaps[name] = result.gaps.get(name, 0) + int((~clean).sum())
-            del segment  # before the next one is loaded
+                for name, count in zip(self.detectors, spoilt, strict=True):
+                    result.gaps[name] = result.gaps.get(name, 0) + int(count)
             # A skipped segment is pushed as NaN, so that the numbers of later windows stay right.
             self.keep_loudest(finder.push(scores, end=high == self.grid.count))
             scored = np.flatnonzero(np.isfinite(scores))
@@ -137,6 +137,33 @@ class Search:
                 "no window could be searched: the strain of all detectors together has no 16 s "
                 "without gaps; give a longer file, or leave out the detector with the gaps"
             )
+
+    def score_segment(self, number: int) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return the scores of a segment's windows at zero lag, and what its gaps spoil.
+
+        Returns:
+            (windows,) float64, NaN where a gap spoils the window; and the spoilt windows of each
+            detector, None for a segment with too little strain.
+        """
+        name = f"zero_lag_{number:06d}"
+        before = self.store.load(name)
+        if before is not None:
+            return before["scores"], before.get("spoilt")
+        low, high = self.bounds[number]
+        segment = self.load_segment(number)
+        if segment is None:
+            scores = np.full(high - low, np.nan)
+            self.store.save(name, scores=scores)
+            return scores, None
+        self.adapt_scorer(number, segment)
+        # zero lag: every detector shows the same window
+        shown = np.tile(np.arange(high - low), (len(self.detectors), 1))
+        scores = score_windows(
+            segment, self.scorer, shown, np.ones_like(shown, bool), self.settings.batch_size
+        )
+        spoilt = (~segment.clean).sum(axis=1)
+        self.store.save(name, scores=scores, spoilt=spoilt)
+        return scores, spoilt
 
     def keep_loudest(self, found: list[tuple[int, float]]) -> None:
         """Count new triggers, given as (window, score), and keep the loudest of all."""
@@ -170,17 +197,25 @@ class Search:
                 for trigger in result.triggers[: settings.maps]
                 if low <= trigger.window < high
             ]
-            # A segment without slides and without a trigger to draw need not be read again.
-            segment = self.load_segment(number) if slides or mapped else None
-            if segment is not None:
-                for trigger in mapped:
-                    trigger.whitened, trigger.whitened_start = cut_whitened_strain(
-                        segment, self.grid, trigger.window
-                    )
-                if slides:
-                    self.adapt_scorer(number, segment)
-                    allowed = allow_windows(self.grid, (low, high), len(self.detectors), excluded)
-                    estimator.add_segment(segment, slides, self.scorer, allowed)
-            del segment
+            name = f"background_{number:06d}"
+            found = self.store.load(name)
+            if found is None:
+                # A segment without slides and without a trigger to draw need not be read again.
+                segment = self.load_segment(number) if slides or mapped else None
+                found = {}
+                if segment is not None:
+                    for trigger in mapped:
+                        found |= cut_whitened_strain(segment, self.grid, trigger.window)
+                    if slides:
+                        self.adapt_scorer(number, segment)
+                        allowed = allow_windows(
+                            self.grid, (low, high), len(self.detectors), excluded
+                        )
+                        found |= estimator.score_slides(segment, slides, self.scorer, allowed)
+                del segment  # before the next one is loaded
+                self.store.save(name, **found)
+            for trigger in mapped:
+                trigger.keep_whitened(found)
+            estimator.add(found)
             yield number
         result.background = estimator.finish()

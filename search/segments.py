@@ -169,9 +169,7 @@ def split_into_batches(numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
         yield numbers[first : first + size]
 
 
-def cut_whitened_strain(
-    segment: Segment, grid: WindowGrid, window: int
-) -> tuple[dict[str, np.ndarray], float]:
+def cut_whitened_strain(segment: Segment, grid: WindowGrid, window: int) -> dict[str, np.ndarray]:
     """Return whitened strain around a window's merger, which lies in the middle if there is room.
 
     Where 2 s around the merger would reach beyond the segment or into a gap, the scored window
@@ -183,7 +181,8 @@ def cut_whitened_strain(
         window: its number, counted from the start of the search.
 
     Returns:
-        detector: (4096,) float64 of unit variance, and the GPS time in s of the first sample.
+        By name, for window 7: 'whitened_7_H1', (4096,) float64 of unit variance, for each
+        detector with strain, and 'whitened_7_start', the GPS time in s of the first sample.
     """
     start = int(segment.starts[window - segment.first_window])
     first = start + int(MERGER_TIME * SAMPLE_RATE) - NUM_SAMPLES // 2
@@ -194,7 +193,8 @@ def cut_whitened_strain(
         first = start
         cut = segment.strain[channels, first : first + NUM_SAMPLES]
     whitened = {
-        name: segment.whitening[name] @ strain.astype(np.float64)
+        f"whitened_{window}_{name}": segment.whitening[name] @ strain.astype(np.float64)
         for name, strain in zip(names, cut, strict=True)
     }
-    return whitened, float(grid.start_time(segment.first_window)) + first / SAMPLE_RATE
+    start_time = grid.start_time(segment.first_window) + first / SAMPLE_RATE
+    return whitened | {f"whitened_{window}_start": np.asarray(start_time)}

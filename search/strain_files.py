@@ -8,6 +8,7 @@ filters that HDF5 would load as plug-ins.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 import textwrap
@@ -46,6 +47,9 @@ class Source(Protocol):
     def read(self, first: int, last: int) -> np.ndarray:
         """Return samples first to last - 1, (last - first,) float64."""
 
+    def content_digest(self) -> str:
+        """Return a digest of all that can be read."""
+
 
 # --- HDF5 ------------------------------------------------------------------------------------
 
@@ -80,6 +84,9 @@ class HDF5Strain:
             raise UserError(
                 f"{path} holds strain of {text} and was given for {detector}: write {text}={path}"
             )
+
+    def content_digest(self) -> str:
+        return file_digest(self.path)
 
     def open_file(self) -> h5py.File:
         h5py = require("h5py", EXTRA)
@@ -248,6 +255,10 @@ class GWFStrain:
             )
         return part[skip : skip + last - first]
 
+    def content_digest(self) -> str:
+        # one file may hold several channels
+        return f"{file_digest(self.path)} {self.channel}"
+
 
 class StrainInMemory:
     """Strain in memory, such as fetched from the open-data service.
@@ -265,6 +276,20 @@ class StrainInMemory:
 
     def read(self, first: int, last: int) -> np.ndarray:
         return self.values[first:last]
+
+    def content_digest(self) -> str:
+        content = hashlib.blake2b(f"{self.rate} {self.start!r} ".encode(), digest_size=16)
+        content.update(np.ascontiguousarray(self.values).data)
+        return content.hexdigest()
+
+
+def file_digest(path: Path) -> str:
+    """Return a digest of the bytes of a file."""
+    content = hashlib.blake2b(digest_size=16)
+    with open(path, "rb") as file:
+        while block := file.read(2**22):
+            content.update(block)
+    return content.hexdigest()
 
 
 def fetch_event(event: str, seconds: float = EVENT_SECONDS) -> dict[str, Recording]:
@@ -333,6 +358,10 @@ class Recording:
         self.start = self.sources[0].start
         last = self.sources[-1]
         self.end = last.start + last.size / last.rate
+
+    def content_digests(self) -> list[str]:
+        """Return a digest of each of its sources, in order of time."""
+        return [source.content_digest() for source in self.sources]
 
     def read(self, start: float, count: int) -> np.ndarray:
         """Return `count` samples from a GPS time on, (count,) float64."""

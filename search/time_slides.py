@@ -12,7 +12,7 @@ which keeps the rate of the loudest above zero (Usman et al., Classical and Quan
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -113,34 +113,47 @@ class BackgroundEstimator:
         self.as_loud = np.zeros(len(triggers), np.int64)
         self.background = Background()
 
-    def add_segment(
+    def score_slides(
         self,
         segment: Segment,
         slides: Sequence[Sequence[int]],
         scorer: Callable[[np.ndarray], np.ndarray],
         allowed: np.ndarray,
-    ) -> None:
-        """Score every time slide of a segment and count its triggers.
+    ) -> dict[str, np.ndarray]:
+        """Score every time slide of a segment and return its background triggers.
 
         Args:
             segment: the scorer is adapted to it.
             slides: see `list_time_slides`.
             scorer: see `score_windows`.
             allowed: see `allow_windows`.
+
+        Returns:
+            slid_windows: how many were scored; slid_triggers: (triggers,) their scores.
         """
-        background = self.background
+        scored, found = 0, []
         windows = len(segment.starts)
         for shifts in slides:
             # (detectors, windows): window k shows each detector `shift` windows later, on the ring
             shown = np.stack([(np.arange(windows) + shift) % windows for shift in shifts])
             scores = score_windows(segment, scorer, shown, allowed, self.settings.batch_size)
-            peaks = scores[find_local_peaks(scores, self.settings.cluster_windows)]
-            background.windows += int(np.isfinite(scores).sum())
-            background.triggers += len(peaks)
-            background.loudest = max(background.loudest, *peaks.tolist(), -math.inf)
-            background.histogram += count_by_score(peaks)
-            # (peaks, 1) against (triggers,) -> (triggers,)
-            self.as_loud += (peaks[:, None] >= self.levels).sum(0)
+            scored += int(np.isfinite(scores).sum())
+            found.append(scores[find_local_peaks(scores, self.settings.cluster_windows)])
+        return {"slid_windows": np.asarray(scored), "slid_triggers": np.concatenate(found)}
+
+    def add(self, found: Mapping[str, np.ndarray]) -> None:
+        """Count the background triggers of a segment, as `score_slides` returned them."""
+        if "slid_triggers" not in found:  # a segment without slides
+            return
+        background, scores = self.background, found["slid_triggers"]
+        background.windows += int(found["slid_windows"])
+        background.triggers += len(scores)
+        background.loudest = max(background.loudest, *scores.tolist(), -math.inf)
+        background.histogram += count_by_score(scores)
+        for first in range(0, len(scores), 1000):  # memory: 1000 x triggers at once
+            part = scores[first : first + 1000]
+            # (part, 1) against (triggers,) -> (triggers,)
+            self.as_loud += (part[:, None] >= self.levels).sum(0)
 
     def finish(self) -> Background:
         """Give every trigger its false-alarm rate and return the background."""

@@ -7,9 +7,12 @@ Successive windows overlap, so a merger raises the scores of many of them. Only 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from physics.constants import DETECTORS
 
 # Bins for the number of triggers against their score (a mean logit).
 HISTOGRAM_EDGES = np.linspace(-40, 60, 2001)
@@ -37,6 +40,15 @@ class Trigger:
     rate: float = math.nan
     whitened: dict[str, np.ndarray] = field(default_factory=dict)
     whitened_start: float = math.nan
+
+    def keep_whitened(self, found: Mapping[str, np.ndarray]) -> None:
+        """Take the whitened strain of this window from what `cut_whitened_strain` returned."""
+        prefix = f"whitened_{self.window}_"
+        if f"{prefix}start" in found:
+            self.whitened_start = float(found[f"{prefix}start"])
+            self.whitened = {
+                name: found[f"{prefix}{name}"] for name in DETECTORS if f"{prefix}{name}" in found
+            }
 
 
 def find_local_peaks(scores: np.ndarray, reach: int) -> np.ndarray:

@@ -26,7 +26,7 @@ from physics.constants import DETECTORS, NUM_SAMPLES, STRAIN_UNIT
 from runtime.errors import UserError
 from runtime.files import read_json
 from search.conditioning import colouring_matrix
-from training.checkpoints import load_model
+from training.checkpoints import content_digest, load_model
 from training_extras import WAVEFORMS, Preparation, find_views, prepare_views
 from transforms import Compose, DropChannel, Normalize, Scale, Whiten
 
@@ -141,12 +141,15 @@ class WindowScorer:
         views: Sequence[str] = ("identity",),
     ) -> None:
         self.config, self.device = config, device
-        self.views = find_views(tuple(views))
+        self.view_names = tuple(views)
+        self.views = find_views(self.view_names)
         self.hook = config.hook.build()
         self.networks = []
+        self.digests = []  # of the content of the weights, which tell networks apart
         for path in weights:
             network = build_model(config)
             load_model(network, path)
+            self.digests.append(content_digest(network.state_dict()))
             self.networks.append(network.to(device).eval())
         self.conditioning: Preparation | None = None
         self.transforms: dict[str, Compose] = {}  # by field of the batch

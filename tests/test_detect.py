@@ -23,6 +23,8 @@ from configuration.overrides import override
 from configuration.rules import ConfigMeta, find_config
 from experiments.building import build_model
 from runtime.command_line import run_command
+from runtime.errors import UserError
+from search.search import Search
 from training.checkpoints import save_checkpoint
 
 h5py = pytest.importorskip("h5py")
@@ -108,6 +110,53 @@ def test_finds_the_event(place, tmp_path, excess, capsys):
     assert float(first["false_alarms_per_hour"]) == pytest.approx(expected, rel=1e-3)
     assert float(second["false_alarms_per_hour"]) > expected
     assert max(scores, key=lambda row: float(row["score"]))["gps"][:14] == first["gps"][:14]
+
+
+def test_results_of_two_searches_never_mix(place, tmp_path, excess, monkeypatch, capsys):
+    """Another search is refused; with --overwrite, killed in its second pass, and resumed."""
+    out = tmp_path / "out"
+    common = ["--config", "Demo", "--results", str(place / "results"), *both(place)]
+    common += ["--step", "0.5", "--slides", "2", "--maps", "0", "--out", str(out)]
+    assert detect.main(common) == 0
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert detect.main(common) == 0  # the same again changes nothing
+    assert "nothing to do" in capsys.readouterr().out
+    other = [*common, "--cluster", "1"]
+    with pytest.raises(UserError, match=r"another search \(other settings\): add --overwrite"):
+        detect.main(other)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == first
+
+    def killed(self):
+        raise KeyboardInterrupt
+        yield
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Search, "measure_background", killed)
+        with pytest.raises(KeyboardInterrupt):
+            detect.main([*other, "--overwrite"])
+    assert [path.name for path in out.iterdir()] == [".unfinished"]
+    (aside,) = tmp_path.glob("out.2*")
+    assert {path.name: path.read_bytes() for path in aside.iterdir()} == first
+    with pytest.raises(UserError, match=r"unfinished search in .* is another one"):
+        detect.main([*common, "--resume"])
+    assert detect.main([*other, "--resume"]) == 0
+    again = tmp_path / "again"
+    assert detect.main([*other, "--out", str(again)]) == 0
+    for name in ("scores.csv", "candidates.csv"):
+        assert (out / name).read_bytes() == (again / name).read_bytes()
+
+
+def test_a_fold_that_is_not_finished_is_refused(place, tmp_path, excess):
+    run = tmp_path / "results" / "demo"
+    state = {"epoch": 1, "finished": False}
+    save_checkpoint(run / "fold0.pt", {"model": Excess().state_dict(), "state": state})
+    arguments = ["--config", "Demo", "--results", str(tmp_path / "results"), *both(place)]
+    with pytest.raises(UserError, match=r"fold0\.pt is of a training that has not ended"):
+        detect.main(arguments)
+    quick = ["--step", "2", "--slides", "0", "--maps", "0", "--allow_unfinished"]
+    assert detect.main([*arguments, *quick]) == 0
+    facts = json.loads((run / "detect" / "detection.json").read_text())
+    assert facts["unfinished_folds"] == [0]
 
 
 def test_gw150914_is_the_loudest_of_its_file(place, shared, tmp_path, excess):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import tracemalloc
 
 import numpy as np
@@ -12,6 +13,7 @@ from real_strain import START
 from physics.constants import MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE
 from runtime.errors import UserError
 from search import segments
+from search.folder import SegmentStore
 from search.search import Search
 from search.settings import SearchSettings
 from search.strain_files import Recording, StrainInMemory
@@ -153,6 +155,36 @@ def test_strain_that_is_nothing_but_gaps():
     broken.sources[0].values[::SAMPLE_RATE] = np.nan
     with pytest.raises(UserError, match="no window could be searched"):
         run({"H1": broken, "L1": held("L1", 60)})
+
+
+@pytest.mark.parametrize("survives", [0, 1, 3, 4])
+def test_a_search_that_was_killed_is_resumed_with_the_same_result(tmp_path, survives):
+    """Two segments, two passes: killed after any of the four steps."""
+    strain = {"H1": held("H1", 130, 77.3), "L1": held("L1", 130, 77.3)}
+    expected, times, scores = run(strain)
+    killed = Search(strain, Excess(), QUICK, SegmentStore(tmp_path))
+    steps = itertools.chain(killed.search_zero_lag(), killed.measure_background())
+    list(itertools.islice(steps, survives))
+    steps = None  # killed
+    scorer = Excess()
+    resumed = Search(strain, scorer, QUICK, SegmentStore(tmp_path))
+    pieces = list(resumed.search_zero_lag())
+    list(resumed.measure_background())
+    assert scorer.adapted == 4 - survives
+    assert np.array_equal(np.concatenate([piece[0] for piece in pieces]), times)
+    assert np.array_equal(np.concatenate([piece[1] for piece in pieces]), scores)
+    one, other = resumed.result, expected.result
+    assert one.gaps == other.gaps
+    assert one.background.triggers == other.background.triggers
+    assert np.array_equal(one.background.histogram, other.background.histogram)
+    for a, b in zip(one.triggers, other.triggers, strict=True):
+        assert (a.score, a.time, a.rate, a.slid_as_loud) == (
+            b.score,
+            b.time,
+            b.rate,
+            b.slid_as_loud,
+        )
+    assert np.array_equal(one.triggers[0].whitened["L1"], other.triggers[0].whitened["L1"])
 
 
 def test_one_detector_has_no_false_alarm_rate():

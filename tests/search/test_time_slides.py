@@ -49,9 +49,10 @@ def test_rates_count_background_triggers_as_loud():
     estimator = BackgroundEstimator(triggers, settings)
     slides = list_time_slides(11, detectors=2, slides=3, shift_windows=1)
     assert slides == [[0, 1], [0, 2], [0, 3]]
-    estimator.add_segment(
+    found = estimator.score_slides(
         segment, slides, lambda windows: windows[:, 1].mean(axis=1), np.ones((2, 11), bool)
     )
+    estimator.add(found)
     background = estimator.finish()
     assert background.windows == 3 * 11
     assert background.live_time == 33.0

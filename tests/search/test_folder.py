@@ -1,0 +1,113 @@
+"""The folder of a search: results of two searches never mix, none are lost, killed ones resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from runtime.errors import UserError
+from runtime.files import read_json, write_json
+from search.folder import RECORD, RESULTS, SearchFolder, SegmentStore
+
+ONE = {"networks": ["a"], "strain": {"H1": ["x"]}, "settings": {"step": 0.1}}
+OTHER = ONE | {"settings": {"step": 0.2}}
+
+
+def write_results(folder: SearchFolder, text: str) -> None:
+    for name in RESULTS[:-1]:
+        (folder.unfinished / name).write_text(text)
+    write_json(folder.unfinished / RECORD, {"text": text, "identity": folder.identity})
+
+
+def finish(path: Path, identity: dict, text: str, **options: bool) -> SearchFolder:
+    folder = SearchFolder(path, identity)
+    folder.begin(**{"resume": False, "overwrite": False} | options)
+    write_results(folder, text)
+    folder.finish()
+    return folder
+
+
+def contents(path: Path) -> dict[str, bytes]:
+    return {str(f.relative_to(path)): f.read_bytes() for f in path.rglob("*") if f.is_file()}
+
+
+def test_a_finished_search_is_known_again(tmp_path: Path) -> None:
+    folder = SearchFolder(tmp_path / "out", ONE)
+    assert not folder.finished()
+    finish(tmp_path / "out", ONE, "one")
+    assert folder.finished()
+    assert sorted(path.name for path in folder.path.iterdir()) == sorted(RESULTS)
+    assert not SearchFolder(tmp_path / "out", OTHER).finished()
+    (folder.path / "scores.csv").unlink()
+    assert not folder.finished()
+
+
+def test_another_search_is_refused_and_moved_aside_when_told_to(tmp_path: Path) -> None:
+    finish(tmp_path / "out", ONE, "one")
+    before = contents(tmp_path)
+    for resume in (False, True):
+        with pytest.raises(UserError, match=r"another search \(other settings\): add --overwrite"):
+            SearchFolder(tmp_path / "out", OTHER).begin(resume=resume, overwrite=False)
+    assert contents(tmp_path) == before
+    finish(tmp_path / "out", OTHER, "other", overwrite=True)
+    (aside,) = tmp_path.glob("out.2*")
+    assert {f"out/{name}": data for name, data in contents(aside).items()} == before
+    assert read_json(tmp_path / "out" / RECORD)["text"] == "other"
+
+
+def test_results_of_an_earlier_version_or_without_a_record_are_kept(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "scores.csv").write_text("precious")
+    with pytest.raises(UserError, match=r"whose detection\.json is missing"):
+        SearchFolder(out, ONE).begin(resume=False, overwrite=False)
+    write_json(out / RECORD, {"config": "Demo"})
+    with pytest.raises(UserError, match="of an earlier version"):
+        SearchFolder(out, ONE).begin(resume=True, overwrite=False)
+    assert (out / "scores.csv").read_text() == "precious"
+
+
+def test_what_an_interrupted_search_found_is_resumed_by_the_same_search_alone(
+    tmp_path: Path,
+) -> None:
+    out = tmp_path / "out"
+    SearchFolder(out, ONE).begin(resume=False, overwrite=False).save("a", x=np.arange(3))
+    with pytest.raises(UserError, match=r"unfinished search in .* is another one \(other settings"):
+        SearchFolder(out, OTHER).begin(resume=True, overwrite=False)
+    store = SearchFolder(out, ONE).begin(resume=True, overwrite=False)
+    assert store.load("a")["x"].tolist() == [0, 1, 2]
+    # without --resume, and for another search, nothing of it is used
+    store = SearchFolder(out, OTHER).begin(resume=False, overwrite=False)
+    assert store.load("a") is None
+    store = SearchFolder(out, OTHER).begin(resume=False, overwrite=False)
+    assert store.load("a") is None
+
+
+@pytest.mark.parametrize("moved", range(1, len(RESULTS)))
+def test_killed_while_the_results_move_up(tmp_path: Path, moved: int) -> None:
+    folder = SearchFolder(tmp_path / "out", ONE)
+    folder.begin(resume=False, overwrite=False)
+    write_results(folder, "one")
+    for name in RESULTS[:moved]:
+        (folder.unfinished / name).rename(folder.path / name)
+    assert not folder.finished() or moved == len(RESULTS)
+    finish(tmp_path / "out", ONE, "one", resume=True)
+    assert folder.finished()
+    assert not list(tmp_path.glob("out.2*"))
+
+
+def test_two_searches_into_one_folder(tmp_path: Path) -> None:
+    with (
+        SearchFolder(tmp_path / "out", ONE).locked(),
+        pytest.raises(UserError, match="in use by another search"),
+        SearchFolder(tmp_path / "out", OTHER).locked(),
+    ):
+        pass
+
+
+def test_a_store_without_a_folder_keeps_nothing() -> None:
+    store = SegmentStore()
+    store.save("a", x=np.ones(1))
+    assert store.load("a") is None
