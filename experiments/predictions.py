@@ -263,17 +263,30 @@ def unfinished_predictions(folder: Path, suffix: str = "") -> dict[int, str]:
 def are_of_the_same_networks(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
     """Whether two contents of predictions.json are of the same weights, settings and samples.
 
-    Paths, views and the text of the config play no part. Files from before digests were recorded
-    are compared by everything but their views.
+    Paths, views and the text of the config play no part.
     """
     if "folds" not in one or "folds" not in two:
-        return {**one, "views": None} == {**two, "views": None}
+        return earlier_identity(one) == earlier_identity(two)
 
     def identity(stamp: Mapping[str, Any]) -> tuple:
-        weights = {fold: entry["weights"] for fold, entry in stamp["folds"].items()}
-        return weights, stamp["samples"], stamp["strain"], stamp["settings"]
+        weights = {fold: entry.get("weights") for fold, entry in stamp["folds"].items()}
+        return weights, stamp.get("samples"), stamp.get("strain"), stamp.get("settings")
 
     return identity(one) == identity(two)
+
+
+def earlier_identity(stamp: Mapping[str, Any]) -> tuple:
+    """Return what a predictions.json from before digests says of its weights and samples.
+
+    It gives [path, bytes, time of change] of each weights file. The folder may be written in
+    several ways, so only the name of the file counts.
+    """
+    weights = stamp.get("weights")
+    files = {
+        fold: (Path(str(path)).name, *rest)
+        for fold, (path, *rest) in (weights.items() if isinstance(weights, dict) else ())
+    }
+    return files, stamp.get("samples")
 
 
 # --- arrays in files -------------------------------------------------------------------------

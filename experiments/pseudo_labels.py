@@ -8,7 +8,8 @@ experiments share out their samples alike, which is checked row by row.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,13 @@ class Labels:
     Attributes:
         rows: (n,) positions in its test table.
         values: (folds, n) labels from 0 to 1, a row for each fold.
+        unfinished: the folds of the source whose training had not ended, each with the reason.
         digest: of both, so that a resumed run notices when they have changed.
     """
 
     rows: np.ndarray
     values: np.ndarray
+    unfinished: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -125,10 +128,7 @@ class PseudoLabels:
                 f"{self.command()}"
             )
         source = read_predictions(folder)
-        source.check_complete(
-            f"{self.command()} makes them; --allow_unfinished takes those of unfinished folds",
-            allow_unfinished,
-        )
+        source.check_complete(self.command(), allow_unfinished)
         n_folds = int(folds.max()) + 1
         if len(source.logits) != n_folds:
             raise UserError(
@@ -137,7 +137,8 @@ class PseudoLabels:
             )
         self.check_folds(source, train_ids, folds)
         place = self.place_of(source.test_ids, test_ids, folder)
-        return self.choose(sigmoid(source.logits[:, place].astype(np.float64)))
+        labels = self.choose(sigmoid(source.logits[:, place].astype(np.float64)))
+        return replace(labels, unfinished=source.unfinished)
 
     def check_folds(self, source: Predictions, train_ids: np.ndarray, folds: np.ndarray) -> None:
         """Refuse a source whose fold k may have seen validation rows of our fold k."""
@@ -191,10 +192,14 @@ def label_figures(labels: Labels, source: str, m: int) -> dict[str, Any]:
         source: the experiment whose predictions they are.
         m: the number of test samples.
     """
-    return {
+    figures = {
         "source": source,
         "digest": labels.digest,
         "samples": len(labels.rows),
         "test_samples": m,
         "mean_label": round(float(labels.values.mean()), 6),
     }
+    if labels.unfinished:
+        reasons = {str(fold): reason for fold, reason in labels.unfinished.items()}
+        figures["unfinished_folds"] = reasons
+    return figures

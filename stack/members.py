@@ -232,6 +232,13 @@ def samples_and_folds(run: Predictions) -> str:
     return f"{ids} {len(run.logits)}"
 
 
+def unfinished_labels(folder: Path) -> str:
+    """Return a remark on the folds that gave labels before their training had ended; else ''."""
+    path = folder / "pseudo_labels.json"
+    folds = read_json_object(path).get("unfinished_folds") if path.exists() else None
+    return f", whose fold {', '.join(folds)} was not finished" if isinstance(folds, dict) else ""
+
+
 def label_source(folder: Path) -> str | None:
     """Return the run whose predictions labelled the test samples that this run was trained on.
 
@@ -239,7 +246,8 @@ def label_source(folder: Path) -> str | None:
     `weight_path` is followed.
 
     Returns:
-        The name of the run that gave the labels; None if the run saw no test sample.
+        The name of the run that gave the labels, with a remark if it was unfinished; None if the
+        run saw no test sample.
     """
     seen = set()
     while folder not in seen and (folder / "config.json").exists():
@@ -247,7 +255,8 @@ def label_source(folder: Path) -> str | None:
         config = read_json_object(folder / "config.json")
         labels = config.get("pseudo_labels")
         if labels:
-            return str(labels.get("source", "another run")) if isinstance(labels, dict) else "?"
+            source = str(labels.get("source")) if isinstance(labels, dict) else "another run"
+            return source + unfinished_labels(folder)
         weights = config.get("weight_path")
         if not isinstance(weights, str) or not weights:
             return None

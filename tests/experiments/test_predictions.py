@@ -206,6 +206,24 @@ def test_a_damaged_stamp_is_named(tmp_path: Path) -> None:
             read_predictions(folder)
 
 
+def test_predictions_from_before_digests_are_compared_by_their_files() -> None:
+    config = {"views": ["identity", "flip", "flip_ligo"], "test_cache": None}
+    one = {
+        "weights": {"0": ["results/demo/fold0.pt", 4, 8]},
+        "samples": "s",
+        "views": ["identity"],
+        "config": config,
+    }
+    tta = one | {
+        "weights": {"0": ["/home/me/results/demo/fold0.pt", 4, 8]},
+        "views": ["identity", "flip", "swap_ligo"],
+        "config": {"views": ["identity", "flip", "swap_ligo"], "test_cache": "test.f32"},
+    }
+    assert are_of_the_same_networks(one, tta)
+    assert not are_of_the_same_networks(one, tta | {"weights": {"0": ["fold0.pt", 4, 9]}})
+    assert not are_of_the_same_networks(one, tta | {"samples": "t"})
+
+
 def test_what_makes_two_predictions_those_of_the_same_networks() -> None:
     """Digests of weights, samples and settings; not views, paths or the text of the config."""
     entry = {"weights": "a", "finished": True, "file": "results/demo/fold0.pt"}

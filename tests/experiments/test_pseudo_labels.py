@@ -9,9 +9,10 @@ import pytest
 
 import configs
 from experiments.predictions import load_array, save_array
-from experiments.pseudo_labels import PseudoLabels
+from experiments.pseudo_labels import PseudoLabels, label_figures
 from experiments.settings import labels_of
 from runtime.errors import UserError
+from runtime.files import write_json
 
 N, M, FOLDS = 20, 12, 2
 TRAIN = np.array([f"train{i}" for i in range(N)])
@@ -156,3 +157,16 @@ def test_a_config_names_its_source_by_class() -> None:
     assert configs.Pseudo07.pseudo_labels.build().command() == COMMAND
     with pytest.raises(UserError, match="did you mean 'hard_label'"):
         labels_of(configs.Nspec16, hard_labels=True)
+
+
+def test_labels_of_an_unfinished_fold_need_the_flag_and_are_marked(results: Path) -> None:
+    """Its logits are finite, which says nothing about the training."""
+    state = {"finished": False, "epoch": 1, "weights": "w"}
+    write_json(results / "nspec_16" / "fold1.json", state)
+    with pytest.raises(UserError, match=r"nspec_16: the logits of fold 1 .*--allow_unfinished"):
+        read(results)
+    source, folds = PseudoLabels("nspec_16"), np.arange(N) % FOLDS
+    labels = source.read(results, TRAIN, folds, TEST, allow_unfinished=True)
+    assert list(label_figures(labels, "nspec_16", M)["unfinished_folds"]) == ["1"]
+    write_json(results / "nspec_16" / "fold1.json", state | {"finished": True})
+    assert "unfinished_folds" not in label_figures(read(results), "nspec_16", M)

@@ -205,3 +205,6 @@ def test_who_was_trained_on_the_test_samples(results: Path, tmp_path: Path) -> N
         assert label_source(results / name) == "nspec_16", name
     for name in ("plain", "circle", "absent"):
         assert label_source(results / name) is None, name
+    figures = {"samples": 20, "unfinished_folds": {"1": "killed"}}
+    (results / "labelled" / "pseudo_labels.json").write_text(json.dumps(figures))
+    assert label_source(results / "child") == "nspec_16, whose fold 1 was not finished"
