@@ -6,13 +6,13 @@ An earlier stack in the same folder is never overwritten by another one: it is m
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.moved_aside import new_name_beside
 from experiments.predictions import align, save_array
 from runtime.console import LOGGER
 from runtime.errors import UserError
@@ -67,7 +67,7 @@ def write_stack(stack: StackResult, out: Path) -> pd.DataFrame:
     record = stack_record(stack)
     with hold(out / ".stack.lock", wait=True):
         if not is_same_stack(out, record, table):
-            move_aside(out)
+            move_earlier_stack(out)
         write_submission(out / "submission.csv", table)
         save_array(out / "stack_ids.npy", stack.data.train_ids)
         out_of_fold = stack.submitted_probabilities()[0]
@@ -97,14 +97,12 @@ def without_provenance(value: Any) -> Any:
     return {k: without_provenance(v) for k, v in value.items() if k not in PROVENANCE}
 
 
-def move_aside(out: Path) -> None:
+def move_earlier_stack(out: Path) -> None:
     """Move the files of an earlier stack into out/stack.<time>/, if there are any."""
     there = [out / name for name in FILES if (out / name).exists()]
     if not there:
         return
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    names = (f"stack.{stamp}{f'-{count}' if count else ''}" for count in range(1000))
-    aside = next(out / name for name in names if not (out / name).exists())
+    aside = new_name_beside(out / "stack")
     aside.mkdir()
     for path in there:
         path.rename(aside / path.name)

@@ -249,6 +249,12 @@ def label_source(folder: Path) -> str | None:
         The name of the run that gave the labels, with a remark if it was unfinished; None if the
         run saw no test sample.
     """
+    stamps = [read_stamp(folder, suffix) for suffix in ("", "_tta")]
+    labelled = any(
+        entry.get("pseudo_labelled_test_samples")
+        for stamp in stamps
+        for entry in stamp.get("folds", {}).values()
+    )
     seen = set()
     while folder not in seen and (folder / "config.json").exists():
         seen.add(folder)
@@ -259,9 +265,10 @@ def label_source(folder: Path) -> str | None:
             return source + unfinished_labels(folder)
         weights = config.get("weight_path")
         if not isinstance(weights, str) or not weights:
-            return None
+            break
         # `weight_path` is a file or a run directory, or else the name of a run beside this one.
         path = Path(weights)
         path = path if path.exists() else folder.parent / weights
         folder = path.parent if path.is_file() else path
-    return None
+    # Weights of a run whose config is not there, as with --weights
+    return "another run" if labelled else None

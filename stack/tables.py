@@ -14,7 +14,7 @@ from experiments.predictions import align, align_table, read_json_object
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
-    import pandas as pd
+    pass
 
 NAME_TRAIN = "name the table of training targets with --train_csv"
 NAME_SAMPLE = "name Kaggle's file of that name with --sample_submission"
@@ -66,7 +66,7 @@ def read_targets(path: Path, ids: np.ndarray) -> np.ndarray:
     Raises:
         UserError: the table cannot be read, lacks a sample, or a target is not 0 or 1.
     """
-    table = read_with_advice(path, ("id", "target"), NAME_TRAIN)
+    table = read_table(path, ("id", "target"), NAME_TRAIN)
     targets = align_table(table, ids, str(path))["target"].to_numpy()
     wrong = ~np.isin(targets, (0.0, 1.0))
     if wrong.any():
@@ -74,18 +74,6 @@ def read_targets(path: Path, ids: np.ndarray) -> np.ndarray:
             f"{path} gives {ids[wrong.argmax()]!s} a target other than 0 and 1: {NAME_TRAIN}"
         )
     return targets
-
-
-def read_with_advice(path: Path, columns: Sequence[str], advice: str) -> pd.DataFrame:
-    """Read a table as `data.sample_files.read_table` does; a message also ends with `advice`.
-
-    Raises:
-        UserError: see `read_table`.
-    """
-    try:
-        return read_table(path, columns)
-    except UserError as error:
-        raise UserError(f"{error}; or {advice}") from error
 
 
 def submission_order(
@@ -103,7 +91,7 @@ def submission_order(
         sample = beside.parent / "sample_submission.csv" if beside is not None else None
         if sample is None or not sample.is_file():
             return ids
-    table = read_with_advice(Path(sample), ("id",), NAME_SAMPLE)
+    table = read_table(Path(sample), ("id",), NAME_SAMPLE)
     wanted = table["id"].to_numpy(dtype=str)
     if len(wanted) != len(ids):
         raise UserError(
