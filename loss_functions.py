@@ -8,11 +8,11 @@ from torch.nn import functional as F
 
 from runtime.errors import UserError
 
-MOST_RANKED = 4096  # rows that are compared pair by pair
+MOST_RANKED = 4096  # rows compared pair by pair: 4096² float32 differences are 64 MiB
 
 
 def smooth_targets(targets: Tensor, smoothing: float) -> Tensor:
-    """Return t·(1 − ε) + ε/2, so that 1 becomes 1 − ε/2 and 0 becomes ε/2.
+    """Return the targets t as t·(1 − ε) + ε/2: 1 becomes 1 − ε/2 and 0 becomes ε/2.
 
     Reference: Szegedy et al. 2016, arXiv:1512.00567, section 7, for two classes.
     """
@@ -23,7 +23,7 @@ def elementwise_bce(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor
     """Return the binary cross-entropy of every element, in float32.
 
     Args:
-        logits: (B, 1) or (B,), any floating type; half precision is widened first.
+        logits: (B, 1) or (B,) of any floating type; half precision is converted to float32.
         targets: as many values from 0 to 1 as there are logits, (B,) or (B, 1).
         smoothing: ε from 0 to 1.
 
@@ -35,7 +35,7 @@ def elementwise_bce(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor
             f"the loss got logits of shape {tuple(logits.shape)} and targets of shape "
             f"{tuple(targets.shape)}: give one target for each logit"
         )
-    # (B,) -> (B, 1): without it a broadcast to (B, B) would go unseen
+    # (B,) -> (B, 1), or the loss would silently broadcast to (B, B)
     targets = targets.reshape(logits.shape).float()
     targets = smooth_targets(targets, smoothing)
     return F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
@@ -70,17 +70,17 @@ class BCEWithLogitsLoss(nn.Module):
 
 
 class RankLoss(nn.Module):
-    """A smooth surrogate of 1 - AUC beside the binary cross-entropy.
+    """A smooth surrogate of 1 - AUC, mixed with the binary cross-entropy.
 
     (1 - rank) · cross-entropy + rank · the mean over pairs of softplus(-(s_i - s_j) / scale), where
-    i is a positive and j a negative of the batch; a pair counts with t_i (1 - t_j), so that soft
-    targets take part. For hard targets the pairs' part is the logistic surrogate of Gao and Zhou
-    2015 (IJCAI, 939), consistent with AUC. Some cross-entropy gives the logits the zero point that
-    ranks alone do not have.
+    i is a positive and j a negative of the batch. A pair has the weight t_i (1 - t_j), which also
+    defines it for soft targets. For hard targets the mean over pairs is the logistic surrogate of
+    Gao and Zhou 2015 (IJCAI, 939), which is consistent with AUC. The cross-entropy fixes the zero
+    point of the logits, which ranks alone leave free.
 
     Args:
         rank: weight of the pairs, from 0 to 1.
-        scale: of the differences of logits; the smaller, the nearer to counting.
+        scale: unit of the differences of logits; towards 0 the pairs are counted as in 1 - AUC.
 
     Raises:
         UserError: a scale that is not positive or a weight outside [0, 1].
@@ -102,7 +102,7 @@ class RankLoss(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return a scalar for logits (B, 1) or (B,) and as many targets.
 
-        Of more than `MOST_RANKED` rows, as in validation, evenly spaced ones stand for all.
+        Of more than `MOST_RANKED` rows, as in validation, only evenly spaced ones are compared.
         """
         cross_entropy = elementwise_bce(logits, targets, 0.0).mean()
         if self.rank == 0:
@@ -112,7 +112,7 @@ class RankLoss(nn.Module):
         labels = targets.float().flatten()[::step]
         weight = labels[:, None] * (1 - labels)  # (B, B): positive i, negative j
         wrong = F.softplus((scores - scores[:, None]) / self.scale)
-        # A batch of one class has no pairs, and then only the cross-entropy.
+        # A batch of one class has no pairs, and the sum over them is 0.
         pairs = (weight * wrong).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
         return (1 - self.rank) * cross_entropy + self.rank * pairs
 
@@ -123,12 +123,12 @@ class RankLoss(nn.Module):
 class FocalLoss(nn.Module):
     """Mean focal loss α·(1 − e^(−b))^γ·b, b the binary cross-entropy of an element.
 
-    For hard targets e^(−b) is the probability given to the true class, which makes this the loss
-    of Lin et al. 2017, arXiv:1708.02002, equation 5, with one α for both classes.
+    For hard targets e^(−b) is the probability of the true class, so this is the loss of Lin et al.
+    2017, arXiv:1708.02002, equation 5, with one α for both classes.
 
     Args:
         alpha: α, a factor on the whole loss.
-        gamma: γ, how much less the well-classified count; 0 gives cross-entropy.
+        gamma: γ, how much less well-classified samples weigh; 0 gives the cross-entropy.
         smoothing: ε as in `BCEWithLogitsLoss`.
 
     Raises:
@@ -146,8 +146,8 @@ class FocalLoss(nn.Module):
     def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
         """Return a scalar for logits (B, 1) or (B,) and as many targets."""
         loss = elementwise_bce(logits, targets, self.smoothing)
-        # expm1 keeps the digits of a small loss; the floor keeps the power's gradient finite at 0
-        # for gamma below 1.
+        # 1 − e^(−b) by expm1, which keeps the digits of a small b. The lower bound keeps the
+        # gradient of the power finite at 0 for gamma below 1.
         wrong = -torch.expm1(-loss)
         weight = wrong.clamp_min(torch.finfo(wrong.dtype).eps).pow(self.gamma)
         return (self.alpha * weight * loss).mean()

@@ -1,4 +1,4 @@
-"""How well scores tell signal from noise: area under the ROC curve, its error, efficiency."""
+"""Metrics of scores: area under the ROC curve, its error, efficiency at a false-alarm rate."""
 
 from __future__ import annotations
 
@@ -24,13 +24,14 @@ def check_scores(targets: Any, scores: Any) -> tuple[NDArray[np.bool_], Float64]
     """Return targets as booleans and scores as float64, both of shape (n,).
 
     Args:
-        targets: (n,) or (n, 1), numbers from 0 to 1; rounded, so that soft labels can be scored.
-        scores: (n,), (n, 1), or (n, 2) of which the second column counts; logits or
-            probabilities, as only their order matters.
+        targets: (n,) or (n, 1), numbers from 0 to 1. They are rounded, so that soft labels can be
+            scored.
+        scores: (n,), (n, 1), or (n, 2), of which the second column counts. Logits or
+            probabilities: only their order matters.
 
     Raises:
-        UserError: shapes that do not fit, a NaN, a target that does not round to 0 or 1, or one
-            class only.
+        UserError: the shapes do not fit, there is a NaN, a target does not round to 0 or 1, or
+            there is only one class.
     """
     targets, scores = as_numpy(targets), as_numpy(scores)
     if scores.ndim == 2 and scores.shape[1] == 2:
@@ -67,17 +68,18 @@ def check_scores(targets: Any, scores: Any) -> tuple[NDArray[np.bool_], Float64]
 
 
 def midranks(values: Float64) -> Float64:
-    """Return the ranks from 1 to n of (n,) values; ties share the mean of their ranks."""
+    """Return the ranks from 1 to n of (n,) values; equal values get the mean of their ranks."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)
+    last = np.cumsum(counts)  # a group of c equal values has the ranks last − c + 1 ... last
     return (last - 0.5 * (counts - 1))[group]
 
 
 class AUC:
     """Area under the ROC curve, in float64.
 
-    The chance that a signal scores above a noise sample, ties counting one half (Mann and
-    Whitney 1947), from mid-ranks.
+    It is the probability that a signal scores above a noise sample, ties counting one half. With
+    R the sum of the mid-ranks of the s signals among all samples, the number of pairs that a
+    signal wins is U = R − s (s + 1) / 2 (Mann and Whitney 1947), out of s · noise pairs.
 
     >>> AUC()([0, 0, 1, 1], [0.1, 0.4, 0.35, 0.8])
     0.75
@@ -124,13 +126,15 @@ def delong_error(targets: Any, scores: Any) -> float:
 def paired_delong_error(targets: Any, first: Any, second: Any) -> float:
     """Return the standard error of the difference of two AUCs on the same samples.
 
-    What both scores find easy or hard alike does not count. DeLong et al. 1988, equation 7.
+    Samples that both scores find equally easy or hard do not contribute. Reference: DeLong et al.
+    1988, equation 7.
     """
     pairs = zip(placements(targets, first), placements(targets, second), strict=True)
     return mean_error(*(one - other for one, other in pairs))
 
 
 def mean_error(of_signal: Float64, of_noise: Float64) -> float:
+    """Return the standard error of an AUC from its placements, √(var_s / s + var_n / n)."""
     return float(
         np.sqrt(of_signal.var(ddof=1) / of_signal.size + of_noise.var(ddof=1) / of_noise.size)
     )
@@ -139,8 +143,8 @@ def mean_error(of_signal: Float64, of_noise: Float64) -> float:
 def bootstrap_error(targets: Any, scores: Any, n: int = 200, seed: int = 0) -> float:
     """Return the standard deviation of the AUC over `n` bootstrap samples.
 
-    Signals and noise are resampled separately, with replacement, so that neither can go missing.
-    The scores are sorted once; each sample is then counts, and costs O(number of scores).
+    Signals and noise are resampled separately, with replacement, so that neither can be absent.
+    The scores are sorted once; each resample then only counts them, at a cost of O(n).
 
     Raises:
         UserError: as in `check_scores`, or n below 2.
@@ -168,8 +172,8 @@ def bootstrap_error(targets: Any, scores: Any, n: int = 200, seed: int = 0) -> f
 def efficiency_at_fpr(targets: Any, scores: Any, fpr: float) -> float:
     """Return the share of signals found when at most a share `fpr` of the noise passes.
 
-    The threshold is the noise score that may just not pass: a signal counts as found when it
-    scores strictly above it. With fewer than 1/fpr noise samples it is the loudest of them.
+    The threshold is the loudest noise score that must not pass. A signal is found if it scores
+    strictly above it. With fewer than 1/fpr noise samples the threshold is the loudest of them.
 
     Raises:
         UserError: as in `check_scores`, or an fpr outside [0, 1).
@@ -178,6 +182,6 @@ def efficiency_at_fpr(targets: Any, scores: Any, fpr: float) -> float:
         raise UserError(f"fpr = {fpr!r}: expected a false-positive rate from 0 to below 1")
     labels, scores = check_scores(targets, scores)
     noise = np.sort(scores[~labels])[::-1]
-    # 1e-9: 0.3 · 10 is 2.9999…96 and means three
+    # 1e-9, because 0.3 · 10 is 2.9999…96 in floating point and must allow three
     allowed = int(np.floor(fpr * noise.size + 1e-9))
     return float((scores[labels] > noise[allowed]).mean())

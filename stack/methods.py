@@ -313,6 +313,10 @@ def hold_out_each(
     is applied to the test logits of the networks of fold k, just as it is applied to the held-out
     rows of fold k. The mean over folds of the test logits would not do: it has less noise than
     the logits of the fit, and so another distribution.
+
+    The held-out scores predict the test scores as far as the networks of fold k know as little of
+    the test samples as of the rows of fold k. Networks that were trained on the test samples with
+    pseudo-labels know more of them (`Members.labelled_by`).
     """
     data, targets = features.data, features.data.targets
     x = features.train(method.space)

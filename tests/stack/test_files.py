@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -98,3 +99,33 @@ def test_stack_json_says_what_is_submitted(results: Path, tmp_path: Path) -> Non
     record = json.loads((tmp_path / "out" / "stack.json").read_text())
     assert record["submitted"] == {"kind": "method", "name": "mean"}
     assert record["left_out"] == {}
+
+
+def test_two_stacks_at_once_are_both_kept_whole(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    stacks = [blend_runs(results, settings) for settings in (QUICK, OTHERS["another method"])]
+    with ThreadPoolExecutor(2) as pool:
+        tables = list(pool.map(lambda stack: write_stack(stack, out), stacks))
+    (kept,) = aside(out)
+    written = set()
+    for folder in (out, kept):
+        record = json.loads((folder / "stack.json").read_text())
+        table = tables[["mean", "ridge_rank"].index(record["method"])]
+        assert (folder / "submission.csv").read_text() == table.to_csv(index=False)
+        written.add(record["method"])
+    assert written == {"mean", "ridge_rank"}
+
+
+def test_killed_while_writing(results: Path, tmp_path: Path) -> None:
+    """Whatever file it was at: the next stack moves what is there aside and is whole."""
+    stack = blend_runs(results, QUICK)
+    for count in range(1, len(FILES)):
+        out = tmp_path / f"out{count}"
+        write_stack(stack, out)
+        for name in FILES[count:]:  # they are written in this order
+            (out / name).unlink()
+        left = {name: (out / name).read_bytes() for name in FILES[:count]}
+        write_stack(stack, out)
+        assert set(contents(out)) == set(FILES)
+        (kept,) = aside(out)
+        assert {path.name: path.read_bytes() for path in kept.iterdir()} == left
