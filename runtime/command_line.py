@@ -1,4 +1,4 @@
-"""What all command lines share: a mistake is one sentence on stderr and exit code 2."""
+"""What all command lines share: an error is one sentence on stderr and exit code 2."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from runtime.console import format_as_line
 from runtime.errors import UserError
 from runtime.interruption import Interrupted
-from runtime.machine import let_waiting_threads_sleep
+from runtime.machine import check_platform, let_waiting_threads_sleep
 
-# Errors that a file or folder is to blame for, and not the program.
+# Errors of a file or folder that the user named, and not of the program.
 OF_A_PATH = {
     errno.ENOENT,
     errno.EACCES,
@@ -30,12 +31,20 @@ OF_A_PATH = {
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:
-    """Run a command line's `main`; a `UserError` becomes one line on stderr and exit code 2."""
+    """Run the `main` of a command line and exit.
+
+    Exit codes: what `main` returns; 2 for a `UserError` or an error of a file or folder, which is
+    one line on stderr; 128 + the signal's number for a run that a signal stopped.
+
+    Args:
+        main: without arguments; returns the exit code, None for 0.
+    """
     let_waiting_threads_sleep()
     try:
+        check_platform()
         code = main()
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {format_as_line(str(error))}", file=sys.stderr)
         code = 2
     except Interrupted as stop:
         print(stop, file=sys.stderr)
@@ -43,20 +52,20 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
-    except BrokenPipeError:  # `train.py --list | head`: the reader has gone, which is no error
+    except BrokenPipeError:  # `train.py --list | head`: whoever read the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except OSError as error:
         if error.errno not in OF_A_PATH:
             raise
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        print(f"error: {what}: name another file or folder", file=sys.stderr)
+        print(f"error: {format_as_line(what)}: name another file or folder", file=sys.stderr)
         code = 2
     sys.exit(code or 0)
 
 
 class CommandLine(argparse.ArgumentParser):
-    """A parser whose complaints are one sentence, as all others are."""
+    """An argument parser whose errors are a `UserError`, one sentence like all others."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}: `python {self.prog} --help` shows what there is")

@@ -1,19 +1,22 @@
-"""What a person sees while a command runs: the log, progress bars, durations."""
+"""What is shown while a command runs: the log, progress bars, durations, messages as lines."""
 
 from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 LOGGER = logging.getLogger("g2net")
+# Codes of terminals: colours and cursor (CSI), titles and links (OSC).
+ESCAPE_CODES = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\].*?(?:\x07|\x1b\\\\)")
 
 
 def person_watches() -> bool:
-    """Whether stderr is a terminal, so that bars are drawn for a person and not into a file."""
+    """Return whether stderr is a terminal: progress bars belong there and not in a file."""
     return sys.stderr.isatty()
 
 
@@ -26,7 +29,16 @@ def progress(
     show: bool | None = None,
     leave: bool = False,
 ) -> Any:
-    """Return a tqdm bar; shown when a person watches, unless `show` says otherwise."""
+    """Return a tqdm progress bar.
+
+    Args:
+        iterable: to wrap; None for a bar that is updated by hand.
+        total: steps, if the iterable has no length.
+        desc: text in front of the bar.
+        unit: of a step.
+        show: whether to draw it; None draws it if stderr is a terminal.
+        leave: keep the finished bar on the screen.
+    """
     from tqdm import tqdm
 
     show = person_watches() if show is None else show
@@ -43,7 +55,11 @@ def progress(
 
 
 def configure_logging(file: str | os.PathLike[str] | None = None) -> logging.Logger:
-    """Send the log to stdout and, where named, to `file` as well, which also takes the details."""
+    """Send the log to stdout, and to `file` if it is given, and return the logger.
+
+    stdout gets messages of level INFO and above, the file those of level DEBUG too. Handlers of an
+    earlier call are closed, so that a process can run several experiments in turn.
+    """
     LOGGER.setLevel(logging.DEBUG)
     LOGGER.propagate = False
     for handler in list(LOGGER.handlers):
@@ -60,8 +76,18 @@ def configure_logging(file: str | os.PathLike[str] | None = None) -> logging.Log
     return LOGGER
 
 
+def format_as_line(text: str) -> str:
+    """Return text as one line without control characters.
+
+    Messages quote file names, table cells and other libraries' messages. These may hold colour
+    codes, or codes that rewrite what the terminal already shows.
+    """
+    text = ESCAPE_CODES.sub("", " ".join(text.split()))
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
 def format_seconds(seconds: float) -> str:
-    """Return a duration as a person would say it: '42 s', '3 min 05 s', '2 h 10 min'."""
+    """Return a duration in words: '42 s', '3 min 05 s', '2 h 10 min'."""
     seconds = round(seconds)
     if seconds < 60:
         return f"{seconds} s"

@@ -1,4 +1,4 @@
-"""Mistakes that the user can correct, and hints at what was meant."""
+"""Errors that the user can correct, and hints at what was meant."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 
 
 class UserError(Exception):
-    """A mistake that the user can mend.
+    """An error that the user can correct.
 
-    The message is one sentence that names the file, key or id, what was expected, and what to do.
-    A command line prints it without a traceback and exits with code 2.
+    Its message is one sentence that names the file, key or id, what was expected, and what to do.
+    A command prints it without a traceback and exits with code 2; a library call raises it.
     """
 
 
@@ -21,7 +21,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 
 def check_choice(owner: str, key: str, value: object, choices: Sequence[object]) -> None:
-    """Raise a UserError that lists the choices when `value` is none of them."""
+    """Check that a setting has one of the values that it may have.
+
+    Args:
+        owner: whose setting it is, e.g. the name of a class.
+        key: its name.
+        value: its value.
+        choices: the values that it may have.
+
+    Raises:
+        UserError: it has another value; the message lists the choices.
+    """
     if value not in choices:
         hint = nearest(value, [c for c in choices if isinstance(c, str)]) if value else ""
         raise UserError(

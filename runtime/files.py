@@ -19,20 +19,22 @@ TEMPORARY = r"\.[0-9a-f]{12}\.tmp(\..+)?"  # how names end while `atomic_path` h
 
 @contextlib.contextmanager
 def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success flush it to disk and rename it.
+    """Yield a temporary path; when the block succeeds, flush that file to disk and rename it.
 
-    Whatever happens inside, `path` holds either its old content or the whole new one.
+    Whatever happens in the block, or to the machine, `path` holds either its old content or the
+    whole new one.
 
     Args:
-        size: the bytes to come, where they are known.
+        path: to write; its folder is created.
+        size: bytes that will be written, if known, for the message of a full disk.
 
     Raises:
         UserError: the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # The suffix stays last: numpy and matplotlib choose or append the format by it.
-    # Containers that share a folder may have the same process numbers.
+    # The suffix stays last, because numpy and matplotlib choose the format by it. Random digits
+    # and not the process number: containers that share a folder may have equal numbers.
     temporary = path.with_name(f".{path.stem}.{secrets.token_hex(6)}.tmp{path.suffix}")
     try:
         yield temporary
@@ -75,13 +77,13 @@ def name_aside(path: Path) -> Path:
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
-    """Write `value` as indented JSON, whole or not at all."""
+    """Write a value as indented JSON, whole or not at all."""
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:
-    """Read a JSON file.
+    """Return the value in a JSON file.
 
     Raises:
         UserError: the file is missing or is not JSON.

@@ -14,7 +14,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+SIGNALS = tuple(
+    getattr(signal, name)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1")
+    if hasattr(signal, name)  # Windows has no SIGUSR1
+)
 
 noted: list[int] = []  # signals that have come, the first one first
 

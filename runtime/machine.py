@@ -1,4 +1,7 @@
-"""The machine: cores, memory, and how threads wait for each other."""
+"""The machine: its platform, cores and memory, and how threads wait for each other.
+
+Importing this file changes nothing; commands call its functions when they start.
+"""
 
 from __future__ import annotations
 
@@ -8,30 +11,52 @@ import platform
 import sys
 from typing import Any
 
+from runtime.errors import UserError
+
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def let_waiting_threads_sleep() -> None:
-    """Have OpenMP's threads sleep soon while they wait for each other.
+    """Make OpenMP's threads sleep soon while they wait for each other.
 
-    The threads of a network meet thousands of times a second. Spinning for milliseconds, the usual
-    rule, makes a step twenty times slower when another job has one of the cores. Spinning for a
-    moment (GNU's libgomp counts turns) spares operations of a tenth of a millisecond the wait for a
-    thread to wake. OpenMP reads this once, when torch is imported: call it before.
+    The threads that compute a network wait for each other thousands of times a second. By default
+    they spin for milliseconds, which makes a step twenty times slower when another job uses one of
+    the cores. A short spin (GNU's libgomp counts turns) remains, because waking a thread takes as
+    long as an operation of a tenth of a millisecond.
+
+    OpenMP reads these variables once, when torch is imported: call this before. Values that the
+    user has set are kept.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
+def check_platform() -> None:
+    """Refuse Windows, whose files cannot be locked or replaced as this project does it.
+
+    Raises:
+        UserError: the platform is Windows.
+    """
+    if sys.platform == "win32":
+        raise UserError(
+            "Windows is not supported: use Linux, macOS or, on Windows, the Windows Subsystem for "
+            "Linux (wsl --install)"
+        )
+
+
 def num_cores() -> int:
-    """Return how many cores this process may use (a container often has fewer than the host)."""
+    """Return how many cores this process may use; in a container often fewer than the host has."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def memory_use(device: Any) -> str:
-    """Return the most memory this process has held so far, and on its GPU where it has one."""
+    """Return a text with the peak of this process's memory, and of its GPU memory if it has one.
+
+    Args:
+        device: torch's device that the process computes on.
+    """
     import resource
 
     # Linux counts in KiB, macOS in bytes.
@@ -45,10 +70,11 @@ def memory_use(device: Any) -> str:
 
 
 def keep_freed_memory() -> None:
-    """Have the C library keep freed memory for the next step instead of handing it back.
+    """Make the C library keep freed memory for the next step instead of returning it.
 
-    glibc maps each large block anew and the kernel clears it, gigabytes of it in every step of a
-    network on a CPU. The peak of memory stays the same. Other C libraries are left as they are.
+    By default glibc asks the kernel for each large block, and the kernel clears it: gigabytes in
+    every step of a network on a CPU. Kept memory is reused as it is, and the peak of memory stays
+    the same. Other C libraries are left alone.
     """
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)

@@ -9,10 +9,10 @@ from runtime.optional_packages import require
 
 
 def notify(title: str, body: str) -> None:
-    """Send a notice to the URLs in G2NET_NOTIFY (apprise syntax, separated by spaces).
+    """Send a notice to the URLs in the environment variable G2NET_NOTIFY.
 
-    Does nothing where the variable is unset. A notice that cannot be delivered is logged and
-    never stops a run.
+    The URLs have apprise's syntax and are separated by spaces. Does nothing if the variable is
+    unset. A notice that cannot be delivered is logged and never stops a run.
 
     Raises:
         UserError: the variable is set and apprise is not installed.

@@ -1,4 +1,4 @@
-"""Packages that come with an extra of pyproject.toml and are imported where they are used."""
+"""Optional packages: installed with an extra of pyproject.toml, imported where they are used."""
 
 from __future__ import annotations
 
@@ -9,11 +9,19 @@ from runtime.errors import UserError
 
 
 def require(module: str, extra: str) -> ModuleType:
-    """Import an optional module, or say which extra of pyproject.toml brings it."""
+    """Import an optional module and return it.
+
+    Args:
+        module: dotted name.
+        extra: of pyproject.toml, with which its package is installed.
+
+    Raises:
+        UserError: the package is not installed; the message has the command that installs it.
+    """
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        # A module that is there but misses a part of its own is another fault: let it be seen.
+        # An installed package that lacks a package of its own is another error.
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
         raise UserError(

@@ -1,4 +1,4 @@
-"""Randomness that is counted and not carried."""
+"""Seeds: every random draw has a seed that is computed from counters, never a running state."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import random
 def counted_seed(*counters: int | str) -> int:
     """Return a 63-bit seed that depends on every counter, e.g. (seed, fold, epoch, step, rank).
 
-    Randomness is counted, not carried: a run that was killed and resumed draws what the
-    unbroken run would have drawn, and a fold trained alone equals that fold of a full run.
+    No state of a generator is carried from step to step. A run that was killed and resumed
+    therefore draws what an uninterrupted run draws, and a fold trained alone equals that fold of a
+    full run. The seeds must never change: checkpoints of older versions depend on them.
     """
     digest = hashlib.blake2b(repr(counters).encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1

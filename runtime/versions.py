@@ -20,7 +20,10 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Return the revision of the checkout, '+' appended where files are changed; None outside."""
+    """Return the git revision of the checkout, None outside of one.
+
+    A '+' follows if tracked files have changed since.
+    """
     here = Path(__file__).parent.parent
     try:
         revision = subprocess.run(

@@ -1,4 +1,4 @@
-"""Work shared among processes that end with their parent and never outrun it."""
+"""Work shared among processes, which end with their parent and hold few tasks in advance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,11 @@ from runtime.errors import UserError
 
 
 def enter_worker() -> None:
-    """Leave Ctrl-C to the parent, and end when the parent ends, however it ends."""
+    """Prepare a worker process: leave Ctrl-C to the parent, and end when the parent ends.
+
+    A parent that is killed with SIGKILL cannot end its workers; each worker waits for it in a
+    thread instead.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -26,10 +30,14 @@ def enter_worker() -> None:
 def run_parallel(
     function: Callable[..., Any], tasks: Iterable[tuple], processes: int
 ) -> Iterator[Any]:
-    """Yield `function(*task)` for every task as results come, in any order.
+    """Yield `function(*task)` for every task, in the order in which results arrive.
 
-    Tasks are taken as they are needed, so an endless iterable costs no memory. One process works
-    without a pool. Processes are spawned, as a fork of a process with threads may hang.
+    Args:
+        function: of a module, so that it can be pickled; errors that it raises are raised here.
+        tasks: tuples of arguments; taken from the iterable only as they are needed, so that a long
+            one costs no memory.
+        processes: with 1 or fewer, this process does the work itself. Processes are spawned,
+            because a fork of a process with threads may hang.
 
     Raises:
         UserError: a process died, e.g. killed for want of memory.

@@ -1,4 +1,4 @@
-"""Data set, index and order of batches, against arithmetic by hand and against each other."""
+"""The data set: the fields of its batches, caches, pseudo-labels and mixup, computed by hand."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import pickle
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from torch.utils.data import DataLoader
 
 from data.batch_order import CountedBatchSampler, IndexBatch
 from data.strain_cache import StrainCache, write_cache
-from datasets import G2NetDataset, collate, load_index
+from datasets import G2NetDataset, collate
 from runtime.errors import UserError
 
 N, M = 20, 7  # training and test samples
@@ -380,167 +379,3 @@ def test_mixup_options_are_checked(samples: Samples) -> None:
         G2NetDataset(samples.paths[:N], mixup=True)
     with pytest.raises(UserError, match="no sample has target 0"):
         G2NetDataset(samples.paths[:2], [1, 1], mixup=True, mixup_option="negative")
-
-
-# --- order of batches ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("n", [1, 3, 4, 31, 32, 33, 35, 63, 64])
-@pytest.mark.parametrize("world", [2, 3, 4])
-def test_ranks_together_equal_one_process(n: int, world: int) -> None:
-    one = CountedBatchSampler(n, 4 * world, shuffle=True, counters=(1, 2), epoch=3)
-    ranks = [
-        CountedBatchSampler(
-            n, 4, shuffle=True, counters=(1, 2), epoch=3, rank=rank, world_size=world
-        )
-        for rank in range(world)
-    ]
-    batches = [list(rank) for rank in ranks]
-    assert {len(rank) for rank in ranks} == {len(one)} == {len(part) for part in batches}
-    for step, whole in enumerate(one):
-        parts = [part[step] for part in batches]
-        sizes = [len(part) for part in parts]
-        rows = [row for part in parts for row in part]
-        assert min(sizes) >= 1
-        assert max(sizes) <= 4
-        assert max(sizes) - min(sizes) <= 1
-        assert {part.seed for part in parts} == {whole.seed}
-        assert len(rows) == ranks[0].rows_of_step(step)
-        if len(whole) >= world:
-            assert rows == whole
-            assert [part.offset for part in parts] == np.cumsum([0, *sizes[:-1]]).tolist()
-        else:  # fewer rows than ranks: some are seen twice, none is lost
-            assert set(rows) == set(whole)
-
-
-def test_an_epoch_has_every_row_once_in_an_order_of_its_own() -> None:
-    order = CountedBatchSampler(100, 8, shuffle=True, counters=(0, 1))
-    epochs = []
-    for epoch in (0, 1, 0):
-        order.set_epoch(epoch)
-        epochs.append([row for batch in order for row in batch])
-        assert sorted(epochs[-1]) == list(range(100))
-    assert epochs[0] == epochs[2] != epochs[1]
-    other_fold = CountedBatchSampler(100, 8, shuffle=True, counters=(0, 2))
-    assert [row for batch in other_fold for row in batch] != epochs[0]
-    seeds = {batch.seed for batch in order} | {batch.seed for batch in other_fold}
-    assert len(seeds) == 2 * len(order)
-
-
-@pytest.mark.parametrize("shuffle", [True, False])
-@pytest.mark.parametrize("start", [0, 1, 12, 13])
-def test_an_epoch_goes_on_where_it_stopped(shuffle: bool, start: int) -> None:
-    order = CountedBatchSampler(100, 8, shuffle=shuffle)
-    whole = [(list(batch), batch.seed, batch.offset) for batch in order]
-    assert len(whole) == len(order) == order.num_batches == 13
-    order.set_epoch(0, start_step=start)
-    assert [(list(batch), batch.seed, batch.offset) for batch in order] == whole[start:]
-    assert len(order) == 13 - start
-    assert order.num_batches == 13
-    order.set_epoch(1)
-    assert len(order) == 13
-    with pytest.raises(UserError, match="13 steps"):
-        order.set_epoch(0, start_step=14)
-
-
-@pytest.mark.parametrize("n", [1, 2, 10, 64, 65])
-@pytest.mark.parametrize("world", [1, 2, 3])
-def test_evaluation_sees_every_row_once_and_in_order(n: int, world: int) -> None:
-    rows = []
-    for rank in range(world):
-        order = CountedBatchSampler(n, 4, rank=rank, world_size=world)
-        batches = list(order)
-        assert len(batches) == len(order)
-        assert all(1 <= len(batch) <= 4 for batch in batches)
-        rows += [row for batch in batches for row in batch]
-    assert rows == list(range(n))
-
-
-def test_an_index_batch_survives_pickling() -> None:
-    batch = pickle.loads(pickle.dumps(IndexBatch([3, 1], seed=2**62, offset=5)))
-    assert (list(batch), batch.seed, batch.offset) == ([3, 1], 2**62, 5)
-    assert isinstance(batch, IndexBatch)
-
-
-def test_sizes_that_make_no_sense_are_refused() -> None:
-    for arguments, message in (
-        ({"n": 0, "batch_size": 1}, "no samples"),
-        ({"n": 1, "batch_size": 0}, "batch_size"),
-        ({"n": 1, "batch_size": 1, "rank": 2, "world_size": 2}, "rank 2 of 2"),
-    ):
-        with pytest.raises(UserError, match=message):
-            CountedBatchSampler(**arguments)
-
-
-# --- index -----------------------------------------------------------------------------------
-
-
-def write_csv(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-def test_an_index_keeps_ids_as_text(tmp_path: Path) -> None:
-    csv = write_csv(
-        tmp_path / "a" / "train.csv",
-        "id,target,path\n0000661522,0,train/0/0/0/0000661522.npy\n00001e4945,1,../x.npy\nNA,1,/z.npy\n",
-    )
-    table = load_index(csv, "/")
-    assert isinstance(table, pd.DataFrame)
-    assert table["id"].tolist() == ["0000661522", "00001e4945", "NA"]
-    assert table["target"].tolist() == [0, 1, 1]
-    base = tmp_path.resolve()
-    assert table["path"].tolist() == [
-        str(base / "a/train/0/0/0/0000661522.npy"),
-        str(base / "x.npy"),
-        "/z.npy",
-    ]
-
-
-def test_an_index_through_a_link(tmp_path: Path) -> None:
-    csv = write_csv(tmp_path / "deep" / "down" / "train.csv", "id,target,path\nabc,0,../x.npy\n")
-    (tmp_path / "link").symlink_to(csv.parent)
-    path = load_index(tmp_path / "link" / "train.csv", tmp_path)["path"][0]
-    assert path == str(tmp_path.resolve() / "deep" / "x.npy")
-
-
-def test_paths_that_leave_the_root_are_refused(tmp_path: Path) -> None:
-    csv = write_csv(tmp_path / "in" / "train.csv", "id,target,path\nabc,0,a/b\ndef,0,a/../../b\n")
-    with pytest.raises(UserError, match=rf"row 3.*leaves {tmp_path}/in.*data_root={tmp_path},"):
-        load_index(csv)
-    assert load_index(csv, tmp_path)["path"].tolist()[1] == str(tmp_path / "b")
-    write_csv(csv, "id,target,path\nabc,0,/etc/passwd\n")
-    with pytest.raises(UserError, match=r"row 2.*leaves"):
-        load_index(csv)
-    write_csv(csv, "id,target,path\nabc,0,a/../b.npy\n")
-    assert load_index(csv)["path"].tolist() == [str(tmp_path / "in" / "b.npy")]
-    with pytest.raises(UserError, match="leaves"):
-        load_index(csv, tmp_path / "data")
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "cannot be read as a CSV"),
-        ("id,target,path\n", "lists no samples"),
-        ("id,target\nabc,0\n", "no column 'path'"),
-        ("id,target,path\nabc,0,x\nabc,1,y\n", "row 3.*'abc' is there twice"),
-        ("id,target,path\n../abc,0,x\n", "row 2.*not plain"),
-        ("id,target,path\nabc,0,x\n,0,x\n", "row 3.*not plain"),
-        ("id,target,path\nabc,high,x\n", "row 2.*'high' is not a number"),
-        ("id,target,path\nabc,inf,x\n", "row 2.*not a number"),
-        ("id,target,path\nabc,,x\n", "row 2.*not a number"),
-        ("id,target,path\nabc,0,\n", "row 2.*path is empty"),
-        ('id,target,path\n"abc,0,x\n', "cannot be read as a CSV"),
-        ("id,target,path\nabc,0,x,\n", "row 2 has more fields"),
-    ],
-)
-def test_bad_tables_are_refused_by_row(tmp_path: Path, text: str, message: str) -> None:
-    with pytest.raises(UserError, match=rf"train\.csv.*{message}"):
-        load_index(write_csv(tmp_path / "train.csv", text))
-
-
-def test_a_missing_index_says_how_to_make_it(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none\.csv does not exist.*prep_data\.py"):
-        load_index(tmp_path / "none.csv")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import os
 import signal
 import subprocess
@@ -17,13 +15,9 @@ import pytest
 from paths import HELPERS, ROOT
 from small_run import command, make_data, run, same_arrays
 
-from experiments.predictions import save_array
 from runtime import interruption
-from runtime.errors import UserError
-from runtime.files import write_json
 from runtime.interruption import Interrupted
-from runtime.locks import hold, is_held, run_lock
-from training.checkpoints import load_checkpoint, save_checkpoint
+from training.checkpoints import load_checkpoint
 
 
 @pytest.fixture(scope="module")
@@ -141,95 +135,6 @@ def test_folds_may_be_trained_side_by_side(data: Path, unbroken: Path, tmp_path:
         assert process.returncode == 0, error
     run(data, tmp_path, "--inference")
     assert same_arrays(tmp_path / "demo", unbroken / "demo")
-
-
-def test_locks(tmp_path: Path) -> None:
-    with run_lock(tmp_path):
-        for fold in (None, 1):
-            with pytest.raises(UserError, match="in use"), run_lock(tmp_path, fold):
-                pass
-    with run_lock(tmp_path, 0):
-        with run_lock(tmp_path, 1):
-            pass
-        for fold in (None, 0):
-            with pytest.raises(UserError, match="in use"), run_lock(tmp_path, fold):
-                pass
-    with run_lock(tmp_path):
-        pass
-
-
-def test_a_reader_that_outlives_a_killed_run_keeps_no_lock(tmp_path: Path) -> None:
-    code = (
-        "import os, sys, time, pathlib\nfrom runtime import locks\n"
-        "with locks.run_lock(pathlib.Path(sys.argv[1]), 0):\n"
-        "    reader = os.fork()\n"
-        "    if not reader: print(os.getpid(), flush=True)\n"
-        "    time.sleep(60)\n"
-    )
-    line = [sys.executable, "-c", code, str(tmp_path)]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    reader = int(process.stdout.readline())
-    with pytest.raises(UserError, match="in use"), run_lock(tmp_path):
-        pass
-    process.kill()
-    process.wait()
-    os.kill(reader, 0)  # it is still there
-    with run_lock(tmp_path):
-        pass
-    os.kill(reader, signal.SIGKILL)
-
-
-def test_who_only_looks_does_not_stand_in_the_way(tmp_path: Path) -> None:
-    """A run that asks whether another fold is trained holds that fold's lock for a moment."""
-    path = tmp_path / "lock"
-    path.touch()
-    file = os.open(path, os.O_RDWR)
-    fcntl.flock(file, fcntl.LOCK_SH)
-    timer = threading.Timer(0.04, os.close, [file])
-    timer.start()
-    with hold(path):
-        assert not timer.is_alive() or timer.join() is None
-    assert not is_held(path)
-
-
-def test_a_file_system_without_locks(tmp_path: Path, monkeypatch) -> None:
-    def refuse(file: int, operation: int) -> None:
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(fcntl, "flock", refuse)
-    with hold(tmp_path / "lock"):
-        pass
-
-
-# --- full disks ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path):
-    """A file system of one MiB; needs the right to mount one."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    line = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
-    if subprocess.run(line, capture_output=True).returncode:
-        pytest.skip("a small tmpfs cannot be mounted here: needs root")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=True)
-
-
-def test_a_full_disk_keeps_what_was_there(small_disk: Path) -> None:
-    import torch
-
-    path = small_disk / "fold0_last.pt"
-    save_checkpoint(path, {"model": {"x": torch.ones(60_000)}})
-    before = path.read_bytes()
-    with pytest.raises(UserError, match=r"fold0_last\.pt could not be written.*free .* bytes"):
-        save_checkpoint(path, {"model": {"x": torch.ones(400_000)}})
-    assert path.read_bytes() == before
-    with pytest.raises(UserError, match=r"a\.npy could not be written.*free 3,200,128 bytes"):
-        save_array(small_disk / "a.npy", np.zeros(400_000))
-    with pytest.raises(UserError, match="free some space"):
-        write_json(small_disk / "a.json", ["x" * 1000] * 2000)
-    assert [entry.name for entry in small_disk.iterdir()] == ["fold0_last.pt"]
 
 
 # --- several processes -----------------------------------------------------------------------

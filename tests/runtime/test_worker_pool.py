@@ -46,7 +46,7 @@ def test_a_dead_worker_is_reported() -> None:
 
 SLEEPER = """
 import pathlib, time
-from parallel import run_parallel
+from runtime.worker_pool import run_parallel
 
 def work(path):
     pathlib.Path(path).touch()

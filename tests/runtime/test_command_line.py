@@ -1,0 +1,50 @@
+"""Command lines: exit codes, one sentence on stderr, unsupported platforms."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from paths import ROOT
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "text"),
+    [
+        ("raise UserError('two\\n lines')", 2, "error: two lines\n"),
+        ("raise KeyboardInterrupt", 130, "interrupted\n"),
+        ("return 0", 0, ""),
+        ("return 3", 3, ""),
+    ],
+)
+def test_run_command(body: str, code: int, text: str) -> None:
+    script = (
+        "from runtime.command_line import run_command\n"
+        "from runtime.errors import UserError\n"
+        f"def main():\n    {body}\n"
+        "run_command(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, text)
+
+
+WINDOWS = """
+import os, runpy, signal, sys
+import h5py, pandas, torch  # which know what they run on
+for package in ("fcntl", "resource"):
+    sys.modules[package] = None  # importing them raises ImportError
+del signal.SIGUSR1, os.register_at_fork
+sys.platform = "win32"
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize("command", ["train.py", "prep_data.py", "detect.py"])
+def test_windows_is_refused_in_one_sentence(command: str) -> None:
+    line = [sys.executable, "-c", WINDOWS, command, "--help"]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert done.stderr.startswith("error: Windows is not supported: use Linux, macOS or")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,76 @@
+"""Files: whole or not at all, also on a full disk; finished ones are moved aside."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from experiments.predictions import save_array
+from runtime.errors import UserError
+from runtime.files import atomic_path, move_aside, read_json, write_json
+from training.checkpoints import save_checkpoint
+
+
+def test_atomic_path_keeps_the_old_content_on_failure(tmp_path) -> None:
+    path = tmp_path / "deep" / "a.npy"
+    with atomic_path(path) as temporary:
+        np.save(temporary, np.arange(3))
+    with pytest.raises(RuntimeError), atomic_path(path) as temporary:  # noqa: PT012
+        temporary.write_bytes(b"half")
+        raise RuntimeError
+    assert np.load(path).tolist() == [0, 1, 2]
+    assert [found.name for found in path.parent.iterdir()] == ["a.npy"]
+
+
+def test_json(tmp_path) -> None:
+    write_json(tmp_path / "a.json", {"a": [1, "ü"]})
+    assert read_json(tmp_path / "a.json") == {"a": [1, "ü"]}
+    (tmp_path / "b.json").write_text("{")
+    with pytest.raises(UserError, match=r"b\.json is not a JSON file"):
+        read_json(tmp_path / "b.json")
+    with pytest.raises(UserError, match="does not exist"):
+        read_json(tmp_path / "c.json")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path):
+    """A file system of one MiB; needs the right to mount one."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    line = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if subprocess.run(line, capture_output=True).returncode:
+        pytest.skip("a small tmpfs cannot be mounted here: needs root")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_what_was_there(small_disk: Path) -> None:
+
+    path = small_disk / "fold0_last.pt"
+    save_checkpoint(path, {"model": {"x": torch.ones(60_000)}})
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"fold0_last\.pt could not be written.*free .* bytes"):
+        save_checkpoint(path, {"model": {"x": torch.ones(400_000)}})
+    assert path.read_bytes() == before
+    with pytest.raises(UserError, match=r"a\.npy could not be written.*free 3,200,128 bytes"):
+        save_array(small_disk / "a.npy", np.zeros(400_000))
+    with pytest.raises(UserError, match="free some space"):
+        write_json(small_disk / "a.json", ["x" * 1000] * 2000)
+    assert [entry.name for entry in small_disk.iterdir()] == ["fold0_last.pt"]
+
+
+def test_files_and_folders_are_moved_aside(tmp_path: Path) -> None:
+    """Twice within a second too: neither replaces the other."""
+    for content in ("one", "two"):
+        (tmp_path / "a.csv").write_text(content)
+        aside = move_aside(tmp_path / "a.csv")
+        assert aside.suffix == ".csv"
+        assert aside.read_text() == content
+    (tmp_path / "run" / "deep").mkdir(parents=True)
+    assert (move_aside(tmp_path / "run") / "deep").is_dir()
+    assert len(list(tmp_path.iterdir())) == 3
+    assert not (tmp_path / "a.csv").exists()
