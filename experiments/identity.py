@@ -26,6 +26,7 @@ from data.sample_files import read_strain
 from data.strain_cache import StrainCache
 from experiments.building import weights_of_fold
 from training.checkpoints import content_digest, load_checkpoint
+from training.schedules import LENGTHS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,6 +42,8 @@ LOCATIONS = (
 )
 # The product of the batch size, `accumulate` and the processes is compared beside them.
 ADJUSTABLE = ("batch_size", "accumulate", "num_epochs", "amp", "max_bad_losses")
+# How long a schedule lasts and how high it goes: they go with num_epochs and the learning rate.
+SCHEDULE_SIZE = (*LENGTHS, "epochs", "steps_per_epoch", "max_lr")
 STRAIN_SAMPLES = 8  # samples of a table whose strain is looked at: cheap, and enough to tell data
 
 
@@ -52,16 +55,18 @@ def deciding_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in plain.items() if k not in (*LOCATIONS, *ADJUSTABLE)}
     if "optimizer_params" in kept:
         kept["optimizer_params"] = without(kept["optimizer_params"], "lr")
+    if "scheduler_params" in kept:
+        kept["scheduler_params"] = without(kept["scheduler_params"], *SCHEDULE_SIZE)
     if "callbacks" in kept:
         kept["callbacks"] = [without(part, "patience") for part in kept["callbacks"] or ()]
     return kept
 
 
-def without(mapping: Any, key: str) -> Any:
-    """Return a mapping without one of its keys; anything else as it is."""
-    return (
-        {k: v for k, v in mapping.items() if k != key} if isinstance(mapping, Mapping) else mapping
-    )
+def without(mapping: Any, *keys: str) -> Any:
+    """Return a mapping without some of its keys; anything else as it is."""
+    if not isinstance(mapping, Mapping):
+        return mapping
+    return {key: value for key, value in mapping.items() if key not in keys}
 
 
 def changed_settings(config: ConfigMeta, before: Mapping[str, Any]) -> list[str]:
@@ -85,6 +90,7 @@ def adjustable_settings(config: ConfigMeta, processes: int) -> dict[str, Any]:
     return {
         **{key: getattr(config, key) for key in ADJUSTABLE},
         "learning_rate": config.optimizer_params.get("lr"),
+        "schedule": {k: v for k, v in config.scheduler_params.items() if k in SCHEDULE_SIZE},
         "patience": patience[0] if patience else None,
         "processes": processes,
     }

@@ -81,6 +81,23 @@ class BadNumbers:
             self.statistics.keep_or_restore(good=bool(unseen.isfinite().all()))
 
 
+def advise_lower_rate(optimizer: torch.optim.Optimizer, amp_dtype: torch.dtype | None) -> str:
+    """Return what to try after too many bad numbers, as options that can be typed.
+
+    Args:
+        optimizer: its settings say which learning rate the config gives.
+        amp_dtype: the type that is computed in; None is float32.
+    """
+    group = optimizer.param_groups[0]
+    # OneCycleLR takes its own maximum instead of the optimiser's rate.
+    key = "scheduler_params.max_lr" if "max_lr" in group else "optimizer_params.lr"
+    rate = float(group.get("max_lr", group.get("initial_lr", group["lr"])))
+    advice = f"lower the learning rate, --resume --set {key}={rate / 3:.2g}"
+    if amp_dtype is not None:
+        advice += ", or compute in float32, --resume --set amp=false"
+    return advice
+
+
 class StatisticsGuard:
     """Undoes what a bad batch did to the running statistics of batch norm.
 

@@ -29,7 +29,7 @@ from runtime.interruption import Interrupted
 from runtime.machine import memory_use
 from runtime.seeds import seed_everything
 from training import distributed
-from training.bad_numbers import BadNumbers
+from training.bad_numbers import BadNumbers, advise_lower_rate
 from training.checkpoints import content_digest, save_checkpoint
 from training.criteria import CriterionOfAllRows, check_mean_over_rows
 from training.epoch_record import EpochRecord
@@ -350,7 +350,7 @@ class Trainer:
             f"the {what} of {self.name} was NaN or infinite {times} times in a row, up to "
             f"epoch {self.state.epoch + 1}, step {self.state.step + 1}, with the samples "
             f"{names}; the last good checkpoint is {kept if kept.exists() else 'none yet'}: check "
-            f"these samples, or lower the learning rate"
+            f"these samples; or {advise_lower_rate(self.optimizer, self.amp_dtype)}"
         )
 
     # --- the end of an epoch -----------------------------------------------------------------
