@@ -7,6 +7,7 @@ Under torchrun it is one of several processes:
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import os
 import sys
@@ -19,7 +20,7 @@ from torch.utils.data import Dataset
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from loss_functions import BCEWithLogitsLoss
+from loss_functions import BCEWithLogitsLoss, RankLoss
 from metrics import AUC
 from training import distributed
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
@@ -113,19 +114,32 @@ class DyingHook(TrainHook):
 
 
 def main() -> None:
-    folder, batch_size = Path(sys.argv[1]), int(sys.argv[2])
-    hook = DyingHook(sys.argv[3]) if len(sys.argv) > 3 else TrainHook()
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("batch_size", type=int)
+    parser.add_argument("--accumulate", type=int, default=1)
+    parser.add_argument("--rows", type=int, default=203)
+    parser.add_argument("--rank_loss", action="store_true")
+    parser.add_argument("--fail", help="'die' or 'nan': the second process does in the fifth step")
+    args = parser.parse_args()
     torch.set_num_threads(1)
     distributed.start()
-    trainer = make_trainer(folder, jitter=False, batch_size=batch_size, hook=hook)
-    trainer.fit(Toy(203), Toy(51, seed=1))
+    trainer = make_trainer(
+        args.folder,
+        jitter=False,
+        batch_size=args.batch_size,
+        accumulate=args.accumulate,
+        hook=DyingHook(args.fail) if args.fail else TrainHook(),
+        criterion=RankLoss(rank=0.9) if args.rank_loss else BCEWithLogitsLoss(),
+    )
+    trainer.fit(Toy(args.rows), Toy(51, seed=1))
     prediction = trainer.predict(Toy(31, seed=2))
     if distributed.is_main():
         rows = [
             [row["train_loss"], row["valid_loss"], row["valid_metric"]]
             for row in trainer.state.history
         ]
-        np.savez(folder / "result.npz", history=np.array(rows), prediction=prediction)
+        np.savez(args.folder / "result.npz", history=np.array(rows), prediction=prediction)
     distributed.stop()
 
 

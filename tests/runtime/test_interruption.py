@@ -161,7 +161,7 @@ def torchrun(folder: Path, *arguments: str) -> subprocess.Popen:
 
 
 def test_when_one_process_dies_the_other_ends_too(tmp_path: Path) -> None:
-    process = torchrun(tmp_path, "die")
+    process = torchrun(tmp_path, "--fail", "die")
     started = time.monotonic()
     _, error = process.communicate(timeout=90)
     assert process.returncode != 0
@@ -169,7 +169,7 @@ def test_when_one_process_dies_the_other_ends_too(tmp_path: Path) -> None:
 
 
 def test_a_bad_loss_on_one_process_is_left_out_by_both(tmp_path: Path) -> None:
-    process = torchrun(tmp_path, "poison")
+    process = torchrun(tmp_path, "--fail", "nan")
     timer = threading.Timer(90, process.kill)
     timer.start()
     _, error = process.communicate()
