@@ -13,7 +13,7 @@ from data.sample_files import read_table
 from experiments.predictions import load_array, unfinished_predictions
 from experiments.scores import auc_with_error, aucs_by_fold, blend_folds, ordered_probabilities
 from experiments.summary_figure import draw_summary
-from runtime.console import format_seconds
+from runtime.console import LOGGER, format_seconds
 from runtime.errors import UserError
 from runtime.files import atomic_path, write_json
 
@@ -142,13 +142,18 @@ def read_truth(path: Path, test: pd.DataFrame) -> np.ndarray | None:
 def read_snr(path: Path, train: pd.DataFrame) -> np.ndarray | None:
     """Return the network SNR (n,) of simulated samples, NaN for samples of pure noise.
 
-    None if there is no such file, or it belongs to other samples.
+    None if there is no such file, or it is of other samples or no table of samples: the name is a
+    common one, and a file that a user put there must not stop a run after its training.
     """
     import pandas as pd
 
     if not path.exists():
         return None
-    table = read_table(path, ("id",)).set_index("id")
+    try:
+        table = read_table(path, ("id",)).set_index("id")
+    except UserError as error:
+        LOGGER.warning("no SNRs in the summary: %s", error)
+        return None
     if "network_snr" not in table or not set(train["id"]) & set(table.index):
         return None
     snr = pd.to_numeric(table["network_snr"], errors="coerce")

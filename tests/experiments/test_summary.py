@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from stack_runs import read_exactly
 
 from experiments.predictions import save_array
-from experiments.summary import list_run_files, run_paragraph, write_summary
+from experiments.summary import list_run_files, read_snr, run_paragraph, write_summary
 from runtime.files import write_json
 
 
@@ -95,6 +95,24 @@ def test_a_dry_run_states_no_score(tmp_path: Path) -> None:
     text = run_paragraph("five", result, folder, "", dry_run=True)
     assert "AUC" not in text
     assert "mean nothing" in text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "name,value\nlr,0.1\n",
+        "id,value\na,1\na,2\n",
+        "id,value\na b,1\n",
+        "id,network_snr\nother,8\n",
+        "id,network_snr\nother\n1,2,3\n",
+    ],
+)
+def test_a_foreign_table_of_parameters_is_left_alone(tmp_path: Path, text: str) -> None:
+    """Files of this name are common; one of another kind costs the SNRs and nothing else."""
+    _, train, _ = write_run(tmp_path, n=60)
+    (tmp_path / "input" / "parameters.csv").write_text(text)
+    assert read_snr(tmp_path / "input" / "parameters.csv", train) is None
 
 
 @pytest.mark.parametrize("snr", ["known", "too few noise samples", "of no signal", "none"])
