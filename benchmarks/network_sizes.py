@@ -13,6 +13,7 @@ from typing import Any
 
 import configs  # noqa: F401 - importing it registers the experiments
 from benchmarks import ROOT
+from benchmarks.harness.measurements import markdown_table
 from configuration.rules import ConfigMeta
 from experiments.table import COLUMNS, SIZES, network_key, read_sizes, rows
 from physics.constants import SAMPLE_SHAPE
@@ -76,11 +77,6 @@ def format_experiment_tables() -> str:
             END,
         ]
     )
-
-
-def markdown_table(head: tuple[str, ...], body: list[tuple[str, ...]]) -> list[str]:
-    lines = [head, tuple("---" for _ in head), *body]
-    return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
 def replace_table(text: str) -> str:

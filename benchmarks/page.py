@@ -14,12 +14,12 @@ from pathlib import Path
 from benchmarks import FIGURES, RESULTS, ROOT
 from benchmarks.harness.result_files import (
     Results,
-    format_comparisons,
     format_conditions,
+    format_measurements,
     load_results,
     replace_between_marks,
 )
-from benchmarks.training.growth import draw_plots
+from benchmarks.training.growth import draw_recorded_curves
 from benchmarks.training.growth_plots import plot_paths
 from runtime.command_line import CommandLine, run_command
 from runtime.files import atomic_path
@@ -59,7 +59,7 @@ def results_section(path: Path, results: Results) -> list[str]:
         "",
         f"{format_conditions(results)} All figures: [{path.stem}]({link}).",
         "",
-        *format_comparisons(results),
+        *format_measurements(results),
         "",
     ]
 
@@ -126,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     every = load_all_results(RESULTS)
     for path, results in every:
         if "growth" in results["benchmarks"]:
-            draw_plots(path)
+            draw_recorded_curves(path)
     text = replace_sections(PAGE.read_text(), every)
     with atomic_path(PAGE) as temporary:
         temporary.write_text(text)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.random_data import sample_ids
 from benchmarks.harness.timing import Spread, paired_ratios, time_calls
 from data.strain_cache import StrainCache, write_cache
@@ -120,7 +120,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
             key = f"reading.{kind}"
             where = "dropped from memory" if cold else "in memory"
             rows.append(
-                Comparison(
+                Measurement(
                     key,
                     f"reading shuffled batches from the cache, {where}",
                     "np.load of the single files",

@@ -23,8 +23,8 @@ import numpy as np
 
 from benchmarks import ROOT
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import Comparison
-from benchmarks.harness.random_data import sample_ids, write_sparse_cache, write_table
+from benchmarks.harness.measurements import Measurement
+from benchmarks.harness.random_data import sample_ids, write_sample_table, write_sparse_cache
 from benchmarks.harness.timed_steps import TINY
 from benchmarks.harness.timing import Spread, paired_differences
 from data.strain_cache import ROW_BYTES
@@ -49,9 +49,9 @@ def write_inputs(folder: Path, n: int) -> dict[str, list[str]]:
     """
     np.save(folder / "sample.npy", np.random.default_rng(0).normal(0, TYPICAL_STRAIN, SAMPLE_SHAPE))
     ids = sample_ids(n)
-    write_table(folder / "train.csv", ids, ["sample.npy"] * n)
-    write_table(folder / "test.csv", sample_ids(N_TEST, first=n), ["sample.npy"] * N_TEST)
-    write_table(folder / "cached.csv", ids, [f"{name}.npy" for name in ids])
+    write_sample_table(folder / "train.csv", ids, ["sample.npy"] * n)
+    write_sample_table(folder / "test.csv", sample_ids(N_TEST, first=n), ["sample.npy"] * N_TEST)
+    write_sample_table(folder / "cached.csv", ids, [f"{name}.npy" for name in ids])
     write_sparse_cache(folder / "cache.f32", ids)
     test = f"test_path={folder / 'test.csv'}"
     return {
@@ -64,7 +64,7 @@ def write_inputs(folder: Path, n: int) -> dict[str, list[str]]:
     }
 
 
-def start(
+def start_process(
     settings: BenchmarkSettings, folder: Path, workers: int, changes: Sequence[str]
 ) -> dict[str, Any]:
     """Start a process, wait for its end, and return the figures that it prints."""
@@ -98,18 +98,18 @@ def compare(
     workers: int,
     rounds: int,
     inputs: dict[str, list[str]],
-) -> list[Comparison]:
-    """Return the comparisons of seconds and, if the system reports it, of memory."""
+) -> list[Measurement]:
+    """Return the measurements of seconds and, if the system reports it, of memory."""
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in inputs}
     for _ in range(rounds):
         for side, changes in inputs.items():
-            found[side].append(start(settings, folder, workers, changes))
+            found[side].append(start_process(settings, folder, workers, changes))
     seconds = {side: [one["seconds"] for one in ones] for side, ones in found.items()}
     common = {"settings": {"readers": workers, "starts": rounds}, "extra": {"rounds": rounds}}
     key = f"startup.seconds.{workers}"
     what = f"from start to first batch with a {GIBIBYTES} GiB cache, {workers} readers"
     rows = [
-        Comparison(
+        Measurement(
             key,
             what,
             "without a cache",
@@ -135,7 +135,7 @@ def compare(
     key = f"startup.memory.{workers}"
     common["extra"] = {"rounds": rounds, "resident_counted_in_each_process": resident}
     rows.append(
-        Comparison(
+        Measurement(
             key,
             f"memory of all processes with a {GIBIBYTES} GiB cache, {workers} readers",
             "without a cache",

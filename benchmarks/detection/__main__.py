@@ -31,13 +31,13 @@ from benchmarks.detection.likelihood import NearOptimal
 from benchmarks.detection.report import (
     FORMAT,
     PAGE,
-    draw_plots,
+    draw_detection_plots,
     format_detection,
     load_detection,
     record_detection,
-    update_page,
+    update_detection_page,
 )
-from benchmarks.detection.scores import KnownSignal, Scorer, detection_figures, scores_of
+from benchmarks.detection.scores import KnownSignal, SampleScorer, detection_figures, scores_of
 from benchmarks.detection.templates import MatchedFilter
 from benchmarks.harness.machine import find_device
 from configuration.json_types import to_plain
@@ -164,13 +164,13 @@ def check_arguments(args: argparse.Namespace) -> None:
         args.out = RESULTS
 
 
-def find_scorers(args: argparse.Namespace) -> list[Scorer]:
+def find_scorers(args: argparse.Namespace) -> list[SampleScorer]:
     """Return the scorers that the arguments ask for.
 
     Raises:
         UserError: an unknown config, or one without weights.
     """
-    found: list[Scorer] = [KnownSignal(), MatchedFilter(args.bank)]
+    found: list[SampleScorer] = [KnownSignal(), MatchedFilter(args.bank)]
     if args.near_optimal != 0:
         samples = args.samples if args.near_optimal is None else args.near_optimal
         found += [NearOptimal(samples, n, args.draws, args.share) for n in args.templates]
@@ -192,7 +192,7 @@ def find_scorers(args: argparse.Namespace) -> list[Scorer]:
 
 
 def detectors_of(
-    scorers: Sequence[Scorer], holdout: Holdout, device: torch.device, anew: bool
+    scorers: Sequence[SampleScorer], holdout: Holdout, device: torch.device, anew: bool
 ) -> dict[str, Any]:
     """Return the figures of every statistic of every scorer, by its name."""
     found = {}
@@ -220,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = make_parser().parse_args(argv)
     configure_logging()
     if args.page:
-        print("\n".join(f"written: {path}" for path in update_page()))
+        print("\n".join(f"written: {path}" for path in update_detection_page()))
         return 0
     check_arguments(args)
     settings, scorers = HoldoutSettings(args.samples, args.seed), find_scorers(args)
@@ -247,9 +247,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.out is None:
         print(f"\nnot recorded: name a folder with --out, or take {RECORD_SAMPLES} samples")
         return 0
-    drawn = draw_plots(results, args.out) if args.out.resolve() != RESULTS else None
+    drawn = draw_detection_plots(results, args.out) if args.out.resolve() != RESULTS else None
     if drawn is None:
-        drawn = update_page() if PAGE.exists() else draw_plots(results, FIGURES)
+        drawn = update_detection_page() if PAGE.exists() else draw_detection_plots(results, FIGURES)
     print("\n".join(["", *(f"written: {each}" for each in (path, *drawn))]))
     return 0
 

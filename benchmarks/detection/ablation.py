@@ -32,8 +32,8 @@ from benchmarks import ROOT
 from benchmarks.detection.holdout import Holdout, HoldoutSettings, open_holdout
 from benchmarks.detection.report import format_with_error
 from benchmarks.harness import timed_steps
-from benchmarks.harness.comparisons import markdown_table
 from benchmarks.harness.machine import describe_device, find_device
+from benchmarks.harness.measurements import markdown_table
 from benchmarks.harness.result_files import replace_between_marks
 from benchmarks.harness.timed_steps import random_experiment
 from configuration.json_types import to_plain
@@ -233,7 +233,7 @@ def format_ablation(results: dict[str, Any]) -> list[str]:
     return lines + markdown_table(table[0], table[1:])
 
 
-def update_page(results: dict[str, Any], page: Path = PAGE) -> None:
+def update_ablation_page(results: dict[str, Any], page: Path = PAGE) -> None:
     """Put the table between the marks of the page.
 
     Raises:
@@ -291,7 +291,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             temporary.write_text("\n".join(["# Ablation", "", *format_ablation(results)]) + "\n")
         print(f"\nrecorded in {args.out / 'ablation.md'}", file=sys.stderr)
     if args.page:
-        update_page(results)
+        update_ablation_page(results)
     return 0
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks import FIGURES, RESULTS, ROOT
 from benchmarks.detection.scores import FALSE_ALARMS
-from benchmarks.harness.comparisons import markdown_table
+from benchmarks.harness.measurements import markdown_table
 from benchmarks.harness.result_files import replace_between_marks
 from runtime.console import format_seconds
 from runtime.errors import UserError
@@ -104,7 +104,7 @@ def format_detection(results: Results) -> list[str]:
         f"of network SNR {low:g} to {high:g}, its density proportional to SNR^-2 (seed "
         f"{holdout['settings']['seed']}).",
         "",
-        *format_summary(results),
+        *format_detectors(results),
         "",
         "AUC of the signals of some network SNR against all noise:",
         "",
@@ -115,7 +115,7 @@ def format_detection(results: Results) -> list[str]:
     ]
 
 
-def format_summary(results: Results) -> list[str]:
+def format_detectors(results: Results) -> list[str]:
     expects = tuple(results["holdout"]["settings"]["snr"]) == EXPECTED_SNR
     head = [
         "detector",
@@ -214,11 +214,11 @@ def format_costs(results: Results) -> list[str]:
 # --- plots -----------------------------------------------------------------------------------
 
 
-def draw_plots(results: Results, folder: Path) -> list[Path]:
+def draw_detection_plots(results: Results, folder: Path) -> list[Path]:
     """Draw efficiency against SNR, and the ROC curves; return the files."""
     paths = [folder / "detection-efficiency.png", folder / "detection-roc.png"]
-    draw_efficiency(results, paths[0])
-    draw_roc(results, paths[1])
+    draw_efficiency_of_detectors(results, paths[0])
+    draw_roc_of_detectors(results, paths[1])
     return paths
 
 
@@ -227,7 +227,7 @@ def save_figure(figure: Any, path: Path) -> None:
         figure.savefig(temporary, dpi=100, metadata={"Software": None})
 
 
-def draw_efficiency(results: Results, path: Path) -> None:
+def draw_efficiency_of_detectors(results: Results, path: Path) -> None:
     """One panel for each false-alarm probability, one line for each detector, with error bars."""
     from matplotlib.figure import Figure
 
@@ -252,7 +252,7 @@ def draw_efficiency(results: Results, path: Path) -> None:
         axis.set_xscale("log")
         ticks = (4, 5, 6, 8, 10, 15, 20)
         axis.set_xticks(ticks, [str(tick) for tick in ticks])
-        style_axis(axis)
+        style_efficiency_axis(axis)
     axes[0].set_ylabel("efficiency: share of signals found")
     figure.legend(
         *axes[0].get_legend_handles_labels(),
@@ -264,7 +264,7 @@ def draw_efficiency(results: Results, path: Path) -> None:
     save_figure(figure, path)
 
 
-def draw_roc(results: Results, path: Path) -> None:
+def draw_roc_of_detectors(results: Results, path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.4, 4.6), layout="constrained")
@@ -276,12 +276,12 @@ def draw_roc(results: Results, path: Path) -> None:
     axis.set_xscale("log")
     axis.set_xlabel("false-alarm probability")
     axis.set_ylabel("efficiency: share of signals found")
-    style_axis(axis)
+    style_efficiency_axis(axis)
     axis.legend(frameon=False, fontsize=8, title="AUC", title_fontsize=8)
     save_figure(figure, path)
 
 
-def style_axis(axis: Any) -> None:
+def style_efficiency_axis(axis: Any) -> None:
     axis.set_ylim(0, 1.02)
     axis.grid(alpha=0.3)
     axis.tick_params(labelsize=8)
@@ -315,11 +315,11 @@ def replace_section(text: str, results: Results) -> str:
     return replace_between_marks(text, BEGIN, END, format_page_section(results), PAGE)
 
 
-def update_page(path: Path = RESULTS / "detection.json") -> Sequence[Path]:
+def update_detection_page(path: Path = RESULTS / "detection.json") -> Sequence[Path]:
     """Write recorded figures into the page and draw its plots; return the written files."""
     results = load_detection(path)
     text = replace_section(PAGE.read_text(), results)
-    drawn = draw_plots(results, FIGURES)
+    drawn = draw_detection_plots(results, FIGURES)
     with atomic_path(PAGE) as temporary:
         temporary.write_text(text)
     return [PAGE, *drawn]

@@ -32,7 +32,7 @@ CURVE = (3.7, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 10.0, 14.0, 27.0)
 ROC = np.logspace(-3, 0, 61)[:-1]
 
 
-class Scorer(Protocol):
+class SampleScorer(Protocol):
     """A method that scores samples: the larger, the more they look like a signal."""
 
     @property
@@ -88,7 +88,7 @@ class Scores:
 
 
 def scores_of(
-    scorer: Scorer,
+    scorer: SampleScorer,
     holdout: Holdout,
     device: torch.device,
     cache_dir: Path | None = None,

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timed_steps import TINY, random_experiment
 from benchmarks.harness.timing import Spread, interleave, paired_ratios
 from configuration.rules import ConfigMeta
@@ -64,7 +64,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
         sides = predictors(settings, Nspec16, Path(folder), batch, n, workers)
         times = interleave(sides, settings.device, rounds, settings.least_seconds, warm_up=1)
     rates = {name: [n / seconds for seconds in times[name]] for name in times}
-    row = Comparison(
+    row = Measurement(
         "tta.nspec_16",
         f"samples a second of Nspec16 with its {len(Nspec16.views)} views",
         "without views",

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 
 from benchmarks import MODULES, RESULTS
-from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.machine import (
     Neighbours,
     describe_device,
@@ -21,7 +20,8 @@ from benchmarks.harness.machine import (
     run_conditions,
     warn_if_busy,
 )
-from benchmarks.harness.result_files import FORMAT, format_comparisons, record_entry
+from benchmarks.harness.measurements import Measurement
+from benchmarks.harness.result_files import FORMAT, format_measurements, record_entry
 from runtime.command_line import CommandLine
 from runtime.errors import UserError
 
@@ -64,12 +64,12 @@ class Findings:
     """What a benchmark found: rows of the table, and further parts of the files.
 
     Attributes:
-        rows: the comparisons.
+        rows: the measurements.
         details: Markdown lines by title.
         data: anything more for the JSON file.
     """
 
-    rows: Sequence[Comparison] = ()
+    rows: Sequence[Measurement] = ()
     details: dict[str, list[str]] = field(default_factory=dict)
     data: dict[str, Any] = field(default_factory=dict)
 
@@ -149,7 +149,7 @@ def run_benchmark(
     finally:
         torch.set_num_threads(before)
     results = {"format": FORMAT, "device": describe_device(device), "benchmarks": {name: entry}}
-    lines = format_comparisons(results) if entry["rows"] else []
+    lines = format_measurements(results) if entry["rows"] else []
     for title, detail in entry["details"].items():
         lines += ["", f"{title}:", "", *detail]
     print("\n".join(lines))

@@ -41,7 +41,7 @@ def write_sparse_cache(path: Path, ids: list[str]) -> None:
         file.truncate(file_size(header))
 
 
-def write_table(path: Path, ids: list[str], files: list[str]) -> None:
+def write_sample_table(path: Path, ids: list[str], files: list[str]) -> None:
     """Write a table (id, target, path) with targets 0 and 1 in turn."""
     lines = [
         f"{name},{i % 2},{file}" for i, (name, file) in enumerate(zip(ids, files, strict=True))
@@ -55,6 +55,6 @@ def write_data_set(folder: Path, n_train: int, n_test: int, seed: int = 0) -> li
     for split, first, n in (("train", 0, n_train), ("test", n_train, n_test)):
         ids = sample_ids(n, first)
         write_random_cache(folder / f"{split}.f32", ids, seed + (split == "test"))
-        write_table(folder / f"{split}.csv", ids, [f"{name}.npy" for name in ids])
+        write_sample_table(folder / f"{split}.csv", ids, [f"{name}.npy" for name in ids])
         settings += [f"{split}_path={folder / split}.csv", f"{split}_cache={folder / split}.f32"]
     return settings

@@ -10,14 +10,14 @@ from typing import Any
 import torch
 
 from benchmarks import BENCHMARKS
-from benchmarks.harness.comparisons import (
+from benchmarks.harness.machine import describe_device
+from benchmarks.harness.measurements import (
     HEAD,
-    Comparison,
+    Measurement,
     format_duration,
     format_missed_targets,
     markdown_table,
 )
-from benchmarks.harness.machine import describe_device
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json, write_json
 
@@ -72,12 +72,14 @@ def replace_between_marks(text: str, begin: str, end: str, lines: Sequence[str],
 # --- as Markdown -----------------------------------------------------------------------------
 
 
-def comparisons_of(results: Results) -> list[tuple[Comparison, dict[str, Any]]]:
+def measurements_of(results: Results) -> list[tuple[Measurement, dict[str, Any]]]:
     """Return every row with the entry it belongs to, in the order of the benchmarks."""
     order = {name: place for place, name in enumerate(BENCHMARKS)}
     entries = sorted(results["benchmarks"].items(), key=lambda item: order.get(item[0], len(order)))
     return [
-        (Comparison.from_plain(row), entry) for _, entry in entries for row in entry.get("rows", [])
+        (Measurement.from_plain(row), entry)
+        for _, entry in entries
+        for row in entry.get("rows", [])
     ]
 
 
@@ -87,7 +89,7 @@ def format_result_file(results: Results) -> list[str]:
     lines = [f"# Results on {device['name']}", "", *format_device(results), ""]
     if any(entry["quick"] for entry in results["benchmarks"].values()):
         lines += ["**Made with `--quick`: tiny sizes and few repeats, nothing to judge by.**", ""]
-    lines += [*format_comparisons(results), ""]
+    lines += [*format_measurements(results), ""]
     for entry in results["benchmarks"].values():
         for title, detail in entry.get("details", {}).items():
             lines += [f"## {title}", "", *detail, ""]
@@ -106,10 +108,10 @@ def format_device(results: Results) -> list[str]:
     ]
 
 
-def format_comparisons(results: Results) -> list[str]:
+def format_measurements(results: Results) -> list[str]:
     """Return the table of all rows and the list of the targets that were missed."""
     kind = results["device"]["kind"]
-    found = comparisons_of(results)
+    found = measurements_of(results)
     body = []
     for row, entry in found:
         cells = row.cells(kind)

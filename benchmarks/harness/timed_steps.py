@@ -50,7 +50,7 @@ TINY = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class EpochPlan:
     """How an epoch is divided: warm-up steps, then rounds of timed ones.
 
     Attributes:
@@ -89,7 +89,7 @@ class PacedLoader:
     def __init__(
         self,
         loader: DataLoader,
-        plan: Plan,
+        plan: EpochPlan,
         device: torch.device,
         between: Callable[[int], None] | None = None,
     ) -> None:
@@ -191,7 +191,10 @@ def trainer_of(experiment: Experiment) -> Iterator[Trainer]:
 
 
 def run_epoch(
-    trainer: Trainer, dataset: Dataset, plan: Plan, between: Callable[[int], None] | None = None
+    trainer: Trainer,
+    dataset: Dataset,
+    plan: EpochPlan,
+    between: Callable[[int], None] | None = None,
 ) -> PacedLoader:
     """Train `plan.total` steps and return the loader that timed them."""
     loader = PacedLoader(trainer.make_loader(dataset, shuffle=True), plan, trainer.device, between)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks import ROOT
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timing import Spread, interleave, paired_ratios
 from runtime.command_line import run_command
 from runtime.errors import UserError
@@ -47,7 +47,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
     common = {"settings": {"starts": rounds}, "extra": {"rounds": rounds}}
     theirs = Spread.of(times["import"])
     rows = [
-        Comparison(
+        Measurement(
             "command_line.help",
             "python train.py --help",
             IMPORT,
@@ -60,7 +60,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
             reason=REASONS.get("command_line.help"),
             **common,
         ),
-        Comparison(
+        Measurement(
             "command_line.list",
             "python train.py --list",
             IMPORT,

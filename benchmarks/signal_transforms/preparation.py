@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timing import Spread, check_agreement, interleave, one_core, paired_ratios
 from configuration.rules import ConfigMeta
 from experiments.building import build_transforms
@@ -103,7 +103,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
         return Findings([compare(settings, Nspec16)])
 
 
-def compare(settings: BenchmarkSettings, config: ConfigMeta) -> Comparison:
+def compare(settings: BenchmarkSettings, config: ConfigMeta) -> Measurement:
     batch = settings.choose(cpu=config.batch_size, cuda=config.batch_size, quick=2)
     few = settings.choose(cpu=8, cuda=8, quick=1)  # samples in one timing of the slow side
     samples = np.random.default_rng(0).normal(0, TYPICAL_STRAIN, (batch, *SAMPLE_SHAPE))
@@ -117,7 +117,7 @@ def compare(settings: BenchmarkSettings, config: ConfigMeta) -> Comparison:
     ours = [seconds / batch for seconds in times["ours"]]
     theirs = [seconds / few for seconds in times["theirs"]]
     cores = "one core" if not settings.on_gpu else "the GPU, theirs on one core"
-    return Comparison(
+    return Measurement(
         "preparation.nspec_16",
         "Normalize, BandPass and noise of Nspec16, a sample",
         "scipy's filtfilt and numpy, a sample at a time",

@@ -20,7 +20,7 @@ import torch
 
 from benchmarks.data.reading import load_files, write_files
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.random_data import sample_ids
 from benchmarks.harness.timing import Spread, interleave, one_core, paired_ratios
 from benchmarks.signal_transforms.preparation import SampleAtATime
@@ -72,7 +72,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
         return Findings(compare(settings, Path(name)))
 
 
-def compare(settings: BenchmarkSettings, folder: Path) -> list[Comparison]:
+def compare(settings: BenchmarkSettings, folder: Path) -> list[Measurement]:
     from configs import Nspec16, Wave01
 
     batch = settings.choose(cpu=Wave01.batch_size, cuda=1024, quick=4)
@@ -120,8 +120,8 @@ def compare(settings: BenchmarkSettings, folder: Path) -> list[Comparison]:
     cores = "one core" if not settings.on_gpu else "the GPU; files read on one core"
     shared = {"batch": batch, "on": cores, "a signal used": f"{dataset.reuse} times"}
 
-    def row(key: str, against: str, name: str, side: str = "ours", **more: str) -> Comparison:
-        return Comparison(
+    def row(key: str, against: str, name: str, side: str = "ours", **more: str) -> Measurement:
+        return Measurement(
             key,
             "endless injections, a sample",
             against,
@@ -146,7 +146,7 @@ def compare(settings: BenchmarkSettings, folder: Path) -> list[Comparison]:
             "published",
             theirs=f"{few} samples",
         ),
-        Comparison(
+        Measurement(
             RATE,
             "endless injections, how many",
             batched,

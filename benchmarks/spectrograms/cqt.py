@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timing import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.spectrograms.cwt import TOLERANCE, use_full_float32, waveforms
 from configuration.parts import thaw
@@ -55,7 +55,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
     sides = {"ours": lambda: ours(x), "theirs": lambda: theirs(x)}
     rounds = settings.rounds(25)
     times = interleave(sides, settings.device, rounds, settings.least_seconds)
-    row = Comparison(
+    row = Measurement(
         "cqt.baseline",
         "CQT of Baseline, forward",
         "nnAudio's CQT1992v2",

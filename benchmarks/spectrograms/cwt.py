@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timing import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.spectrograms.direct_cwt import DirectMorletCWT
 from configuration.parts import thaw
@@ -45,7 +45,7 @@ def use_full_float32(tf32: bool = False) -> None:
 
 
 @torch.no_grad()
-def compare(settings: BenchmarkSettings, config: ConfigMeta, tf32: bool = False) -> Comparison:
+def compare(settings: BenchmarkSettings, config: ConfigMeta, tf32: bool = False) -> Measurement:
     """Time one config's front-end; `tf32` lets the convolution of a GPU round to 10 bits."""
     batch = settings.choose(cpu=config.batch_size, cuda=config.batch_size, quick=1)
     use_full_float32(tf32)
@@ -58,7 +58,7 @@ def compare(settings: BenchmarkSettings, config: ConfigMeta, tf32: bool = False)
     rounds = settings.rounds(settings.choose(cpu=7, cuda=25, quick=2))
     times = interleave(sides, settings.device, rounds, settings.least_seconds)
     key = f"cwt.{config.name}" + (".tf32" if tf32 else "")
-    return Comparison(
+    return Measurement(
         key,
         f"Morlet CWT of {config.__name__}, forward",
         "strided conv1d" + (" in TF32, 1e-3 off" if tf32 else ""),

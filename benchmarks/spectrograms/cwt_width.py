@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timing import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.spectrograms.cwt import TOLERANCE, front_end_of, use_full_float32, waveforms
 from benchmarks.spectrograms.direct_cwt import DirectMorletCWT
@@ -67,7 +67,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
     )
     rounds = settings.rounds(settings.choose(cpu=7, cuda=25, quick=2))
     times = interleave(sides, settings.device, rounds, settings.least_seconds)
-    row = Comparison(
+    row = Measurement(
         "cwt_width.nspec_16",
         "Morlet CWT of Nspec16, width learnt, forward and backward",
         "strided conv1d, kernels rebuilt, torch's gradient",

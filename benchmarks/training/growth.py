@@ -18,7 +18,7 @@ import torch
 
 from benchmarks import FIGURES, RESULTS, ROOT
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import format_duration, format_significant, markdown_table
+from benchmarks.harness.measurements import format_duration, format_significant, markdown_table
 from runtime.command_line import run_command
 from runtime.console import progress
 from runtime.errors import UserError
@@ -162,7 +162,7 @@ def format_megabytes(point: Point) -> str:
 # --- the command -----------------------------------------------------------------------------
 
 
-def draw_plots(path: Path) -> None:
+def draw_recorded_curves(path: Path) -> None:
     """Draw a result file's curves: the recorded ones into docs/figures/, others beside the file."""
     from benchmarks.harness.result_files import load_results
     from benchmarks.training.growth_plots import draw_growth
@@ -173,7 +173,9 @@ def draw_plots(path: Path) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_benchmark("growth", __doc__, measure, argv, default_out=RESULTS, after=draw_plots)
+    return run_benchmark(
+        "growth", __doc__, measure, argv, default_out=RESULTS, after=draw_recorded_curves
+    )
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def draw_grid(points: Points, rows: Sequence[tuple[str, str]], title: str, path:
             for place, curve in enumerate(curves):
                 chosen = [p for p in points if p["varied"] == setting and p["curve"] == curve]
                 draw_curve(axis, chosen, setting, key, f"C{place}", curve)
-            style_axis(axis, points, setting)
+            style_log_axes(axis, points, setting)
             if across == 0:
                 axis.set_ylabel(label)
             if down == len(rows) - 1:
@@ -94,7 +94,7 @@ def draw_curve(axis: Any, points: Points, setting: str, key: str, color: str, la
     axis.plot(x, values, "o-", color=color, markersize=3, linewidth=1, label=label)
 
 
-def style_axis(axis: Any, points: Points, setting: str) -> None:
+def style_log_axes(axis: Any, points: Points, setting: str) -> None:
     """Scale both axes logarithmically and label settings by their values."""
     from matplotlib.ticker import FuncFormatter, LogLocator
 

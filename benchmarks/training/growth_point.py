@@ -23,7 +23,7 @@ from benchmarks.harness.command import BenchmarkSettings
 from benchmarks.harness.machine import find_device
 from benchmarks.harness.timed_steps import (
     TINY,
-    Plan,
+    EpochPlan,
     random_experiment,
     run_epoch,
     trainer_of,
@@ -117,7 +117,7 @@ def training_point(settings: BenchmarkSettings, point: dict[str, Any]) -> dict[s
     config = find_config(point["config"])
     batch, workers = point["batch"], point["workers"]
     steps = settings.choose(cpu=1, cuda=20, quick=1)
-    plan = Plan(
+    plan = EpochPlan(
         warm_up=settings.choose(cpu=2, cuda=20, quick=1),
         rounds=settings.rounds(5),
         # a reader that was started late must not count as fast, and one may be ahead by batches

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timed_steps import TINY, plain_step, set_training_flags
 from benchmarks.harness.timing import Spread, interleave, paired_ratios
 from configuration.overrides import override
@@ -44,7 +44,7 @@ def step_of(
     return step
 
 
-def compare(settings: BenchmarkSettings, config: ConfigMeta) -> Comparison:
+def compare(settings: BenchmarkSettings, config: ConfigMeta) -> Measurement:
     name = config.__name__
     cpu = CPU_BATCH.get(name, config.batch_size)
     batch = settings.choose(cpu=cpu, cuda=config.batch_size, quick=2)
@@ -60,7 +60,7 @@ def compare(settings: BenchmarkSettings, config: ConfigMeta) -> Comparison:
         settings.least_seconds,
     )
     kind = str(half).removeprefix("torch.")
-    return Comparison(
+    return Measurement(
         f"mixed_precision.{config.name}",
         f"step of {name} in {kind}",
         "in float32",

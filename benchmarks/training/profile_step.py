@@ -20,10 +20,10 @@ from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import format_duration, markdown_table
+from benchmarks.harness.measurements import format_duration, markdown_table
 from benchmarks.harness.timed_steps import (
     TINY,
-    Plan,
+    EpochPlan,
     random_experiment,
     run_epoch,
     trainer_of,
@@ -213,7 +213,7 @@ def profile_operations(
     profiler = profile(activities=activities)
     actions = iter([profiler.start, profiler.stop])
     trainer.state.step = 0
-    run_epoch(trainer, dataset, Plan(warm_up, 2, 1), between=lambda _: next(actions)())
+    run_epoch(trainer, dataset, EpochPlan(warm_up, 2, 1), between=lambda _: next(actions)())
     return profiler
 
 
@@ -224,7 +224,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
     rounds = settings.rounds(7)
     warm_up = settings.choose(cpu=2, cuda=20, quick=1)
     workers = settings.choose(cpu=0, cuda=4, quick=0)
-    plan = Plan(warm_up, rounds, 1)
+    plan = EpochPlan(warm_up, rounds, 1)
     changes = [f"batch_size={batch}", *(TINY["Nspec16"] if settings.quick else [])]
     clock = PhaseClock(settings.device)
     with tempfile.TemporaryDirectory(prefix="profile_", dir=settings.folder) as folder:

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
-from benchmarks.harness.comparisons import Comparison, format_duration
+from benchmarks.harness.measurements import Measurement, format_duration
 from benchmarks.harness.timed_steps import (
     TINY,
-    Plan,
+    EpochPlan,
     plain_step,
     random_experiment,
     run_epoch,
@@ -76,7 +76,7 @@ def bare_step(trainer: Trainer, inputs: Tensor) -> Callable[[], None]:
 
 def compare(
     settings: BenchmarkSettings, config: ConfigMeta, cache_device: bool = False
-) -> Comparison:
+) -> Measurement:
     """Time one config's whole steps and its bare ones, in turn, in one epoch.
 
     Args:
@@ -87,9 +87,9 @@ def compare(
     rounds = settings.rounds(settings.choose(cpu=15, cuda=11, quick=2))
     workers = settings.choose(cpu=0, cuda=0 if cache_device else 4, quick=0)  # as train.py's
     plan = settings.choose(
-        cpu=Plan(warm_up=2, rounds=rounds, steps=1),
-        cuda=Plan(warm_up=20, rounds=rounds, steps=20, settle=3 * workers),
-        quick=Plan(warm_up=1, rounds=rounds, steps=1),
+        cpu=EpochPlan(warm_up=2, rounds=rounds, steps=1),
+        cuda=EpochPlan(warm_up=20, rounds=rounds, steps=20, settle=3 * workers),
+        quick=EpochPlan(warm_up=1, rounds=rounds, steps=1),
     )
     changes = [f"batch_size={batch}", *(TINY[name] if settings.quick else [])]
     bare: list[float] = []
@@ -117,7 +117,7 @@ def compare(
     target = TARGETS[name]
     data = Spread.of(paced.data_seconds)
     theirs = "backbone" if hasattr(trainer.model, "image") else "network"
-    return Comparison(
+    return Measurement(
         key,
         f"training step of {name}" + (", cache on the device" if cache_device else ""),
         f"{theirs} and optimiser on ready inputs",

@@ -14,7 +14,7 @@ from paths import ROOT
 from benchmarks import BENCHMARKS
 from benchmarks.data import reading, startup
 from benchmarks.experiments import tta
-from benchmarks.harness.comparisons import Comparison
+from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.result_files import load_results
 from benchmarks.runtime import command_line
 from benchmarks.signal_transforms import preparation
@@ -81,7 +81,7 @@ def test_runs_quickly_and_writes_what_it_promises(name: str, tmp_path: Path, cap
     for key in ("date", "git_revision", "versions", "threads", "load"):
         assert key in entry
     assert entry["load"]["load_average_before"] is None or len(entry["load"]["load_average_before"])
-    rows = [Comparison.from_plain(row) for row in entry["rows"]]
+    rows = [Measurement.from_plain(row) for row in entry["rows"]]
     assert [row.key for row in rows] == KEYS[name]
     for row in rows:
         assert math.isfinite(row.figure.median)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmark_examples import CPU, entry, some_comparison
+from benchmark_examples import CPU, entry, some_measurement
 
 from benchmarks import RESULTS, page
 from benchmarks.harness.result_files import record_entry
@@ -22,7 +22,7 @@ def test_the_page_is_not_stale() -> None:
 
 
 def test_the_page_holds_what_was_recorded(tmp_path: Path) -> None:
-    path = record_entry(tmp_path, CPU, "cqt", entry([some_comparison()]))
+    path = record_entry(tmp_path, CPU, "cqt", entry([some_measurement()]))
     text = page.replace_sections(page.PAGE.read_text(), page.load_all_results(tmp_path))
     assert "| ours | theirs | 4.00" in text
     assert path.stem in text

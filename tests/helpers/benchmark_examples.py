@@ -6,8 +6,8 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.harness.comparisons import Comparison
 from benchmarks.harness.machine import describe_device
+from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.result_files import load_results
 from benchmarks.harness.timing import Spread
 
@@ -26,7 +26,7 @@ def run_quick(module, out: Path, name: str) -> dict:
     return load_results(path)["benchmarks"][name]
 
 
-def some_comparison(**changes) -> Comparison:
+def some_measurement(**changes) -> Measurement:
     values = {
         "key": "some.row",
         "what": "ours",
@@ -38,10 +38,10 @@ def some_comparison(**changes) -> Comparison:
         "ours": Spread(0.001, 0.001, 0.001, 9),
         "theirs": Spread(0.004, 0.004, 0.004, 9),
     }
-    return Comparison(**(values | changes))
+    return Measurement(**(values | changes))
 
 
-def entry(rows: list[Comparison], disturbed: bool = False) -> dict:
+def entry(rows: list[Measurement], disturbed: bool = False) -> dict:
     return {
         "quick": False,
         "date": "2025-01-02T03:04:05+0000",

@@ -12,6 +12,7 @@ differ between its versions.
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import sys
 from collections.abc import Iterator, Sequence
@@ -26,7 +27,7 @@ from runtime.command_line import CommandLine, run_command  # noqa: E402 - beside
 from runtime.errors import UserError  # noqa: E402
 from training.checkpoints import content_digest, load_checkpoint  # noqa: E402
 
-# Tables without times: history.csv holds seconds and is left out.
+# Tables of results. history.csv repeats what fold<k>.json holds, with the seconds of each epoch.
 TABLES = ("submission.csv", "stack.csv", "scores.csv", "triggers.csv", "train.csv", "test.csv")
 
 
@@ -38,13 +39,24 @@ def array_digest(path: Path) -> str:
     return content.hexdigest()
 
 
+def table_digest(path: Path) -> str:
+    """Return a digest of a table without the columns that hold a duration."""
+    with open(path, newline="") as file:
+        head, *rows = csv.reader(file)
+    kept = [place for place, name in enumerate(head) if name != "seconds"]
+    lines = [",".join(row[place] for place in kept) for row in (head, *rows)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
 def file_digest(path: Path) -> str | None:
     """Return the digest of what a file of a run holds; None of a file that is no result."""
     if path.suffix == ".pt":
         return content_digest(load_checkpoint(path)["model"])
     if path.suffix == ".npy":
         return array_digest(path)
-    if path.name in TABLES or path.suffix == ".f32":
+    if path.name in TABLES:
+        return table_digest(path)
+    if path.suffix == ".f32":
         return hashlib.sha256(path.read_bytes()).hexdigest()
     return None
 

@@ -74,9 +74,9 @@ def test_page_and_unknown_switch(tmp_path) -> None:
         ],
     }
     with pytest.raises(UserError, match="put them back"):
-        ablation.update_page(results, page)
+        ablation.update_ablation_page(results, page)
     page.write_text(f"before\n{ablation.BEGIN}\nold\n{ablation.END}\nafter\n")
-    ablation.update_page(results, page)
+    ablation.update_ablation_page(results, page)
     text = page.read_text()
     assert text.index("before") < text.index("large") < text.index("small") < text.index("after")
     assert "old" not in text

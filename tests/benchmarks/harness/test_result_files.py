@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from benchmark_examples import CPU, entry, some_comparison
+from benchmark_examples import CPU, entry, some_measurement
 
 from benchmarks import RESULTS
 from benchmarks.detection import ablation
@@ -16,23 +16,23 @@ from runtime.files import read_json
 
 
 def test_missed_targets_stay_with_figure_and_reason(tmp_path: Path) -> None:
-    row = some_comparison(reason="It was measured so.")
+    row = some_measurement(reason="It was measured so.")
     assert row.verdict("cpu") == "missed"
     assert row.verdict("cuda") == "reached"
-    assert some_comparison(targets={}).verdict("cpu") is None
-    assert some_comparison(more_is_better=False).verdict("cpu") == "reached"
+    assert some_measurement(targets={}).verdict("cpu") is None
+    assert some_measurement(more_is_better=False).verdict("cpu") == "reached"
     path = record_entry(tmp_path, CPU, "some", entry([row]))
     text = path.with_suffix(".md").read_text()
     assert "| 4.00 (3.00 to 6.00) × | ≥ 5 × | ≥ 3 × | **missed** (within the quartiles) |" in text
     assert "- ours: 4.00 (3.00 to 6.00) ×, target ≥ 5 ×: It was measured so." in text
-    record_entry(tmp_path, CPU, "some", entry([some_comparison()]))
+    record_entry(tmp_path, CPU, "some", entry([some_measurement()]))
     assert "no reason has been measured yet" in path.with_suffix(".md").read_text()
 
 
 def test_entries_of_others_stay(tmp_path: Path) -> None:
-    record_entry(tmp_path, CPU, "cqt", entry([some_comparison(what="the first")]))
+    record_entry(tmp_path, CPU, "cqt", entry([some_measurement(what="the first")]))
     path = record_entry(
-        tmp_path, CPU, "cwt", entry([some_comparison(what="the second")], disturbed=True)
+        tmp_path, CPU, "cwt", entry([some_measurement(what="the second")], disturbed=True)
     )
     assert set(load_results(path)["benchmarks"]) == {"cqt", "cwt"}
     text = path.with_suffix(".md").read_text()
@@ -42,10 +42,10 @@ def test_entries_of_others_stay(tmp_path: Path) -> None:
 
 
 def test_files_of_another_format_are_refused(tmp_path: Path) -> None:
-    path = record_entry(tmp_path, CPU, "cqt", entry([some_comparison()]))
+    path = record_entry(tmp_path, CPU, "cqt", entry([some_measurement()]))
     path.write_text('{"format": 99}')
     with pytest.raises(UserError, match="holds no results of format 1"):
-        record_entry(tmp_path, CPU, "cqt", entry([some_comparison()]))
+        record_entry(tmp_path, CPU, "cqt", entry([some_measurement()]))
 
 
 def test_recorded_results_are_whole() -> None:

@@ -7,12 +7,12 @@ from pathlib import Path
 import torch
 from toy import Toy, make_trainer
 
-from benchmarks.harness.timed_steps import Plan, run_epoch
+from benchmarks.harness.timed_steps import EpochPlan, run_epoch
 
 
 def test_the_trainers_own_loop_is_timed(tmp_path: Path) -> None:
     trainer, dataset = make_trainer(tmp_path), Toy(203)
-    plan = Plan(warm_up=2, rounds=3, steps=2, settle=1)
+    plan = EpochPlan(warm_up=2, rounds=3, steps=2, settle=1)
     between: list[int] = []
     paced = run_epoch(trainer, dataset, plan, between.append)
     assert trainer.state.step == plan.total == 12
@@ -23,7 +23,7 @@ def test_the_trainers_own_loop_is_timed(tmp_path: Path) -> None:
 
 def test_pacing_changes_nothing_of_what_is_learnt(tmp_path: Path) -> None:
     plain, paced = make_trainer(tmp_path / "a"), make_trainer(tmp_path / "b")
-    plan = Plan(warm_up=1, rounds=4, steps=1)
+    plan = EpochPlan(warm_up=1, rounds=4, steps=1)
     plain.max_batches = plan.total
     plain.train_epoch(plain.make_loader(Toy(203), shuffle=True))
     run_epoch(paced, Toy(203), plan)

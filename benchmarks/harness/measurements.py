@@ -23,7 +23,7 @@ HEAD = (
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Measurement:
     """A figure that compares two sides, e.g. a ratio of times, with its target.
 
     Args:
@@ -58,8 +58,8 @@ class Comparison:
         return asdict(self)
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> Comparison:
-        """Return the comparison that `to_plain` wrote; unknown keys are ignored."""
+    def from_plain(cls, plain: Mapping[str, Any]) -> Measurement:
+        """Return the measurement that `to_plain` wrote; unknown keys are ignored."""
         known = {key: value for key, value in plain.items() if key in cls.__dataclass_fields__}
         for key in ("figure", "ours", "theirs"):
             if known.get(key) is not None:
@@ -148,7 +148,7 @@ def markdown_table(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[s
     return [f"| {' | '.join(cells)} |" for cells in lines]
 
 
-def format_missed_targets(rows: Sequence[Comparison], kind: str) -> list[str]:
+def format_missed_targets(rows: Sequence[Measurement], kind: str) -> list[str]:
     """Return a line of Markdown for each missed target: the figure and the reason."""
     return [
         f"- {row.what}: {format_spread(row.figure, row.unit)}, target {row.target_text(kind)}: "

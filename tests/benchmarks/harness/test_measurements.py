@@ -1,18 +1,18 @@
-"""A comparison as JSON and as text."""
+"""A measurement as JSON and as text."""
 
 from __future__ import annotations
 
 import json
 
-from benchmark_examples import some_comparison
+from benchmark_examples import some_measurement
 
-from benchmarks.harness.comparisons import Comparison, format_duration, format_significant
+from benchmarks.harness.measurements import Measurement, format_duration, format_significant
 from benchmarks.harness.timing import Spread
 
 
 def test_rows_come_back_from_json() -> None:
-    row = some_comparison(extra={"spread": Spread(1, 1, 1, 1)})
-    again = Comparison.from_plain(json.loads(json.dumps(row.to_plain())))
+    row = some_measurement(extra={"spread": Spread(1, 1, 1, 1)})
+    again = Measurement.from_plain(json.loads(json.dumps(row.to_plain())))
     assert again.figure == row.figure
     assert again.cells("cpu") == row.cells("cpu")
 
