@@ -95,7 +95,7 @@ rule predict:
 rule predict_views:
     input:
         trained_folds,
-        # After the plain ones: both write the ids and the submission.
+        # After the plain ones: both write the ids.
         needed("{run}/predictions.npy"),
     output:
         made("{run}/outoffolds_tta.npy", "{run}/predictions_tta.npy"),

@@ -31,6 +31,9 @@ def write_summary(
 ) -> dict[str, Any]:
     """Score the arrays in `folder`, write submission.csv, summary.json and summary.png.
 
+    The names carry the suffix, so that predictions with and without test-time views keep their
+    files side by side.
+
     Args:
         suffix: '' or '_tta', which pair of arrays to use.
         train, test: tables with id and target, in the order of the arrays' rows.
@@ -65,7 +68,7 @@ def write_summary(
 
     if predicted.any():
         blend = blend_folds(logits[predicted])  # (folds, m) -> (m,)
-        with atomic_path(folder / "submission.csv") as temporary:
+        with atomic_path(folder / f"submission{suffix}.csv") as temporary:
             table = test[["id"]].assign(target=ordered_probabilities(blend))
             table.to_csv(temporary, index=False)
         test_truth = read_truth(Path(test_path).parent / "test_labels.csv", test)
@@ -73,7 +76,7 @@ def write_summary(
             result |= scored_as("test", test_truth, blend)
     write_json(folder / f"summary{suffix}.json", result)
     draw_summary(
-        folder / "summary.png",
+        folder / f"summary{suffix}.png",
         f"{folder.name}{suffix}",
         history,
         truth[known],
@@ -211,10 +214,10 @@ def list_run_files(folder: Path, suffix: str) -> str:
     names = (
         f"outoffolds{suffix}.npy",
         f"predictions{suffix}.npy",
-        "submission.csv",
+        f"submission{suffix}.csv",
         "history.csv",
         f"summary{suffix}.json",
-        "summary.png",
+        f"summary{suffix}.png",
     )
     found += [name for name in names if (folder / name).is_file()]
     if not found:

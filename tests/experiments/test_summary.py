@@ -34,9 +34,11 @@ def write_run(root: Path, n: int = 60, m: int = 40, scale: float = 1.0, offset: 
     return folder, train, test
 
 
-def summarize(root: Path, folder: Path, train: pd.DataFrame, test: pd.DataFrame) -> dict:
+def summarize(
+    root: Path, folder: Path, train: pd.DataFrame, test: pd.DataFrame, suffix: str = ""
+) -> dict:
     paths = (str(root / "input" / f"{split}.csv") for split in ("train", "test"))
-    return write_summary(folder, "", train, test, *paths)
+    return write_summary(folder, suffix, train, test, *paths)
 
 
 def test_the_test_score_is_that_of_the_submission_to_the_last_bit(tmp_path: Path) -> None:
@@ -129,3 +131,17 @@ def test_the_figure_warns_of_nothing(tmp_path: Path, snr: str) -> None:
         warnings.simplefilter("error")
         summarize(tmp_path, folder, train, test)
     assert (folder / "summary.png").stat().st_size > 10_000
+
+
+def test_views_write_files_of_their_own(tmp_path: Path) -> None:
+    folder, train, test = write_run(tmp_path)
+    summarize(tmp_path, folder, train, test)
+    names = ("submission.csv", "summary.json", "summary.png")
+    before = {name: (folder / name).read_bytes() for name in names}
+    for kind in ("outoffolds", "predictions"):
+        save_array(folder / f"{kind}_tta.npy", 2 + np.load(folder / f"{kind}.npy"))
+    result = summarize(tmp_path, folder, train, test, "_tta")
+    assert {name: (folder / name).read_bytes() for name in names} == before
+    assert (folder / "submission_tta.csv").read_bytes() != before["submission.csv"]
+    text = run_paragraph("five", result, folder, "_tta")
+    assert "submission_tta.csv, summary_tta.json and summary_tta.png." in text
