@@ -107,7 +107,8 @@ def predict(task: PredictionTask) -> None:
     unseen = check_sources(task, records, learnt)
     stamp = make_stamp(task, records, learnt)
     if not options.overwrite and not options.dry_run:
-        if are_current(directory.path, stamp, suffix):
+        paths = {fold: record.path for fold, record in records.items()}
+        if are_current(directory.path, stamp, suffix, paths):
             LOGGER.info(f"predictions{suffix}.npy in {directory.path} is up to date")
             return
         check_replaced(directory, stamp, suffix)
@@ -316,7 +317,8 @@ def make_stamp(
             "finished": record.finished or not record.is_known,
             "epoch": record.epoch,
             "own": record.path.parent == directory.path,
-            "file": str(record.path),
+            # Below results: the folder of all results may move.
+            "file": f"{record.path.parent.name}/{record.path.name}",
             # Test samples that the network learnt from, with pseudo-labels.
             "pseudo_labelled_test_samples": int(np.isin(directory.test_ids, pseudo_ids).sum()),
         }
@@ -335,8 +337,16 @@ def make_stamp(
     }
 
 
-def are_current(folder: Path, stamp: Mapping[str, Any], suffix: str) -> bool:
-    """Whether logits of the same networks, views and samples are there, whole."""
+def are_current(
+    folder: Path, stamp: Mapping[str, Any], suffix: str, weights: Mapping[int, Path]
+) -> bool:
+    """Whether logits of the same networks, views and samples are there, whole.
+
+    Args:
+        stamp: what would be predicted.
+        suffix: '' or '_tta'.
+        weights: the files of weights by fold.
+    """
     names = [f"outoffolds{suffix}", f"predictions{suffix}", "ids_train", "ids_test", "folds"]
     path = folder / f"predictions{suffix}.json"
     if not path.exists() or not all((folder / f"{name}.npy").exists() for name in names):
@@ -345,11 +355,13 @@ def are_current(folder: Path, stamp: Mapping[str, Any], suffix: str) -> bool:
     if samples_digest(*there) != stamp["samples"] or before["views"] != stamp["views"]:
         return False
     if "folds" not in before:
-        return older_stamp_is_of(before, stamp)
+        return older_stamp_is_of(before, stamp, weights)
     return are_of_the_same_networks(before, stamp)
 
 
-def older_stamp_is_of(before: Mapping[str, Any], stamp: Mapping[str, Any]) -> bool:
+def older_stamp_is_of(
+    before: Mapping[str, Any], stamp: Mapping[str, Any], paths: Mapping[int, Path]
+) -> bool:
     """Whether a stamp of before digests were recorded is of the same weights.
 
     It has the path, the size and the time of each file of weights.
@@ -360,7 +372,7 @@ def older_stamp_is_of(before: Mapping[str, Any], stamp: Mapping[str, Any]) -> bo
     ):
         return False
     for fold, (_, size, time_written) in before["weights"].items():
-        stat = Path(stamp["folds"][fold]["file"]).stat()
+        stat = paths[int(fold)].stat()
         if (stat.st_size, stat.st_mtime_ns) != (size, time_written):
             return False
     return True

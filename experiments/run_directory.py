@@ -329,7 +329,7 @@ class RunDirectory:
         # One that was killed while it was extended has been copied at that start.
         extended = [p for p in training if p.action is FoldAction.EXTEND and p.record.finished]
         copies = [name for plan in extended for name in self.names_of_fold(plan.fold)]
-        move_aside(self.path, self.predicted_names(), copies, DESCRIPTIONS)
+        move_aside(self.path, self.made_with_weights(), copies, DESCRIPTIONS)
 
     def names_of_fold(self, fold: int) -> list[str]:
         names = [f"fold{fold}{end}" for end in ("_last.pt", ".json", ".pt")]
@@ -339,7 +339,7 @@ class RunDirectory:
         """Move aside the files of folds that are trained anew, and predictions made with them."""
         names = [name for fold in folds for name in self.names_of_fold(fold)]
         names += [f"tensorboard/fold{fold}" for fold in folds]
-        move_aside(self.path, [*names, *self.predicted_names()], described_by=DESCRIPTIONS)
+        move_aside(self.path, [*names, *self.made_with_weights()], described_by=DESCRIPTIONS)
 
     def move_all_aside(self) -> None:
         """Move everything aside but locks and the log that is being written.
@@ -398,6 +398,10 @@ class RunDirectory:
         self.move_predictions_aside()
         for name, array in arrays.items():
             save_array(paths[name], array)
+
+    def made_with_weights(self) -> list[str]:
+        """Return the names of all that was made with the weights of this run."""
+        return [*self.predicted_names(), *(["detect"] if (self.path / "detect").exists() else [])]
 
     def move_predictions_aside(self) -> None:
         """Move predictions aside, and what was made of them."""

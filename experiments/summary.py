@@ -29,7 +29,7 @@ def write_summary(
     train_path: str,
     test_path: str,
 ) -> dict[str, Any]:
-    """Score the arrays in `folder`, write submission.csv, summary.json and summary.png.
+    """Score the arrays in `folder`; write submission, summary and picture, named with `suffix`.
 
     The names carry the suffix, so that predictions with and without test-time views keep their
     files side by side.
