@@ -55,6 +55,8 @@ def deciding_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     kept = {k: v for k, v in plain.items() if k not in (*LOCATIONS, *ADJUSTABLE)}
     if "optimizer_params" in kept:
         kept["optimizer_params"] = without(kept["optimizer_params"], "lr")
+    if "scheduler_params" in kept:  # OneCycleLR has a learning rate of its own
+        kept["scheduler_params"] = without(kept["scheduler_params"], "max_lr")
     if "scheduler_params" in kept:
         kept["scheduler_params"] = without(kept["scheduler_params"], *SCHEDULE_SIZE)
     if "callbacks" in kept:

@@ -329,10 +329,13 @@ class RunDirectory:
         # One that was killed while it was extended has been copied at that start.
         extended = [p for p in training if p.action is FoldAction.EXTEND and p.record.finished]
         copies = [name for plan in extended for name in self.names_of_fold(plan.fold)]
-        move_aside(self.path, self.made_with_weights(), copies, DESCRIPTIONS)
+        # A pipeline would take a fold that is trained just now for done.
+        marks = [f"fold{plan.fold}.done" for plan in training]
+        move_aside(self.path, [*self.made_with_weights(), *marks], copies, DESCRIPTIONS)
 
     def names_of_fold(self, fold: int) -> list[str]:
-        names = [f"fold{fold}{end}" for end in ("_last.pt", ".json", ".pt")]
+        """Return the names of a fold's files; a pipeline's mark that it is done is one of them."""
+        names = [f"fold{fold}{end}" for end in ("_last.pt", ".json", ".pt", ".done")]
         return [name for name in names if (self.path / name).exists()]
 
     def move_fold_aside(self, folds: Sequence[int]) -> None:

@@ -4,7 +4,8 @@
 
 What a run has in memory is gone with it, so that two kills differ only where something was written
 or removed in its folder between them. Here a run is killed at each of these moments: before a
-finished file is renamed to its place, with that file cut in half, and before a file is removed.
+finished file is renamed to its place, with that file cut in half, before a file is removed, and
+before a file of an older run is moved aside.
 Gone on with, it must end as the run left alone, and leave no temporary file.
 
 Every run is a fork of this process, which has imported all there is to import. `chaos.py` kills
@@ -39,7 +40,9 @@ from runtime.files import TEMPORARY
 
 # What a run imports on its way, so that a fork need not.
 IMPORTED = (
-    "experiment",
+    "experiments.experiment",
+    "experiments.dry_run",
+    "experiments.summary",
     "train",
     "scipy.special",
     "sklearn.model_selection",
@@ -47,7 +50,7 @@ IMPORTED = (
     "torch.utils.tensorboard",
 )
 # What changes a folder, as Python's audit hooks call it and as moments are named after it.
-EVENTS = {"os.rename": "before", "os.remove": "removing"}
+EVENTS = {"os.rename": "before", "os.remove": "removing", "moving": "moving"}
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,17 @@ class Watch:
         self.counts: dict[tuple[str, str], int] = {}
         sys.addaudithook(self.look)
 
+    def is_here(self, path: str | os.PathLike[str]) -> bool:
+        return os.path.dirname(os.path.realpath(os.fspath(path))) == self.folder
+
     def look(self, event: str, arguments: tuple) -> None:
         if event not in EVENTS:
             return
         path = os.fspath(arguments[1 if event == "os.rename" else 0])
+        if event == "os.rename" and self.is_here(arguments[0]) and not self.is_here(path):
+            event, path = "moving", os.fspath(arguments[0])
         name = os.path.basename(path)
-        if os.path.dirname(os.path.realpath(path)) != self.folder or re.search(TEMPORARY, name):
+        if not self.is_here(path) or re.search(TEMPORARY, name):
             return
         if event == "os.remove" and not os.path.exists(path):
             return
@@ -130,28 +138,32 @@ class Trials:
         return fork(work)
 
     def moments(self) -> list[Moment]:
-        """Let a run end, and another over it; return what happened in the folder."""
+        """Let a run end, and another that moves it aside; return what happened in the folder."""
         found = []
-        for _ in range(2):
+        for extra in ((), ("--overwrite",)):
             reading, writing = os.pipe()
             os.set_inheritable(writing, True)
-            if self.run(self.alone, noted=writing):
+            if self.run(self.alone, *extra, noted=writing):
                 raise RuntimeError(f"{self.case} fails when it is left alone")
             os.close(writing)
             with open(reading) as file:
                 lines = [line.split() for line in file]
             found.append([Moment(event, name, int(count)) for event, name, count in lines])
         first, again = found
-        halves = [Moment(m.event, m.name, m.occurrence, half=True) for m in first]
-        removals = [moment for moment in again if moment.event == "os.remove"]
-        return [m for pair in zip(first, halves, strict=True) for m in pair] + removals
+        written = [moment for moment in first if moment.event == "os.rename"]
+        halves = [Moment(m.event, m.name, m.occurrence, half=True) for m in written]
+        pairs = [m for pair in zip(written, halves, strict=True) for m in pair]
+        removed = [moment for moment in first if moment.event == "os.remove"]
+        return [*pairs, *removed, *(moment for moment in again if moment.event != "os.rename")]
 
     def differences(self, number: int, moment: Moment) -> list[str]:
         """Kill a run at a moment, go on; return what is not as it is in the run left alone."""
         results = self.work / f"killed{number}"
-        if moment.event == "os.remove":  # a run begun anew where another has ended
-            shutil.copytree(self.alone, results)
-        ended = self.run(results, at=moment)
+        extra: tuple[str, ...] = ()
+        if moment.event != "os.rename":  # a run begun anew where another has ended
+            shutil.copytree(self.alone / self.name, results / self.name)
+            extra = ("--overwrite",)
+        ended = self.run(results, *extra, at=moment)
         if ended != -signal.SIGKILL:
             return [f"{moment}: it ended with {ended} instead of being killed"]
         ended = self.run(results, "--resume")

@@ -23,7 +23,7 @@ MOMENTS = [
     "before fold1_last.pt 1",
     "half of predictions.npy 1",
     "before summary.json 1",
-    "removing fold0.pt 1",
+    "moving fold0.pt 1",
 ]
 
 
