@@ -7,14 +7,16 @@
 #   snakemake --config settings="train_cache=input/train_cache.f32" results=results
 #   snakemake --workflow-profile profiles/slurm      on a cluster; docs/how-to/run-the-pipeline.md
 #
-# A fold is a job, and a job that is killed goes on where it stood: the marks below say that a fold
-# is done, its checkpoints are no outputs and stay.
+# A fold is a job, and a job that was killed is resumed: checkpoints are not outputs and stay. The
+# mark fold<k>.done holds the digest of the finished weights. If a run is trained again, in the
+# pipeline or by hand, its marks change, and what was made from it is made again.
 import sys
 
 sys.path.insert(0, workflow.basedir)
 
 import configs  # registers the experiments
 from experiments.pipeline import read_config
+from experiments.pipeline_jobs import correct_marks, predict_command, train_command, write_mark
 from runtime.errors import UserError
 
 try:
@@ -23,10 +25,14 @@ except UserError as error:
     raise WorkflowError(str(error))
 
 RESULTS = PLAN.results
+# With marks elsewhere, the results may lie on a volume that only the jobs can see.
+if MARKS is None:
+    for sentence in correct_marks(PLAN):
+        print(sentence, file=sys.stderr)
 
 
 # Where jobs share no folder but a volume, as on Kubernetes, results is a path on that volume and
-# only empty marks, one for each file, travel by way of Snakemake's storage.
+# only marks, one for each file, travel by way of Snakemake's storage.
 
 
 def needed(name):
@@ -49,7 +55,7 @@ rule all:
 
 
 def training_input(wildcards):
-    source, start = PLAN.source(wildcards.run), PLAN.start(wildcards.run)
+    source, start = PLAN.label_source(wildcards.run), PLAN.weight_source(wildcards.run)
     inputs = [] if source is None else [needed(f"{source}/predictions.npy")]
     return inputs if start is None else [*inputs, needed(f"{start}/fold{wildcards.fold}.done")]
 
@@ -68,14 +74,17 @@ rule train:
     input:
         training_input,
     output:
-        touch(needed("{run}/fold{fold}.done")),
+        needed("{run}/fold{fold}.done"),
     threads: THREADS
     resources:
         gpu=1,
+    # A param, so that other settings or options make the fold a job again.
     params:
-        command=lambda wildcards: PLAN.train(wildcards.run, wildcards.fold),
-    shell:
-        "{params.command}"
+        command=lambda wildcards: PLAN.train(wildcards.run, int(wildcards.fold)),
+    run:
+        command = train_command(PLAN, wildcards.run, int(wildcards.fold))
+        shell("{command}")
+        write_mark(PLAN, wildcards.run, int(wildcards.fold), output[0])
 
 
 rule predict:
@@ -88,8 +97,9 @@ rule predict:
         gpu=1,
     params:
         command=lambda wildcards: PLAN.predict(wildcards.run),
-    shell:
-        "{params.command}"
+    run:
+        command = predict_command(PLAN, wildcards.run)
+        shell("{command}")
 
 
 rule predict_views:
@@ -104,8 +114,9 @@ rule predict_views:
         gpu=1,
     params:
         command=lambda wildcards: PLAN.predict(wildcards.run, views=True),
-    shell:
-        "{params.command}"
+    run:
+        command = predict_command(PLAN, wildcards.run, views=True)
+        shell("{command}")
 
 
 rule stack:

@@ -14,8 +14,9 @@ and whoever follows an experiment to its parent finds it a few lines above. Thos
 come first, the project's own after the line `ours`.
 
 From Baseline to PseudoSeq07 these are the experiments of the second place of G2Net 2021. Where one
-is corrected, a comment says so; gradients are clipped after they are unscaled in all of them (see
-`max_grad_norm`), and pretrained weights carry their tag, since bare names may come to mean others.
+is corrected, a comment says so. In all of them gradients are clipped after they are unscaled (see
+`max_grad_norm`), and pretrained weights are named with their tag, as timm may change what a bare
+name means.
 """
 
 import torch
@@ -50,10 +51,10 @@ from training_extras import KeepLast
 from transforms import FlipWave, GaussianNoiseSNR, SwapChannel, TimeShift, Whiten
 
 WHITEN = Part(Whiten, band=(20, 500), decimate=2)
-EXACT = Part(Whiten, decimate=2)  # below 512 Hz, after which noise is white
+EXACT = Part(Whiten, decimate=2)  # all frequencies up to 512 Hz; noise comes out white
 FLIPPED = band_passed(16, 512, NOISE, FLIP)
 GATED = {"wave_block": "gated"}
-# True smoothing, t(1 - ε) + ε/2 of a target t: the published networks learnt from t(1 - ε).
+# Label smoothing t(1 - ε) + ε/2 of a target t. The published networks were trained on t(1 - ε).
 SMOOTHED = Part(BCEWithLogitsLoss, smoothing=0.025)
 
 
@@ -115,7 +116,7 @@ class Nspec16(Resized08aug4):
     transforms = band_passed(12, 512, NOISE)
     model_params = Resized08aug4.model_params | {
         "spectrogram": ComplexMorletCWT,
-        # In the reference the width never moved: its bank was built once. Here it is learnt.
+        # The reference built its bank once, so that its width was not trained. Here it is.
         "spec_params": {
             "fs": 2048,
             "lower_freq": 16,
@@ -255,7 +256,8 @@ class Nspec23arch5(Nspec23):
 class Nspec25(Nspec22):
     name = "nspec_25"
     transforms = FLIPPED
-    # b2: in the reference a child changed the dict it shared with this class, and so its network.
+    # A b2 network. In the reference a child changed a dict it shared with this class, and so
+    # this class's network as well.
     model_params = model_with(Nspec22, {**GATED, "base_filters": 256})
 
 
@@ -538,7 +540,7 @@ class PseudoSeq07(Seq12arch4):
 
 
 class Demo(Config):
-    """A small network on whitened strain: five folds in minutes on two cores.
+    """A small network on whitened strain: five folds train in minutes on two cores.
 
     `make demo` simulates its data into input/demo.
     """
@@ -548,7 +550,7 @@ class Demo(Config):
     test_path = "input/demo/test.csv"
     train_cache = "input/demo/train_cache.f32"
     test_cache = "input/demo/test_cache.f32"
-    # Above 500 Hz there is little of a merger; without it the network has half the samples to do.
+    # Mergers have little power above 500 Hz, so that every second sample is enough.
     transforms = {
         "train": (WHITEN, Part(SwapChannel), Part(FlipWave), Part(TimeShift, max_shift=32)),
         "test": (WHITEN,),
@@ -561,9 +563,9 @@ class Demo(Config):
 
 
 class DemoSpec(Demo):
-    """The same on a spectrogram: wavelets of the whitened strain and timm's smallest EfficientNet.
+    """Demo on a spectrogram: wavelets of the whitened strain and timm's smallest EfficientNet.
 
-    `make pipeline-demo` trains both, their pseudo-label reruns, and stacks the four.
+    `make pipeline-demo` trains both, trains both again with pseudo-labels, and stacks the four.
     """
 
     name = "demo_spec"
@@ -594,7 +596,8 @@ class PseudoDemoSpec(DemoSpec):
     pseudo_labels = labels_of(DemoSpec)
 
 
-# What leaves the physics as it is: the two LIGO detectors are alike, a sign is half an orbit.
+# Symmetries of the physics: the noise curves of the two LIGO detectors are the same, and a change
+# of sign is half an orbit.
 AUGMENTATIONS = (
     Part(SwapChannel, p=0.5),
     Part(FlipWave, p=0.5),
@@ -603,7 +606,7 @@ AUGMENTATIONS = (
 
 
 class Wave01(Config):
-    """On exactly whitened strain, trained on injections that never repeat, validated on files."""
+    """Trained on simulated injections that never repeat, validated on files; exact whitening."""
 
     name = "wave_01"
     dataset = SimulatedDataset
@@ -623,20 +626,20 @@ class Wave01(Config):
 
 
 class Wave02(Wave01):
-    """The same network, gone on with on the files."""
+    """Wave01, trained further on the files."""
 
     name = "wave_02"
     dataset = G2NetDataset
     dataset_params = {}
     transforms = {"train": (EXACT, *AUGMENTATIONS), "test": (EXACT,)}
     weight_path = Wave01.name
-    callbacks = Config.callbacks  # files can be learnt by heart
+    callbacks = Config.callbacks  # early stopping, as a network can overfit to files
     num_epochs = 3
     optimizer_params = {"lr": 3e-4, "weight_decay": 1e-2}
 
 
 class Wave03(Wave02):
-    """A last stage on what is scored: ranks."""
+    """Wave02, trained further on ranks, which the AUC measures."""
 
     name = "wave_03"
     weight_path = Wave02.name
@@ -656,13 +659,13 @@ class Wave05(Wave01):
 
 
 class Wave06(Wave01):
-    """A bank of matched filters as a network: only how their powers are weighed is learnt."""
+    """A bank of matched filters as a network: only the weights of their powers are trained."""
 
     name = "wave_06"
     model = MatchedFilter1d
     dataset_params = {**Wave01.dataset_params, "samples_per_epoch": 2**15}
     model_params = {"pretrained": True, "stride": 2}
-    views = ("identity", "swap_ligo")  # the power knows no sign
+    views = ("identity", "swap_ligo")  # a power does not depend on the sign
     num_epochs = 2
     optimizer_params = {"lr": 1e-2, "weight_decay": 0.0}
     # Stepped each epoch, a cosine of two epochs would end at half the learning rate, and KeepLast
@@ -698,7 +701,7 @@ class Spec01(Wave01):
 
 
 class Spec02(Spec01):
-    """A front-end that is learnt, in place of the wavelets."""
+    """Spec01 with a learned front-end instead of the wavelets."""
 
     name = "spec_02"
     model_params = {

@@ -123,6 +123,14 @@ def check_classes_of_folds(
                 )
 
 
+def fold_of_rows(folds: list[tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:
+    """Return the fold (n,) in which each training row is validated."""
+    fold_of_row = np.empty(n, np.int64)
+    for fold, (_, rows) in enumerate(folds):
+        fold_of_row[rows] = fold
+    return fold_of_row
+
+
 def open_cache(config: ConfigMeta, split: str, device: torch.device | None = None) -> Any:
     """Return the cache of a split, None where the config names none.
 

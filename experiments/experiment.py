@@ -27,6 +27,7 @@ from experiments.building import (
     check_caches,
     compile_network,
     count_training_samples,
+    fold_of_rows,
     open_cache,
     read_data,
     split_folds,
@@ -80,15 +81,12 @@ class Experiment:
         find_views(self.view_names)  # a misspelt one is said before the training, not after it
         self.train, self.test = read_data(config)
         self.folds = split_folds(config, self.train)
-        fold_of_row = np.empty(len(self.train), np.int64)
-        for fold, (_, rows) in enumerate(self.folds):
-            fold_of_row[rows] = fold
         self.directory = RunDirectory(
             Path(options.results) / config.name,
             config,
             self.train["id"].to_numpy(str),
             self.test["id"].to_numpy(str),
-            fold_of_row,
+            fold_of_rows(self.folds, len(self.train)),
         )
         self.labels = None if options.inference else self.read_labels()
         self.states: dict[int, TrainerState] = {}

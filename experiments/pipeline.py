@@ -41,23 +41,23 @@ class Plan:
     def folds(self, run: str) -> list[int]:
         return list(range(self.runs[run].cv))
 
-    def source(self, run: str) -> str | None:
-        """The run whose predictions label the test samples of this one."""
+    def label_source(self, run: str) -> str | None:
+        """Return the run whose predictions label the test samples of this one."""
         labels = self.runs[run].pseudo_labels
         return None if labels is None else labels.params["source"]
 
-    def start(self, run: str) -> str | None:
-        """The run from whose weights this one begins."""
-        config = start_of(self.runs[run])
+    def weight_source(self, run: str) -> str | None:
+        """Return the run whose weights this one starts from."""
+        config = weight_source(self.runs[run])
         return None if config is None else config.name
 
     def wants_views(self, run: str) -> bool:
-        """Whether the stack takes its predictions with test-time views: as published, else yes."""
+        """Whether the stack takes its predictions with test-time views: as published, or yes."""
         return run in self.members and self.runs[run].published.get("tta", True)
 
     def command(self, run: str, *arguments: str) -> str:
-        """The command line of one run."""
-        script = "train.py" if self.source(run) is None else "train_pseudo.py"
+        """Return a command line for one run."""
+        script = "train.py" if self.label_source(run) is None else "train_pseudo.py"
         config = self.runs[run].__name__
         words = [self.python, script, "--config", config, "--results", self.results]
         words += arguments
@@ -65,13 +65,17 @@ class Plan:
             words += ["--set", *self.settings]
         return shlex.join(words)
 
-    def train(self, run: str, fold: int | str) -> str:
+    def train(self, run: str, fold: int, anew: bool = False) -> str:
+        """Return the command that trains a fold; `anew` moves what is there of it aside."""
+        how = "--overwrite" if anew else "--resume"
         options = shlex.split(self.options)
-        return self.command(run, "--limit_fold", str(fold), "--resume", "--gpu", "free", *options)
+        return self.command(run, "--limit_fold", str(fold), how, "--gpu", "free", *options)
 
-    def predict(self, run: str, views: bool = False) -> str:
+    def predict(self, run: str, views: bool = False, anew: bool = False) -> str:
+        """Return the command that predicts; `anew` moves predictions that are there aside."""
+        how = "--overwrite" if anew else "--resume"
         extra = ["--tta"] if views else []
-        return self.command(run, "--inference", "--resume", "--gpu", "free", *extra)
+        return self.command(run, "--inference", how, "--gpu", "free", *extra)
 
     def stack(self) -> str:
         words = [self.python, "stacking.py", "--results", self.results, "--experiments"]
@@ -176,25 +180,25 @@ def share_of_cores() -> int:
     return max(num_cores() // max(torch.cuda.device_count(), 1), 1)
 
 
-def start_of(config: ConfigMeta) -> ConfigMeta | None:
-    """Return the experiment from whose weights one begins, where `weight_path` is its name."""
+def weight_source(config: ConfigMeta) -> ConfigMeta | None:
+    """Return the experiment whose weights one starts from, where `weight_path` is its name."""
     return None if config.weight_path is None else config_named(config.weight_path)
 
 
-def with_sources(config: ConfigMeta, behind: tuple[ConfigMeta, ...] = ()) -> list[ConfigMeta]:
-    """Return an experiment after all whose predictions or weights it needs.
+def with_sources(config: ConfigMeta, needed_by: tuple[ConfigMeta, ...] = ()) -> list[ConfigMeta]:
+    """Return an experiment, last, and all whose predictions or weights it needs before it.
 
     Args:
-        behind: those that need it.
+        needed_by: the experiments that need this one.
 
     Raises:
-        UserError: a source is no experiment, or needs its own predictions.
+        UserError: a source is not an experiment, or an experiment needs itself.
     """
-    if config in behind:
+    if config in needed_by:
         raise UserError(
             f"config {config.__name__}: its pseudo-labels or its first weights come from itself"
         )
-    sources = [start_of(config)]
+    sources = [weight_source(config)]
     if config.pseudo_labels is not None:
         name = config.pseudo_labels.params["source"]
         sources.append(config_named(name))
@@ -203,6 +207,6 @@ def with_sources(config: ConfigMeta, behind: tuple[ConfigMeta, ...] = ()) -> lis
                 f"config {config.__name__}: its pseudo-labels come from {name!r}, and no "
                 f"experiment has that name"
             )
-    behind = (*behind, config)
-    needed = [part for source in sources if source for part in with_sources(source, behind)]
+    needed_by = (*needed_by, config)
+    needed = [part for source in sources if source for part in with_sources(source, needed_by)]
     return [*dict.fromkeys(needed), config]

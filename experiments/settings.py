@@ -1,4 +1,4 @@
-"""What every experiment settles, and the phrases that many of them share."""
+"""The settings of every experiment with their defaults, and what many experiments share."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,18 +24,18 @@ FLIP = Part(FlipWave, p=0.5)
 
 
 class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
-    """What every experiment settles. The annotations are checked when a child is defined."""
+    """The settings of every experiment. Annotations are checked when a child is defined."""
 
     # --- identity ---
     name: str = "config"  # its folder in results/
-    seed: int = 2021  # all randomness is counted from (seed, fold, epoch, step, rank)
-    deterministic: bool = False  # bit-identical on a GPU too, at a price
+    seed: int = 2021  # random numbers are counted from (seed, fold, epoch, step, rank)
+    deterministic: bool = False  # bit-identical on a GPU too, but slower
     debug: bool = False  # the first 10,000 train and 1,000 test rows only; not train.py --debug
 
-    # --- data: tables (id, target, path) and, where they are made, caches, by prep_data.py ---
+    # --- data: tables (id, target, path) and caches, both written by prep_data.py ---
     train_path: str = "input/train.csv"
     test_path: str = "input/test.csv"
-    data_root: str | None = None  # allows paths in the tables that leave the tables' own folder
+    data_root: str | None = None  # paths in the tables may lead anywhere below it
     train_cache: str | None = None
     test_cache: str | None = None
     dataset: type = G2NetDataset
@@ -44,7 +44,7 @@ class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
     splitter: str = "StratifiedKFold"  # of sklearn.model_selection
     splitter_params: Mapping = {"shuffle": True, "random_state": 2021}
 
-    # --- on the device, before the network; views are averaged by --tta ---
+    # --- on the device, before the network; --tta averages over the views ---
     transforms: Mapping = {"train": None, "test": None}
     transforms2: Mapping | None = None  # as `transforms`: a second view, for two-input networks
     views: tuple = ("identity", "flip")
@@ -52,7 +52,7 @@ class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
     # --- network ---
     model: type = SpectroCNN
     model_params: Mapping = {}
-    # start from this file, from the fold<k>.pt of this folder, or of the run of that name
+    # warm start from this file, from fold<k>.pt in this folder, or from the run of that name
     weight_path: str | None = None
 
     # --- labels of the test samples from another experiment's predictions ---
@@ -62,40 +62,40 @@ class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
     num_epochs: int = 5
     batch_size: int = 64  # of each process
     accumulate: int = 1  # batches per optimiser step
-    sync_batch_norm: bool = True  # several processes: statistics of the rows of all of them
+    sync_batch_norm: bool = True  # batch statistics over the rows of all processes
     optimizer: type = torch.optim.Adam
     optimizer_params: Mapping = {"lr": 2e-4, "weight_decay": 1e-6}
     scheduler: type | None = CosineAnnealingWarmRestarts
     scheduler_params: Mapping = {"T_0": 5, "T_mult": 1, "eta_min": 1e-6}
-    scheduler_target: str | None = None  # a score that the schedule is given, e.g. valid_loss
+    scheduler_target: str | None = None  # a score that the schedule takes, e.g. valid_loss
     batch_scheduler: bool = False  # step the schedule each optimiser step, not each epoch
     criterion: Part = Part(BCEWithLogitsLoss)
     eval_metric: Part = Part(AUC)
     monitor_metrics: tuple = ()
     amp: bool | str = True  # bf16 or fp16 on a GPU, float32 on a CPU; or 'bf16', 'fp16'
-    # On unscaled gradients. The published 10,000 acted on gradients scaled by 65,536, and so
-    # clipped elements at 0.153.
+    # Gradients are unscaled first. The published 10,000 was applied to gradients scaled by 65,536,
+    # so that elements were clipped at 0.153.
     clip_grad: str | None = "value"
     max_grad_norm: float = 0.15
-    max_bad_losses: int = 10  # NaN or infinite losses in a row that end a run
-    ema_decay: float | None = None  # average the weights and use the average
+    max_bad_losses: int = 10  # so many NaN or infinite losses in a row end a run
+    ema_decay: float | None = None  # decay of an average of the weights, which is used instead
     hook: Part = Part(TrainHook)
     callbacks: tuple = (Part(EarlyStopping, patience=5, target="valid_metric", maximize=True),)
 
-    # --- what was published of this very class, never inherited; see `published_scores` ---
+    # --- published scores of this class, which children do not inherit; see `published_scores` ---
     published: Mapping = {}
 
 
-# --- phrases ---------------------------------------------------------------------------------
+# --- what many experiments share -------------------------------------------------------------
 
 
 def adam(lr: float) -> dict[str, float]:
-    """Arguments of Adam with the reference's weight decay."""
+    """Return arguments of Adam with the reference's weight decay."""
     return {"lr": lr, "weight_decay": 1e-6}
 
 
 def cosine(epochs: int | None = None) -> dict[str, float]:
-    """Arguments of one cosine from the learning rate to nearly zero over all epochs.
+    """Return arguments of one cosine from the learning rate to nearly zero over all epochs.
 
     Args:
         epochs: its length; None follows `num_epochs`, and the steps with `batch_scheduler`.
@@ -107,7 +107,7 @@ def cosine(epochs: int | None = None) -> dict[str, float]:
 def band_passed(
     lower: float, upper: float, *augmentations: Part, order: int = 8, normalize: bool = True
 ) -> dict[str, tuple[Part, ...]]:
-    """Transforms: strain in units of `PEAKS` and band-passed; augmentations in training."""
+    """Return transforms: divide by `PEAKS`, band-pass, and in training augment."""
     prepare = (Part(BandPass, lower=lower, upper=upper, order=order),)
     if normalize:
         prepare = (Part(Normalize, factors=PEAKS), *prepare)
@@ -115,7 +115,7 @@ def band_passed(
 
 
 def model_with(config: ConfigMeta, spec_params: Mapping[str, Any] | None = None, **changes: Any):
-    """The model arguments of a config with some changed; `spec_params` are changed one by one."""
+    """Return the model arguments of a config with some changed, `spec_params` one by one."""
     params = {**config.model_params, **changes}
     if spec_params is not None:
         params["spec_params"] = {**params["spec_params"], **spec_params}
@@ -123,14 +123,14 @@ def model_with(config: ConfigMeta, spec_params: Mapping[str, Any] | None = None,
 
 
 def labels_of(config: ConfigMeta, **options: Any) -> Part:
-    """Pseudo-labels from the predictions of an experiment; options as in `PseudoLabels`."""
+    """Return pseudo-labels from an experiment's predictions; options as in `PseudoLabels`."""
     return Part(PseudoLabels, source=config.name, **options)
 
 
 def published_scores(
     cv: float, public: float, private: float, column: int, tta: bool = False
 ) -> dict[str, float]:
-    """What was published of an experiment that went into the final stack.
+    """Return the published scores of an experiment in the final stack.
 
     Args:
         cv: cross-validated AUC.

@@ -20,6 +20,7 @@ from stack_runs import execute_notebook
 
 import configs
 from configuration.rules import ConfigMeta
+from experiments.fold_record import read_fold
 from experiments.pipeline import make_plan, with_sources
 from runtime.errors import UserError
 
@@ -36,7 +37,7 @@ def test_the_published_stack_is_40_runs() -> None:
     assert plan.members[-1] == "pseudo_06"
     names = list(plan.runs)
     for run in plan.members:
-        assert names.index(plan.source(run)) < names.index(run)
+        assert names.index(plan.label_source(run)) < names.index(run)
     assert sum(plan.wants_views(run) for run in plan.runs) == 13
     assert sum(len(plan.folds(run)) for run in plan.runs) == 200
 
@@ -106,7 +107,7 @@ def test_weights_of_another_run_come_first() -> None:
     plan = make_plan("Wave02,Wave03")
     assert list(plan.runs) == ["wave_01", "wave_02", "wave_03"]
     assert plan.members == ("wave_02", "wave_03")
-    assert [plan.start(run) for run in plan.runs] == [None, "wave_01", "wave_02"]
+    assert [plan.weight_source(run) for run in plan.runs] == [None, "wave_01", "wave_02"]
 
 
 def labels(config: ConfigMeta):
@@ -157,6 +158,35 @@ def test_an_unknown_experiment_is_one_sentence() -> None:
     assert "Traceback" not in output
 
 
+def check_a_half_trained_member(
+    results: Path, data: Path, settings: list[str], arguments: list[str]
+) -> None:
+    """A member is trained again by hand and killed in fold 1: no unfinished fold is stacked."""
+    line = [sys.executable, str(ROOT / "train.py"), "--config", "Demo", "--results", str(results)]
+    line += ["--limit_fold", "1", "--overwrite", "--set", *settings]
+    weights = results / "demo" / "fold1.pt"
+    before = read_fold(weights).digest
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
+    deadline = time.monotonic() + 120
+    while weights.exists() and weights.with_suffix(".json").exists():  # until they are moved aside
+        assert time.monotonic() < deadline
+        assert process.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not read_fold(weights).finished
+    assert (results / "demo" / "fold1.done").exists()  # the mark of the earlier training
+    (results / "submission.csv").unlink()
+    output = snakemake(*arguments)
+    assert f"{weights} is not finished: it is trained to its end" in output
+    assert read_fold(weights).finished
+    assert read_fold(weights).digest == before == weights.with_suffix(".done").read_text().strip()
+    assert (results / "submission.csv").exists()
+    # The weights came out as before, so that the labels of the child's samples did too.
+    assert "pseudo_demo" in (results / "index.html").read_text()
+    assert "Nothing to be done" in snakemake(*arguments)
+
+
 @needs_snakemake
 def test_a_killed_pipeline_goes_on_where_it_stood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -204,6 +234,7 @@ def test_a_killed_pipeline_goes_on_where_it_stood(
     assert "pseudo_demo" in (tmp_path / "out" / "index.html").read_text()
     again = snakemake(*arguments)
     assert "Nothing to be done" in again
+    check_a_half_trained_member(tmp_path / "out", data, settings, arguments)
     (tmp_path / "out" / "submission.csv").unlink()
     execute_notebook(tmp_path / "out", monkeypatch)
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "submission.csv"), submission)
