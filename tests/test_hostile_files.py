@@ -302,7 +302,7 @@ def test_hostile_predictions_are_refused_by_all(sound: Path, tmp_path: Path, arr
     path = results / NAMES[0] / f"{array}.npy"
     WRITERS[how](path)
     with pytest.raises(UserError, match=rf"{array}\.npy is not a plain numpy array"):
-        stacking.main(["--results", str(results)])
+        stacking.main(["--results", str(results), "--experiments", *NAMES])
     source = PseudoLabels(source=NAMES[0])
     names = ("ids_train", "folds", "ids_test")
     own = [load_array(sound / NAMES[0] / f"{name}.npy") for name in names]

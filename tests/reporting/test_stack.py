@@ -7,8 +7,12 @@ from pathlib import Path
 
 import pytest
 from report_runs import make, write_stack_record
+from stack_runs import make_stack, write_results
 
+import configs  # noqa: F401 - registers the experiments
 from reporting.stack import read_stack
+from stack.blend import StackSettings, blend_runs
+from stack.files import write_stack
 
 
 def test_the_stack_as_stacking_writes_it(results: Path) -> None:
@@ -108,3 +112,23 @@ def test_the_table_of_scores(results: Path) -> None:
     page = make(results)
     assert "sample77" not in page.text
     assert "is no table of stacking scores" in page.words()
+
+
+def test_the_reader_knows_the_format_of_the_writer(tmp_path: Path) -> None:
+    """What stacking writes today, and not what this file believes that it writes."""
+    data, truth = make_stack(n=120, m=40)
+    runs = write_results(tmp_path, data, truth)
+    stack = blend_runs(runs, StackSettings(method="ridge_rank", resamples=20))
+    write_stack(stack, tmp_path / "out")
+    summary = read_stack(tmp_path / "out")
+    assert summary.notes == []
+    assert [method.name for method in summary.methods] == ["mean", "ridge_rank"]
+    method = summary.methods[1]
+    assert method.mean == stack.submitted.score.mean
+    assert method.folds == stack.submitted.score.folds
+    assert method.test == stack.test_aucs["method"]["ridge_rank"]
+    assert method.weights["pseudo_16"] == stack.fit.weights[:, 1].tolist()
+    comparison = stack.submitted.difference_to(stack.plain_mean)
+    assert method.differences["mean"] == (comparison.difference, comparison.low, comparison.high)
+    assert summary.chosen == "ridge_rank"
+    assert summary.table[0][:2] == ["kind", "name"]
