@@ -184,7 +184,7 @@ def check_script(config: ConfigMeta, pseudo: bool) -> None:
 
 
 def run(config: ConfigMeta, args: argparse.Namespace) -> int:
-    from experiments.dry_run import shrink
+    from experiments.dry_run import shrink_to_dry_run
     from experiments.experiment import Experiment
     from experiments.options import RunOptions
     from runtime import interruption
@@ -218,7 +218,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
         stamp = time.strftime("%y%m%d%H%M")
         log_file = args.results / config.name / f"{config.name}{fold}_{stamp}.log"
     if args.dry_run:
-        config, options = shrink(config, options)
+        config, options = shrink_to_dry_run(config, options)
     tell = not args.silent and not args.dry_run and distributed.is_main()
     try:
         experiment = Experiment(config, options, device)

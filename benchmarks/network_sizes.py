@@ -15,7 +15,7 @@ import configs  # noqa: F401 - importing it registers the experiments
 from benchmarks import ROOT
 from benchmarks.harness.measurements import markdown_table
 from configuration.rules import ConfigMeta
-from experiments.table import COLUMNS, SIZES, network_key, read_sizes, rows
+from experiments.table import COLUMNS, SIZES, network_key, read_sizes, table_rows
 from physics.constants import SAMPLE_SHAPE
 from runtime.command_line import CommandLine, run_command
 from runtime.console import progress
@@ -61,7 +61,7 @@ def measure_all(fresh: bool = False) -> dict[str, dict[str, Any]]:
 
 def format_experiment_tables() -> str:
     """Return the tables of the page: the published stack first, then all other experiments."""
-    every = rows()
+    every = table_rows()
     stack = [cells for cells in every if cells[-1] != "-"]
     others = [cells[:-3] for cells in every if cells[-1] == "-"]
     return "\n".join(

@@ -22,14 +22,14 @@ FEW_SIGNALS = {"bank_size": 32, "pool": 8}  # not 8,000 waveforms for two batche
 NUM_TRAIN, NUM_TEST = 20, 4  # two batches of training and of validation in each of five folds
 
 
-def shrink(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMeta, RunOptions]:
+def shrink_to_dry_run(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMeta, RunOptions]:
     """Return a config and options for a dry run; its results go to results/dry_run."""
     results = options.results / "dry_run"
     changed = {"num_epochs": 1, "batch_size": BATCH_SIZE, "debug": False}
     if not (Path(config.train_path).is_file() and Path(config.test_path).is_file()):
         folder = results / "invented_noise"
         invent_noise(folder, config.seed)
-        print(f"{config.train_path} is not there: the dry run reads invented noise in {folder}/")
+        print(f"{config.train_path} does not exist: the dry run reads invented noise in {folder}/")
         changed |= {
             "train_path": str(folder / "train.csv"),
             "test_path": str(folder / "test.csv"),
@@ -38,13 +38,14 @@ def shrink(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMeta, RunOpti
         }
     if "bank_size" in (accepted_arguments(config.dataset) or ()):
         changed["dataset_params"] = {**config.dataset_params, **FEW_SIGNALS}
-    if "bank_size" in (accepted_arguments(config.model) or ()):  # what its filters would begin as
+    # Pretrained filters of a bank are computed from thousands of waveforms.
+    if "bank_size" in (accepted_arguments(config.model) or ()):
         changed["model_params"] = {**config.model_params, "pretrained": False}
     if config.weight_path is not None and config_named(config.weight_path) is not None:
         before = options.results / config.weight_path
         changed["weight_path"] = str(before) if before.is_dir() else None
         if not before.is_dir():
-            print(f"{before} is not there: the dry run begins with random weights")
+            print(f"{before} does not exist: the dry run starts from random weights")
     small = ConfigMeta(config.__name__, (config,), changed, register=False)
     return small, dataclasses.replace(options, results=results)
 

@@ -1,8 +1,8 @@
 """The table of all experiments, as `train.py --list` and docs/reference/experiments.md show it.
 
 What only a built network can tell, its parameters and the size of its image, is kept in
-network_sizes.json, so that listing the experiments builds none. It is
-measured by `python -m benchmarks.network_sizes`.
+network_sizes.json, so that listing the experiments builds none. It is measured by
+`python -m benchmarks.network_sizes`.
 """
 
 from __future__ import annotations
@@ -50,20 +50,20 @@ def read_sizes() -> dict[str, dict[str, Any]]:
     return read_json(SIZES) if SIZES.exists() else {}
 
 
-def rows() -> list[tuple[str, ...]]:
-    """Return a row of text a configuration, in the order they are defined."""
+def table_rows() -> list[tuple[str, ...]]:
+    """Return a row of text for each configuration, in the order they are defined."""
     sizes = read_sizes()
-    return [row(config, sizes) for config in ConfigMeta.registry.values()]
+    return [table_row(config, sizes) for config in ConfigMeta.registry.values()]
 
 
-def row(config: ConfigMeta, sizes: dict[str, dict[str, Any]]) -> tuple[str, ...]:
+def table_row(config: ConfigMeta, sizes: dict[str, dict[str, Any]]) -> tuple[str, ...]:
     params, size = config.model_params, sizes.get(network_key(config), {})
     front_end = params["spectrogram"].__name__ if "spectrogram" in params else "-"
     backbone = str(params.get("model_name", config.model.__name__)).split(".")[0]
     image = size.get("image")
     source = config.__base__.__name__
     if config.pseudo_labels is not None:
-        source = f"labels of {source_class(config)}"
+        source = f"labels of {label_source_class(config)}"
     scores = [config.published.get(key) for key in ("cv", "public", "private")]
     return (
         config.__name__,
@@ -71,20 +71,20 @@ def row(config: ConfigMeta, sizes: dict[str, dict[str, Any]]) -> tuple[str, ...]
         SHORT.get(front_end, front_end),
         backbone,
         "x".join(map(str, image)) if image else "-",
-        count_text(size.get("parameters")),
+        format_count(size.get("parameters")),
         source,
         *("-" if score is None else f"{score:.4f}" for score in scores),
     )
 
 
-def count_text(count: int | None) -> str:
-    """Return e.g. '5.3 M', or the number itself where that would say nothing."""
+def format_count(count: int | None) -> str:
+    """Return e.g. '5.3 M', or the number itself if it is small."""
     if count is None:
         return "-"
     return f"{count / 1e6:.1f} M" if count >= 50_000 else f"{count:,}"
 
 
-def source_class(config: ConfigMeta) -> str:
+def label_source_class(config: ConfigMeta) -> str:
     """Return the class whose predictions label this one's test samples."""
     name = config.pseudo_labels.params["source"]
     source = config_named(name)
@@ -93,7 +93,7 @@ def source_class(config: ConfigMeta) -> str:
 
 def print_table() -> None:
     """Print the table for a terminal."""
-    table = [COLUMNS, *rows()]
+    table = [COLUMNS, *table_rows()]
     widths = [max(len(cells[i]) for cells in table) for i in range(len(COLUMNS))]
     for cells in table:
         print(

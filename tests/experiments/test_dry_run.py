@@ -13,7 +13,7 @@ import torch
 from paths import ROOT
 
 import configs
-from experiments.dry_run import shrink
+from experiments.dry_run import shrink_to_dry_run
 from experiments.options import RunOptions
 from training.checkpoints import load_checkpoint
 
@@ -126,7 +126,7 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
 
 
 def test_a_dry_run_computes_no_bank_for_filters(tmp_path: Path) -> None:
-    small, _ = shrink(configs.Wave06, RunOptions(results=tmp_path))
+    small, _ = shrink_to_dry_run(configs.Wave06, RunOptions(results=tmp_path))
     assert small.model_params == {**configs.Wave06.model_params, "pretrained": False}
 
 

@@ -45,8 +45,8 @@ def test_a_changed_network_is_not_shown_with_the_size_of_another() -> None:
     other = ConfigMeta("Other", (configs.Demo,), changes, register=False)
     assert network_key(other) != network_key(configs.Demo)
     sizes = read_sizes()
-    assert experiment_table.row(other, sizes)[5] == "-"
-    assert experiment_table.row(configs.Demo, sizes)[5] == "0.2 M"
+    assert experiment_table.table_row(other, sizes)[5] == "-"
+    assert experiment_table.table_row(configs.Demo, sizes)[5] == "0.2 M"
 
 
 def test_measuring_fills_the_file(monkeypatch, tmp_path: Path) -> None:
