@@ -1,6 +1,7 @@
-"""Small things that an experiment of one's own, a script or a notebook may need, under one name.
+"""Helpers for your own experiments, scripts and notebooks, under one name.
 
-They live in runtime/ and configuration/, and the project's own files import them from there.
+The helpers are defined in runtime/ and configuration/; the project's own files import them from
+there and not from here.
 """
 
 from configuration.json_types import format_config, to_plain

@@ -1,6 +1,6 @@
-"""A cache's strain held wholly on a device: batches are gathered there, and no loader is needed.
+"""A cache whose strain is held on a device: batches are gathered there, without reader processes.
 
-27 GB for the competition's training set and 11 GB for its test set, which a large GPU holds beside
+The competition's training set takes 27 GB and its test set 11 GB, which a large GPU holds beside
 any network.
 """
 
@@ -18,22 +18,22 @@ from runtime.console import progress
 from runtime.errors import UserError
 
 ROWS_AT_A_TIME = 4096  # 192 MiB
-SHARE = 0.9  # of the free memory that a cache may take
+MEMORY_SHARE = 0.9  # of the free memory that a cache may take
 
 
 class DeviceCache:
-    """Stands where a `StrainCache` does and reads tensors.
+    """Has the interface of a `StrainCache` and returns tensors on a device.
 
     Args:
         cache: the file.
-        device: where to put its rows.
+        device: that holds its rows.
 
     Attributes:
         path: the file's.
         data: (rows, 3, 4096) float32 on the device.
 
     Raises:
-        UserError: it does not fit there.
+        UserError: it does not fit into the free memory of the device.
     """
 
     def __init__(self, cache: StrainCache, device: torch.device) -> None:
@@ -41,9 +41,10 @@ class DeviceCache:
         need = cache.data.nbytes
         free = None
         if device.type == "cuda":
-            torch.cuda.empty_cache()  # what torch keeps of the training is free for this
+            # Memory that torch keeps from the training counts as free after this.
+            torch.cuda.empty_cache()
             free = torch.cuda.mem_get_info(device)[0]
-        if free is not None and need > SHARE * free:
+        if free is not None and need > MEMORY_SHARE * free:
             raise UserError(
                 f"--cache_device: {cache.path} takes {need / 2**30:.1f} GiB and {device} has "
                 f"{free / 2**30:.1f} GiB free: leave it out, and the cache is read from disk"
@@ -67,5 +68,5 @@ class DeviceCache:
 
 @functools.lru_cache(maxsize=4)
 def device_cache(path: str, device: torch.device) -> DeviceCache:
-    """Return a cache on a device, read once in a process: all folds use the same."""
+    """Return a cache on a device; a process reads each once, and all folds share it."""
     return DeviceCache(StrainCache(path), device)

@@ -1,7 +1,8 @@
-"""Signals that ask a run to stop: it saves, says where, and leaves with 128 + the signal's number.
+"""Signals that ask a run to stop: it saves a checkpoint and exits with 128 + the signal's number.
 
-SIGTERM, Ctrl-C (SIGINT) and SIGUSR1, with which SLURM announces that a job is about to end. A
-handler only takes note; the loop looks between two steps. A second Ctrl-C ends at once.
+The signals are SIGTERM, Ctrl-C (SIGINT) and SIGUSR1, with which SLURM announces the end of a job.
+A handler may run between any two Python instructions, so it only notes the signal; the training
+loop looks between two steps. A second Ctrl-C ends the process at once.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class Interrupted(Exception):
     """A run that stopped because a signal asked for it.
 
     Args:
-        saved: the checkpoint it goes on from, None where nothing had to be saved.
+        saved: the checkpoint from which it can be resumed; None if nothing had to be saved.
     """
 
     def __init__(self, saved: Path | None = None) -> None:
@@ -36,7 +37,7 @@ class Interrupted(Exception):
         where = "nothing was under way that needs saving"
         if saved is not None:
             where = f"the state is saved in {saved}"
-        super().__init__(f"stopped by {self.signal.name}: {where}; go on with --resume")
+        super().__init__(f"stopped by {self.signal.name}: {where}; continue with --resume")
 
 
 @contextlib.contextmanager
@@ -68,5 +69,5 @@ def watched() -> Iterator[None]:
 
 
 def requested() -> bool:
-    """Whether a signal has come."""
+    """Return whether a signal has asked this process to stop."""
     return bool(noted)

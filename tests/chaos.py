@@ -1,4 +1,4 @@
-"""Kill small runs at random moments, go on with --resume, and compare with runs left alone.
+"""Kill small runs at random moments, resume them, and compare with runs left alone.
 
     python tests/chaos.py --kills 100
 
