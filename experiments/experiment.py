@@ -19,13 +19,7 @@ from configuration.parts import build_object, thaw
 from configuration.rules import ConfigMeta
 from configuration.types import accepted_arguments
 from experiments.building import (
-    build_model,
-    build_optimizer,
-    build_parts,
-    build_preparation,
-    build_scheduler,
     check_caches,
-    compile_network,
     count_training_samples,
     fold_of_rows,
     open_cache,
@@ -36,6 +30,12 @@ from experiments.building import (
 )
 from experiments.fold_plan import FoldAction, FoldPlan
 from experiments.fold_record import check_finished, read_fold
+from experiments.fold_trainer import (
+    DRY_RUN_BATCHES,
+    build_fold_trainer,
+    build_network,
+    record_adjusted,
+)
 from experiments.identity import (
     TrainedFrom,
     adjustable_settings,
@@ -55,18 +55,13 @@ from runtime.errors import UserError
 from runtime.locks import run_lock
 from runtime.seeds import seed_everything
 from training import distributed
-from training.checkpoints import adopt_weights
-from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
 from training.state import TrainerState
 from training.trainer import Trainer
-from training_extras import WeightAverage, find_views
+from training_extras import find_views
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch.utils.data import Dataset
-
-
-DRY_RUN_BATCHES = 2
 
 
 class Experiment:
@@ -406,86 +401,19 @@ class Experiment:
         )
 
     def build_trainer(self, fold: int, training: bool, pretrained: bool = False) -> Trainer:
-        config, options = self.config, self.options
-        model = build_model(
-            config, pretrained and options.pretrained, options.weights if pretrained else None
-        ).to(self.device)
-        if options.compile:
-            compile_network(model)
-            if training and config.sync_batch_norm and distributed.world_size() > 1:
-                LOGGER.warning(
-                    "--compile leaves out every batch norm where several processes share their "
-                    "statistics: --set sync_batch_norm=false compiles them too"
-                )
-        if training and pretrained and config.weight_path is not None:
-            adopt_weights(model, weights_of_fold(config, Path(options.results), fold))
-        optimizer = scheduler = ema = None
-        if training:
-            optimizer = build_optimizer(config, model, self.device)
-            scheduler = build_scheduler(config, optimizer, self.updates_per_epoch(fold))
-            ema = None if config.ema_decay is None else WeightAverage(model, config.ema_decay)
-        default_workers = 0 if self.device.type == "cpu" else 4
-        return Trainer(
-            model,
-            optimizer=optimizer,
-            objective=Objective(
-                hook=config.hook.build(),
-                criterion=config.criterion.build(),
-                metric=config.eval_metric.build(),
-                monitors=build_parts(config, "monitor_metrics"),
-            ),
-            schedule=Schedule(
-                num_epochs=config.num_epochs,
-                scheduler=scheduler,
-                batch_scheduler=config.batch_scheduler,
-                scheduler_target=config.scheduler_target,
-            ),
-            loading=Loading(
-                batch_size=config.batch_size,
-                accumulate=config.accumulate,
-                num_workers=default_workers if options.num_workers is None else options.num_workers,
-                max_batches=DRY_RUN_BATCHES if options.dry_run else None,
-            ),
-            precision=Precision(
-                amp=config.amp,
-                clip_grad=config.clip_grad,
-                max_grad_norm=config.max_grad_norm,
-                max_bad_losses=config.max_bad_losses,
-            ),
-            checkpointing=Checkpointing(
-                folder=self.directory.path,
-                name=f"fold{fold}",
-                checkpoint_every=options.checkpoint_every,
-            ),
-            reporting=Reporting(
-                show_progress=options.show_progress, show_memory=options.show_memory
-            ),
-            callbacks=build_parts(config, "callbacks"),
-            transforms={
-                stage: build_preparation(config, stage, self.device) for stage in ("train", "test")
-            },
-            ema=ema,
-            device=self.device,
-            counters=(config.seed, fold),
-            sync_batch_norm=config.sync_batch_norm,
+        """Return the trainer of a fold.
+
+        Args:
+            training: with an optimiser; without, it only predicts.
+            pretrained: begin with the weights that config and command line name.
+        """
+        network = build_network(self.config, self.options, self.device, fold, training, pretrained)
+        return build_fold_trainer(
+            self.config,
+            self.options,
+            self.device,
+            self.directory.path,
+            fold,
+            network,
+            self.updates_per_epoch(fold) if training else None,
         )
-
-
-def record_adjusted(state: TrainerState, fold: int, settings: dict[str, Any]) -> None:
-    """Record the adjustable settings of this start with the epoch that they hold from.
-
-    Args:
-        state: of the fold, new or resumed.
-        settings: as `identity.adjustable_settings` returns them.
-    """
-    before = {k: v for k, v in (state.adjusted or [{}])[-1].items() if k != "from_epoch"}
-    if before == settings:
-        return
-    changed = [
-        f"{key} {before[key]} -> {settings[key]}"
-        for key in before
-        if before[key] != settings.get(key)
-    ]
-    if changed:
-        LOGGER.info(f"fold {fold}: from epoch {state.epoch + 1} on {', '.join(changed)}")
-    state.adjusted.append({"from_epoch": state.epoch + 1, **settings})

@@ -25,7 +25,7 @@ from configuration.rules import ConfigMeta
 from data.sample_files import read_strain
 from data.strain_cache import StrainCache
 from experiments.building import weights_of_fold
-from training.checkpoints import content_digest, load_checkpoint
+from experiments.fold_record import read_fold
 from training.schedules import LENGTHS
 
 if TYPE_CHECKING:
@@ -158,9 +158,10 @@ def start_of_fold(
         weights: the file that --weights names.
     """
     if config.weight_path is not None:
-        path = weights_of_fold(config, results, fold)
-        digest = content_digest(load_checkpoint(path)["model"]) if path.is_file() else None
-        return {"from": "weight_path", "name": str(config.weight_path), "weights": digest}
+        record = read_fold(weights_of_fold(config, results, fold))
+        start = {"from": "weight_path", "name": str(config.weight_path), "weights": record.digest}
+        # With --allow_unfinished: what comes of it says so too.
+        return start if record.finished or not record.is_known else {**start, "finished": False}
     if weights is not None:
         digest = None
         if Path(weights).is_file():
