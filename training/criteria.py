@@ -18,7 +18,10 @@ class CriterionOfAllRows(nn.Module):
     """A criterion of the rows of all processes at once, for losses that are no mean over rows.
 
     Each process computes the same loss from all logits, and its gradient for its own rows; the sum
-    over processes is the gradient of one process with all rows.
+    over processes is the gradient of one process with all rows. The trainer weights a batch of n_i
+    rows, on W processes, with W n_i / n and averages over processes (`weigh_batch`), as is right
+    for the mean loss of n_i rows. Here the gradient of every process counts in full: with n_b rows
+    in the batches of all processes, its factor is made W n_b / n.
 
     Args:
         criterion: (logits, target) -> scalar loss.
@@ -32,7 +35,14 @@ class CriterionOfAllRows(nn.Module):
         """Return the loss of all processes' logits and targets, (B, 1) each, B of this process."""
         if not torch.is_grad_enabled():  # validation gathers all rows before it asks for a loss
             return self.criterion(logits, targets)
-        return self.criterion(gather_with_gradient(logits), gather_with_gradient(targets))
+        all_logits = gather_with_gradient(logits)
+        loss = self.criterion(all_logits, gather_with_gradient(targets))
+        return scale_gradient(loss, len(all_logits) / len(logits))
+
+
+def scale_gradient(loss: Tensor, factor: float) -> Tensor:
+    """Return a loss of the same value whose gradient is multiplied by a factor."""
+    return loss * factor - loss.detach() * (factor - 1)
 
 
 def gather_with_gradient(rows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Several processes: what `torchrun` starts, this file joins. One process is the simplest case."""
+"""Several processes, as `torchrun` starts them; one process is the simplest case."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ def world_size() -> int:
 
 
 def is_main() -> bool:
-    """Whether this process is the one that writes files and talks."""
+    """Whether this process is the one that writes files and the log."""
     return rank() == 0
 
 
 def take_free_gpu() -> str:
-    """Return the id of a GPU that no other process of this user has taken in this way.
+    """Return the id of a GPU that no other process of this user has taken with this function.
 
-    It is held until this process ends, however it ends, by a lock on a file named after the GPU.
+    A lock on a file named after the GPU holds it until this process ends, however it ends.
 
     Raises:
         UserError: all are taken.
@@ -75,9 +75,9 @@ def barrier() -> None:
 
 
 def share_buffers(model: nn.Module) -> None:
-    """Give every process the first one's buffers, so that all score the same network.
+    """Give every process the buffers of the first one, so that all score the same network.
 
-    Each may have batch-norm statistics of its own rows; the first one's are those that are saved.
+    Each may have batch-norm statistics of its own rows; those of the first one are saved.
     """
     if dist.is_initialized():
         for buffer in model.buffers():
@@ -85,12 +85,12 @@ def share_buffers(model: nn.Module) -> None:
 
 
 def wrap(model: nn.Module, device: torch.device, sync_batch_norm: bool) -> nn.Module:
-    """Let the processes average their gradients; one process needs nothing.
+    """Return the network such that the processes average their gradients; alone, as it is.
 
     Args:
         model: the network.
-        device: where it is.
-        sync_batch_norm: let its batch norms use the rows of all processes, in place.
+        device: where the network is.
+        sync_batch_norm: change its batch norms, in place, to use the rows of all processes.
     """
     if world_size() == 1:
         return model

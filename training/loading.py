@@ -107,6 +107,31 @@ def explains_lost_readers(num_workers: int) -> Iterator[None]:
         ) from error
 
 
+def weigh_batch(
+    rows: int, sampler: CountedBatchSampler, step: int, accumulate: int, total: int
+) -> float:
+    """Return the factor on a batch's mean loss that gives a step the mean over all its rows.
+
+    The gradients of the batches of an optimiser step are added up, and those of W processes
+    averaged. With n_i rows in batch i, n in all, and L_i the mean loss of a batch,
+
+        mean over rows = sum_i (n_i / n) L_i = (1 / W) sum_i (W n_i / n) L_i,
+
+    whatever the number of batches and processes, and however short the last ones are.
+
+    Args:
+        rows: n_i, of this process's batch.
+        sampler: of the epoch.
+        step: the number of the batch in it.
+        accumulate: batches of an optimiser step.
+        total: batches of the epoch.
+    """
+    first = step - step % accumulate
+    steps = range(first, min(first + accumulate, total))
+    rows_of_step = sum(sampler.rows_of_step(number) for number in steps)  # n
+    return rows * distributed.world_size() / rows_of_step
+
+
 def count_in_new_batches(
     state: TrainerState, sampler: CountedBatchSampler, loading: Loading, checkpoint: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""Mixed precision and clipping: which type to compute in, how losses are scaled, gradients held."""
+"""Mixed precision and clipping: the type that is computed in, loss scaling, gradient limits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from runtime.errors import UserError
 
 
 def make_scaler(dtype: torch.dtype | None, device: torch.device) -> torch.amp.GradScaler:
-    """Return the scaler of fp16; on a GPU in other types one that only skips bad steps.
+    """Return a loss scaler for fp16; on a GPU, for other types, one that only skips bad steps.
 
-    It looks for infinite and NaN gradients on the device, where the host need not wait for it.
+    It checks the gradients for infinity and NaN on the device, so that the host need not wait.
     """
     if dtype == torch.float16:
         return torch.amp.GradScaler(device.type)
@@ -35,7 +35,7 @@ def choose_amp_dtype(amp: bool | str, device: torch.device) -> torch.dtype | Non
     if amp is True:
         if device.type != "cuda":
             return None
-        # Emulated, as before Ampere, bf16 is slower than float32.
+        # GPUs before Ampere emulate bf16, which is slower there than float32.
         native = torch.cuda.is_bf16_supported(including_emulation=False)
         return torch.bfloat16 if native else torch.float16
     if amp not in ("bf16", "fp16"):
@@ -61,7 +61,7 @@ def clip_gradients(parameters: Iterator[nn.Parameter], mode: str | None, limit: 
 
 
 def check_clipping(mode: str | None, limit: float = 1.0) -> None:
-    """Raise a `UserError` for a way of clipping that there is not."""
+    """Raise a `UserError` for an unknown way of clipping or a limit that is not positive."""
     if mode not in (None, "value", "norm", "agc"):
         raise UserError(f"clip_grad = {mode!r}: expected None, 'value', 'norm' or 'agc'")
     if mode is not None and not limit > 0:

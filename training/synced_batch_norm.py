@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class Total(torch.autograd.Function):
-    """The sum of a tensor over all processes, and of its gradient likewise."""
+    """Sum a tensor over all processes; its gradient is summed in the same way."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, group: dist.ProcessGroup) -> Tensor:
@@ -42,16 +42,16 @@ def batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """`functional.batch_norm` whose statistics in training are those of the rows of a group.
+    """`functional.batch_norm` with, in training, the statistics of all rows of a group.
 
-    The processes may hold different numbers of rows. On a GPU it is torch's own kernel.
+    The processes may hold different numbers of rows. On a GPU torch's own kernel computes it.
 
     Args:
         group: the processes.
         input: (rows, channel, ...); the other arguments are those of `functional.batch_norm`.
 
     Raises:
-        ValueError: there is one value a channel in all.
+        ValueError: there is only one value for each channel in all processes together.
     """
     if not training:
         return functional.batch_norm(
@@ -81,7 +81,7 @@ def batch_norm(
         raise ValueError(f"batch norm needs more than one value a channel, of {tuple(x.shape)}")
     mean = sums[0] / count  # (channel,)
     centred = x - mean.view(shape)
-    # In a pass of its own: a difference of large squares would lose what it is about.
+    # Of centred values, in a second pass: E[x^2] - E[x]^2 would cancel where the mean is large.
     variance = Total.apply(centred.square().sum(axes), group) / count  # (channel,)
     if running_mean is not None and running_var is not None:
         with torch.no_grad():
@@ -110,15 +110,15 @@ class Shared(TorchFunctionMode):
 def own_group() -> dist.ProcessGroup:
     """Return all processes as a group. All must call it at once.
 
-    On CPUs no one else uses its collectives: those of the gradients come in between. NCCL wants
-    one group for all that is under way at once, as torch's own synchronised batch norm has it.
+    On CPUs it is a group of its own, as collectives of the gradients may run at the same time. NCCL
+    wants one group for everything that runs at once; torch's SyncBatchNorm does the same.
     """
     return dist.group.WORLD if dist.get_backend() == "nccl" else dist.new_group()
 
 
 def forward_shared(module: nn.Module, forward: Callable, *inputs: Any) -> Any:
-    # Where it has no running statistics, a batch norm takes the rows' also in evaluation, in which
-    # the processes may have different numbers of batches.
+    # Not in evaluation, where processes may have different numbers of batches and would wait for
+    # each other for ever; a batch norm without running statistics uses its own rows there.
     with Shared() if module.training else contextlib.nullcontext():
         return forward(*inputs)
 
@@ -126,8 +126,8 @@ def forward_shared(module: nn.Module, forward: Callable, *inputs: Any) -> Any:
 def share_statistics(model: nn.Module) -> None:
     """Let every batch norm of a network, whatever its class, use the rows of all processes.
 
-    What its forward pass does besides, such as timm's activation, stays as it is, and so do the
-    names and values of its state.
+    The rest of its forward pass, such as the activation in timm's, stays the same, and so do the
+    names and values in its state dict.
 
     Args:
         model: its batch norms are changed in place.

@@ -23,7 +23,7 @@ from data.batch_order import CountedBatchSampler
 from datasets import Batch
 from runtime import interruption
 from runtime.console import LOGGER, progress
-from runtime.errors import UserError, nearest
+from runtime.errors import UserError
 from runtime.files import write_json
 from runtime.interruption import Interrupted
 from runtime.machine import memory_use
@@ -31,19 +31,24 @@ from runtime.seeds import seed_everything
 from training import distributed
 from training.bad_numbers import BadNumbers, advise_lower_rate
 from training.checkpoints import content_digest, save_checkpoint
-from training.criteria import CriterionOfAllRows, check_mean_over_rows
+from training.criteria import check_mean_over_rows
 from training.epoch_record import EpochRecord
 from training.epoch_report import format_epoch_line
-from training.loading import count_in_new_batches, explains_lost_readers, make_loader, read_batches
+from training.loading import (
+    count_in_new_batches,
+    explains_lost_readers,
+    make_loader,
+    read_batches,
+    weigh_batch,
+)
 from training.precision import choose_amp_dtype, clip_gradients, make_scaler
 from training.prediction import forward_rows
 from training.schedules import describe_beginning, step_after_epoch, step_after_update
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
 from training.state import FitParts, TrainerState, pack_checkpoint, restore_checkpoint
-from training.trial import check_optimizer, check_schedule, check_single_row
+from training.trial import check_optimizer, check_schedule, check_score_names, check_single_row
 from training_extras import IDENTITY, View
 
-SCORES = ("train_loss", "train_metric", "valid_loss", "valid_metric")  # of every epoch
 ASK_EVERY = 10  # optimiser steps after which several processes agree on whether to save or to stop
 
 
@@ -107,7 +112,7 @@ class Trainer:
         self.max_batches = loading.max_batches
         self.board: Any = None
         self.beginning: str | None = None
-        self.check_targets()
+        check_score_names(self.schedule, self.callbacks, self.monitors)
 
         self.amp_dtype = choose_amp_dtype(self.precision.amp, device)
         self.scaler = make_scaler(self.amp_dtype, device)
@@ -117,22 +122,6 @@ class Trainer:
         self.bad_numbers = BadNumbers(
             self.reporting.log_every, device, [model, None if ema is None else ema.model]
         )
-
-    def check_targets(self) -> None:
-        """Raise a `UserError` if the schedule or a callback waits for a score that does not exist.
-
-        Without this check it would be noticed after the first epoch.
-        """
-        known = [*SCORES, *(f"valid_{monitor.name}" for monitor in self.monitors)]
-        targets = {"scheduler_target": self.schedule.scheduler_target}
-        for callback in self.callbacks:
-            targets[type(callback).__name__] = getattr(callback, "target", None)
-        for owner, target in targets.items():
-            if target is not None and target not in known:
-                raise UserError(
-                    f"{owner}: there is no score {target!r}{nearest(target, known)}; there are "
-                    f"{', '.join(known)}"
-                )
 
     # --- the fit -----------------------------------------------------------------------------
 
@@ -213,7 +202,7 @@ class Trainer:
     def train_epoch(self, loader: DataLoader) -> float:
         """Run the remaining batches of an epoch; return the seconds spent waiting for data."""
         self.wrapped.train()
-        state, sampler = self.state, loader.batch_sampler
+        state, sampler, accumulate = self.state, loader.batch_sampler, self.loading.accumulate
         sampler.set_epoch(state.epoch, state.step)
         total = min(sampler.num_batches, self.max_batches or sampler.num_batches)
         waited, saved = 0.0, time.monotonic()
@@ -232,7 +221,7 @@ class Trainer:
                 waited += time.monotonic() - asked
                 # Each step is seeded anew, so that a resumed epoch draws what it would have drawn.
                 seed_everything(*self.counters, state.epoch, state.step, distributed.rank())
-                share = self.share_of_batch(len(batch["index"]), sampler, total)
+                share = weigh_batch(len(batch["index"]), sampler, state.step, accumulate, total)
                 batch = self.prepare_batch(batch, "train")
                 self.train_step(batch, share, last=state.step + 1 == total)
                 state.step += 1
@@ -240,33 +229,9 @@ class Trainer:
                 if state.step % self.reporting.log_every == 0:
                     bar.set_postfix(loss=f"{self.record.losses[-1].item():.4f}", refresh=False)
                 # Not in the middle of an accumulation: gradients are not saved.
-                if state.step % self.loading.accumulate == 0 or state.step == total:
+                if state.step % accumulate == 0 or state.step == total:
                     saved = self.save_or_stop(saved)
         return waited
-
-    def share_of_batch(self, rows: int, sampler: CountedBatchSampler, total: int) -> float:
-        """Return the factor on a batch's mean loss, with which a step has the mean over its rows.
-
-        The gradients of the batches of an optimiser step are added up, and those of W processes
-        averaged. With n_i rows in batch i, n in all, and L_i the mean loss of a batch,
-
-            mean over rows = sum_i (n_i / n) L_i = (1 / W) sum_i (W n_i / n) L_i,
-
-        whatever the number of batches and processes, and however short the last ones are.
-
-        Args:
-            rows: n_i, of this process's batch.
-            sampler: of the epoch.
-            total: batches in the epoch.
-        """
-        accumulate = self.loading.accumulate
-        first = self.state.step - self.state.step % accumulate
-        steps = range(first, min(first + accumulate, total))
-        rows_of_step = sum(sampler.rows_of_step(step) for step in steps)
-        if isinstance(self.criterion, CriterionOfAllRows):
-            # Its loss is already that of the rows of all processes at once.
-            rows = sampler.rows_of_step(self.state.step)
-        return rows * distributed.world_size() / rows_of_step
 
     def save_or_stop(self, saved: float) -> float:
         """Save if it is time to; return when the last save was.
@@ -300,7 +265,7 @@ class Trainer:
 
         Args:
             batch: on the device, transformed.
-            share: factor on its mean loss; see `share_of_batch`.
+            share: factor on its mean loss; see `weigh_batch`.
             last: whether it is the last batch of the epoch.
         """
         state = self.state
@@ -343,8 +308,8 @@ class Trainer:
         if times < self.precision.max_bad_losses:
             return
         rows = batch["index"].tolist()
-        ids = getattr(self.train_set, "ids", None)
-        names = ", ".join(str(row if ids is None else ids[row]) for row in rows)
+        ids = getattr(self.train_set, "ids", rows)
+        names = ", ".join(str(row if ids is rows else ids[row]) for row in rows)
         kept = self.checkpointing.last_path
         raise UserError(
             f"the {what} of {self.name} was NaN or infinite {times} times in a row, up to "

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import inspect
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from datasets import Batch
-from runtime.errors import UserError
+from runtime.errors import UserError, nearest
 from training.checkpoints import first_line
 from training.schedules import (
     group_settings,
@@ -28,7 +28,32 @@ from training.schedules import (
 )
 from training.settings import Schedule
 
+SCORES = ("train_loss", "train_metric", "valid_loss", "valid_metric")  # of every epoch
 MOST_TRIED = 100_000  # steps of a schedule that are tried in advance; about a second
+
+
+def check_score_names(
+    schedule: Schedule, callbacks: Sequence[Any], monitors: Sequence[Any]
+) -> None:
+    """Refuse a schedule or a callback that waits for a score that does not exist.
+
+    Args:
+        callbacks: those that follow a score have a `target`.
+        monitors: metrics beside the usual ones, each with a `name`.
+
+    Raises:
+        UserError: one waits for an unknown score.
+    """
+    known = [*SCORES, *(f"valid_{monitor.name}" for monitor in monitors)]
+    targets = {"scheduler_target": schedule.scheduler_target}
+    for callback in callbacks:
+        targets[type(callback).__name__] = getattr(callback, "target", None)
+    for owner, target in targets.items():
+        if target is not None and target not in known:
+            raise UserError(
+                f"{owner}: there is no score {target!r}{nearest(target, known)}; there are "
+                f"{', '.join(known)}"
+            )
 
 
 def check_schedule(
