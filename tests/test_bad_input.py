@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from small_run import SMALL, make_data, run
+from torch import nn
 
 import prep_data
 import report
@@ -378,19 +379,24 @@ def test_damaged_checkpoints_of_a_run(trained: Path, place: Path, tmp_path: Path
 
 
 def test_a_full_gpu_says_which_batch_size_to_try(monkeypatch, place: Path, tmp_path: Path, capsys):
-    def full(*arguments, **options):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
-
     from training_extras import TrainHook
+
+    forward = TrainHook.forward_train
+
+    def full(self: TrainHook, model: nn.Module, batch: dict, criterion: nn.Module) -> tuple:
+        if len(batch["index"]) > 8:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nmore")
+        return forward(self, model, batch, criterion)
 
     monkeypatch.setattr(TrainHook, "forward_train", full)
     monkeypatch.chdir(place)
+    where = ["--results", str(tmp_path), "--silent", "--limit_fold", "0"]
     with pytest.raises(SystemExit) as end:
-        run_command(
-            functools.partial(TRAIN, [*on("input"), "--results", str(tmp_path), "--silent"])
-        )
+        run_command(functools.partial(TRAIN, [*on("input"), *where]))
     assert end.value.code == 2
-    assert "try --set batch_size=8 accumulate=2" in capsys.readouterr().err
+    advice = "--resume --set batch_size=8 accumulate=2"
+    assert f"continue with {advice}" in capsys.readouterr().err
+    assert TRAIN([*on("input"), *where, *advice.split()]) == 0  # typed as it stands there
 
 
 def test_what_a_gpu_cannot_repeat_is_named():
