@@ -32,8 +32,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from experiments.predictions import read_json_object
 from runtime.errors import UserError
-from runtime.files import read_json
 from training.checkpoints import content_digest, load_checkpoint
 
 
@@ -109,7 +109,7 @@ def read_fold(weights: Path) -> FoldRecord:
         digest, inside = content_digest(content["model"]), dict(content.get("state") or {})
     state, recorded = inside, inside.get("weights")
     if described.is_file():
-        state = read_json(described)
+        state = read_json_object(described)
         recorded = state.get("weights")
     elif last.is_file():
         state = load_checkpoint(last, ("state",))["state"]

@@ -196,6 +196,12 @@ def check_records(task: PredictionTask, records: dict[int, FoldRecord]) -> None:
                 f"{record.path} is missing, and its record says that the fold is finished: restore "
                 f"it, or train the fold anew with --overwrite --limit_fold {fold}"
             )
+        if record.training_ended and not record.has_recorded_weights and not allowed:
+            raise UserError(
+                f"{record.explain_unfinished()}: restore it, or train the fold anew with "
+                f"--overwrite --limit_fold {fold}; or --allow_unfinished uses it as it is, and "
+                f"marks the predictions"
+            )
     missing = [fold for fold, record in records.items() if record.digest is None]
     if missing and not allowed:
         raise UserError(

@@ -366,7 +366,7 @@ def test_damaged_checkpoints_of_a_run(trained: Path, place: Path, tmp_path: Path
     for name, content, message in (
         ("fold1.pt", b"damaged", "or is damaged"),
         ("fold1.pt", (place / "trap.pt").read_bytes(), "holds more than tensors"),
-        ("fold1.pt", (place / "foreign.pt").read_bytes(), "belongs to another network"),
+        ("fold1.pt", (place / "foreign.pt").read_bytes(), "is not the file that fold1.json is of"),
     ):
         folder = tmp_path / message.replace(" ", "_")
         shutil.copytree(trained, folder)
