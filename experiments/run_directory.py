@@ -292,8 +292,8 @@ class RunDirectory:
         """
         folds = [plan.fold for plan in plans]
         with hold(self.path / ".begin.lock", wait=True):
-            keeps = continues or (limited and bool(self.other_folds(folds)))
-            if keeps and not is_dry_run:
+            others = limited and bool(self.other_folds(folds))
+            if (continues or others) and not is_dry_run:
                 self.check_kept_folds(labels and labels["digest"])
             self.remove_temporaries(folds[0] if limited else None)
             if is_dry_run and self.holds_dry_runs_only():
@@ -302,7 +302,7 @@ class RunDirectory:
                 self.move_all_aside()
             elif continues:
                 self.set_aside_before_training(plans)
-            elif limited:
+            elif others:
                 self.move_fold_aside(folds)
             else:
                 self.move_all_aside()
