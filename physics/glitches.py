@@ -34,14 +34,21 @@ from physics.noise import psd_on_grid
 # --- waveforms ----------------------------------------------------------------------------------
 
 
+# There the envelope is 1.5e-8, below float32's resolution of its peak. What lies beyond would
+# become subnormal numbers, with which a CPU multiplies matrices several times more slowly.
+ENVELOPE_WIDTHS = 6
+
+
 def gaussian_envelope(time: Tensor, width: Tensor) -> Tensor:
-    """Return exp(-t^2 / (2 width^2)).
+    """Return exp(-t^2 / (2 width^2)), and zero beyond `ENVELOPE_WIDTHS` widths.
 
     Args:
         time: seconds from the centre of the glitch, (..., samples).
         width: standard deviation in s, (..., 1).
     """
-    return (-0.5 * (time / width).square()).exp()
+    squared, limit = (time / width).square(), ENVELOPE_WIDTHS**2
+    # Clamped, since an exponential that underflows is slow to compute.
+    return torch.where(squared < limit, (-0.5 * squared.clamp(max=limit)).exp(), 0.0)
 
 
 def sine_gaussians(
@@ -143,7 +150,7 @@ class SineGaussianLaw:
 
 
 SINE_GAUSSIANS = {
-    # A few ms around 100 to 300 Hz with hardly more than one cycle (Cabero et al., Classical and
+    # A few ms around 100 to 300 Hz with few cycles (Cabero et al., Classical and
     # Quantum Gravity 36, 155010, 2019).
     "blip": SineGaussianLaw(frequency=(100.0, 300.0), quality=(1.5, 6.0)),
     # The range of Q in which Omicron looks for glitches begins near 3 (Robinet et al., SoftwareX
@@ -158,6 +165,7 @@ SINE_GAUSSIANS = {
 # Bursts of noise as searches for unmodelled transients inject them have durations of 1 to 100 ms
 # (Abadie et al., Physical Review D 85, 122007, 2012); this is the deviation of the envelope in s.
 NOISE_BURST_WIDTH = (0.001, 0.1)
+# Of clicks and drop-outs there is no catalogue; these limits are chosen.
 LONGEST_CLICK = 4  # samples
 DROPOUT_SECONDS = (0.002, 0.5)
 

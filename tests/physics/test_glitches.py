@@ -94,6 +94,10 @@ def test_bursts_clicks_and_dropouts() -> None:
         deviation, gaussian_envelope(time, column(0.05))[0], rtol=0.06, atol=0
     )
     assert gaussian_envelope(column(0.05), column(0.05)).item() == pytest.approx(np.exp(-0.5))
+    # Subnormal numbers would make the whitening of a glitch several times slower on a CPU.
+    short = gaussian_envelope(time, column(0.001))
+    assert (short > 0).sum() == 2 * int(6 * 0.001 * SAMPLE_RATE) + 1
+    assert short[short > 0].min() > 1e-8
 
     offset = torch.arange(-10, 10) - torch.tensor([[0.0], [0.3], [-2.9], [4.0]])
     pulses = clicks(offset, column(1, 2, 3, 4), column(1.0, -1.0, 1.0, -1.0))
