@@ -22,7 +22,7 @@ name means.
 import torch
 
 from architectures import MultiInstanceSCNN, SpectroCNN
-from configuration.parts import Part
+from configuration.class_with_arguments import Part
 from datasets import G2NetDataset
 from experiments.settings import (
     FLIP,

@@ -18,7 +18,7 @@ from runtime.console import configure_logging
 from runtime.errors import UserError
 from runtime.interruption import Interrupted
 from runtime.machine import keep_freed_memory
-from runtime.notices import notify
+from runtime.notifications import notify
 
 if TYPE_CHECKING:
     import torch
@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
     from configuration.rules import find_config
 
     if args.list:
-        from experiments.table import print_table
+        from experiments.experiment_table import print_table
 
         print_table()
         return 0
@@ -186,7 +186,7 @@ def check_script(config: ConfigMeta, pseudo: bool) -> None:
 def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     from experiments.dry_run import shrink_to_dry_run
     from experiments.experiment import Experiment
-    from experiments.options import RunOptions
+    from experiments.run_options import RunOptions
     from runtime import interruption
     from training import distributed
 

@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from configuration.parts import Part, arguments_key, class_of_arguments, thaw
+from configuration.class_with_arguments import Part, arguments_key, class_of_arguments, thaw
 from configuration.rules import ConfigMeta
 from configuration.types import (
     Argument,

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from configuration.class_with_arguments import check_arguments, class_of_arguments, freeze
 from configuration.json_types import to_plain
-from configuration.parts import check_arguments, class_of_arguments, freeze
 from configuration.types import format_type, is_of_type
 from runtime.errors import UserError, nearest
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from configuration.parts import Part, build_object, thaw
+from configuration.class_with_arguments import Part, build_object, thaw
 from configuration.rules import ConfigMeta, config_named
 from configuration.types import accepted_arguments
 from data.batch_order import IndexBatch

@@ -15,7 +15,7 @@ from runtime.files import atomic_path
 from runtime.seeds import counted_seed
 
 if TYPE_CHECKING:
-    from experiments.options import RunOptions
+    from experiments.run_options import RunOptions
 
 BATCH_SIZE = 2  # a batch of 64 large images does not fit a laptop
 FEW_SIGNALS = {"bank_size": 32, "pool": 8}  # not 8,000 waveforms for two batches

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from configuration.class_with_arguments import build_object, thaw
 from configuration.json_types import to_plain
-from configuration.parts import build_object, thaw
 from configuration.rules import ConfigMeta
 from configuration.types import accepted_arguments
 from experiments.building import (
@@ -36,7 +36,10 @@ from experiments.fold_trainer import (
     build_network,
     record_adjusted,
 )
-from experiments.identity import (
+from experiments.inference import PredictionTask, predict
+from experiments.pseudo_labels import Labels, label_figures
+from experiments.run_directory import RunDirectory
+from experiments.run_identity import (
     TrainedFrom,
     adjustable_settings,
     deciding_settings,
@@ -45,11 +48,8 @@ from experiments.identity import (
     start_of_fold,
     strain_digests,
 )
-from experiments.inference import PredictionTask, predict
-from experiments.learnt_samples import learnt_samples
-from experiments.options import RunOptions
-from experiments.pseudo_labels import Labels, label_figures
-from experiments.run_directory import RunDirectory
+from experiments.run_options import RunOptions
+from experiments.samples_learnt_from import learnt_samples
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.locks import run_lock

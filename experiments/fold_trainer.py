@@ -17,7 +17,7 @@ from experiments.building import (
     compile_network,
     weights_of_fold,
 )
-from experiments.options import RunOptions
+from experiments.run_options import RunOptions
 from runtime.console import LOGGER
 from training import distributed
 from training.checkpoints import adopt_weights

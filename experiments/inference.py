@@ -15,17 +15,17 @@ from configuration.json_types import to_plain
 from configuration.rules import ConfigMeta
 from experiments.building import weights_of_fold
 from experiments.fold_record import FoldRecord, check_finished, read_fold
-from experiments.identity import (
+from experiments.predictions import are_of_the_same_networks, load_array, samples_digest, save_array
+from experiments.run_directory import RunDirectory
+from experiments.run_identity import (
     changed_settings,
     deciding_settings,
     differing_sample,
     settings_digest,
     strain_digests,
 )
-from experiments.learnt_samples import LearntSamples, learnt_samples
-from experiments.options import RunOptions
-from experiments.predictions import are_of_the_same_networks, load_array, samples_digest, save_array
-from experiments.run_directory import RunDirectory
+from experiments.run_options import RunOptions
+from experiments.samples_learnt_from import LearntSamples, learnt_samples
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.files import read_json, write_json

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from configuration.rules import ConfigMeta
 from experiments.fold_record import read_fold
-from experiments.identity import start_of_fold
 from experiments.pipeline import Plan
+from experiments.run_identity import start_of_fold
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json
 

@@ -29,15 +29,15 @@ from configuration.rules import ConfigMeta
 from experiments.building import provenance
 from experiments.fold_plan import FoldAction, FoldPlan, plan_fold
 from experiments.fold_record import FoldRecord, read_fold
-from experiments.identity import (
+from experiments.moved_aside import JOURNAL, complete_move, move_aside
+from experiments.predictions import load_array, samples_digest, save_array
+from experiments.run_identity import (
     LOCATIONS,
     TrainedFrom,
     changed_settings,
     explain_difference,
     explain_rows_per_step,
 )
-from experiments.moved_aside import JOURNAL, complete_move, move_aside
-from experiments.predictions import load_array, samples_digest, save_array
 from experiments.summary import write_history
 from runtime.errors import UserError
 from runtime.files import TEMPORARY, read_json, write_json

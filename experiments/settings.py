@@ -7,10 +7,10 @@ import torch
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from architectures import SpectroCNN
-from configuration.parts import Part
+from configuration.class_with_arguments import Part
 from configuration.rules import ConfigMeta
 from datasets import G2NetDataset
-from experiments.named_classes import find_class_choices
+from experiments.classes_by_name import find_class_choices
 from experiments.pseudo_labels import PseudoLabels
 from loss_functions import BCEWithLogitsLoss
 from metrics import AUC

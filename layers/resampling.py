@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from runtime.float32 import full_precision
+from runtime.float32_precision import full_precision
 
 REPEATABLE = ("nearest", "nearest-exact")  # modes whose gradient a GPU sums in one order
 

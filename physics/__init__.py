@@ -4,5 +4,5 @@ It knows nothing of networks, data sets or experiments. Imports runtime only; da
 transforms, networks, simulation and the search import it. Open constants.py for the detectors,
 the sampling rate and the window, noise.py for noise and whitening, and signals.py for how a
 waveform becomes strain in each detector. glitches.py makes what single detectors do beside noise,
-and cached_files.py keeps what is expensive to compute.
+and cache_folder.py keeps what is expensive to compute.
 """

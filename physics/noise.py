@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from physics.cached_files import cache_folder, kept_path, remove_abandoned
+from physics.cache_folder import cache_folder, kept_path, remove_abandoned
 from physics.constants import DETECTORS, MIN_FREQUENCY, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest

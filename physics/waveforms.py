@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from physics.cached_files import cache_folder, kept_path, remove_abandoned
+from physics.cache_folder import cache_folder, kept_path, remove_abandoned
 from physics.constants import SAMPLE_RATE, SOLAR_MASS_SECONDS, STRAIN_UNIT
 from runtime.console import LOGGER, progress
 from runtime.errors import UserError
@@ -231,7 +231,7 @@ class WaveformBank:
 
         Args:
             settings: what to draw.
-            cache_dir: where banks are kept; default `cached_files.cache_folder()`.
+            cache_dir: where banks are kept; default that of `physics.cache_folder`.
             processes: number of worker processes; default one a core. It changes no result.
             show_progress: whether to draw a bar; default only on a terminal.
 

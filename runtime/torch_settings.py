@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import torch
 
-from runtime.float32 import precision_switches
+from runtime.float32_precision import precision_switches
 
 CUBLAS = "CUBLAS_WORKSPACE_CONFIG"  # read by cuBLAS; deterministic algorithms need it
 

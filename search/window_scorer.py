@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from configuration.class_with_arguments import Part, thaw
 from configuration.json_types import to_plain
-from configuration.parts import Part, thaw
 from configuration.rules import ConfigMeta
 from experiments.building import build_model
 from physics import noise

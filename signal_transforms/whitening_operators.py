@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from runtime.errors import UserError
-from runtime.float32 import full_precision
+from runtime.float32_precision import full_precision
 from signal_transforms.band_pass_operators import zero_phase_filter
 
 LOWEST_KEPT = 12.0  # Hz, kept by a whitening that decimates: detector noise begins at 10 Hz

@@ -249,7 +249,7 @@ def simulate_dataset(
         bank_size: how many waveforms to use. Each is used again with another sky position,
             polarisation, phase, arrival time and SNR. Train and test share none.
         show_progress: whether to draw bars; default only on a terminal.
-        cache_dir: where the waveform bank is kept; default `cached_files.cache_folder()`.
+        cache_dir: where the waveform bank is kept; default that of `physics.cache_folder`.
         workers: how many cores to use; default all.
         overwrite: move a data set of other settings that lies in `out` aside, to `<out>.<time>`.
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from configuration.parts import Part
+from configuration.class_with_arguments import Part
 from data.batch_order import IndexBatch
 from datasets import Batch, G2NetDataset
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT

@@ -8,7 +8,7 @@ import math
 import torch
 from torch import Tensor
 
-from runtime.float32 import full_precision
+from runtime.float32_precision import full_precision
 
 MIXED = 8  # stretches that a mixture is made of
 MIXTURES_IN_CACHE = 32  # that fit a CPU's caches, of 3 x 2,048 samples each

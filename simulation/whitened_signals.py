@@ -13,7 +13,7 @@ from physics import noise
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from physics.signals import SignalGenerator
 from physics.waveforms import BEFORE_MERGER, STRETCH
-from runtime.float32 import full_precision
+from runtime.float32_precision import full_precision
 from signal_transforms.whitening import Whiten
 from signal_transforms.whitening_operators import remove_low_frequencies
 

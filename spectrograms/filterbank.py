@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from runtime.float32 import full_precision
+from runtime.float32_precision import full_precision
 
 LEAST = 1e-18  # a magnitude, for waveforms of unit peak, that counts as zero: squares underflow
 NEGLIGIBLE = 1e-8  # of a filter's peak; below what float32 resolves

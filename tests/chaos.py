@@ -44,7 +44,7 @@ def define_cases() -> dict[str, Any]:
     from torch.optim.lr_scheduler import ReduceLROnPlateau
 
     import configs
-    from configuration.parts import Part
+    from configuration.class_with_arguments import Part
     from configuration.rules import ConfigMeta
     from experiments.settings import labels_of
     from training_extras import EarlyStopping, MixupTrain

@@ -24,7 +24,7 @@ from datasets import G2NetDataset, load_index
 from runtime.command_line import run_command
 from runtime.errors import UserError
 from training.checkpoints import save_checkpoint
-from training.loading import make_loader, read_batches
+from training.data_loading import make_loader, read_batches
 from training.settings import Loading
 
 TRAIN = functools.partial(train.main)

@@ -16,7 +16,7 @@ import configs
 from configuration.overrides import override
 from experiments.building import build_model, build_transforms
 from experiments.experiment import Experiment
-from experiments.options import RunOptions
+from experiments.run_options import RunOptions
 from training.checkpoints import load_model
 
 PSEUDO = {"config": "PseudoDemo", "script": "train_pseudo.py"}

@@ -31,22 +31,27 @@ from runtime.seeds import seed_everything
 from training import distributed
 from training.bad_numbers import BadNumbers, advise_lower_rate
 from training.checkpoints import content_digest, save_checkpoint
+from training.checks_before_training import (
+    check_optimizer,
+    check_schedule,
+    check_score_names,
+    check_single_row,
+)
 from training.criteria import check_mean_over_rows
-from training.epoch_record import EpochRecord
-from training.epoch_report import format_epoch_line
-from training.loading import (
+from training.data_loading import (
     count_in_new_batches,
     explains_lost_readers,
     make_loader,
     read_batches,
     weigh_batch,
 )
+from training.epoch_record import EpochRecord
+from training.epoch_report import format_epoch_line
 from training.precision import choose_amp_dtype, clip_gradients, make_scaler
 from training.prediction import forward_rows
 from training.schedules import describe_beginning, step_after_epoch, step_after_update
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
 from training.state import FitParts, TrainerState, pack_checkpoint, restore_checkpoint
-from training.trial import check_optimizer, check_schedule, check_score_names, check_single_row
 from training_extras import IDENTITY, View
 
 ASK_EVERY = 10  # optimiser steps after which several processes agree on whether to save or to stop

@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from configuration.overrides import override
     from configuration.rules import find_config
     from experiments.experiment import Experiment
-    from experiments.options import RunOptions
+    from experiments.run_options import RunOptions
 
     device = find_device(args.device)
     options = RunOptions(

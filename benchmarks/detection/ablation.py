@@ -42,7 +42,7 @@ from configuration.rules import ConfigMeta, find_config
 from experiments.predictions import load_array, save_array
 from metrics import AUC, paired_delong_error
 from models1d import MatchedFilter1d
-from physics.cached_files import cache_folder
+from physics.cache_folder import cache_folder
 from runtime.command_line import CommandLine, run_command
 from runtime.console import configure_logging, progress
 from runtime.errors import UserError, nearest

@@ -16,7 +16,7 @@ from tokenize import TokenError
 import numpy as np
 import torch
 
-from physics.cached_files import cache_folder
+from physics.cache_folder import cache_folder
 from physics.constants import DETECTORS, NUM_SAMPLES
 from physics.noise import NoiseGenerator
 from physics.signals import Population, SignalGenerator
@@ -104,7 +104,7 @@ def open_holdout(
     """Read the hold-out of these settings; draw and keep it if it is not there yet.
 
     Args:
-        cache_dir: where it and its waveforms are kept; default `cached_files.cache_folder()`.
+        cache_dir: where it and its waveforms are kept; default that of `physics.cache_folder`.
         show_progress: whether to draw bars; default where a person watches.
 
     Raises:

@@ -16,8 +16,8 @@ from benchmarks.detection.holdout import Holdout
 from configuration.json_types import to_plain
 from configuration.rules import ConfigMeta
 from experiments.building import build_model, build_preparation
-from experiments.identity import changed_settings
 from experiments.predictions import load_array
+from experiments.run_identity import changed_settings
 from experiments.summary import read_history
 from runtime.console import progress
 from runtime.errors import UserError

@@ -21,7 +21,7 @@ import torch
 from benchmarks.detection.holdout import Holdout
 from experiments.predictions import load_array
 from metrics import AUC, delong_error, efficiency_at_fpr
-from physics.cached_files import cache_folder
+from physics.cache_folder import cache_folder
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json, write_json

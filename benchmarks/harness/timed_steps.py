@@ -24,7 +24,7 @@ from benchmarks.harness.timing import synchronise
 from configuration.overrides import override
 from configuration.rules import ConfigMeta
 from experiments.experiment import Experiment
-from experiments.options import RunOptions
+from experiments.run_options import RunOptions
 from training.trainer import Trainer
 
 # In quick mode, what makes a network tiny.

@@ -17,7 +17,7 @@ from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmar
 from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timing import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.spectrograms.cwt import TOLERANCE, use_full_float32, waveforms
-from configuration.parts import thaw
+from configuration.class_with_arguments import thaw
 from runtime.command_line import run_command
 from spectrograms.constant_q import CQT
 

@@ -8,8 +8,8 @@ from small_config import Root
 import configs
 import models1d
 from architectures import SpectroCNN
+from configuration.class_with_arguments import Part
 from configuration.overrides import override
-from configuration.parts import Part
 from loss_functions import RankLoss
 from runtime.console import LOGGER
 from runtime.errors import UserError

@@ -14,7 +14,7 @@ from paths import ROOT
 
 import configs
 from experiments.dry_run import shrink_to_dry_run
-from experiments.options import RunOptions
+from experiments.run_options import RunOptions
 from training.checkpoints import load_checkpoint
 
 FAMILIES = [

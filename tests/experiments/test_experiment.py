@@ -11,12 +11,12 @@ from small_run import SMALL, make_data
 from torch import Tensor, nn
 
 import configs
+from configuration.class_with_arguments import Part
 from configuration.overrides import override
-from configuration.parts import Part
 from configuration.rules import ConfigMeta
 from experiments.building import split_folds
 from experiments.experiment import Experiment
-from experiments.options import RunOptions
+from experiments.run_options import RunOptions
 from runtime.errors import UserError
 from transforms import FlipWave, Scale
 

@@ -17,7 +17,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import configs
-from configuration.parts import Part
+from configuration.class_with_arguments import Part
 from configuration.rules import ConfigMeta
 from models1d import ResNet1d
 from runtime.command_line import run_command

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
-from configuration.parts import Part
+from configuration.class_with_arguments import Part
 from configuration.rules import ConfigMeta
 
 

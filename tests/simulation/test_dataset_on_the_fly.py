@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from configuration.parts import Part
+from configuration.class_with_arguments import Part
 from data.batch_order import CountedBatchSampler, IndexBatch
 from metrics import AUC
 from physics.constants import DETECTORS

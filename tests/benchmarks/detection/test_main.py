@@ -19,9 +19,10 @@ pytest.importorskip("lalsimulation")
 def own_cache(cache, monkeypatch) -> Path:
     """Let the command keep its samples and scores apart, but not compute the matrices again."""
     from benchmarks.detection import templates as detection_templates
-    from physics import cached_files, noise
+    from physics import noise
+    from physics.cache_folder import cache_folder
 
-    original, home = noise.whitening_matrix, cached_files.cache_folder()
+    original, home = noise.whitening_matrix, cache_folder()
 
     def matrix(detector: str, *args, **kwargs) -> np.ndarray:
         return original(detector, *args, **{**kwargs, "cache_dir": home})

@@ -7,7 +7,7 @@ import torch
 from benchmarks.harness.timing import check_agreement
 from benchmarks.spectrograms import cqt
 from configs import Baseline
-from configuration.parts import thaw
+from configuration.class_with_arguments import thaw
 from spectrograms.constant_q import CQT
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from paths import ROOT
 
-from runtime.float32 import full_precision, precision_switches
+from runtime.float32_precision import full_precision, precision_switches
 
 
 def test_full_precision_takes_tf32_away_and_gives_it_back(monkeypatch):
@@ -39,7 +39,7 @@ SETTINGS = {
 }
 PROGRAM = """
 import os, sys, torch
-from runtime.float32 import full_precision, precision_switches
+from runtime.float32_precision import full_precision, precision_switches
 
 for setting in sys.argv[1:]:
     if os.fork():  # a process for each: none sees what another has set

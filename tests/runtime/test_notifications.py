@@ -6,7 +6,7 @@ import sys
 import types
 
 from runtime.console import LOGGER
-from runtime.notices import notify
+from runtime.notifications import notify
 
 
 def test_notify(monkeypatch, caplog) -> None:

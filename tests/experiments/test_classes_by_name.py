@@ -5,7 +5,7 @@ import torch
 
 import configs
 from configuration.rules import ConfigMeta
-from experiments.named_classes import CHOICES, find_class_choices
+from experiments.classes_by_name import CHOICES, find_class_choices
 
 
 @pytest.mark.parametrize("setting", CHOICES)

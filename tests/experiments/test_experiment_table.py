@@ -13,8 +13,8 @@ import configs
 from benchmarks import network_sizes
 from benchmarks.network_sizes import BEGIN, END, PAGE, replace_table
 from configuration.rules import ConfigMeta
-from experiments import table as experiment_table
-from experiments.table import SIZES, network_key, read_sizes
+from experiments import experiment_table as experiment_table
+from experiments.experiment_table import SIZES, network_key, read_sizes
 from runtime.errors import UserError
 from runtime.files import write_json
 

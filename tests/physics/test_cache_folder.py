@@ -12,7 +12,7 @@ import pytest
 from paths import ROOT
 
 from physics import noise
-from physics.cached_files import kept_path, remove_abandoned
+from physics.cache_folder import kept_path, remove_abandoned
 from physics.waveforms import BankSettings, WaveformBank
 from runtime import locks
 
@@ -110,7 +110,7 @@ def test_many_processes_compute_and_clean_up_at_once(tmp_path: Path) -> None:
     code = (
         "import sys, numpy as np\n"
         "from pathlib import Path\n"
-        "from physics.cached_files import kept_path, remove_abandoned\n"
+        "from physics.cache_folder import kept_path, remove_abandoned\n"
         "folder = Path(sys.argv[1])\n"
         "for i in range(150):\n"
         "    with kept_path(folder / f'waveforms-{i % 3}.npy') as temporary:\n"

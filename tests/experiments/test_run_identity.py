@@ -14,7 +14,7 @@ import configs
 from configuration.json_types import to_plain
 from configuration.overrides import override
 from data.strain_cache import write_cache
-from experiments.identity import (
+from experiments.run_identity import (
     TrainedFrom,
     changed_settings,
     explain_difference,
@@ -23,7 +23,7 @@ from experiments.identity import (
     start_of_fold,
     strain_digests,
 )
-from experiments.learnt_samples import LearntSamples
+from experiments.samples_learnt_from import LearntSamples
 from training.checkpoints import save_checkpoint
 
 

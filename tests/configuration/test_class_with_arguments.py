@@ -6,7 +6,7 @@ import pickle
 import pytest
 from small_config import Noise, Root
 
-from configuration.parts import Part, thaw
+from configuration.class_with_arguments import Part, thaw
 from runtime.errors import UserError
 from transforms import FlipWave
 

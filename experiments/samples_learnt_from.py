@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from experiments.fold_record import FoldRecord
-from experiments.identity import strain_digests
 from experiments.predictions import load_array
+from experiments.run_identity import strain_digests
 from runtime.files import read_json
 from simulation.dataset_on_the_fly import SimulatedDataset
 
