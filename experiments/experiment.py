@@ -43,7 +43,6 @@ from experiments.run_identity import (
     TrainedFrom,
     adjustable_settings,
     deciding_settings,
-    labelled_samples_digest,
     settings_digest,
     start_of_fold,
     strain_digests,
@@ -82,6 +81,7 @@ class Experiment:
             self.train["id"].to_numpy(str),
             self.test["id"].to_numpy(str),
             fold_of_rows(self.folds, len(self.train)),
+            self.train["target"].to_numpy(float),
         )
         self.labels = None if options.inference else self.read_labels()
         self.states: dict[int, TrainerState] = {}
@@ -199,9 +199,7 @@ class Experiment:
             part = self.test.iloc[self.labels.rows]
             strain["pseudo"] = strain_digests(part, config.test_cache)
         return TrainedFrom(
-            samples=labelled_samples_digest(
-                directory.train_ids, self.train["target"].to_numpy(float), directory.folds
-            ),
+            samples=directory.samples,
             strain=strain,
             settings=settings_digest(deciding_settings(to_plain(config))),
             start=start_of_fold(
@@ -360,6 +358,8 @@ class Experiment:
                 f"samples of {config.train_path}, the validation of this run flatters"
             )
             return
+        if learnt.unknown is not None:
+            LOGGER.warning(f"{learnt.unknown}: if they are of this run, its validation flatters")
         seen = learnt.count_seen(self.train.iloc[self.folds[fold][1]], config.train_cache)
         if seen:
             raise UserError(

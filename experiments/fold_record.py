@@ -16,6 +16,7 @@ predictions.json (and predictions_tta.json) says of the logits beside it
     folds     by fold: `weights` (content digest), `finished`, `epoch`, `own` (whether they are
               this run's, not those of `weight_path`), `file` (where they lay, a description)
     samples   digest of the ids and folds of their rows
+    labelled  digest of the training rows with their targets, as `samples` in fold<k>.json
     strain    content digests of some of the samples, by split and id
     settings  digest of the settings that decide logits; `config` holds them in full
     views     names of the test-time views
@@ -32,7 +33,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.predictions import read_json_object
+from experiments.run_records import read_fold_state
 from runtime.errors import UserError
 from training.checkpoints import content_digest, load_checkpoint
 
@@ -108,9 +109,9 @@ def read_fold(weights: Path) -> FoldRecord:
         content = load_checkpoint(weights)
         digest, inside = content_digest(content["model"]), dict(content.get("state") or {})
     state, recorded = inside, inside.get("weights")
-    if described.is_file():
-        state = read_json_object(described)
-        recorded = state.get("weights")
+    outside = read_fold_state(described)
+    if outside:
+        state, recorded = outside, outside.get("weights")
     elif last.is_file():
         state = load_checkpoint(last, ("state",))["state"]
         recorded = state.get("weights")

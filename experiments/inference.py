@@ -15,8 +15,14 @@ from configuration.json_types import to_plain
 from configuration.rules import ConfigMeta
 from experiments.building import weights_of_fold
 from experiments.fold_record import FoldRecord, check_finished, read_fold
-from experiments.predictions import are_of_the_same_networks, load_array, samples_digest, save_array
-from experiments.run_directory import RunDirectory
+from experiments.predictions import (
+    are_of_the_same_networks,
+    load_array,
+    read_stamp,
+    samples_digest,
+    save_array,
+)
+from experiments.run_directory import ANEW, RunDirectory, is_saved
 from experiments.run_identity import (
     changed_settings,
     deciding_settings,
@@ -25,10 +31,11 @@ from experiments.run_identity import (
     strain_digests,
 )
 from experiments.run_options import RunOptions
+from experiments.run_records import read_run_config
 from experiments.samples_learnt_from import LearntSamples, learnt_samples
 from runtime.console import LOGGER
 from runtime.errors import UserError
-from runtime.files import read_json, write_json
+from runtime.files import write_json
 from training import distributed
 from training.checkpoints import load_checkpoint, load_model
 from training.trainer import Trainer
@@ -100,15 +107,20 @@ def predict(task: PredictionTask) -> None:
     """
     directory, options, suffix = task.directory, task.options, task.suffix
     started = time.monotonic()
-    directory.check_ids()
     records = find_records(task)
+    if are_own(task, records):
+        check_own_settings(task)  # first: with another cv, folds would seem to be missing
+    directory.check_ids()
     check_records(task, records)
-    learnt = {fold: learnt_samples(record) for fold, record in records.items()}
+    known = (directory.train_ids, directory.folds) if are_own(task, records) else None
+    learnt = {fold: learnt_samples(record, known) for fold, record in records.items()}
     unseen = check_sources(task, records, learnt)
     stamp = make_stamp(task, records, learnt)
     if not options.overwrite and not options.dry_run:
         paths = {fold: record.path for fold, record in records.items()}
-        if are_current(directory.path, stamp, suffix, paths):
+        if are_current(directory, stamp, suffix, paths):
+            if distributed.is_main():
+                directory.write_samples()  # one of them may be damaged or missing
             LOGGER.info(f"predictions{suffix}.npy in {directory.path} is up to date")
             return
         check_replaced(directory, stamp, suffix)
@@ -120,8 +132,10 @@ def predict(task: PredictionTask) -> None:
         write_json(directory.path / "config.json", to_plain(task.config))
         directory.add_start(task.device, options.dry_run)
     arrays = {f"outoffolds{suffix}.npy": out_of_fold, f"predictions{suffix}.npy": predictions}
-    if not options.dry_run and (options.overwrite or differ(directory.path, arrays)):
+    if options.overwrite and not options.dry_run:
         directory.move_predictions_aside()
+    elif not options.dry_run and differ(directory.path, arrays):
+        directory.move_predictions_aside(suffix)  # damaged, or without a record of their weights
     directory.write_samples()
     directory.write_history()
     for name, array in arrays.items():
@@ -170,16 +184,39 @@ def compute_logits(
 def find_records(task: PredictionTask) -> dict[int, FoldRecord]:
     """Return what lies there of every fold: the run's own weights, else those of `weight_path`.
 
+    Any trace of a training of its own makes the run's weights its own, whether or not they are
+    still there.
+
     Raises:
         UserError: no fold has weights.
     """
-    config, results = task.config, Path(task.options.results)
-    paths = {fold: task.directory.weights(fold) for fold in task.fold_numbers}
-    if config.weight_path is not None and not any(path.exists() for path in paths.values()):
-        paths = {fold: weights_of_fold(config, results, fold) for fold in paths}
-    if not any(path.is_file() for path in paths.values()):
-        load_checkpoint(next(iter(paths.values())))  # says what is missing and what to do
-    return {fold: read_fold(path) for fold, path in paths.items()}
+    config, results, own = task.config, Path(task.options.results), task.directory
+    records = {fold: read_fold(own.weights(fold)) for fold in task.fold_numbers}
+    if any(has_traces(record) for record in records.values()):
+        return records
+    history = own.path / "history.csv"  # written by a training only
+    if config.weight_path is not None and history.exists():
+        raise UserError(
+            f"{next(iter(records.values())).path} is missing, and {history} says that this run was "
+            f"trained: restore it; or predict with weight_path={config.weight_path} in a folder of "
+            f"its own with --set name=…"
+        )
+    if config.weight_path is not None:
+        paths = {fold: weights_of_fold(config, results, fold) for fold in records}
+        records = {fold: read_fold(path) for fold, path in paths.items()}
+    if not any(has_traces(record) for record in records.values()):
+        load_checkpoint(next(iter(records.values())).path)  # says what is missing, what to do
+    return records
+
+
+def has_traces(record: FoldRecord) -> bool:
+    """Whether there are weights of a fold, or anything that tells of its training."""
+    return record.digest is not None or record.is_known or record.resumable
+
+
+def are_own(task: PredictionTask, records: Mapping[int, FoldRecord]) -> bool:
+    """Whether the networks are the run's own, and not those of `weight_path`."""
+    return {record.path.parent for record in records.values()} == {task.directory.path}
 
 
 def check_records(task: PredictionTask, records: dict[int, FoldRecord]) -> None:
@@ -204,10 +241,20 @@ def check_records(task: PredictionTask, records: dict[int, FoldRecord]) -> None:
             )
     missing = [fold for fold, record in records.items() if record.digest is None]
     if missing and not allowed:
+        train_it = "train it with --resume"
+        if not are_own(task, records):
+            folder = records[missing[0]].path.parent
+            folds = read_run_config(folder).get("cv", task.config.cv)
+            train_it = (
+                f"train it there with --resume, or predict with as many folds as there are with "
+                f"--set cv={folds}"
+                if folds != task.config.cv
+                else "train it there with --resume"
+            )
         raise UserError(
             f"fold {', '.join(map(str, missing))} has no weights ({records[missing[0]].path} is "
-            f"missing): train it with --resume; or --allow_unfinished predicts with the others "
-            f"and leaves its logits NaN"
+            f"missing): {train_it}; or --allow_unfinished predicts with the others and leaves its "
+            f"logits NaN"
         )
     check_finished(
         records.values(),
@@ -244,16 +291,20 @@ def check_sources(
             strain; or another experiment's learnt from some of the samples that they would be
             scored on, or it is not known from which.
     """
-    config, own = task.config, task.directory.path
-    folders = {record.path.parent for record in records.values()}
-    if folders == {own}:
+    config = task.config
+    if are_own(task, records):
         check_own_networks(task, records)
         return False
-    (folder,) = folders
+    (folder,) = {record.path.parent for record in records.values()}
     if any(samples is None for samples in learnt.values()):
         raise UserError(
             f"{folder / 'ids_train.npy'} does not exist, so it is not known which samples the "
             f"weights in {folder} were trained on: restore it beside them"
+        )
+    unknown = next((samples.unknown for samples in learnt.values() if samples.unknown), None)
+    if unknown is not None:
+        raise UserError(
+            f"{unknown}: restore it, as samples that they have seen would be scored as unseen"
         )
     everywhere = [
         samples.count_seen(task.train, config.train_cache)
@@ -262,9 +313,16 @@ def check_sources(
     ]
     if not any(everywhere):
         return True
+    for record in records.values():
+        recorded = record.trained_from.get("samples", task.directory.samples)
+        if recorded != task.directory.samples and lie_beside(folder, task.directory):
+            raise UserError(
+                f"{record.path} was trained on the ids and folds of {config.train_path}, but with "
+                f"other targets than it gives now: restore the table as it was"
+            )
     for fold, samples in learnt.items():
         held_out = task.train.iloc[task.folds[fold][1]]
-        taught = LearntSamples(samples.train_ids, samples.pseudo_ids[:0], samples.strain)
+        taught = samples.without_pseudo_labels()
         # Test samples with pseudo-labels are said in predictions.json: their truth is unknown.
         if samples.count_seen(held_out, config.train_cache) or taught.count_seen(
             task.test, config.test_cache
@@ -278,20 +336,38 @@ def check_sources(
     return False
 
 
-def check_own_networks(task: PredictionTask, records: Mapping[int, FoldRecord]) -> None:
-    """Refuse networks of this run that were trained with other decisive settings or strain."""
+def lie_beside(folder: Path, directory: RunDirectory) -> bool:
+    """Whether the ids and folds in a folder of weights are those of this run."""
+    return is_saved(folder / "ids_train.npy", directory.train_ids) and is_saved(
+        folder / "folds.npy", directory.folds
+    )
+
+
+def check_own_settings(task: PredictionTask) -> None:
+    """Refuse networks of this run that were trained with other decisive settings."""
     config, own = task.config, task.directory.path
-    path = own / "config.json"
-    changed = changed_settings(config, read_json(path)) if path.exists() else []
+    before = read_run_config(own)
+    changed = changed_settings(config, before) if before else []
     changed = [key for key in changed if key in DECISIVE]
     if changed:
         raise UserError(
             f"the networks in {own} were trained with another {', '.join(changed)}, so that "
             f"this score would not be theirs: predict as they were trained, or give this a "
-            f"folder of its own with --set name=… weight_path={own}"
+            f"folder of its own with --inference --set name=… weight_path={own}"
         )
+
+
+def check_own_networks(task: PredictionTask, records: Mapping[int, FoldRecord]) -> None:
+    """Refuse networks of this run that were trained on other folds, targets or strain."""
+    config, own = task.config, task.directory.path
     task.directory.check_folds()
     for record in records.values():
+        if record.trained_from.get("samples", task.directory.samples) != task.directory.samples:
+            raise UserError(
+                f"{record.path} was trained on other ids, targets or folds than "
+                f"{config.train_path} gives now, so that this score would not be its own: restore "
+                f"the table as it was; or {ANEW}"
+            )
         recorded = record.trained_from.get("strain", {}).get("train", {})
         if not recorded:
             continue
@@ -300,8 +376,8 @@ def check_own_networks(task: PredictionTask, records: Mapping[int, FoldRecord]) 
         if other is not None:
             raise UserError(
                 f"the networks in {own} were trained on other strain of {other!r} than "
-                f"{config.train_path} gives now: give this a folder of its own with --set name=… "
-                f"weight_path={own}"
+                f"{config.train_path} gives now: give this a folder of its own with --inference "
+                f"--set name=… weight_path={own}"
             )
 
 
@@ -317,7 +393,9 @@ def make_stamp(
     directory, config = task.directory, task.config
     folds = {}
     for fold, record in records.items():
-        pseudo_ids = directory.train_ids[:0] if learnt[fold] is None else learnt[fold].pseudo_ids
+        pseudo_ids = (
+            directory.train_ids[:0] if learnt[fold] is None else learnt[fold].all_pseudo_ids
+        )
         folds[str(fold)] = {
             "weights": record.digest,
             "finished": record.finished or not record.is_known,
@@ -334,6 +412,7 @@ def make_stamp(
         "views": list(task.view_names),
         "folds": folds,
         "samples": samples_digest(directory.train_ids, directory.test_ids, directory.folds),
+        "labelled": directory.samples,
         "strain": {
             "train": strain_digests(task.train, config.train_cache),
             "test": strain_digests(task.test, config.test_cache),
@@ -344,7 +423,7 @@ def make_stamp(
 
 
 def are_current(
-    folder: Path, stamp: Mapping[str, Any], suffix: str, weights: Mapping[int, Path]
+    directory: RunDirectory, stamp: Mapping[str, Any], suffix: str, weights: Mapping[int, Path]
 ) -> bool:
     """Whether logits of the same networks, views and samples are there, whole.
 
@@ -352,17 +431,30 @@ def are_current(
         stamp: what would be predicted.
         suffix: '' or '_tta'.
         weights: the files of weights by fold.
+
+    Raises:
+        UserError: the record of what they are of is damaged.
     """
-    names = [f"outoffolds{suffix}", f"predictions{suffix}", "ids_train", "ids_test", "folds"]
-    path = folder / f"predictions{suffix}.json"
-    if not path.exists() or not all((folder / f"{name}.npy").exists() for name in names):
+    if not directory.has(f"predictions{suffix}") or not arrays_fit(directory, suffix):
         return False
-    there, before = [load_array(folder / f"{name}.npy") for name in names[2:]], read_json(path)
-    if samples_digest(*there) != stamp["samples"] or before["views"] != stamp["views"]:
+    before = read_stamp(directory.path, suffix)
+    if before["views"] != stamp["views"]:
         return False
     if "folds" not in before:
         return older_stamp_is_of(before, stamp, weights)
     return are_of_the_same_networks(before, stamp)
+
+
+def arrays_fit(directory: RunDirectory, suffix: str) -> bool:
+    """Whether both arrays can be read and have the shapes of this run; damaged ones do not."""
+    try:
+        out_of_fold = load_array(directory.path / f"outoffolds{suffix}.npy")
+        logits = load_array(directory.path / f"predictions{suffix}.npy")
+    except UserError:
+        return False
+    n, m, folds = len(directory.train_ids), len(directory.test_ids), int(directory.folds.max()) + 1
+    shapes = (out_of_fold.shape, logits.shape) == ((n, 1), (folds, m, 1))
+    return shapes and out_of_fold.dtype.kind == logits.dtype.kind == "f"
 
 
 def older_stamp_is_of(
@@ -395,7 +487,7 @@ def check_replaced(directory: RunDirectory, stamp: Mapping[str, Any], suffix: st
         name = f"predictions{other}"
         if not directory.has(name):
             continue
-        before = read_json(directory.path / f"{name}.json")
+        before = read_stamp(directory.path, other)
         if other != suffix and "folds" not in before:
             continue  # not comparable, and not written over
         if other == suffix and before["views"] != stamp["views"]:
@@ -406,12 +498,18 @@ def check_replaced(directory: RunDirectory, stamp: Mapping[str, Any], suffix: st
             before.get("strain", {}).get("test", stamp["strain"]["test"]) != stamp["strain"]["test"]
         ):
             what = "other test samples of the same ids"
+        elif before.get("labelled", stamp["labelled"]) != stamp["labelled"]:
+            what = "other ids, targets or folds"
+        elif "folds" not in before and before.get("samples") == stamp["samples"]:
+            # Of before digests: a copy of the weights has another date, other weights as well.
+            what = "weights that have no digest and another date or size than those that are there"
         else:
             what = "other weights, settings or samples"
+        flags = f"--inference --overwrite{' --tta' if suffix else ''}"
         raise UserError(
-            f"{directory.path / name}.npy is there, made of {what}: --overwrite moves it aside and "
-            f"predicts anew; or predict into a folder of its own with --set name=… "
-            f"weight_path={directory.path}"
+            f"{directory.path / name}.npy is there, made of {what}: {flags} moves it aside and "
+            f"predicts again, and trains nothing; or predict into a folder of its own with "
+            f"--inference --set name=… weight_path={directory.path}"
         )
 
 

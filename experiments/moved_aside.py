@@ -12,9 +12,11 @@ import shutil
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from runtime.console import LOGGER
-from runtime.files import read_json, write_json
+from runtime.errors import UserError
+from runtime.files import read_json_object, write_json
 
 MOVED_ASIDE = re.compile(r".+\.\d{8}-\d{6}(-\d+)?")
 JOURNAL = ".moving_aside.json"
@@ -56,11 +58,15 @@ def move_aside(
 
 
 def complete_move(folder: Path) -> None:
-    """Do what is left of a move, if one was begun."""
+    """Do what is left of a move, if one was begun.
+
+    Raises:
+        UserError: what was written down of it is damaged.
+    """
     journal = folder / JOURNAL
     if not journal.exists():
         return
-    content = read_json(journal)
+    content = read_journal(journal)
     target = folder.with_name(content["to"])
     target.mkdir(exist_ok=True)
     for name in content["copy"]:
@@ -72,6 +78,29 @@ def complete_move(folder: Path) -> None:
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.move(folder / name, target / name)
     journal.unlink()
+
+
+def read_journal(journal: Path) -> dict[str, Any]:
+    """Return what was written down of a move: `to`, and the names to `move` and to `copy`.
+
+    Raises:
+        UserError: it is damaged, or names something outside the run or what was moved aside of it.
+    """
+    what_to_do = (
+        f"a move of files was killed half-way: remove this file, and the rest of the run stays "
+        f"where it is; what was moved is in {journal.parent}.<time>"
+    )
+    types = {"to": str, "move": list, "copy": list}
+    content = read_json_object(journal, types, what_to_do, required=tuple(types))
+    target, names = content["to"], [*content["move"], *content["copy"]]
+    sound = target.startswith(f"{journal.parent.name}.") and MOVED_ASIDE.fullmatch(target)
+    for name in names:
+        # tensorboard/fold0 is one; an absolute name or '..' would lead out of the run.
+        sound = sound and isinstance(name, str) and not Path(name).is_absolute()
+        sound = sound and name and ".." not in Path(name).parts and "\0" not in name
+    if not sound or "/" in target or "\0" in target:
+        raise UserError(f"{journal} does not say what was moved where: {what_to_do}")
+    return content
 
 
 def copy_unchanging(source: Path, target: Path) -> None:

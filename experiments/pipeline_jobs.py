@@ -12,9 +12,11 @@ from pathlib import Path
 from configuration.rules import ConfigMeta
 from experiments.fold_record import read_fold
 from experiments.pipeline import Plan
+from experiments.predictions import read_stamp
 from experiments.run_identity import start_of_fold
+from experiments.run_records import read_fold_state
 from runtime.errors import UserError
-from runtime.files import atomic_path, read_json
+from runtime.files import atomic_path
 
 
 def weights_path(plan: Plan, run: str, fold: int) -> Path:
@@ -29,7 +31,7 @@ def finished_digest(weights: Path) -> str | None:
     record = weights.with_suffix(".json")
     if not weights.is_file() or not record.is_file():
         return None
-    state = read_json(record)
+    state = read_fold_state(record)
     return (state.get("weights") or "") if state.get("finished") else None
 
 
@@ -127,10 +129,9 @@ def outdated_predictions(plan: Plan, run: str) -> list[bool]:
     folder = Path(plan.results) / run
     outdated = []
     for suffix in ("", "_tta"):
-        path = folder / f"predictions{suffix}.json"
-        if not path.is_file():
+        folds = read_stamp(folder, suffix).get("folds")
+        if folds is None:
             continue
-        folds = read_json(path).get("folds", {})
         outdated.append(
             any(
                 entry.get("own") and entry.get("weights") != finished_digest(folder / f"fold{k}.pt")

@@ -28,8 +28,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from experiments.run_records import read_fold_state
 from runtime.errors import UserError
-from runtime.files import atomic_path, read_json
+from runtime.files import atomic_path, read_json_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -213,23 +214,25 @@ def read_stamp(folder: Path, suffix: str = "") -> dict[str, Any]:
         UserError: it is damaged.
     """
     path = folder / f"predictions{suffix}.json"
-    stamp = read_json_object(path) if path.exists() else {}
-    folds = stamp.get("folds", {})
-    if not isinstance(folds, dict) or not all(isinstance(e, dict) for e in folds.values()):
-        raise UserError(f"{path} has no object of folds: predict again with --inference")
+    if not path.exists():
+        return {}
+    anew = (
+        f"restore it, or predict with --inference --overwrite{' --tta' if suffix else ''}, which "
+        f"moves it aside with its arrays"
+    )
+    types = {"views": list, "folds": dict, "weights": dict, "samples": str, "strain": dict}
+    stamp = read_json_object(path, types, anew, required=("views",))
+    if "folds" not in stamp and "weights" not in stamp:
+        raise UserError(f"{path} does not say of which weights its logits are: {anew}")
+    if not all(isinstance(view, str) for view in stamp["views"]):
+        raise UserError(f"{path} has views that are no names: {anew}")
+    for fold, entry in stamp.get("folds", {}).items():
+        if not fold.isdecimal() or not isinstance(entry, dict):
+            raise UserError(f"{path} has no object for fold {fold!r}: {anew}")
+    for fold, entry in stamp.get("weights", {}).items():  # of before digests: path, size, date
+        if not fold.isdecimal() or not isinstance(entry, list) or len(entry) != 3:
+            raise UserError(f"{path} has no path, size and date for fold {fold!r}: {anew}")
     return stamp
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    Raises:
-        UserError: it is missing, not JSON, or holds something else.
-    """
-    value = read_json(path)
-    if not isinstance(value, dict):
-        raise UserError(f"{path} holds a {type(value).__name__}, expected an object: restore it")
-    return value
 
 
 def unfinished_predictions(folder: Path, suffix: str = "") -> dict[int, str]:
@@ -246,11 +249,11 @@ def unfinished_predictions(folder: Path, suffix: str = "") -> dict[int, str]:
     for path in sorted(folder.glob("fold*.json")):
         if not path.stem[4:].isdecimal():
             continue
-        fold, state = int(path.stem[4:]), read_json_object(path)
+        fold, state = int(path.stem[4:]), read_fold_state(path)
         of_logits = predicted.get(str(fold), {})
         digests = (of_logits.get("weights"), state.get("weights"))
-        if not predicted and not state.get("finished", True):
-            found[fold] = f"{path} says that its training has not ended"
+        if not predicted and not state.get("finished"):
+            found[fold] = f"{path} does not say that its training has ended"
         # Logits made with the weights of another run (`weight_path`) rightly have other digests.
         elif of_logits.get("own") and None not in digests and digests[0] != digests[1]:
             found[fold] = f"it was trained further or again after {stamp_path} was written"
@@ -272,7 +275,9 @@ def are_of_the_same_networks(one: Mapping[str, Any], two: Mapping[str, Any]) -> 
         weights = {fold: entry.get("weights") for fold, entry in stamp["folds"].items()}
         return weights, stamp.get("samples"), stamp.get("strain"), stamp.get("settings")
 
-    return identity(one) == identity(two)
+    # With the targets; runs from before they were recorded have none to compare.
+    labelled = {stamp["labelled"] for stamp in (one, two) if "labelled" in stamp}
+    return identity(one) == identity(two) and len(labelled) < 2
 
 
 def earlier_identity(stamp: Mapping[str, Any]) -> tuple:

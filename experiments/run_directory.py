@@ -30,17 +30,19 @@ from experiments.building import provenance
 from experiments.fold_plan import FoldAction, FoldPlan, plan_fold
 from experiments.fold_record import FoldRecord, read_fold
 from experiments.moved_aside import JOURNAL, complete_move, move_aside
-from experiments.predictions import load_array, samples_digest, save_array
+from experiments.predictions import load_array, read_stamp, samples_digest, save_array
 from experiments.run_identity import (
     LOCATIONS,
     TrainedFrom,
     changed_settings,
     explain_difference,
     explain_rows_per_step,
+    labelled_samples_digest,
 )
+from experiments.run_records import read_fold_state, read_run_config, read_starts
 from experiments.summary import write_history
 from runtime.errors import UserError
-from runtime.files import TEMPORARY, read_json, write_json
+from runtime.files import TEMPORARY, read_json_object, write_json
 from runtime.locks import hold, is_held
 from training import distributed
 
@@ -78,6 +80,7 @@ class RunDirectory:
         config: what the run is.
         train_ids, test_ids: (n,) and (m,) text, its samples.
         folds: (n,) the fold that each training row is validated in.
+        targets: (n,) of the training rows.
     """
 
     def __init__(
@@ -87,8 +90,10 @@ class RunDirectory:
         train_ids: np.ndarray,
         test_ids: np.ndarray,
         folds: np.ndarray,
+        targets: np.ndarray,
     ) -> None:
         self.path, self.config = path, config
+        self.samples = labelled_samples_digest(train_ids, targets, folds)
         self.train_ids, self.test_ids, self.folds = train_ids, test_ids, folds
 
     def weights(self, fold: int) -> Path:
@@ -149,7 +154,7 @@ class RunDirectory:
         config_path = self.path / "config.json"
         if not config_path.exists():
             return
-        before = read_json(config_path)
+        before = read_run_config(self.path)
         changed = changed_settings(self.config, before)
         epochs = before.get("num_epochs", self.config.num_epochs)
         if self.config.num_epochs > epochs and "scheduler_params" in changed:
@@ -164,19 +169,61 @@ class RunDirectory:
         self.check_ids()
         self.check_folds()
         path = self.path / "pseudo_labels.json"
-        if labels is not None and path.exists() and read_json(path).get("digest") != labels:
+        if labels is not None and path.exists() and read_json_object(path).get("digest") != labels:
             source = self.config.pseudo_labels.params["source"]
             raise UserError(
                 f"the predictions of {source} have changed since {self.path} was begun: {ANEW}"
             )
 
+    def have_folds_these_samples(self) -> bool:
+        """Whether the records of folds that are there say that they learnt from these samples.
+
+        They have digests of ids, targets and folds. ids_train.npy and folds.npy are then known
+        from the table, and may be missing or damaged.
+        """
+        states = [self.state(fold) or self.record(fold).state for fold in self.other_folds(())]
+        recorded = {state.get("trained_from", {}).get("samples") for state in states if state}
+        return recorded == {self.samples}
+
+    def record(self, fold: int) -> FoldRecord:
+        return read_fold(self.weights(fold))
+
+    def read_rows(self, name: str, kind: str) -> np.ndarray | None:
+        """Return the ids or the folds that lie there; None where there are none.
+
+        Args:
+            name: of the file.
+            kind: of its type, as numpy calls it.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        path = self.path / name
+        if not path.exists():
+            return None
+        try:
+            rows = load_array(path)
+        except UserError:
+            rows = None
+        if rows is None or rows.ndim != 1 or rows.dtype.kind != kind:
+            raise UserError(
+                f"{path} is damaged, and no record of a fold says that it was trained on the "
+                f"samples of {self.config.train_path}: restore it, or {ANEW}"
+            )
+        return rows
+
     def check_ids(self) -> None:
         """Refuse a directory whose networks were trained on other samples than these.
 
         A network may have been trained on any of them, so its score would flatter.
+
+        Raises:
+            UserError: they were, or it is not known.
         """
-        path = self.path / "ids_train.npy"
-        if path.exists() and not np.array_equal(load_array(path), self.train_ids):
+        if self.have_folds_these_samples():
+            return
+        there = self.read_rows("ids_train.npy", "U")
+        if there is not None and not np.array_equal(there, self.train_ids):
             raise UserError(
                 f"{self.path} belongs to other training samples than {self.config.train_path}: "
                 f"give this run a folder of its own with --set name=… (and, to use the networks "
@@ -184,13 +231,19 @@ class RunDirectory:
             )
 
     def check_folds(self) -> None:
-        """Refuse a directory whose networks were trained on the same samples in other folds."""
-        path = self.path / "folds.npy"
-        if path.exists() and not np.array_equal(load_array(path), self.folds):
+        """Refuse a directory whose networks were trained on the same samples in other folds.
+
+        Raises:
+            UserError: they were, or it is not known.
+        """
+        if self.have_folds_these_samples():
+            return
+        there = self.read_rows("folds.npy", "i")
+        if there is not None and not np.array_equal(there, self.folds):
             raise UserError(
-                f"{path} has other folds than {self.config.train_path} gives now, as other targets "
-                f"or another splitter make them, so that its networks would be scored on samples "
-                f"they learnt from: restore the table as it was; or {ANEW}"
+                f"{self.path / 'folds.npy'} has other folds than {self.config.train_path} gives "
+                f"now, as other targets or another splitter make them, so that its networks would "
+                f"be scored on samples they learnt from: restore the table as it was; or {ANEW}"
             )
 
     def check_test_samples(self, overwrite: bool) -> None:
@@ -199,16 +252,31 @@ class RunDirectory:
         Raises:
             UserError: whole predictions of others are there, and `overwrite` is not set.
         """
-        path = self.path / "ids_test.npy"
         kept = [name for name in ("predictions", "predictions_tta") if self.has(name)]
-        if overwrite or not kept or not path.exists():
+        if overwrite or not kept or not self.are_of_other_test_samples(kept):
             return
-        if not np.array_equal(load_array(path), self.test_ids):
-            raise UserError(
-                f"{self.path} holds {' and '.join(kept)} of other test samples than "
-                f"{self.config.test_path}: predict these into a folder of their own with --set "
-                f"name=… weight_path={self.path}; or --overwrite moves those there aside"
-            )
+        raise UserError(
+            f"{self.path} holds {' and '.join(kept)} of other test samples than "
+            f"{self.config.test_path}: predict these into a folder of their own with "
+            f"--inference --set name=… weight_path={self.path}; or --inference --overwrite moves "
+            f"those there aside, and trains nothing"
+        )
+
+    def are_of_other_test_samples(self, kept: Sequence[str]) -> bool:
+        """Whether predictions are of other test samples, by their ids or else by their records."""
+        try:
+            there = self.read_rows("ids_test.npy", "U")
+        except UserError:
+            there = None
+        if there is not None:
+            return not np.array_equal(there, self.test_ids)
+        return not self.are_of_these_rows(kept)
+
+    def are_of_these_rows(self, kept: Sequence[str]) -> bool:
+        """Whether the records of predictions name these ids and folds, in this order."""
+        mine = samples_digest(self.train_ids, self.test_ids, self.folds)
+        suffixes = [name.removeprefix("predictions") for name in kept]
+        return all(read_stamp(self.path, suffix).get("samples") == mine for suffix in suffixes)
 
     def plan(
         self,
@@ -357,8 +425,7 @@ class RunDirectory:
 
     def holds_dry_runs_only(self) -> bool:
         """Whether every start that wrote here was a dry run, whose results are worth nothing."""
-        path = self.path / "run.json"
-        starts = read_json(path).get("starts", []) if path.exists() else []
+        starts = read_starts(self.path)
         return bool(starts) and all(start.get("dry_run") for start in starts)
 
     def clear(self) -> None:
@@ -373,42 +440,52 @@ class RunDirectory:
         """Write the config; where nothing is trained, of its changes only where samples lie now."""
         path, plain = self.path / "config.json", to_plain(self.config)
         if path.exists() and not trains:
-            plain |= {k: v for k, v in read_json(path).items() if k not in LOCATIONS}
+            plain |= {k: v for k, v in read_run_config(self.path).items() if k not in LOCATIONS}
         write_json(path, plain)
 
     def add_start(self, device: torch.device, is_dry_run: bool = False) -> None:
         """Add this start to run.json; the weights may come from any of those listed."""
-        path = self.path / "run.json"
-        starts = read_json(path).get("starts", []) if path.exists() else []
+        starts = read_starts(self.path)
         start = provenance(self.config, device)
         if is_dry_run:
             start["dry_run"] = True
-        write_json(path, {"starts": [*starts, start]})
+        write_json(self.path / "run.json", {"starts": [*starts, start]})
 
     def write_samples(self) -> None:
         """Write which samples the rows of all arrays belong to, and their folds.
 
         Arrays of other samples or folds that lie there are moved aside with their predictions.
         """
-        arrays = {"ids_train": self.train_ids, "ids_test": self.test_ids, "folds": self.folds}
-        paths = {name: self.path / f"{name}.npy" for name in arrays}
-        there = [load_array(path) for path in paths.values() if path.exists()]
-        same = len(there) == len(arrays) and samples_digest(*there) == samples_digest(
-            self.train_ids, self.test_ids, self.folds
-        )
-        if same:
+        arrays = {
+            "ids_train.npy": self.train_ids,
+            "ids_test.npy": self.test_ids,
+            "folds.npy": self.folds,
+        }
+        wrong = {name: a for name, a in arrays.items() if not is_saved(self.path / name, a)}
+        if not wrong:
             return
-        self.move_predictions_aside()
-        for name, array in arrays.items():
-            save_array(paths[name], array)
+        kept = [name for name in ("predictions", "predictions_tta") if self.has(name)]
+        if kept and self.are_of_these_rows(kept):
+            move_aside(self.path, wrong)  # these files are damaged, and not the predictions
+        else:
+            self.move_predictions_aside()
+        for name, array in wrong.items():
+            save_array(self.path / name, array)
 
     def made_with_weights(self) -> list[str]:
         """Return the names of all that was made with the weights of this run."""
         return [*self.predicted_names(), *(["detect"] if (self.path / "detect").exists() else [])]
 
-    def move_predictions_aside(self) -> None:
-        """Move predictions aside, and what was made of them."""
-        move_aside(self.path, self.predicted_names(), described_by=DESCRIPTIONS)
+    def move_predictions_aside(self, suffix: str | None = None) -> None:
+        """Move predictions aside, and what was made of them.
+
+        Args:
+            suffix: '' or '_tta', of those to move; None moves both.
+        """
+        names = self.predicted_names()
+        if suffix is not None:
+            names = [name for name in names if Path(name).stem.endswith("_tta") == bool(suffix)]
+        move_aside(self.path, names, described_by=DESCRIPTIONS)
 
     def remove_temporaries(self, fold: int | None = None) -> None:
         """Remove what a killed run was writing, of those files that this run holds the lock of.
@@ -422,22 +499,29 @@ class RunDirectory:
                 path.unlink(missing_ok=True)
 
     def restore_record(self, plan: FoldPlan) -> None:
-        """Write fold<k>.json again from a checkpoint, where it is missing for a kept fold."""
+        """Write fold<k>.json again from a checkpoint, if it is missing or empty for a kept fold."""
         path = self.weights(plan.fold).with_suffix(".json")
-        if not plan.trains and plan.record.is_known and not path.exists():
+        if not plan.trains and plan.record.is_known and not read_fold_state(path):
             write_json(path, dict(plan.record.state))
 
     def write_history(self) -> None:
         """Write the learning curves of all folds so far, also of earlier runs, as one CSV."""
         states = {fold: self.state(fold) for fold in range(int(self.folds.max()) + 1)}
-        histories = {fold: state["history"] for fold, state in states.items() if state}
+        histories = {fold: state.get("history", []) for fold, state in states.items() if state}
         if histories:
             write_history(self.path / "history.csv", histories)
 
-    def state(self, fold: int) -> dict[str, Any] | None:
-        """Return how far a fold is, as its trainer wrote it; None where it has not begun."""
-        path = self.path / f"fold{fold}.json"
-        return read_json(path) if path.exists() else None
+    def state(self, fold: int) -> dict[str, Any]:
+        """Return how far a fold is, as its trainer wrote it; {} where it has not begun."""
+        return read_fold_state(self.path / f"fold{fold}.json")
+
+
+def is_saved(path: Path, array: np.ndarray) -> bool:
+    """Whether a file holds an array; a damaged or missing one does not."""
+    try:
+        return np.array_equal(load_array(path), array)
+    except UserError:
+        return False
 
 
 def stays(path: Path) -> bool:

@@ -109,11 +109,26 @@ def write_history(path: Path, folds: Mapping[int, Sequence[Mapping[str, float]]]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Return the rows of history.csv; [] if there is none."""
+    """Return the rows of history.csv; [] if there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
     if not path.exists():
         return []
-    with open(path, newline="") as file:
-        return [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    try:
+        with open(path, newline="") as file:
+            rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+        # A number may be NaN, a fold and an epoch may not.
+        whole = all(np.isfinite([row["fold"], row["epoch"]]).all() for row in rows)
+    # A row that is too long has a list at the end; one that is too short lacks its fold or epoch.
+    except (ValueError, TypeError, KeyError, csv.Error):
+        whole = False
+    if not whole:
+        raise UserError(
+            f"{path} is damaged: remove it; --resume writes it again, from fold<k>.json"
+        )
+    return rows
 
 
 def best_validation_scores(history: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -8,7 +8,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -92,5 +92,43 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         return json.loads(Path(path).read_text())
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    # JSON nested too deep is a RecursionError, a number of too many digits a ValueError.
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a JSON file ({error}): restore or remove it") from error
+
+
+def read_json_object(
+    path: str | os.PathLike[str],
+    types: Mapping[str, type | tuple[type, ...]] | None = None,
+    what_to_do: str = "restore or remove it",
+    required: tuple[str, ...] = (),
+) -> dict[str, Any]:
+    """Return the object in a JSON file, of which some entries have been checked.
+
+    Args:
+        types: what the entries of these keys are, where they are there.
+        what_to_do: the end of the message.
+        required: keys that must be there.
+
+    Raises:
+        UserError: the file is missing, is not JSON, holds something else than an object, or lacks
+            an entry or has one of another type.
+    """
+    try:
+        value = read_json(path)
+    except UserError as error:
+        if not Path(path).exists():
+            raise
+        raise UserError(f"{path} is not a JSON file: {what_to_do}") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path} holds a {type(value).__name__}, expected an object: {what_to_do}")
+    missing = [key for key in required if key not in value]
+    if missing:
+        raise UserError(f"{path} has no entry {missing[0]!r}: {what_to_do}")
+    for key, kind in (types or {}).items():
+        if key in value and not isinstance(value[key], kind):
+            raise UserError(
+                f"{path} has a {type(value[key]).__name__} as {key!r}, which it never holds: "
+                f"{what_to_do}"
+            )
+    return value

@@ -16,7 +16,7 @@ from experiments.moved_aside import new_name_beside
 from experiments.predictions import align, save_array
 from runtime.console import LOGGER
 from runtime.errors import UserError
-from runtime.files import atomic_path, read_json, write_json
+from runtime.files import atomic_path, read_json_object, write_json
 from runtime.locks import hold
 from stack.blend import StackResult
 from stack.report import FILES, score_frame, stack_record
@@ -83,7 +83,7 @@ def is_same_stack(out: Path, record: Mapping[str, Any], table: pd.DataFrame) -> 
     if not all((out / name).is_file() for name in FILES):
         return False
     try:
-        earlier = read_json(out / "stack.json")
+        earlier = read_json_object(out / "stack.json")
     except UserError:
         return False
     same_record = without_provenance(earlier) == without_provenance(json.loads(json.dumps(record)))

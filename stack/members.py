@@ -17,13 +17,13 @@ from experiments.predictions import (
     Predictions,
     are_of_the_same_networks,
     has_predictions,
-    read_json_object,
     read_predictions,
     read_stamp,
     samples_digest,
 )
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
+from runtime.files import read_json_object
 
 DRY_RUN = "dry_run"  # the folder of train.py --dry_run: two batches of training, not a model
 

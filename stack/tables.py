@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from data.sample_files import read_table
-from experiments.predictions import align, align_table, read_json_object
+from experiments.predictions import align, align_table
 from runtime.errors import UserError
+from runtime.files import read_json_object
 
 if TYPE_CHECKING:
     pass

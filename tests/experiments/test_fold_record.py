@@ -148,3 +148,19 @@ def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
     ):
         assert content_digest(one) != content_digest(other)
     content_digest({"half": torch.ones(2, dtype=torch.bfloat16), "empty": torch.empty(0)})
+
+
+def test_an_empty_record_leaves_the_state_in_the_weights(tmp_path: Path) -> None:
+    path = write_fold(tmp_path, finished=False)
+    (tmp_path / "fold0.json").write_text("{}")
+    record = read_fold(path)
+    assert record.is_known
+    assert record.epoch == 3
+    assert not record.finished
+    (tmp_path / "fold0_last.pt").unlink()  # the state inside fold0.pt is left
+    assert read_fold(path).is_known
+    assert not read_fold(path).finished
+    for text in ("[]", "3"):
+        (tmp_path / "fold0.json").write_text(text)
+        with pytest.raises(UserError, match=r"fold0\.json.*remove it"):
+            read_fold(path)

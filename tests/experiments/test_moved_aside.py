@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from experiments.moved_aside import JOURNAL, complete_move, is_moved_aside, move_aside
+from runtime.errors import UserError
 
 
 @pytest.fixture
@@ -73,3 +75,25 @@ def test_a_move_that_was_killed_is_completed(folder: Path, monkeypatch) -> None:
 def test_a_run_may_have_a_point_in_its_name(tmp_path: Path) -> None:
     assert not is_moved_aside(tmp_path / "demo.v2")
     assert not is_moved_aside(tmp_path / "demo.20261128")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        [],
+        {"to": "demo.20260102-030405", "move": ["a"]},
+        {"to": "demo.20260102-030405", "move": "fold0.pt", "copy": []},
+        {"to": "other.20260102-030405", "move": [], "copy": []},
+        {"to": "demo.20260102-030405/..", "move": [], "copy": []},
+        {"to": "demo/../x.20260102-030405", "move": [], "copy": []},
+        {"to": "demo.20260102-030405", "move": ["../other/fold0.pt"], "copy": []},
+        {"to": "demo.20260102-030405", "move": [], "copy": ["/etc/hostname"]},
+    ],
+)
+def test_a_damaged_journal_moves_nothing(folder: Path, content) -> None:
+    (folder / JOURNAL).write_text(json.dumps(content))
+    before = sorted(folder.parent.rglob("*"))
+    with pytest.raises(UserError, match=r"demo/\.moving_aside\.json.*remove this file"):
+        complete_move(folder)
+    assert sorted(folder.parent.rglob("*")) == before

@@ -36,7 +36,13 @@ def save_fold(
         "finished": finished,
         "epoch": 2,
         "weights": content_digest(weights),
-        "trained_from": {"start": {"weights": start}, "pseudo_labels": None},
+        "trained_from": {
+            "samples": "s",
+            "strain": {},
+            "settings": "s",
+            "start": {"from": "weight_path", "name": "parent", "weights": start},
+            "pseudo_labels": None,
+        },
     }
     folder.mkdir(exist_ok=True)
     save_checkpoint(folder / f"fold{fold}.pt", {"model": weights, "state": state})
@@ -108,7 +114,7 @@ def test_predictions_of_other_weights_are_made_again(tmp_path: Path) -> None:
     digest = save_fold(folder, seed=1)
     assert "--inference --resume" in predict_command(plan, "demo")
     for suffix in ("", "_tta"):
-        stamp = {"folds": {"0": {"weights": digest, "own": True}}}
+        stamp = {"folds": {"0": {"weights": digest, "own": True}}, "views": ["identity"]}
         write_json(folder / f"predictions{suffix}.json", stamp)
     assert "--inference --resume" in predict_command(plan, "demo")
     assert finished_digest(folder / "fold0.pt") == digest

@@ -116,7 +116,8 @@ def test_arrays_of_other_samples_than_those_beside_them(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "demo")
     ids = [load_array(folder / f"ids_{split}.npy") for split in ("train", "test")]
     folds = load_array(folder / "folds.npy")
-    write_json(folder / "predictions.json", {"samples": samples_digest(*ids, folds)})
+    stamp = {"samples": samples_digest(*ids, folds), "views": ["identity"], "folds": {}}
+    write_json(folder / "predictions.json", stamp)
     read_predictions(folder)
     save_array(folder / "ids_test.npy", ids[1][::-1])
     with pytest.raises(UserError, match="made from other samples or folds"):

@@ -36,7 +36,7 @@ def leave_behind(path: Path) -> Path:
 @pytest.fixture
 def directory(tmp_path: Path) -> RunDirectory:
     names = np.array([f"a{number}" for number in range(4)])
-    return RunDirectory(tmp_path, configs.Demo, names, names, np.arange(4) % 2)
+    return RunDirectory(tmp_path, configs.Demo, names, names, np.arange(4) % 2, np.arange(4) // 2)
 
 
 def plans(directory: RunDirectory, *folds: int) -> list[FoldPlan]:

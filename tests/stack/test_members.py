@@ -206,7 +206,7 @@ def test_who_was_trained_on_the_test_samples(results: Path, tmp_path: Path) -> N
     for name in ("plain", "circle", "absent"):
         assert label_source(results / name) is None, name
     entry = {"weights": "w", "finished": True, "pseudo_labelled_test_samples": 20}
-    stamp = {"folds": {"0": entry}, "samples": None}
+    stamp = {"folds": {"0": entry}, "samples": "s", "views": ["identity"]}
     (results / "plain" / "predictions.json").write_text(json.dumps(stamp))
     assert label_source(results / "plain") == "another run"
     figures = {"samples": 20, "unfinished_folds": {"1": "killed"}}
