@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from data.batch_order import IndexBatch
 from data.device_cache import DeviceCache
 from data.sample_files import load_index, read_strain
-from data.strain_cache import StrainCache
+from data.strain_cache import WRITE_AGAIN, StrainCache
 from physics.constants import SAMPLE_SHAPE
 from runtime.errors import UserError, nearest
 
@@ -185,8 +185,8 @@ class G2NetDataset(Dataset):
             where = " and ".join(str(cache.path) for cache in caches) or "no cache"
             raise UserError(
                 f"{lacking} of {n} samples are not in the cache ({where} searched), the first "
-                f"{names[(row < 0).argmax()].decode()!r}: it was made of other data; make it again "
-                "with `python prep_data.py --cache`"
+                f"{names[(row < 0).argmax()].decode()!r}: it was made of other data; name the "
+                f"right one with --set train_cache=… or test_cache=…, or {WRITE_AGAIN}"
             )
         # Cached samples need no path, and what is not kept is not pickled to workers.
         files = [os.fsencode(path) for path in paths] if lacking else [b""] * n
@@ -375,7 +375,7 @@ def check_cached_strain(
             raise UserError(
                 f"{cache.path} holds other strain for {names[place].decode()!r} than "
                 f"{os.fspath(paths[place])}: it is the cache of other data or of the other split, "
-                "or the file has changed since; make it again with `python prep_data.py --cache`"
+                f"or the file has changed since; {WRITE_AGAIN}"
             )
 
 

@@ -156,9 +156,13 @@ def main(argv: list[str] | None = None) -> int:
         LOGGER.warning(f"the training of fold {', '.join(map(str, unfinished))} has not ended")
     out = args.out or args.results / config.name / "detect"
     folder = SearchFolder(out, identify_search(config, scorer, search))
+    done = f"{out} holds the results of this very search: nothing to do."
+    if folder.finished():  # before the lock: the folder may be read-only by now
+        print(done)
+        return 0
     with folder.locked():
-        if folder.finished():
-            print(f"{out} holds the results of this very search: nothing to do.")
+        if folder.finished():  # meanwhile by another process, or by completing one that was killed
+            print(done)
             return 0
         search.store = folder.begin(args.resume, args.overwrite)
         # All results are written beside one another and only then moved up into the folder.
@@ -288,6 +292,8 @@ def run_search(search: Search, out: Path, show: bool | None) -> None:
         )
     if len(search.detectors) < 2 and search.settings.slides:
         LOGGER.info("one detector cannot be slid against another: no false-alarm rates")
+    elif missing := format_missing_slides(search):
+        LOGGER.warning(missing)
     for _ in progress(
         search.measure_background(),
         total=result.segments,
@@ -296,6 +302,21 @@ def run_search(search: Search, out: Path, show: bool | None) -> None:
         show=show,
     ):
         pass
+
+
+def format_missing_slides(search: Search) -> str:
+    """Return a sentence on time slides that do not fit into their segments, empty if all do."""
+    settings, made = search.settings, search.count_time_slides()
+    if min(made) == settings.slides:
+        return ""
+    fewest = min(made)
+    few = str(fewest) if fewest == max(made) else f"{fewest} to {max(made)}"
+    shift = settings.shift_windows * settings.step
+    return (
+        f"{few} of {settings.slides} time slides fit into a segment, as the shifts are multiples "
+        f"of {shift:g} s{'' if max(made) else ': there will be no false-alarm rates'}; a smaller "
+        f"--shift, or longer strain, makes room for more"
+    )
 
 
 def write_triggers(path: Path, result: SearchResult) -> None:
@@ -361,6 +382,7 @@ def make_search_record(
         "skipped_stretches": result.skipped_segments,
         "live_seconds": round(result.live_time, 3),
         "candidates": result.num_triggers,
+        "slides_made": background.slides,
         "slid_windows": background.windows,
         "slid_live_seconds": round(background.live_time, 3),
         "slid_candidates": background.triggers,

@@ -28,7 +28,7 @@ from physics.constants import DETECTORS
 from runtime.command_line import CommandLine, run_command
 from runtime.console import format_seconds, progress
 from runtime.errors import UserError
-from runtime.files import atomic_path, move_aside
+from runtime.files import atomic_path, move_aside, remove_temporaries
 from runtime.locks import hold
 from runtime.machine import num_cores
 
@@ -112,7 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.cache:
         for split in SPLITS:
             cache_split(root, export, split, options.num_workers, options.overwrite)
-    if not os.path.realpath(root).startswith(os.path.realpath(export)):
+    if not Path(os.path.realpath(root)).is_relative_to(os.path.realpath(export)):
         print(f"the samples lie outside {export}: train with --set data_root={root}")
     return 0
 
@@ -288,6 +288,14 @@ def make_index(root: Path, export: Path, split: str, table: pd.DataFrame) -> Ind
     return Index(export / f"{split}.csv", content, len(table), started)
 
 
+@contextlib.contextmanager
+def locked_export(export: Path) -> Iterator[None]:
+    """Hold the folder of tables and the report; remove what killed processes left half written."""
+    with hold(export / ".prep_data.lock", wait=True):  # another process takes moments
+        remove_temporaries(export, [*(f"{split}.csv" for split in SPLITS), REPORT])
+        yield
+
+
 def write_indexes(export: Path, indexes: list[Index], overwrite: bool) -> None:
     """Write the tables of both splits.
 
@@ -297,7 +305,7 @@ def write_indexes(export: Path, indexes: list[Index], overwrite: bool) -> None:
     if all(index.finished for index in indexes):
         lock = contextlib.nullcontext()  # nothing is to be written: the folder may be read-only
     else:
-        lock = hold(export / ".prep_data.lock", wait=True)  # another process takes moments
+        lock = locked_export(export)
     with lock:
         # Both are checked before either is written, so that a refusal changes nothing.
         for index in indexes:
@@ -418,7 +426,11 @@ def write_check_report(
         path.unlink(missing_ok=True)
         print_done(f"check: {n} files read, all sound", started)
         return True
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+    with (
+        locked_export(export),
+        atomic_path(path) as temporary,
+        open(temporary, "w", newline="") as file,
+    ):
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("split", "id", "path", "problem", "detail"))
         for split, name, problem, detail in sorted(faults):

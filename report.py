@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import html
-import time
 from pathlib import Path
 
 from runtime.command_line import CommandLine, run_command
 from runtime.errors import UserError
-from runtime.files import atomic_path
+from runtime.files import atomic_path, move_aside, remove_temporaries
+from runtime.locks import hold
 
 MARK = b'<meta name="generator" content="g2net-toolkit">'  # in the head of every page
 LONGEST_HEAD = 4096  # bytes, within which the mark is
@@ -53,10 +53,7 @@ def keep_page_of_other_results(out: Path, results: Path) -> None:
     title = f"<title>Experiments in {html.escape(str(results))}</title>"
     if not out.is_file() or title.encode("utf-8", "replace") in out.read_bytes()[:LONGEST_HEAD]:
         return
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    aside = out.with_name(f"{out.stem}.{stamp}{out.suffix}")
-    out.rename(aside)
-    print(f"the page of another results folder that was there is now {aside}")
+    print(f"the page of another results folder that was there is now {move_aside(out)}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -69,12 +66,14 @@ def main(argv: list[str] | None = None) -> int:
 
     runs = read_all_runs(args.results, show=True if args.progress_bar else None)
     text = page_html(runs, read_stack(args.results), args.results)
-    keep_page_of_other_results(out, args.results)
     # A folder's name may hold bytes that are not UTF-8, which Python keeps as lone surrogates.
     content = text.encode("utf-8", "replace")
     try:
-        with atomic_path(out) as temporary:
-            temporary.write_bytes(content)
+        with hold(out.with_name(f".{out.name}.lock"), wait=True):
+            remove_temporaries(out.parent, [out.name])  # of a killed process
+            keep_page_of_other_results(out, args.results)
+            with atomic_path(out) as temporary:
+                temporary.write_bytes(content)
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error}): name another with --out") from error
     noted = [run.name for run in runs if run.notes]

@@ -32,7 +32,7 @@ import numpy as np
 
 from data.sample_files import read_strain
 from physics.constants import SAMPLE_SHAPE
-from runtime.console import progress
+from runtime.console import LOGGER, progress
 from runtime.errors import UserError
 from runtime.files import move_aside
 from runtime.locks import hold
@@ -47,6 +47,11 @@ ROW_BYTES = 4 * SAMPLE_SHAPE[0] * SAMPLE_SHAPE[1]
 CHUNK = 64  # rows a task: 6 MiB of files, so that handing tasks out costs nothing beside reading
 SYNC_ROWS = 8192  # rows between two fsyncs (384 MiB) ...
 SYNC_SECONDS = 5.0  # ... or this long: the most that a kill can lose
+# --overwrite, because a finished cache of other samples is there when this is asked for.
+WRITE_AGAIN = (
+    "write it again with `python prep_data.py --cache --overwrite`, which moves this one aside "
+    "(and --root_dir, --export_dir where the data are not in input/)"
+)
 
 
 # --- writing ---------------------------------------------------------------------------------
@@ -72,12 +77,13 @@ def write_cache(
         paths: the `.npy` file of each id.
         processes: number of reading processes; None takes every core.
         show: show a progress bar; None shows it if stderr is a terminal.
-        overwrite: move a finished cache of other samples aside when the new one is finished.
+        overwrite: move a finished cache of other samples, or a file that is no cache, aside when
+            the new one is finished.
 
     Raises:
         UserError: a file is missing or bad, ids are doubled, the disk is too small, `path` is a
-            file of another kind or, without `overwrite`, a cache of other samples, or another
-            process is writing the same cache.
+            folder or, without `overwrite`, a cache of other samples or a file of another kind, or
+            another process is writing the same cache.
     """
     path = Path(path)
     processes = num_cores() if processes is None else processes
@@ -110,7 +116,7 @@ def write_cache(
         file.truncate(file_size(header))  # the map of done rows goes
         os.fsync(file.fileno())
         if path.exists():
-            move_aside(path)
+            LOGGER.warning("%s: moved aside to %s", path, move_aside(path).name)
         os.replace(part, path)
     sync_folder(path.parent)
     return len(todo)
@@ -131,13 +137,22 @@ def is_finished(
     as after a copy, the strain itself is compared.
 
     Raises:
-        UserError: a cache of other samples is there, and `overwrite` is False; or a file that is
-            not a cache.
+        UserError: a cache of other samples is there, or a file that is not a cache, and
+            `overwrite` is False; or a folder.
     """
     if not path.exists():
         return False
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: move it away, or choose another --export_dir")
     if starts_with(path, start):
         return True
+    if not is_cache(path):
+        if overwrite:
+            return False
+        raise UserError(
+            f"{path} exists and is not a strain cache: add --overwrite to move it aside, or choose "
+            f"another folder with --export_dir"
+        )
     try:
         cache = StrainCache(path)
     except UserError:  # damaged or of another format: nothing finished
@@ -233,18 +248,18 @@ def file_size(header: dict[str, Any]) -> int:
 
 
 def starts_with(path: Path, start: bytes) -> bool:
-    """Whether an existing cache has this header and these ids, and its full length.
-
-    Raises:
-        UserError: the file is not a cache at all, so that it must not be overwritten.
-    """
+    """Whether an existing cache has this header and these ids, and its full length."""
     with open(path, "rb") as file:
         found = file.read(len(start))
         rest = os.fstat(file.fileno()).st_size - len(start)
-    if not found.startswith(MAGIC):
-        raise UserError(f"{path} exists and is not a strain cache: move it away first")
     rows = json.loads(start[PREFIX.size : PAGE].rstrip(b"\0"))["shape"][0]
     return found == start and rest == rows * ROW_BYTES
+
+
+def is_cache(path: Path) -> bool:
+    """Return whether a file begins as caches do; it may be cut short or damaged."""
+    with open(path, "rb") as file:
+        return file.read(len(MAGIC)) == MAGIC
 
 
 def lock_path(path: Path) -> Path:
@@ -256,7 +271,10 @@ def begin_part(file: BinaryIO, part: Path, header: dict[str, Any], start: bytes)
     """Return the map of done rows of a part file; begin the file anew where it does not fit."""
     rows = header["shape"][0]
     size = file_size(header)
-    if os.fstat(file.fileno()).st_size == size + rows and file.read(len(start)) == start:
+    found = os.fstat(file.fileno()).st_size
+    if found in (size, size + rows) and file.read(len(start)) == start:
+        if found == size:  # a writer that had cut off its map was killed before the renaming
+            return np.ones(rows, np.uint8)
         file.seek(size)
         return np.frombuffer(file.read(rows), np.uint8).copy()
     file.truncate(0)
@@ -401,8 +419,7 @@ class StrainCache:
             first = ids[int(np.argmax(rows < 0))]
             raise UserError(
                 f"{self.path} lacks {int((rows < 0).sum())} of {len(rows)} ids, the first "
-                f"{first!r}: it was made of other data; make it anew with "
-                "`python prep_data.py --cache`"
+                f"{first!r}: it was made of other data; name the right one, or {WRITE_AGAIN}"
             )
         return rows
 
@@ -437,19 +454,19 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises:
         UserError: see `StrainCache`.
     """
-    mend = "make it anew with `python prep_data.py --cache`"
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
             prefix = file.read(PREFIX.size)
             if len(prefix) < PREFIX.size or not prefix.startswith(MAGIC):
-                raise UserError(f"{path} is not a strain cache: {mend}")
+                raise UserError(f"{path} is not a strain cache: {WRITE_AGAIN}")
             _, version, length = PREFIX.unpack(prefix)
             text = file.read(min(length, PAGE))
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}): {mend}") from error
+        again = WRITE_AGAIN if path.exists() else "write it with `python prep_data.py --cache`"
+        raise UserError(f"{path} cannot be read ({error.strerror}): {again}") from error
     if version != VERSION:
-        raise UserError(f"{path} has format {version}, expected {VERSION}: {mend}")
+        raise UserError(f"{path} has format {version}, expected {VERSION}: {WRITE_AGAIN}")
     try:
         header = json.loads(text)
         rows, *shape = header["shape"]
@@ -462,15 +479,15 @@ def read_header(path: Path) -> dict[str, Any]:
             and offsets[1] % PAGE == 0
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} has a damaged header ({error}): {mend}") from error
+        raise UserError(f"{path} has a damaged header ({error}): {WRITE_AGAIN}") from error
     if not sound:
         raise UserError(
             f"{path} holds {header['dtype']} of shape {header['shape']}, expected float32 of "
-            f"shape (rows, {SAMPLE_SHAPE[0]}, {SAMPLE_SHAPE[1]}): {mend}"
+            f"shape (rows, {SAMPLE_SHAPE[0]}, {SAMPLE_SHAPE[1]}): {WRITE_AGAIN}"
         )
     if size != file_size(header):
         raise UserError(
             f"{path} has {size} bytes, expected {file_size(header)}: it was cut short or written "
-            f"to; {mend}"
+            f"to; {WRITE_AGAIN}"
         )
     return header

@@ -17,6 +17,7 @@ from urllib.request import getproxies
 import torch
 from torch import Tensor, nn
 
+from runtime.archives import read_torch_file
 from runtime.errors import UserError, nearest
 
 PROBE_SIZE = (128, 128)  # four times the coarsest stride of any network, and quick
@@ -45,7 +46,8 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     A checkpoint that keeps it below 'state_dict_ema', 'state_dict' or 'model' is unwrapped.
 
     Raises:
-        UserError: the file is missing or holds no plain state dict.
+        UserError: the file is missing, unpacks to more than its own size, or holds no plain state
+            dict.
     """
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -57,7 +59,9 @@ def read_state_dict(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
             state = load_file(path)
         else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
+            state = read_torch_file(path)
+    except UserError:
+        raise
     except Exception as error:  # pickle, zip and safetensors each raise their own kinds
         raise UserError(
             f"weights file {path!r} cannot be read as tensors alone "

@@ -6,9 +6,10 @@ import contextlib
 import errno
 import json
 import os
+import re
 import secrets
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,43 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
         temporary.unlink(missing_ok=True)
 
 
+def remove_temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
+    """Remove what killed processes left half written of some files, and return what was removed.
+
+    The caller holds the lock under which these files are written: without it, the temporary file
+    of a living process would go too.
+
+    Args:
+        folder: where the files are.
+        names: of the files themselves, e.g. "train.csv".
+    """
+    stems = "|".join(re.escape(Path(name).stem) for name in names)
+    pattern = re.compile(rf"\.({stems}){TEMPORARY}")
+    removed = [path for path in sorted(folder.glob(".*.tmp*")) if pattern.fullmatch(path.name)]
+    for path in removed:
+        path.unlink(missing_ok=True)
+    return removed
+
+
 def move_aside(path: Path) -> Path:
-    """Rename a finished file or folder to make room for a new one, and return its new path."""
+    """Rename a finished file or folder to make room for a new one, and return its new path.
+
+    Raises:
+        UserError: it cannot be renamed, or it is the working directory or holds it. The shell would
+            then be left in the folder that was moved, and relative paths would lead there.
+    """
     aside = name_aside(path)
-    os.rename(path, aside)
+    if path.is_dir() and Path.cwd().is_relative_to(path.resolve()):
+        raise UserError(
+            f"{path.resolve()} cannot be moved aside while it is the working directory: start the "
+            f"command from a folder outside it"
+        )
+    try:
+        os.rename(path, aside)
+    except OSError as error:  # e.g. a mount point, or a folder above it that is read-only
+        raise UserError(
+            f"{path} cannot be moved aside to {aside} ({error.strerror}): choose another folder"
+        ) from error
     return aside
 
 
@@ -65,7 +99,14 @@ def name_aside(path: Path) -> Path:
 
     The time goes before the suffix: `train.csv` becomes `train.20260102-030405.csv`, or with -2,
     -3, ... where that exists.
+
+    Raises:
+        UserError: the path is the root folder, which has no name.
     """
+    if path.name in ("", ".."):  # '.', '..' and '/': only the real path has a name
+        path = path.resolve()
+    if not path.name:
+        raise UserError(f"{path} cannot be moved aside: choose another folder")
     stamp = time.strftime("%Y%m%d-%H%M%S")
     number = 1
     while True:

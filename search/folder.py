@@ -2,7 +2,8 @@
 
 While a search runs, everything it has found lies in the sub-folder `.unfinished`, segment by
 segment, from where `--resume` continues. At the end the results move up into the folder;
-`detection.json` is the last, so that where it is there, all of them are, and of the same search.
+`detection.json` is the last, so that where it is there, all of them are, and of the same search. A
+search that was killed meanwhile is finished by the next one, whichever that is.
 
 Which search it is is decided by content: digests of the weights and of the strain, and the
 settings. Names of files and folders play no part.
@@ -14,12 +15,15 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.files import atomic_path, name_aside, read_json, write_json
 from runtime.locks import hold
@@ -27,6 +31,7 @@ from runtime.locks import hold
 RECORD = "detection.json"
 RESULTS = ("scores.csv", "candidates.csv", "detection.png", RECORD)  # moved up in this order
 UNFINISHED = ".unfinished"
+LOCK = ".lock"
 
 
 class SegmentStore:
@@ -46,11 +51,41 @@ class SegmentStore:
                 np.savez(temporary, **arrays)
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
-        """Return the arrays of a name, or None if they have not been saved."""
+        """Return the arrays of a name, or None if they have not been saved.
+
+        Raises:
+            UserError: their file is damaged.
+        """
         if self.folder is None or not (self.folder / f"{name}.npz").is_file():
             return None
-        with np.load(self.folder / f"{name}.npz", allow_pickle=False) as arrays:
-            return dict(arrays)
+        path = self.folder / f"{name}.npz"
+        try:
+            # np.load takes any other file for a pickle or a single array
+            if not zipfile.is_zipfile(path):
+                raise ValueError("it is not a .npz file")
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            raise UserError(
+                f"{path} is damaged ({error}): remove it and start again with --resume, which "
+                f"scores that segment again"
+            ) from error
+
+    def check(
+        self, name: str, arrays: Mapping[str, np.ndarray], key: str, shape: tuple[int, ...]
+    ) -> None:
+        """Check the shape of an array that `load` returned.
+
+        Raises:
+            UserError: it is missing or has another shape.
+        """
+        found = arrays[key].shape if key in arrays else None
+        if found != shape:
+            raise UserError(
+                f"{self.folder}/{name}.npz is damaged ({key} has the shape {found}, expected "
+                f"{shape}): remove it and start again with --resume, which scores that segment "
+                f"again"
+            )
 
 
 class SearchFolder:
@@ -62,31 +97,43 @@ class SearchFolder:
     """
 
     def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
-        self.path = path.absolute()
+        self.path = Path(os.path.abspath(path))  # without '.' and '..', so that it has a name
         self.identity = json.loads(json.dumps(identity))  # as it is read back: tuples are lists
         self.unfinished = self.path / UNFINISHED
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this search.
+        """Hold the folder for this search, and finish one that was killed while results moved up.
 
         Raises:
             UserError: another search is writing to it, or it is not a folder.
         """
         if self.path.exists() and not self.path.is_dir():
             raise UserError(f"--out {self.path} is not a folder: name another file or folder")
-        # Beside the folder: a lock file inside would be in the way of a folder that is moved.
-        lock = self.path.with_name(f".{self.path.name}.lock")
+        # Inside the folder, because this user may not be allowed to write beside it.
         busy = f"{self.path} is in use by another search ({{owner}}): wait for it, or give --out"
-        with hold(lock, busy=busy):
+        with hold(self.path / LOCK, busy=busy, temporary=True):
+            self.complete_interrupted_finish()
             yield
 
     def finished(self) -> bool:
         """Return whether the results of this very search are there."""
-        record = self.path / RECORD
         if not all((self.path / name).is_file() for name in RESULTS):
             return False
-        return read_json(record).get("identity") == self.identity
+        record = read_object(self.path / RECORD)
+        return record is not None and record.get("identity") == self.identity
+
+    def complete_interrupted_finish(self) -> None:
+        """Finish a search, this one or another, that was killed while its results moved up.
+
+        Its detection.json, the last that it writes and the last that moves, is still in
+        `unfinished`. A result that is in both folders is of two searches and is left alone.
+        """
+        above = [name for name in RESULTS if os.path.lexists(self.path / name)]
+        below = [name for name in RESULTS if (self.unfinished / name).is_file()]
+        if RECORD in below and sorted(above + below) == sorted(RESULTS):
+            self.finish(below)
+            LOGGER.info(f"{self.path}: completed a search that was killed as its results moved up")
 
     def begin(self, resume: bool, overwrite: bool) -> SegmentStore:
         """Make the folder ready and return the store of what was found before.
@@ -101,49 +148,83 @@ class SearchFolder:
         """
         there = [name for name in RESULTS if os.path.lexists(self.path / name)]
         begun = self.unfinished / "identity.json"
-        before = read_json(begun) if begun.is_file() else None
-        # Results without detection.json beside an unfinished search are its own: it was
+        before = read_object(begun)
+        # Results without detection.json beside this search, unfinished, are its own: it was
         # interrupted while they moved up.
-        foreign = there if RECORD in there or before is None else []
+        foreign = there if RECORD in there or before != self.identity else []
         if foreign and not overwrite:
             difference = self.explain_difference()
             raise UserError(
                 f"{self.path} holds another search{difference}: add --overwrite to move it aside, "
                 f"or name another folder with --out"
             )
-        if before is not None and before != self.identity:
-            if resume and not overwrite:
-                raise UserError(
-                    f"the unfinished search in {self.path} is another one "
-                    f"({format_differences(before, self.identity)}): resume it with its own "
-                    f"settings, or leave --resume out to start this one"
-                )
-            before = None
+        if resume and not overwrite and before != self.identity and begun.exists():
+            difference = "its identity.json is damaged"
+            if before is not None:
+                difference = format_differences(before, self.identity)
+            raise UserError(
+                f"the unfinished search in {self.path} is another one ({difference}): resume it "
+                f"with its own settings, or leave --resume out to start this one"
+            )
         if foreign:
-            aside = name_aside(self.path)
-            aside.mkdir()
-            for name in foreign:
-                os.rename(self.path / name, aside / name)
-        if before is None or not resume:
+            self.move_aside(foreign)
+        if before != self.identity or not resume:
+            # What took hours is kept: there, the same search can still be resumed.
+            if any(self.unfinished.glob("*.npz")):
+                self.move_aside([UNFINISHED])
             shutil.rmtree(self.unfinished, ignore_errors=True)
             write_json(begun, self.identity)
         return SegmentStore(self.unfinished)
+
+    def move_aside(self, names: Sequence[str]) -> None:
+        """Move files or folders into a new folder beside this one, and say so.
+
+        Raises:
+            UserError: nothing can be written beside this folder.
+        """
+        aside = name_aside(self.path)
+        try:
+            aside.mkdir()
+        except OSError as error:
+            raise UserError(
+                f"the search in {self.path} cannot be moved aside to {aside} ({error.strerror}): "
+                f"name another folder with --out"
+            ) from error
+        for name in names:
+            os.rename(self.path / name, aside / name)
+        LOGGER.info(f"{self.path}: {', '.join(names)} moved aside to {aside}")
 
     def explain_difference(self) -> str:
         """Return in brackets how the finished search that is there differs from this one."""
         record = self.path / RECORD
         if not record.is_file():
             return ", whose detection.json is missing"
-        before = read_json(record).get("identity")
+        found = read_object(record)
+        if found is None:
+            return ", whose detection.json is damaged"
+        before = found.get("identity")
         if not isinstance(before, dict):
             return ", of an earlier version"
         return f" ({format_differences(before, self.identity) or 'some of its files are missing'})"
 
-    def finish(self) -> None:
-        """Move the results, all written to `unfinished`, up into the folder."""
-        for name in RESULTS:
+    def finish(self, names: Sequence[str] = RESULTS) -> None:
+        """Move the results, all written to `unfinished`, up into the folder.
+
+        Args:
+            names: of those that have not moved yet, in the order of `RESULTS`.
+        """
+        for name in names:
             os.replace(self.unfinished / name, self.path / name)
         shutil.rmtree(self.unfinished)
+
+
+def read_object(path: Path) -> dict[str, Any] | None:
+    """Return the object in a JSON file, or None where it is missing or damaged."""
+    try:
+        found = read_json(path)
+    except (OSError, UserError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def format_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

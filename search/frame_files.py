@@ -80,23 +80,27 @@ def describe_frames(
         channel: its channel; None takes the only one of the detector with "STRAIN" in its name.
 
     Raises:
-        UserError: there is no such channel or several, or it has gaps.
+        UserError: there is no such channel of this detector or several, or it has gaps.
     """
     from gwpy.io.gwf import data_segments, get_channel_names
     from gwpy.timeseries import TimeSeries
 
     names = sorted(get_channel_names(path))
-    own = [name for name in names if name.startswith(f"{detector}:") and "STRAIN" in name.upper()]
-    if channel is None and len(own) != 1:
+    own = [name for name in names if name.upper().startswith(f"{detector}:")]
+    if not own:
         raise UserError(
-            f"{path} has {len(own) or 'no'} strain channels of {detector}: name one with "
-            f"--channel {detector}=NAME out of {', '.join(names[:6]) or 'none'}"
+            f"{path} has no strain channels of {detector}, only {', '.join(names[:6]) or 'none'}: "
+            f"give a file of {detector}"
         )
-    if channel is not None and channel not in names:
+    strain = [name for name in own if "STRAIN" in name.upper()]
+    if channel is None and len(strain) != 1:
         raise UserError(
-            f"{path} has no channel {channel!r}: choose from {', '.join(names[:6]) or 'none'}"
+            f"{path} has {len(strain) or 'no'} strain channels of {detector}: name one with "
+            f"--channel {detector}=NAME out of {', '.join(own[:6])}"
         )
-    channel = channel or own[0]
+    if channel is not None and channel not in own:
+        raise UserError(f"{path} has no channel {channel!r}: choose from {', '.join(own[:6])}")
+    channel = channel or strain[0]
     segments = data_segments([path], channel)
     if len(segments) != 1:
         raise UserError(

@@ -86,6 +86,18 @@ class Search:
             self.start, self.end, self.detectors, windows=windows, segments=len(self.bounds)
         )
 
+    def list_time_slides(self, number: int) -> list[list[int]]:
+        """Return the time slides of a segment; see `time_slides.list_time_slides`."""
+        low, high = self.bounds[number]
+        settings = self.settings
+        return list_time_slides(
+            high - low, len(self.detectors), settings.slides, settings.shift_windows
+        )
+
+    def count_time_slides(self) -> list[int]:
+        """Return for each segment how many of the time slides asked for it has room for."""
+        return [len(self.list_time_slides(number)) for number in range(len(self.bounds))]
+
     def load_segment(self, number: int) -> Segment | None:
         """Return a segment, or None where it has too little strain without gaps."""
         if self.held is not None:
@@ -147,9 +159,10 @@ class Search:
         """
         name = f"zero_lag_{number:06d}"
         before = self.store.load(name)
-        if before is not None:
-            return before["scores"], before.get("spoilt")
         low, high = self.bounds[number]
+        if before is not None:
+            self.store.check(name, before, "scores", (high - low,))
+            return before["scores"], before.get("spoilt")
         segment = self.load_segment(number)
         if segment is None:
             scores = np.full(high - low, np.nan)
@@ -189,9 +202,7 @@ class Search:
         excluded = [trigger.time for trigger in result.triggers[: settings.exclude]]
         estimator = BackgroundEstimator(result.triggers, settings)
         for number, (low, high) in enumerate(self.bounds):
-            slides = list_time_slides(
-                high - low, len(self.detectors), settings.slides, settings.shift_windows
-            )
+            slides = self.list_time_slides(number)
             mapped = [
                 trigger
                 for trigger in result.triggers[: settings.maps]
@@ -216,6 +227,6 @@ class Search:
                 self.store.save(name, **found)
             for trigger in mapped:
                 trigger.keep_whitened(found)
-            estimator.add(found)
+            estimator.add(found, len(slides))
             yield number
         result.background = estimator.finish()

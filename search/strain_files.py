@@ -79,11 +79,9 @@ class HDF5Strain:
             self.start = check_number(start, f"{path}: the start, Xstart or meta/GPSstart,")
             self.size = len(data)
             written = read_scalar(file, "meta/Detector", path)
-        text = written.decode("ascii", "replace") if isinstance(written, bytes) else ""
-        if text in DETECTORS and text != detector:
-            raise UserError(
-                f"{path} holds strain of {text} and was given for {detector}: write {text}={path}"
-            )
+        text = written.decode("ascii", "replace").strip() if isinstance(written, bytes) else ""
+        if text and text.upper() != detector:
+            raise UserError(explain_wrong_detector(path, text, detector))
 
     def content_digest(self) -> str:
         return file_digest(self.path)
@@ -106,6 +104,14 @@ class HDF5Strain:
                     f"{self.path} is damaged between samples {first} and {last} "
                     f"({str(error).splitlines()[0]}): download it again"
                 ) from error
+
+
+def explain_wrong_detector(path: Path, found: str, detector: str) -> str:
+    """Return a sentence for a file of a detector other than the one it was given for."""
+    known = found.upper() in SITES
+    advice = f"write {found.upper()}={path}" if known else f"give a file of {detector} itself"
+    unknown = "" if known else ", which the networks do not know,"
+    return f"{path} holds strain of {found}{unknown} and was given for {detector}: {advice}"
 
 
 def find_dataset(
@@ -229,11 +235,13 @@ class GWFStrain:
         channel: its channel; None takes the only one of the detector with "STRAIN" in its name.
 
     Raises:
-        UserError: gwpy or its reader of frames is missing, the file is damaged, or several channels
-            fit.
+        UserError: gwpy or its reader of frames is missing, the file is damaged, the channel is of
+            another detector, or several channels fit.
     """
 
     def __init__(self, path: Path, detector: str, channel: str | None = None) -> None:
+        if channel is not None:
+            check_channel(channel, detector)
         require("gwpy", EXTRA)
         self.path, self.name = path, str(path)
         self.channel, rate, self.start, self.end = call_in_reading_process(
@@ -258,6 +266,20 @@ class GWFStrain:
     def content_digest(self) -> str:
         # one file may hold several channels
         return f"{file_digest(self.path)} {self.channel}"
+
+
+def check_channel(channel: str, detector: str) -> None:
+    """Check that a channel is one of a detector's: their names begin as in "L1:GDS-CALIB_STRAIN".
+
+    Raises:
+        UserError: it is not.
+    """
+    prefix, colon, _ = channel.partition(":")
+    if not colon or prefix.upper() != detector:
+        raise UserError(
+            f"--channel {detector}={channel}: the name of a channel of {detector} begins with "
+            f"{detector}: and this one is {f'of {prefix}' if colon else 'of no detector'}"
+        )
 
 
 class StrainInMemory:
@@ -379,7 +401,7 @@ def open_recordings(words: Sequence[str], channels: Sequence[str] = ()) -> dict[
     """Open the strain files that the command line names.
 
     Args:
-        words: 'H1=FILE'; several files of one detector are joined.
+        words: 'H1=FILE', or 'h1=FILE'; several files of one detector are joined.
         channels: 'H1=NAME' of frame files.
 
     Raises:
@@ -410,12 +432,13 @@ def split_at_detector(word: str, option: str, what: str) -> tuple[str, str]:
     Raises:
         UserError: the word has another form, or the detector is unknown.
     """
-    detector, equals, text = word.partition("=")
+    written, equals, text = word.partition("=")
     if not equals or not text:
         raise UserError(f"{option} {word!r}: expected DETECTOR={what}, e.g. H1={what}")
+    detector = written.upper()
     if detector not in SITES:
         raise UserError(
-            f"{option} {word}: there is no detector {detector!r}{nearest(detector, SITES)}: choose "
+            f"{option} {word}: there is no detector {written!r}{nearest(detector, SITES)}: choose "
             f"from {', '.join(f'{name} ({site})' for name, site in SITES.items())}"
         )
     return detector, text

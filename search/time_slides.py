@@ -28,6 +28,8 @@ class Background:
     """The triggers of all time slides of a search, counted.
 
     Attributes:
+        slides: time slides that were scored, over all segments; a short segment has room for
+            fewer than were asked for.
         windows: windows of shifted strain that were scored.
         triggers: background triggers among them.
         loudest: score of the loudest background trigger.
@@ -35,6 +37,7 @@ class Background:
         histogram: background triggers in each bin of `HISTOGRAM_EDGES`.
     """
 
+    slides: int = 0
     windows: int = 0
     triggers: int = 0
     loudest: float = -math.inf
@@ -141,11 +144,17 @@ class BackgroundEstimator:
             found.append(scores[find_local_peaks(scores, self.settings.cluster_windows)])
         return {"slid_windows": np.asarray(scored), "slid_triggers": np.concatenate(found)}
 
-    def add(self, found: Mapping[str, np.ndarray]) -> None:
-        """Count the background triggers of a segment, as `score_slides` returned them."""
+    def add(self, found: Mapping[str, np.ndarray], slides: int) -> None:
+        """Count the background triggers of a segment.
+
+        Args:
+            found: as `score_slides` returned them.
+            slides: the time slides of the segment.
+        """
         if "slid_triggers" not in found:  # a segment without slides
             return
         background, scores = self.background, found["slid_triggers"]
+        background.slides += slides
         background.windows += int(found["slid_windows"])
         background.triggers += len(scores)
         background.loudest = max(background.loudest, *scores.tolist(), -math.inf)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import os
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,7 @@ import torch
 from physics.constants import DETECTORS, GPS_START, SAMPLE_SHAPE
 from physics.waveforms import PARAMETERS
 from runtime.errors import UserError
-from runtime.files import TEMPORARY, atomic_path, read_json
+from runtime.files import atomic_path, read_json
 
 # The first lies there while samples are written; at the end it is renamed to the second.
 STARTED, FINISHED = "simulation.started.json", "simulation.json"
@@ -190,15 +189,37 @@ def check_settings(out: Path, known: dict[str, Any], settings: dict[str, Any]) -
         )
 
 
+def sample_size() -> int:
+    """Return the bytes of the .npy file of a sample, which is the same for every sample."""
+    return len(npy_header()) + np.empty(SAMPLE_SHAPE).nbytes
+
+
+def is_whole(path: Path, size: int) -> bool:
+    """Return whether a file is there with its full size; copying may have cut it short."""
+    try:
+        return os.stat(path).st_size == size
+    except FileNotFoundError:
+        return False
+
+
+def is_whole_table(path: Path, rows: int) -> bool:
+    """Return whether a table is there with its header and this many rows, the last one ended."""
+    if not path.exists():
+        return False
+    content = path.read_bytes()
+    return content.endswith(b"\n") and content.count(b"\n") >= rows + 1
+
+
 def is_complete(out: Path, blocks: list[SampleBlock]) -> bool:
-    """Return whether every file of a data set is there."""
+    """Return whether every file of a data set is there, and none was cut short."""
+    counts = {
+        LABELS: sum(len(block.ids) for block in blocks if block.split == "train"),
+        TEST_LABELS: sum(len(block.ids) for block in blocks if block.split == "test"),
+        TRUTH: sum(int(block.targets.sum()) for block in blocks),
+    }
+    counts[SUBMISSION] = counts[TEST_LABELS]
+    size = sample_size()
     samples = (sample_path(out, block.split, name) for block in blocks for name in block.ids)
-    return all((out / name).exists() for name in TABLES) and all(map(os.path.exists, samples))
-
-
-def remove_temporaries(out: Path) -> None:
-    """Remove tables and marks that a killed run left half written; the caller holds the lock."""
-    stems = "|".join(re.escape(Path(name).stem) for name in (*TABLES, STARTED, FINISHED))
-    for path in out.glob(".*"):
-        if re.fullmatch(rf"\.({stems}){TEMPORARY}", path.name):
-            path.unlink(missing_ok=True)
+    return all(is_whole_table(out / name, rows) for name, rows in counts.items()) and all(
+        is_whole(path, size) for path in samples
+    )

@@ -27,7 +27,7 @@ from physics.waveforms import FORMAT as BANK_FORMAT
 from physics.waveforms import BankSettings, WaveformBank
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
-from runtime.files import move_aside, write_json
+from runtime.files import move_aside, remove_temporaries, write_json
 from runtime.locks import hold
 from runtime.machine import num_cores
 from runtime.seeds import counted_seed
@@ -35,15 +35,17 @@ from simulation.dataset_files import (
     FINISHED,
     LOCK,
     STARTED,
+    TABLES,
     SampleBlock,
     check_settings,
     find_dataset,
     first_difference,
     is_complete,
+    is_whole,
     npy_header,
     parameter_rows,
-    remove_temporaries,
     sample_path,
+    sample_size,
     write_samples,
     write_tables,
 )
@@ -106,7 +108,7 @@ class BlockWriter:
         seed: of the data set.
         signals: for each split, where its signals come from.
         noise: where the noise comes from.
-        resumed: keep sample files that exist already.
+        resumed: keep sample files that exist already in their full size.
     """
 
     def __init__(
@@ -118,7 +120,7 @@ class BlockWriter:
         resumed: bool,
     ) -> None:
         self.root, self.seed, self.signals, self.noise = root, seed, signals, noise
-        self.resumed, self.header = resumed, npy_header()
+        self.resumed, self.header, self.size = resumed, npy_header(), sample_size()
 
     def __call__(self, block: SampleBlock) -> list[tuple[Any, ...]]:
         """Write the samples of a block; return its rows of `parameters.csv`."""
@@ -131,7 +133,7 @@ class BlockWriter:
             strain, parameters = self.signals[block.split].sample(count, generator)
             rows = parameter_rows(block, parameters)
         if self.resumed and all(
-            sample_path(self.root, block.split, name).exists() for name in block.ids
+            is_whole(sample_path(self.root, block.split, name), self.size) for name in block.ids
         ):
             return rows
         data = self.noise.sample(len(block.ids), generator)  # (samples, detector, time)
@@ -238,7 +240,8 @@ def simulate_dataset(
     everything is there.
 
     The same arguments give the same bytes, whatever the number of workers. A run that was
-    interrupted resumes when it is started again, and files that were removed are written again.
+    interrupted resumes when it is started again, and files that were removed or cut short are
+    written again.
 
     Args:
         out: a folder that is empty, missing, or holds this very simulation.
@@ -299,12 +302,12 @@ def simulate_dataset(
             return done
         if state == "other":
             aside = move_aside(out)
-            LOGGER.info("%s: moved aside to %s", out, aside.name)
+            LOGGER.warning("%s: moved aside to %s", out, aside.name)
             # The lock went aside with its folder; the new folder needs one of its own.
             (aside / LOCK).unlink(missing_ok=True)
             stack.enter_context(locked_folder(out))
             state = "absent"
-        remove_temporaries(out)
+        remove_temporaries(out, (*TABLES, STARTED, FINISHED))  # of a killed run
         if state == "finished":  # but files are missing
             os.replace(out / FINISHED, out / STARTED)
         write_json(out / STARTED, {"settings": settings})

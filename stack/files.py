@@ -16,7 +16,7 @@ from experiments.moved_aside import new_name_beside
 from experiments.predictions import align, save_array
 from runtime.console import LOGGER
 from runtime.errors import UserError
-from runtime.files import atomic_path, read_json_object, write_json
+from runtime.files import atomic_path, read_json_object, remove_temporaries, write_json
 from runtime.locks import hold
 from stack.blend import StackResult
 from stack.report import FILES, score_frame, stack_record
@@ -66,6 +66,7 @@ def write_stack(stack: StackResult, out: Path) -> pd.DataFrame:
     check_finite(table, out / "submission.csv")
     record = stack_record(stack)
     with hold(out / ".stack.lock", wait=True):
+        remove_temporaries(out, FILES)  # of a killed process
         if not is_same_stack(out, record, table):
             move_earlier_stack(out)
         write_submission(out / "submission.csv", table)

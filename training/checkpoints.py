@@ -7,8 +7,6 @@ import io
 import os
 import pickle
 import re
-import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from runtime.archives import read_torch_file
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.files import atomic_path
@@ -52,11 +51,10 @@ def load_checkpoint(path: str | os.PathLike[str], keys: tuple[str, ...] = ("mode
     path = Path(path)
     if not path.is_file():
         raise UserError(f"the checkpoint {path} does not exist: train that fold first")
-    check_archive(path)
     try:
-        with warnings.catch_warnings():  # of formats that are refused below, in one sentence
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_torch_file(path)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
         raise UserError(
             f"the checkpoint {path} holds more than tensors and plain values, or is damaged, and "
@@ -74,30 +72,6 @@ def load_checkpoint(path: str | os.PathLike[str], keys: tuple[str, ...] = ("mode
             f"the checkpoint {path} has no entry {missing[0]!r}: it was not written by this toolkit"
         )
     return content
-
-
-def check_archive(path: Path) -> None:
-    """Refuse an archive that unpacks to more than its own size, before any of it is read.
-
-    torch stores tensors without compression. A small file from a stranger, compressed or with many
-    entries of the same bytes, could fill the memory.
-
-    Raises:
-        UserError: it would.
-    """
-    try:
-        with zipfile.ZipFile(path) as archive:
-            entries = archive.infolist()
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return  # of another format or damaged: torch's reader says which
-    unpacked = sum(entry.file_size for entry in entries)
-    packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
-    if packed or unpacked > path.stat().st_size:
-        raise UserError(
-            f"the checkpoint {path} is compressed: its {path.stat().st_size / 2**20:.3g} MiB would "
-            f"unpack to {unpacked / 2**20:.3g} MiB, and torch.save never compresses: use a file "
-            f"written by this toolkit"
-        )
 
 
 def content_digest(tensors: Mapping[str, torch.Tensor]) -> str:

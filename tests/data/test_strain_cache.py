@@ -265,16 +265,64 @@ def test_what_cannot_be_written_is_refused(
         write_cache(out, ids[:1], paths[:2])
     with pytest.raises(UserError, match=r"gone\.npy"):
         write_cache(out, ids[:1], [tmp_path / "gone.npy"])
-    out.write_text("a diary")
-    with pytest.raises(UserError, match="not a strain cache: move it away"):
-        write_cache(out, ids, paths)
-    assert out.read_text() == "a diary"
-    out.unlink()
+    out.mkdir()
+    with pytest.raises(UserError, match=r"c\.f32 is a folder: move it away"):
+        write_cache(out, ids, paths, overwrite=True)
+    out.rmdir()
     monkeypatch.setattr(
         strain_cache.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})
     )
     with pytest.raises(UserError, match="GiB free"):
         write_cache(out, ids, paths)
+
+
+def test_the_advice_of_every_refused_cache_works(files, cache_path: Path, tmp_path: Path) -> None:
+    """`--cache --overwrite` gets out of each: whatever is there is moved aside, and said."""
+    ids, paths, _ = files
+    out = tmp_path / "c.f32"
+    for content in (b"a diary", b"", cache_path.read_bytes()[:-1], other_cache(tmp_path)):
+        out.write_bytes(content)
+        with pytest.raises(UserError, match=r"prep_data\.py --cache --overwrite"):
+            StrainCache(out).rows_of(ids)
+        write_cache(out, ids, paths, processes=1, overwrite=True)
+        assert out.read_bytes() == cache_path.read_bytes()
+        (aside,) = tmp_path.glob("c.2*.f32")
+        assert aside.read_bytes() == content
+        aside.unlink()
+
+
+def other_cache(folder: Path) -> bytes:
+    ids, paths, _ = make_files(folder / "others", 2, seed=1)
+    write_cache(folder / "others.f32", ids, paths, processes=1)
+    return (folder / "others.f32").read_bytes()
+
+
+def test_a_file_that_is_no_cache_stays_without_the_flag(files, tmp_path: Path) -> None:
+    (tmp_path / "c.f32").write_text("a diary")
+    with pytest.raises(UserError, match="not a strain cache: add --overwrite to move it aside"):
+        write_cache(tmp_path / "c.f32", files[0], files[1])
+    assert (tmp_path / "c.f32").read_text() == "a diary"
+
+
+def test_a_writer_killed_before_the_renaming_has_lost_nothing(
+    files, cache_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog
+) -> None:
+    """Its map of done rows is gone, and with --overwrite so is the cache that was there."""
+    ids, paths, _ = files
+    out = tmp_path / "c.f32"
+    out.write_bytes(other_cache(tmp_path))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(strain_cache.os, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            write_cache(out, ids, paths, processes=1, overwrite=True)
+    assert "c.f32: moved aside to c.2" in caplog.text
+    assert not out.exists()
+    assert write_cache(out, ids, paths, processes=1) == 0  # no file is read again
+    assert out.read_bytes() == cache_path.read_bytes()
 
 
 def test_two_writers_of_one_cache(files, tmp_path: Path) -> None:

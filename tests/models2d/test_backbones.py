@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -174,6 +175,14 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trap\.pt.*cannot be read"):
         load(str(tmp_path / "trap.pt"))
     assert not (tmp_path / "sprung").exists()
+    with (
+        zipfile.ZipFile(tmp_path / "part.pt") as plain,
+        zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry))
+    with pytest.raises(UserError, match=r"bomb\.pt is compressed: .* would unpack to"):
+        load(str(tmp_path / "bomb.pt"))
 
 
 # With one logit, section by section of timm; the head of our own adds D·512 + 1026 + GeM's p less

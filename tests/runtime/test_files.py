@@ -11,7 +11,14 @@ import torch
 
 from experiments.predictions import save_array
 from runtime.errors import UserError
-from runtime.files import atomic_path, move_aside, read_json, write_json
+from runtime.files import (
+    atomic_path,
+    move_aside,
+    name_aside,
+    read_json,
+    remove_temporaries,
+    write_json,
+)
 from training.checkpoints import save_checkpoint
 
 
@@ -61,6 +68,35 @@ def test_a_full_disk_keeps_what_was_there(small_disk: Path) -> None:
     with pytest.raises(UserError, match="free some space"):
         write_json(small_disk / "a.json", ["x" * 1000] * 2000)
     assert [entry.name for entry in small_disk.iterdir()] == ["fold0_last.pt"]
+
+
+def test_what_killed_processes_were_writing_is_removed(tmp_path: Path) -> None:
+    stale = [f".train.{'a1' * 6}.tmp.csv", f".train.{'b2' * 6}.tmp.csv", f".index.{'c3' * 6}.tmp"]
+    kept = [
+        "train.csv",
+        f".test.{'a1' * 6}.tmp.csv",
+        ".train.a1.tmp.csv",
+        f".xtrain.{'a1' * 6}.tmp",
+    ]
+    for name in (*stale, *kept):
+        (tmp_path / name).write_text("half")
+    removed = remove_temporaries(tmp_path, ["train.csv", "index"])
+    assert sorted(path.name for path in removed) == sorted(stale)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+    assert remove_temporaries(tmp_path / "nowhere", ["train.csv"]) == []
+
+
+def test_the_working_directory_and_the_root_are_not_moved_aside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "set" / "inner").mkdir(parents=True)
+    for where, path in (("set", "."), ("set/inner", ".."), ("set", str(tmp_path / "set"))):
+        monkeypatch.chdir(tmp_path / where)
+        with pytest.raises(UserError, match=r"set cannot be moved aside while it is the working"):
+            move_aside(Path(path))
+    with pytest.raises(UserError, match="/ cannot be moved aside"):
+        name_aside(Path("/"))
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_files_and_folders_are_moved_aside(tmp_path: Path) -> None:

@@ -98,6 +98,94 @@ def test_killed_while_the_results_move_up(tmp_path: Path, moved: int) -> None:
     assert not list(tmp_path.glob("out.2*"))
 
 
+@pytest.mark.parametrize("moved", range(len(RESULTS)))
+@pytest.mark.parametrize("identity", [ONE, OTHER])
+def test_a_search_killed_while_its_results_move_up_is_completed_by_any(
+    tmp_path: Path, moved: int, identity: dict
+) -> None:
+    killed = SearchFolder(tmp_path / "out", ONE)
+    killed.begin(resume=False, overwrite=False)
+    write_results(killed, "one")
+    for name in RESULTS[:moved]:
+        (killed.unfinished / name).rename(killed.path / name)
+    folder = SearchFolder(tmp_path / "out", identity)
+    with folder.locked():
+        assert folder.finished() == (identity == ONE)
+        if identity == OTHER:
+            with pytest.raises(UserError, match=r"holds another search \(other settings\)"):
+                folder.begin(resume=False, overwrite=False)
+    assert killed.finished()
+    assert {(killed.path / name).read_text() for name in RESULTS[:-1]} == {"one"}
+    assert sorted(path.name for path in killed.path.iterdir()) == sorted(RESULTS)
+
+
+def test_results_of_another_search_are_refused_without_its_lock_too(tmp_path: Path) -> None:
+    killed = SearchFolder(tmp_path / "out", ONE)
+    killed.begin(resume=False, overwrite=False)
+    (killed.path / "scores.csv").write_text("precious")
+    with pytest.raises(UserError, match="holds another search"):
+        SearchFolder(tmp_path / "out", OTHER).begin(resume=False, overwrite=False)
+    assert (killed.path / "scores.csv").read_text() == "precious"
+
+
+def test_an_unfinished_search_is_kept_by_a_start_without_resume(tmp_path: Path) -> None:
+    SearchFolder(tmp_path / "out", ONE).begin(resume=False, overwrite=False).save("a", x=np.ones(1))
+    for identity in (ONE, OTHER):
+        assert SearchFolder(tmp_path / "out", identity).begin(False, False).load("a") is None
+    (aside,) = tmp_path.glob("out.2*")  # the second one had found nothing
+    assert SearchFolder(aside, ONE).begin(resume=True, overwrite=False).load("a") is not None
+
+
+@pytest.mark.parametrize("content", ["[]", "3", "{", "", "{}"])
+def test_a_damaged_record_is_one_sentence_and_is_moved_aside(tmp_path: Path, content: str) -> None:
+    finish(tmp_path / "out", ONE, "one")
+    (tmp_path / "out" / RECORD).write_text(content)
+    folder = SearchFolder(tmp_path / "out", ONE)
+    assert not folder.finished()
+    with pytest.raises(UserError, match=r"detection\.json is damaged\b.*|of an earlier version"):
+        folder.begin(resume=False, overwrite=False)
+    folder.begin(resume=False, overwrite=True)
+    (aside,) = tmp_path.glob("out.2*")
+    assert (aside / RECORD).read_text() == content
+
+
+def test_a_damaged_identity_is_not_resumed(tmp_path: Path) -> None:
+    folder = SearchFolder(tmp_path / "out", ONE)
+    folder.begin(resume=False, overwrite=False)
+    (folder.unfinished / "identity.json").write_text("[]")
+    with pytest.raises(UserError, match=r"identity\.json is damaged"):
+        folder.begin(resume=True, overwrite=False)
+    folder.begin(resume=False, overwrite=False)
+
+
+def test_damaged_arrays_are_one_sentence(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path)
+    store.save("a", x=np.arange(1000))
+    whole = (tmp_path / "a.npz").read_bytes()
+    middle = len(whole) // 2
+    flipped = whole[:middle] + bytes(64) + whole[middle + 64 :]
+    for content in (b"", b"a diary", whole[:-100], whole[:200], flipped):
+        (tmp_path / "a.npz").write_bytes(content)
+        with pytest.raises(UserError, match=r"a\.npz is damaged \(.*remove it"):
+            store.load("a")
+    with pytest.raises(UserError, match=r"a\.npz is damaged \(x has the shape \(2,\), expected"):
+        store.check("a", {"x": np.ones(2)}, "x", (3,))
+    with pytest.raises(UserError, match=r"a\.npz is damaged \(y has the shape None"):
+        store.check("a", {"x": np.ones(2)}, "y", (3,))
+
+
+def test_folders_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert SearchFolder(Path("."), ONE).path == tmp_path
+    assert SearchFolder(Path(".."), ONE).path == tmp_path.parent
+    with pytest.raises(UserError, match="/ cannot be moved aside"):
+        SearchFolder(Path("/"), ONE).move_aside([])
+    # the lock is inside, so that a user who may not write beside the folder can search into it
+    with SearchFolder(tmp_path / "out", ONE).locked():
+        assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_two_searches_into_one_folder(tmp_path: Path) -> None:
     with (
         SearchFolder(tmp_path / "out", ONE).locked(),

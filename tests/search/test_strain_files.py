@@ -195,6 +195,40 @@ def test_refuses_the_other_detectors_file(tmp_path, strain):
         opened(path)
 
 
+@pytest.mark.parametrize(
+    ("found", "match"),
+    [
+        ("K1", "holds strain of K1, which the networks do not know, and was given for V1: give a"),
+        ("h1", "holds strain of h1 and was given for V1: write H1="),
+        ("v1", None),
+        (" V1", None),
+    ],
+)
+def test_the_detector_that_a_file_names_is_believed(tmp_path, strain, found, match):
+    path = write_strain(tmp_path / "v.hdf5", found, strain)
+    if match is None:
+        assert opened(path, "V1").detector == "V1"
+        assert list(open_recordings([f"v1={path}"])) == ["V1"]  # and that of the command line
+    else:
+        with pytest.raises(UserError, match=match):
+            open_recordings([f"V1={path}"])
+
+
+@pytest.mark.parametrize(
+    ("channel", "match"),
+    [
+        ("H1:GDS-CALIB_STRAIN", "begins with L1: and this one is of H1"),
+        ("K1:CAL-CS_PROC_DARM_STRAIN", "begins with L1: and this one is of K1"),
+        ("STRAIN", "begins with L1: and this one is of no detector"),
+    ],
+)
+def test_refuses_a_channel_of_another_detector(tmp_path, channel, match):
+    path = tmp_path / "l.gwf"
+    path.write_bytes(b"IGWD" + bytes(100))
+    with pytest.raises(UserError, match=match):
+        open_recordings([f"L1={path}"], [f"L1={channel}"])
+
+
 def test_refuses_damaged_files(tmp_path, strain):
     raw = write_strain(tmp_path / "h.hdf5", "H1", strain, compression="gzip").read_bytes()
     (tmp_path / "cut.hdf5").write_bytes(raw[: len(raw) // 2])

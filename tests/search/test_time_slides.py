@@ -52,9 +52,9 @@ def test_rates_count_background_triggers_as_loud():
     found = estimator.score_slides(
         segment, slides, lambda windows: windows[:, 1].mean(axis=1), np.ones((2, 11), bool)
     )
-    estimator.add(found)
+    estimator.add(found, len(slides))
     background = estimator.finish()
-    assert background.windows == 3 * 11
+    assert (background.slides, background.windows) == (3, 3 * 11)
     assert background.live_time == 33.0
     assert background.loudest == 2.0
     # each slide shows the bright second once; all other triggers are zeros

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -181,6 +182,35 @@ def test_removed_files_are_written_again(dataset: Path, arguments: dict, tmp_pat
         removed.unlink()
         assert not simulation.simulate_dataset(out, **arguments)["done_before"]
         assert all_bytes(out) == expected
+
+
+def test_files_that_were_cut_short_are_written_again(
+    dataset: Path, arguments: dict, tmp_path: Path
+) -> None:
+    expected = all_bytes(dataset)
+    out = tmp_path / "set"
+    shutil.copytree(dataset, out)
+    cut = [
+        next((out / "train").rglob("*.npy")),
+        out / "training_labels.csv",
+        out / "parameters.csv",
+    ]
+    for path, size in zip(cut, (0, 50, 500), strict=True):
+        os.truncate(path, size)
+        assert not simulation.simulate_dataset(out, **arguments)["done_before"], path
+        assert all_bytes(out) == expected
+    assert simulation.simulate_dataset(out, **arguments)["done_before"]
+
+
+def test_the_working_directory_is_not_moved_aside(
+    dataset: Path, arguments: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = all_bytes(dataset)
+    shutil.copytree(dataset, tmp_path / "set")
+    monkeypatch.chdir(tmp_path / "set")
+    with pytest.raises(UserError, match="cannot be moved aside while it is the working directory"):
+        simulation.simulate_dataset(".", **(arguments | {"seed": 8}), overwrite=True)
+    assert all_bytes(tmp_path / "set") == expected
 
 
 def test_half_written_tables_of_a_killed_run_are_removed(
