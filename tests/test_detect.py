@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ from experiments.building import build_model
 from runtime.command_line import run_command
 from runtime.errors import UserError
 from search.search import Search
+from search.settings import SearchSettings
+from search.strain_files import Recording, StrainInMemory
 from training.checkpoints import save_checkpoint
 
 h5py = pytest.importorskip("h5py")
@@ -99,6 +102,7 @@ def test_finds_the_event(place, tmp_path, excess, capsys):
     facts = json.loads((tmp_path / "detection.json").read_text())
     assert len(scores) == facts["scored"] == facts["windows"] - 22  # 1.06 s at either end
     assert facts["detectors"] == ["H1", "L1"]
+    assert facts["slides_made"] == 5
     first, second, *_ = rows(tmp_path / "candidates.csv")
     assert float(first["gps"]) == pytest.approx(START + MERGER, abs=0.2)
     # a coherent signal stands out of noise whose scores scatter by a few tenths
@@ -110,6 +114,27 @@ def test_finds_the_event(place, tmp_path, excess, capsys):
     assert float(first["false_alarms_per_hour"]) == pytest.approx(expected, rel=1e-3)
     assert float(second["false_alarms_per_hour"]) > expected
     assert max(scores, key=lambda row: float(row["score"]))["gps"][:14] == first["gps"][:14]
+
+
+@pytest.mark.parametrize(
+    ("slides", "shift", "expected"),
+    [
+        (5, 1.0, ""),
+        (0, 1.0, ""),
+        # windows of 2 s in 32 s: 30 s of windows, closed to a ring, have room for 29 shifts of 1 s
+        (100, 1.0, "29 of 100 time slides fit into a segment, as the shifts are multiples of 1 s;"),
+        (3, 40.0, "0 of 3 time slides .* multiples of 40 s: there will be no false-alarm rates"),
+    ],
+)
+def test_fewer_time_slides_than_asked_for_are_said(slides, shift, expected):
+    recordings = {
+        name: Recording(name, [StrainInMemory(name, np.zeros(32 * 4096), 4096, START)])
+        for name in ("H1", "L1")
+    }
+    search = Search(recordings, None, SearchSettings(slides=slides, shift=shift))
+    said = detect.format_missing_slides(search)
+    assert re.match(expected, said)
+    assert bool(said) == bool(expected)
 
 
 def test_results_of_two_searches_never_mix(place, tmp_path, excess, monkeypatch, capsys):

@@ -113,6 +113,26 @@ def test_an_export_folder_behind_a_link(data: Path, tmp_path: Path) -> None:
     assert all(Path(path).is_file() for path in index["path"])
 
 
+def test_half_written_tables_of_killed_processes_are_removed(tmp_path: Path) -> None:
+    half = [tmp_path / f".{name}.{'a1' * 6}.tmp.csv" for name in ("train", "test", "check_report")]
+    for path in half:
+        path.write_text("id,tar")
+    index = prep_data.Index(tmp_path / "train.csv", b"id,target,path\n", 0, 0.0)
+    prep_data.write_indexes(tmp_path, [index], overwrite=False)
+    assert not any(path.exists() for path in half)
+    assert (tmp_path / "train.csv").is_file()
+
+
+def test_a_folder_whose_name_begins_alike_is_another_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    for root, outside in (("input2", True), ("input/raw", False)):
+        data = make_data(tmp_path / root)
+        arguments = ["--root_dir", str(data), "--export_dir", str(tmp_path / "input")]
+        assert prep_data.main([*arguments, "--overwrite"]) == 0
+        assert (f"--set data_root={data}" in capsys.readouterr().out) == outside
+
+
 def test_real_samples(real_samples: Path, tmp_path: Path) -> None:
     arguments = ["--root_dir", str(real_samples), "--export_dir", str(tmp_path)]
     assert prep_data.main([*arguments, "--check", "--cache", "--num_workers", "1"]) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,25 @@ def test_no_runs_is_one_sentence(tmp_path: Path, there: str) -> None:
     assert done.stderr.count("\n") == 1
     assert "train one first" in done.stderr
     assert not (results / "index.html").exists()
+
+
+def test_half_written_pages_of_killed_processes_are_removed(results: Path) -> None:
+    half = results / f".index.{'a1' * 6}.tmp.html"
+    other = results / f".notes.{'a1' * 6}.tmp.html"
+    half.write_text("<html>")
+    other.write_text("<html>")
+    assert report.main(["--results", str(results)]) == 0
+    assert not half.exists()
+    assert other.exists()
+
+
+def test_pages_that_move_aside_in_one_second_are_all_kept(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(time, "strftime", lambda *_: "now")
+    for text in ("one", "two"):
+        (tmp_path / "index.html").write_text(text)
+        report.keep_page_of_other_results(tmp_path / "index.html", tmp_path / "results")
+    assert (tmp_path / "index.now.html").read_text() == "one"
+    assert (tmp_path / "index.now-2.html").read_text() == "two"
 
 
 def test_where_it_is_written(results: Path, tmp_path: Path, monkeypatch) -> None:

@@ -116,6 +116,16 @@ def test_two_stacks_at_once_are_both_kept_whole(results: Path, tmp_path: Path) -
     assert written == {"mean", "ridge_rank"}
 
 
+def test_half_written_files_of_killed_processes_are_removed(results: Path, tmp_path: Path) -> None:
+    out = tmp_path / "stack"
+    out.mkdir()
+    half = out / f".submission.{'a1' * 6}.tmp.csv"
+    half.write_text("id,tar")
+    write_stack(blend_runs(results, QUICK), out)
+    assert not half.exists()
+    assert not list(out.glob(".*.tmp*"))
+
+
 def test_killed_while_writing(results: Path, tmp_path: Path) -> None:
     """Whatever file it was at: the next stack moves what is there aside and is whole."""
     stack = blend_runs(results, QUICK)
