@@ -7,16 +7,17 @@
 #   snakemake --config settings="train_cache=input/train_cache.f32" results=results
 #   snakemake --workflow-profile profiles/slurm      on a cluster; docs/how-to/run-the-pipeline.md
 #
-# A fold is a job, and a job that was killed is resumed: checkpoints are not outputs and stay. The
-# mark fold<k>.done holds the digest of the finished weights. If a run is trained again, in the
-# pipeline or by hand, its marks change, and what was made from it is made again.
+# A fold is a job, and a job that was killed is resumed. Outputs are marks only, small files with
+# digests of what is finished: Snakemake deletes the outputs of a job before it starts and when it
+# fails, and no result may be lost so. See experiments/pipeline_marks.py and pipeline_jobs.py.
+import functools
 import sys
 
 sys.path.insert(0, workflow.basedir)
 
 import configs  # registers the experiments
 from experiments.pipeline import read_config
-from experiments.pipeline_jobs import correct_marks, predict_command, train_command, write_mark
+from experiments.pipeline_marks import mark_predictions, outdated_marks, unmarked_predictions
 from runtime.errors import UserError
 
 try:
@@ -24,23 +25,60 @@ try:
 except UserError as error:
     raise WorkflowError(str(error))
 
-RESULTS = PLAN.results
-# With marks elsewhere, the results may lie on a volume that only the jobs can see.
-if MARKS is None:
-    for sentence in correct_marks(PLAN):
-        print(sentence, file=sys.stderr)
+JOB = PLAN.job()
 
 
 # Where jobs share no folder but a volume, as on Kubernetes, results is a path on that volume and
-# only marks, one for each file, travel by way of Snakemake's storage.
+# the marks travel by way of Snakemake's storage.
+def mark(name):
+    check_marks()
+    return f"{MARKS or PLAN.results}/{name}"
 
 
-def needed(name):
-    return f"{MARKS or RESULTS}/{name}"
+# Input functions are the first to know whether this is a dry run, and come before Snakemake
+# decides which jobs are needed.
+@functools.cache
+def check_marks():
+    """Make jobs of the marks that no longer hold; a dry run changes nothing on disk."""
+    # A job starts Snakemake again for itself. Marks elsewhere are those of results that may lie on
+    # a volume which only the jobs can see.
+    if MARKS is not None or not workflow.is_main_process or workflow.executor_plugin is None:
+        return
+    for name, reason in outdated_marks(PLAN).items():
+        print(reason, file=sys.stderr)
+        workflow.dag.forcefiles.add(f"{PLAN.results}/{name}")
+    missing = unmarked_predictions(PLAN)
+    if missing and workflow.dryrun:
+        print(
+            f"{len(missing)} finished predictions of an earlier version have no mark. It is written "
+            f"when the pipeline starts, and they are not made again, other than shown here.",
+            file=sys.stderr,
+        )
+    elif missing:
+        mark_predictions(PLAN, missing)
 
 
-def made(*names):
-    return [touch(needed(name)) if MARKS else needed(name) for name in names]
+def finished(wildcards):
+    return [mark("stack.done"), mark("report.done")]
+
+
+def training_input(wildcards):
+    source, start = PLAN.label_source(wildcards.run), PLAN.weight_source(wildcards.run)
+    inputs = [] if source is None else [mark(f"{source}/predictions.done")]
+    return inputs if start is None else [*inputs, mark(f"{start}/fold{wildcards.fold}.done")]
+
+
+def trained_folds(wildcards):
+    return [mark(f"{wildcards.run}/fold{k}.done") for k in PLAN.folds(wildcards.run)]
+
+
+def stacked(wildcards):
+    plain = [mark(f"{run}/predictions.done") for run in PLAN.members]
+    views = [run for run in PLAN.members if PLAN.wants_views(run)]
+    return plain + [mark(f"{run}/predictions_tta.done") for run in views]
+
+
+FOLDER = MARKS or PLAN.results
 
 
 wildcard_constraints:
@@ -50,92 +88,71 @@ wildcard_constraints:
 
 rule all:
     input:
-        needed("submission.csv"),
-        needed("index.html"),
-
-
-def training_input(wildcards):
-    source, start = PLAN.label_source(wildcards.run), PLAN.weight_source(wildcards.run)
-    inputs = [] if source is None else [needed(f"{source}/predictions.npy")]
-    return inputs if start is None else [*inputs, needed(f"{start}/fold{wildcards.fold}.done")]
-
-
-def trained_folds(wildcards):
-    return [needed(f"{wildcards.run}/fold{k}.done") for k in PLAN.folds(wildcards.run)]
-
-
-def stacked(wildcards):
-    plain = [needed(f"{run}/predictions.npy") for run in PLAN.members]
-    views = [run for run in PLAN.members if PLAN.wants_views(run)]
-    return plain + [needed(f"{run}/predictions_tta.npy") for run in views]
+        finished,
 
 
 rule train:
     input:
         training_input,
     output:
-        needed("{run}/fold{fold}.done"),
+        f"{FOLDER}/{{run}}/fold{{fold}}.done",
     threads: THREADS
     resources:
         gpu=1,
     # A param, so that other settings or options make the fold a job again.
     params:
         command=lambda wildcards: PLAN.train(wildcards.run, int(wildcards.fold)),
-    run:
-        command = train_command(PLAN, wildcards.run, int(wildcards.fold))
-        shell("{command}")
-        write_mark(PLAN, wildcards.run, int(wildcards.fold), output[0])
+    shell:
+        "{JOB} {output:q} {params.command}"
 
 
 rule predict:
     input:
         trained_folds,
     output:
-        made("{run}/outoffolds.npy", "{run}/predictions.npy"),
+        f"{FOLDER}/{{run}}/predictions.done",
     threads: THREADS
     resources:
         gpu=1,
     params:
         command=lambda wildcards: PLAN.predict(wildcards.run),
-    run:
-        command = predict_command(PLAN, wildcards.run)
-        shell("{command}")
+    shell:
+        "{JOB} {output:q} {params.command}"
 
 
 rule predict_views:
     input:
         trained_folds,
         # After the plain ones: both write the ids.
-        needed("{run}/predictions.npy"),
+        f"{FOLDER}/{{run}}/predictions.done",
     output:
-        made("{run}/outoffolds_tta.npy", "{run}/predictions_tta.npy"),
+        f"{FOLDER}/{{run}}/predictions_tta.done",
     threads: THREADS
     resources:
         gpu=1,
     params:
         command=lambda wildcards: PLAN.predict(wildcards.run, views=True),
-    run:
-        command = predict_command(PLAN, wildcards.run, views=True)
-        shell("{command}")
+    shell:
+        "{JOB} {output:q} {params.command}"
 
 
 rule stack:
     input:
         stacked,
     output:
-        made("submission.csv", "stack.json", "stack.csv"),
+        f"{FOLDER}/stack.done",
     params:
         command=PLAN.stack(),
     shell:
-        "{params.command}"
+        "{JOB} {output:q} {params.command}"
 
 
 rule report:
     input:
-        needed("stack.json"),
+        f"{FOLDER}/stack.done",
     output:
-        made("index.html"),
+        f"{FOLDER}/report.done",
     params:
         command=PLAN.report(),
     shell:
-        "{params.command}"
+        "{JOB} {output:q} {params.command}"

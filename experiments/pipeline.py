@@ -65,17 +65,19 @@ class Plan:
             words += ["--set", *self.settings]
         return shlex.join(words)
 
-    def train(self, run: str, fold: int, anew: bool = False) -> str:
-        """Return the command that trains a fold; `anew` moves what is there of it aside."""
-        how = "--overwrite" if anew else "--resume"
+    def train(self, run: str, fold: int) -> str:
+        """Return the command that trains a fold; pipeline_jobs.py runs these command lines."""
         options = shlex.split(self.options)
-        return self.command(run, "--limit_fold", str(fold), how, "--gpu", "free", *options)
+        return self.command(run, "--limit_fold", str(fold), "--resume", "--gpu", "free", *options)
 
-    def predict(self, run: str, views: bool = False, anew: bool = False) -> str:
-        """Return the command that predicts; `anew` moves predictions that are there aside."""
-        how = "--overwrite" if anew else "--resume"
+    def predict(self, run: str, views: bool = False) -> str:
+        """Return the command that predicts."""
         extra = ["--tta"] if views else []
-        return self.command(run, "--inference", how, "--gpu", "free", *extra)
+        return self.command(run, "--inference", "--resume", "--gpu", "free", *extra)
+
+    def job(self) -> str:
+        """Return the beginning of a job's command line, before the mark and the command."""
+        return shlex.join([self.python, "-m", "experiments.pipeline_jobs", "configs"])
 
     def stack(self) -> str:
         words = [self.python, "stacking.py", "--results", self.results, "--experiments"]

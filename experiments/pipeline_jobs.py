@@ -1,141 +1,132 @@
-"""What a job of the pipeline asks of the weights before it trains or predicts, and its marks.
+"""A job of the pipeline: `python -m experiments.pipeline_jobs configs MARK python train.py ...`.
 
-A fold is done for the pipeline when its mark, fold<k>.done, holds the content digest of weights
-that are finished (see fold_record.py). Jobs that use a fold have its mark as their input, so that
-other weights in the parent, whoever trained them, lead to new children and new predictions.
+It runs a command line of the project in this process, and then writes the mark of what that made.
+The command itself decides what is to be done: it resumes, finds everything up to date, or refuses.
+Only where weights or labels have changed since, --resume becomes --overwrite, which moves aside
+what is there.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib
+import runpy
+import shlex
+import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from configuration.rules import ConfigMeta
-from experiments.fold_record import read_fold
-from experiments.pipeline import Plan
-from experiments.predictions import read_stamp
-from experiments.run_identity import start_of_fold
-from experiments.run_records import read_fold_state
+from runtime.command_line import run_command
 from runtime.errors import UserError
-from runtime.files import atomic_path
+
+# What needs torch is imported inside functions: `run_command` sets up its threads before that.
+
+TRAINING = ("train.py", "train_pseudo.py")
+MARKS = {"stacking.py": "stack.done", "report.py": "report.done"}
 
 
-def weights_path(plan: Plan, run: str, fold: int) -> Path:
-    return Path(plan.results) / run / f"fold{fold}.pt"
+@dataclass(frozen=True)
+class Job:
+    """What a command line of a plan is about.
 
-
-def finished_digest(weights: Path) -> str | None:
-    """Return the digest that a fold's record gives of finished weights; None if there are none.
-
-    The weights themselves are not read: this is asked of all folds at every start.
+    Attributes:
+        command: the script and its arguments.
+        results: --results.
+        config: --config; None for stacking.py and report.py.
+        settings: --set.
+        fold: --limit_fold; None for a prediction.
+        views: --tta.
     """
-    record = weights.with_suffix(".json")
-    if not weights.is_file() or not record.is_file():
-        return None
-    state = read_fold_state(record)
-    return (state.get("weights") or "") if state.get("finished") else None
+
+    command: tuple[str, ...]
+    results: Path
+    config: str | None
+    settings: tuple[str, ...]
+    fold: int | None
+    views: bool
 
 
-# --- marks -----------------------------------------------------------------------------------
-
-
-def write_mark(plan: Plan, run: str, fold: int, mark: str | Path) -> None:
-    """Write the mark of a fold that has just been trained.
+def parse_command(command: list[str]) -> Job:
+    """Return what a command line is about, of those that `pipeline.Plan` writes.
 
     Raises:
-        UserError: its weights are not finished.
+        UserError: it is none of them.
     """
-    record = read_fold(weights_path(plan, run, fold))
-    if not record.finished:
-        raise UserError(f"{record.explain_unfinished()}: resume the pipeline to train it")
-    with atomic_path(mark) as temporary:
-        temporary.write_text(f"{record.recorded or ''}\n")
-
-
-def correct_marks(plan: Plan) -> list[str]:
-    """Make the marks say what lies there now; return a sentence for each that was wrong.
-
-    A fold may have been trained again outside the pipeline. Where that has not ended, its mark is
-    removed, so that the fold is a job again. Where it has, the mark gets the new digest and a new
-    date, so that everything made from the fold is a job again.
-    """
-    sentences = []
-    for run in plan.runs:
-        for fold in plan.folds(run):
-            weights = weights_path(plan, run, fold)
-            mark = weights.with_suffix(".done")
-            if not mark.is_file():
-                continue
-            digest = finished_digest(weights)
-            if digest is None:
-                mark.unlink()
-                sentences.append(f"{weights} is not finished: it is trained to its end")
-            elif mark.read_text().strip() != digest:
-                with atomic_path(mark) as temporary:
-                    temporary.write_text(f"{digest}\n")
-                sentences.append(f"{weights} was trained again: what was made from it is outdated")
-    return sentences
-
-
-# --- commands --------------------------------------------------------------------------------
-
-
-def train_command(plan: Plan, run: str, fold: int) -> str:
-    """Return the command that trains a fold: resumed, or anew where what it began from changed."""
-    return plan.train(run, fold, anew=is_outdated(plan, run, fold))
-
-
-def is_outdated(plan: Plan, run: str, fold: int) -> bool:
-    """Whether a fold was begun with other weights, or learnt other pseudo-labels, than are there.
-
-    Raises:
-        UserError: the predictions that it takes its labels from are missing or incomplete.
-    """
-    config = plan.runs[run]
-    if config.weight_path is None and config.pseudo_labels is None:
-        return False
-    before = read_fold(weights_path(plan, run, fold)).trained_from
-    if not before:
-        return False  # nothing was begun
-    if config.weight_path is not None:
-        start = start_of_fold(config, Path(plan.results), fold, pretrained=True, weights=None)
-        if before["start"]["weights"] != start["weights"]:
-            return True
-    return config.pseudo_labels is not None and before["pseudo_labels"] != labels_digest(
-        config, Path(plan.results)
+    script = Path(command[0]).name
+    if script not in (*TRAINING, *MARKS):
+        raise UserError(f"{script}: a job of the pipeline runs {', '.join((*TRAINING, *MARKS))}")
+    parser = argparse.ArgumentParser(allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--results", type=Path, required=True)
+    parser.add_argument("--config")
+    parser.add_argument("--set", nargs="+", action="extend", default=[])
+    parser.add_argument("--limit_fold", type=int)
+    parser.add_argument("--tta", action="store_true")
+    # The other options are the script's own, which checks them.
+    known, _ = parser.parse_known_args(command[1:])
+    return Job(
+        tuple(command), known.results, known.config, tuple(known.set), known.limit_fold, known.tta
     )
 
 
-def labels_digest(config: ConfigMeta, results: Path) -> str:
-    """Return the digest of the pseudo-labels that a run would learn from now."""
-    from experiments.building import fold_of_rows, read_data, split_folds
+def adapt_to_changes(job: Job) -> tuple[str, tuple[str, ...]]:
+    """Return the name of the mark below the results, and the command that is to be run.
 
-    train, test = read_data(config)
-    labels = config.pseudo_labels.build().read(
-        results,
-        train["id"].to_numpy(str),
-        fold_of_rows(split_folds(config, train), len(train)),
-        test["id"].to_numpy(str),
-    )
-    return labels.digest
+    A run that learnt pseudo-labels of other predictions than its source has now is moved aside.
+
+    Raises:
+        UserError: an unknown experiment; or the source of pseudo-labels has none.
+    """
+    if job.config is None:
+        return MARKS[Path(job.command[0]).name], job.command
+    from configuration.overrides import override
+    from configuration.rules import find_config
+    from experiments import pipeline_checks as checks
+
+    config = override(find_config(job.config), job.settings)
+    if job.fold is None:
+        anew = checks.has_predictions_of_other_weights(job.results / config.name)
+        name = f"{config.name}/predictions{'_tta' if job.views else ''}.done"
+    else:
+        checks.move_run_of_other_labels_aside(config, job.results)
+        anew = checks.began_with_other_weights(config, job.results, job.fold)
+        name = f"{config.name}/fold{job.fold}.done"
+    replaced = ("--overwrite" if word == "--resume" else word for word in job.command)
+    return name, tuple(replaced) if anew else job.command
 
 
-def predict_command(plan: Plan, run: str, views: bool = False) -> str:
-    """Return the command that predicts; it moves predictions of other weights aside."""
-    return plan.predict(run, views, anew=any(outdated_predictions(plan, run)))
+def run_script(command: tuple[str, ...]) -> None:
+    """Run a script as if it had been typed; it ends this process if it fails."""
+    sys.argv = list(command)  # run.json and stack.json record it
+    try:
+        runpy.run_path(command[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            raise
 
 
-def outdated_predictions(plan: Plan, run: str) -> list[bool]:
-    """Return for each file of predictions that is there whether it is of other weights."""
-    folder = Path(plan.results) / run
-    outdated = []
-    for suffix in ("", "_tta"):
-        folds = read_stamp(folder, suffix).get("folds")
-        if folds is None:
-            continue
-        outdated.append(
-            any(
-                entry.get("own") and entry.get("weights") != finished_digest(folder / f"fold{k}.pt")
-                for k, entry in folds.items()
-            )
-        )
-    return outdated
+def main(argv: list[str] | None = None) -> int:
+    """Run a job.
+
+    Args:
+        argv: the module that registers the experiments, the path of the mark, the interpreter that
+            runs this, and the command line that it runs.
+
+    Raises:
+        UserError: as in the functions above, or what the job is to make is not complete.
+    """
+    module, mark, _, *command = sys.argv[1:] if argv is None else argv
+    importlib.import_module(module)
+    job = parse_command(command)
+    name, adapted = adapt_to_changes(job)
+    if adapted != job.command:
+        print(f"weights have changed: {shlex.join(adapted)}", file=sys.stderr)
+    run_script(adapted)
+    from experiments.pipeline_checks import digest_to_mark
+    from experiments.pipeline_marks import write_mark
+
+    write_mark(Path(mark), digest_to_mark(job.results, name))
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
