@@ -7,6 +7,7 @@ directory that was moved aside; or the command was refused with exit code 2, and
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import make_data, run_here
+from pipeline_runs import run_job
+from small_run import SMALL, make_data, run_here
 
 from experiments.moved_aside import is_moved_aside
+from experiments.pipeline import make_plan
 
 # What a start writes about itself, or what is the same in every run.
 NOT_RESULTS = ("run.json", "config.json", "history.csv")
@@ -215,3 +218,23 @@ def test_remains_of_an_older_run_do_not_stand_beside_the_new_one(data: Path, res
     names = {path.name for path in (results / "demo").rglob("*")}
     assert not {"fold2", "fold2.pt", "fold2.json", "fold2_last.pt"} & names
     assert sum(is_moved_aside(path) for path in results.iterdir()) == 2
+
+
+def test_jobs_of_the_pipeline_lose_nothing(data: Path, results: Path) -> None:
+    """The source was trained again: what learnt from it is trained anew, and the old run is kept."""
+    before = contents(results / "pseudo_demo")
+    run_here(data, results, "--overwrite", settings=("num_epochs=1",))
+    words = (*SMALL, f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}")
+    plan = make_plan("PseudoDemo", str(results), shlex.join(words))
+    for fold in (0, 1):
+        run_job(results, f"pseudo_demo/fold{fold}.done", plan.train("pseudo_demo", fold))
+    run_job(results, "pseudo_demo/predictions.done", plan.predict("pseudo_demo"))
+    assert list(lost(before, results, "pseudo_demo")) == []
+    assert contents(results / "pseudo_demo")["fold0.pt"] != before["fold0.pt"]
+    assert np.isfinite(np.load(results / "pseudo_demo" / "predictions.npy")).all()
+    # With nothing changed since, the same jobs find their results up to date.
+    before = contents(results / "pseudo_demo")
+    run_job(results, "pseudo_demo/fold0.done", plan.train("pseudo_demo", 0))
+    run_job(results, "pseudo_demo/predictions.done", plan.predict("pseudo_demo"))
+    assert list(lost(before, results, "pseudo_demo")) == []
+    assert sum(path.name.startswith("pseudo_demo.") for path in results.iterdir()) == 1

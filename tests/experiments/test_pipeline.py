@@ -1,4 +1,4 @@
-"""The pipeline: its plan, its graph, and a small one that is killed and goes on."""
+"""The pipeline: its plan, its graph, and Snakemake itself on a small one that is finished."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import importlib.util
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -15,13 +16,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from paths import ROOT
-from small_run import SMALL, make_data
+from pipeline_runs import contents, lost_results
 from stack_runs import execute_notebook
 
 import configs
 from configuration.rules import ConfigMeta
 from experiments.fold_record import read_fold
-from experiments.pipeline import make_plan, with_sources
+from experiments.pipeline import Plan, make_plan, with_sources
 from runtime.errors import UserError
 
 needs_snakemake = pytest.mark.skipif(
@@ -117,13 +118,12 @@ def labels(config: ConfigMeta):
 # --- Snakemake -------------------------------------------------------------------------------
 
 
-def snakemake(*arguments: str, code: int = 0, cwd: Path = ROOT) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), *arguments],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-    )
+def snakemake_line(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), *arguments]
+
+
+def snakemake(*arguments: str, code: int = 0) -> str:
+    done = subprocess.run(snakemake_line(*arguments), capture_output=True, text=True, cwd=ROOT)
     output = done.stdout + done.stderr
     assert done.returncode == code, output
     return output
@@ -131,6 +131,13 @@ def snakemake(*arguments: str, code: int = 0, cwd: Path = ROOT) -> str:
 
 def job_counts(output: str) -> dict[str, int]:
     return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", output, re.MULTILINE)}
+
+
+def of_plan(plan: Plan, **changed: str) -> list[str]:
+    """Return the --config of a small plan."""
+    config = {"experiments": "PseudoDemo", "results": plan.results}
+    config |= {"settings": " ".join(plan.settings)} | changed
+    return ["--cores", "1", "--config", *(f"{key}={value}" for key, value in config.items())]
 
 
 @needs_snakemake
@@ -158,83 +165,106 @@ def test_an_unknown_experiment_is_one_sentence() -> None:
     assert "Traceback" not in output
 
 
-def check_a_half_trained_member(
-    results: Path, data: Path, settings: list[str], arguments: list[str]
-) -> None:
-    """A member is trained again by hand and killed in fold 1: no unfinished fold is stacked."""
-    line = [sys.executable, str(ROOT / "train.py"), "--config", "Demo", "--results", str(results)]
-    line += ["--limit_fold", "1", "--overwrite", "--set", *settings]
-    weights = results / "demo" / "fold1.pt"
-    before = read_fold(weights).digest
-    process = subprocess.Popen(line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT)
-    deadline = time.monotonic() + 120
-    while weights.exists() and weights.with_suffix(".json").exists():  # until they are moved aside
-        assert time.monotonic() < deadline
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert not read_fold(weights).finished
-    assert (results / "demo" / "fold1.done").exists()  # the mark of the earlier training
-    (results / "submission.csv").unlink()
-    output = snakemake(*arguments)
-    assert f"{weights} is not finished: it is trained to its end" in output
-    assert read_fold(weights).finished
-    assert read_fold(weights).digest == before == weights.with_suffix(".done").read_text().strip()
-    assert (results / "submission.csv").exists()
-    # The weights came out as before, so that the labels of the child's samples did too.
-    assert "pseudo_demo" in (results / "index.html").read_text()
-    assert "Nothing to be done" in snakemake(*arguments)
+def test_no_result_is_an_output() -> None:
+    """Snakemake deletes outputs before a job and when it fails."""
+    text = (ROOT / "Snakefile").read_text()
+    outputs = re.findall(r"output:\n +(.+)", text)
+    assert len(outputs) == 5
+    assert all(re.fullmatch(r'f"\{FOLDER\}/[^ ]+\.done",', output) for output in outputs)
 
 
 @needs_snakemake
-def test_a_killed_pipeline_goes_on_where_it_stood(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    data = make_data(tmp_path / "input")
-    settings = [*SMALL, f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}"]
-    arguments = [
-        "--cores",
-        "1",
-        "--config",
-        "experiments=Demo,PseudoDemo",
-        f"results={tmp_path / 'out'}",
-        f"settings={' '.join(settings)}",
-    ]
-    line = [sys.executable, "-m", "snakemake", "-s", str(ROOT / "Snakefile"), *arguments]
+def test_a_dry_run_shows_outdated_marks_and_changes_nothing(pipeline: Plan) -> None:
+    results = Path(pipeline.results)
+    (results / "pseudo_demo" / "fold1.done").write_text("of other weights\n")
+    before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
+    output = snakemake("-n", "-q", "rules", "--nolock", *of_plan(pipeline))
+    assert f"{results / 'pseudo_demo' / 'fold1.done'} stands for was made again" in output
+    counts = job_counts(output)
+    jobs = ("train", "predict", "predict_views", "stack", "report")
+    assert [counts[job] for job in jobs] == [1] * 5
+    assert before == {path: path.stat().st_mtime_ns for path in results.rglob("*")}
+
+
+@needs_snakemake
+def test_failing_jobs_lose_no_result(pipeline: Plan, tmp_path: Path) -> None:
+    """Every job fails at once, as on a machine that lacks memory; only marks are gone."""
+    results = Path(pipeline.results)
+    for name in ("fold0", "predictions", "predictions_tta"):
+        (results / "pseudo_demo" / f"{name}.done").write_text("of others\n")
+    (results / "stack.done").write_text("of others\n")
+    before = contents(results)
+    fails = tmp_path / "fails"
+    fails.write_text("#!/bin/sh\nexit 2\n")
+    fails.chmod(0o755)
+    snakemake("--keep-going", *of_plan(pipeline, python=str(fails)), code=1)
+    assert not (results / "pseudo_demo" / "fold0.done").exists()
+    after = contents(results)
+    assert {name for name in before if name not in after} <= {n for n in before if "done" in n}
+    assert lost_results(before, results) == []
+
+
+def kill_while_it_trains(line: list[str], weights: Path) -> None:
+    """Start a command in a process group of its own; kill it once the weights are gone."""
     process = subprocess.Popen(
         line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
     )
-    first = tmp_path / "out" / "demo" / "fold0.done"
-    first_or_second = (first, first.with_name("fold1.done"))
     deadline = time.monotonic() + 120
-    while not any(path.exists() for path in first_or_second):
+    while weights.exists() and weights.with_suffix(".json").exists():
         assert time.monotonic() < deadline
         assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.05)
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    # Of a job that ended in that very moment snakemake may not know; it is then asked again, and
-    # finds its fold trained.
-    trained = {
-        path.with_suffix(".pt"): path.with_suffix(".pt").stat().st_mtime_ns
-        for path in first_or_second
-        if path.exists()
-    }
-    assert trained
-    assert not (tmp_path / "out" / "submission.csv").exists()
+
+
+@needs_snakemake
+def test_a_killed_fold_and_a_killed_pipeline_are_resumed(
+    pipeline: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A member is trained again by hand and killed: no unfinished fold is stacked.
+
+    The pipeline that trains it to its end is killed as well, and repeated.
+    """
+    results = Path(pipeline.results)
+    arguments = of_plan(pipeline)
+    assert "Nothing to be done" in snakemake("-n", "--nolock", *arguments)
+    before = contents(results)
+    weights = results / "pseudo_demo" / "fold1.pt"
+    digest = read_fold(weights).digest
+    line = shlex.split(pipeline.train("pseudo_demo", 1).replace("--resume", "--overwrite"))
+    kill_while_it_trains(line, weights)
+    assert not read_fold(weights).finished
+    # As if the mark had not been moved aside with the fold
+    weights.with_suffix(".done").write_text(f"{digest}\n")
+    started = subprocess.Popen(
+        snakemake_line(*arguments),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=ROOT,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while weights.with_suffix(".done").exists():  # until Snakemake starts the fold's job
+        assert time.monotonic() < deadline
+        assert started.poll() is None, "it ended before it could be killed"
+        time.sleep(0.01)
+    os.killpg(started.pid, signal.SIGKILL)
+    started.wait()
+    assert lost_results(before, results) == []
     snakemake("--unlock", *arguments)
     output = snakemake(*arguments)
-    assert trained == {path: path.stat().st_mtime_ns for path in trained}
-    assert "24 of 24 test samples join the training with labels of demo" in output
-    submission = pd.read_csv(tmp_path / "out" / "submission.csv")
-    assert submission["id"].tolist() == pd.read_csv(data / "test.csv")["id"].tolist()
-    stack = json.loads((tmp_path / "out" / "stack.json").read_text())
+    assert job_counts(output)["train"] == 1
+    assert read_fold(weights).finished
+    assert read_fold(weights).digest == digest == weights.with_suffix(".done").read_text().strip()
+    assert lost_results(before, results) == []
+    assert "pseudo_demo" in (results / "index.html").read_text()
+    stack = json.loads((results / "stack.json").read_text())
     assert "pseudo_demo" in json.dumps(stack)
-    assert "pseudo_demo" in (tmp_path / "out" / "index.html").read_text()
-    again = snakemake(*arguments)
-    assert "Nothing to be done" in again
-    check_a_half_trained_member(tmp_path / "out", data, settings, arguments)
-    (tmp_path / "out" / "submission.csv").unlink()
-    execute_notebook(tmp_path / "out", monkeypatch)
-    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "submission.csv"), submission)
+    assert "Nothing to be done" in snakemake(*arguments)
+    submission = pd.read_csv(results / "submission.csv")
+    table = dict(word.split("=", 1) for word in pipeline.settings)["test_path"]
+    assert submission["id"].tolist() == pd.read_csv(table)["id"].tolist()
+    (results / "submission.csv").unlink()
+    execute_notebook(results, monkeypatch)
+    pd.testing.assert_frame_equal(pd.read_csv(results / "submission.csv"), submission)
