@@ -221,7 +221,7 @@ def test_remains_of_an_older_run_do_not_stand_beside_the_new_one(data: Path, res
 
 
 def test_jobs_of_the_pipeline_lose_nothing(data: Path, results: Path) -> None:
-    """The source was trained again: what learnt from it is trained anew, and the old run is kept."""
+    """Its source was trained again: a run is trained anew, and what was there is kept."""
     before = contents(results / "pseudo_demo")
     run_here(data, results, "--overwrite", settings=("num_epochs=1",))
     words = (*SMALL, f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}")
