@@ -12,10 +12,10 @@ from configuration.rules import ConfigMeta
 from experiments.fold_record import read_fold
 from experiments.moved_aside import complete_move, move_aside
 from experiments.pipeline_marks import are_of_other_weights, current_digest
-from experiments.predictions import read_json_object
 from experiments.run_directory import stays
 from experiments.run_identity import start_of_fold
 from runtime.errors import UserError
+from runtime.files import read_json_object
 from runtime.locks import hold, run_lock
 
 

@@ -25,9 +25,10 @@ from typing import Any
 
 from experiments.building import weights_of_fold
 from experiments.pipeline import Plan
-from experiments.predictions import has_predictions, read_json_object, read_stamp
+from experiments.predictions import has_predictions, read_stamp
+from experiments.run_records import read_fold_state
 from runtime.errors import UserError
-from runtime.files import atomic_path
+from runtime.files import atomic_path, read_json_object
 
 FOLD_MARK = re.compile(r"fold(\d+)\.done")
 
@@ -46,7 +47,7 @@ def finished_digest(weights: Path) -> str | None:
     record = weights.with_suffix(".json")
     if not weights.is_file() or not record.is_file():
         return None
-    state = read_json_object(record)
+    state = read_fold_state(record)
     return (state.get("weights") or "") if state.get("finished") else None
 
 
@@ -167,7 +168,7 @@ def explain_other_start(plan: Plan, run: str, fold: int) -> str | None:
 
 def recorded_start(weights: Path) -> dict[str, Any]:
     """Return what a fold's record says that its weights began as; {} in older runs."""
-    state = read_json_object(weights.with_suffix(".json"))
+    state = read_fold_state(weights.with_suffix(".json"))
     return (state.get("trained_from") or {}).get("start") or {}
 
 

@@ -76,7 +76,7 @@ def test_predictions_of_other_weights_are_noticed(tmp_path: Path) -> None:
     digest = save_fold(folder, seed=1)
     assert not has_predictions_of_other_weights(folder)
     for suffix in ("", "_tta"):
-        stamp = {"folds": {"0": {"weights": digest, "own": True}}}
+        stamp = {"views": [], "folds": {"0": {"weights": digest, "own": True}}}
         write_json(folder / f"predictions{suffix}.json", stamp)
     assert not has_predictions_of_other_weights(folder)
     save_fold(folder, seed=2)

@@ -57,7 +57,7 @@ def test_a_child_of_other_weights_is_trained_anew(tmp_path: Path) -> None:
 def test_predictions_of_other_weights_are_made_again(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, "Demo")
     digest = save_fold(tmp_path / "demo", seed=1)
-    stamp = {"folds": {"0": {"weights": digest, "own": True}}}
+    stamp = {"views": [], "folds": {"0": {"weights": digest, "own": True}}}
     write_json(tmp_path / "demo" / "predictions.json", stamp)
     assert "--inference --resume" in adapted(plan.predict("demo"))[1]
     save_fold(tmp_path / "demo", seed=2)

@@ -27,12 +27,18 @@ def save_fold(
         start: digest of the weights that the fold began with.
     """
     weights = {"a": torch.full((3,), float(seed))}
-    before = {"from": "random weights" if start is None else "weight_path", "weights": start}
+    origin = "random weights" if start is None else "weight_path"
     state = {
         "finished": finished,
         "epoch": 2,
         "weights": content_digest(weights),
-        "trained_from": {"start": before, "pseudo_labels": None},
+        "trained_from": {
+            "samples": "s",
+            "strain": {},
+            "settings": "s",
+            "start": {"from": origin, "name": None, "weights": start},
+            "pseudo_labels": None,
+        },
     }
     folder.mkdir(exist_ok=True)
     save_checkpoint(folder / f"fold{fold}.pt", {"model": weights, "state": state})
