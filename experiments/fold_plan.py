@@ -60,6 +60,14 @@ def plan_fold(
                 f"{record.explain_unfinished()}: --resume instead of --skip_existing trains it to "
                 f"its end; --allow_unfinished keeps it as it is"
             )
+        too_short = record.finished and not record.stopped_early and record.epoch < num_epochs
+        if too_short and not allow_unfinished:
+            # Else the prediction would refuse it, after the other folds have been trained.
+            raise UserError(
+                f"{path} has been trained for {record.epoch} epochs, and this run asks for "
+                f"{num_epochs}: --resume instead of --skip_existing trains it further; "
+                f"--allow_unfinished keeps it as it is"
+            )
         return FoldPlan(fold, FoldAction.KEEP, record)
     if not record.is_known:
         if record.digest is not None:
@@ -88,7 +96,7 @@ def plan_fold(
         if record.resumable and record.weights_epoch > record.epoch:
             return FoldPlan(fold, FoldAction.EXTEND, record)
         raise UserError(f"{record.explain_unfinished()}: restore it, or {anew}")
-    if num_epochs > record.epoch and ended_with_its_epochs(record):
+    if num_epochs > record.epoch and not record.stopped_early:
         if not record.resumable:
             raise UserError(
                 f"{last_checkpoint(path)} is missing, which fold {fold} would be trained further "
@@ -97,12 +105,3 @@ def plan_fold(
             )
         return FoldPlan(fold, FoldAction.EXTEND, record)
     return FoldPlan(fold, FoldAction.KEEP, record)
-
-
-def ended_with_its_epochs(record: FoldRecord) -> bool:
-    """Whether a training ended because its epochs were done, and not by early stopping.
-
-    Runs older than the record of adjustable settings are taken to have been stopped early.
-    """
-    adjusted = record.state.get("adjusted") or [{}]
-    return record.epoch >= adjusted[-1].get("num_epochs", record.epoch + 1)

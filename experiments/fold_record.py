@@ -1,7 +1,8 @@
 """What 'finished' means: the weights of one fold, and what is recorded of them.
 
-A fold is finished when its training came to its end and its weights still are those that the
-training left. The record is the trainer's state (`training/state.py`), which lies in three files:
+A fold is finished when its training came to its end, after all epochs that config.json asks for or
+by early stopping, and its weights still are those that the training left. The record is the
+trainer's state (`training/state.py`), which lies in three files:
 
     fold<k>.json     the state at the end of the last epoch, with `weights`, the content digest of
                      fold<k>.pt, and `trained_from`, digests of all that decided these weights
@@ -33,7 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from experiments.run_records import read_fold_state
+from experiments.run_records import read_fold_state, read_run_config
 from runtime.errors import UserError
 from training.checkpoints import content_digest, load_checkpoint
 
@@ -51,6 +52,8 @@ class FoldRecord:
         weights_epoch: the epoch after which the weights were saved, where they say so.
         training_ended: whether the state says that the training came to its end.
         resumable: whether fold<k>_last.pt is there.
+        asked_epochs: the num_epochs of config.json beside the weights; None where it is not there.
+        stopped_early: whether the training ended before its epochs were done.
     """
 
     path: Path
@@ -60,6 +63,8 @@ class FoldRecord:
     weights_epoch: int = 0
     training_ended: bool = False
     resumable: bool = False
+    asked_epochs: int | None = None
+    stopped_early: bool = False
 
     @property
     def trained_from(self) -> Mapping[str, Any]:
@@ -82,8 +87,23 @@ class FoldRecord:
         return self.digest is not None and self.recorded in (None, self.digest)
 
     @property
-    def finished(self) -> bool:
+    def lacks_epochs(self) -> bool:
+        """Whether the run was since given more epochs than this fold has been trained for."""
+        return (
+            self.training_ended
+            and not self.stopped_early
+            and self.asked_epochs is not None
+            and self.epoch < self.asked_epochs
+        )
+
+    @property
+    def has_final_weights(self) -> bool:
+        """Whether a training ended and left these weights, even if more epochs are now wanted."""
         return self.training_ended and self.has_recorded_weights
+
+    @property
+    def finished(self) -> bool:
+        return self.has_final_weights and not self.lacks_epochs
 
     def explain_unfinished(self) -> str:
         """Return why these weights do not count as finished, as a clause."""
@@ -91,7 +111,12 @@ class FoldRecord:
             return f"{self.path} is missing"
         if not self.training_ended:
             return f"{self.path} is of a training that has not ended (epoch {self.epoch})"
-        return f"{self.path} is not the file that {self.path.with_suffix('.json').name} is of"
+        if not self.has_recorded_weights:
+            return f"{self.path} is not the file that {self.path.with_suffix('.json').name} is of"
+        return (
+            f"{self.path} has been trained for {self.epoch} of the {self.asked_epochs} epochs that "
+            f"{self.path.with_name('config.json')} asks for"
+        )
 
 
 def read_fold(weights: Path) -> FoldRecord:
@@ -115,6 +140,9 @@ def read_fold(weights: Path) -> FoldRecord:
     elif last.is_file():
         state = load_checkpoint(last, ("state",))["state"]
         recorded = state.get("weights")
+    # Beside weights of another toolkit it may be any file.
+    config = read_run_config(weights.parent) if state else {}
+    asked_epochs = config.get("num_epochs")
     return FoldRecord(
         path=weights,
         digest=digest,
@@ -123,6 +151,30 @@ def read_fold(weights: Path) -> FoldRecord:
         weights_epoch=int(inside.get("epoch", 0)),
         training_ended=bool(state.get("finished")),
         resumable=last.is_file(),
+        asked_epochs=asked_epochs if isinstance(asked_epochs, int) else None,
+        stopped_early=has_stopped_early(state, config),
+    )
+
+
+def has_stopped_early(state: Mapping[str, Any], config: Mapping[str, Any]) -> bool:
+    """Return whether a training ended before its epochs were done.
+
+    Args:
+        state: of the fold, as its trainer wrote it.
+        config: the content of config.json beside it.
+    """
+    if not state.get("finished"):
+        return False
+    epoch = int(state.get("epoch", 0))
+    if state.get("adjusted"):
+        return epoch < state["adjusted"][-1].get("num_epochs", epoch)
+    # Older runs do not record how many epochs were asked for when they ended. The counter of
+    # `EarlyStopping` follows from the best epoch: every later one counts, after `skip_epoch`.
+    best = state.get("best_epoch") or 0
+    return any(
+        epoch - max(best, callback.get("skip_epoch", 0)) >= callback["patience"]
+        for callback in config.get("callbacks") or ()
+        if isinstance(callback, Mapping) and "patience" in callback
     )
 
 
@@ -143,8 +195,12 @@ def check_finished(records: Iterable[FoldRecord], allow_unfinished: bool, advice
     Raises:
         UserError: a fold is not finished.
     """
-    for record in records:
-        if not (record.is_known and not record.finished):
-            continue
-        if record.digest is None or not allow_unfinished:
-            raise UserError(f"{record.explain_unfinished()}: {advice}")
+    refused = [
+        record.explain_unfinished()
+        for record in records
+        if record.is_known
+        and not record.finished
+        and (record.digest is None or not allow_unfinished)
+    ]
+    if refused:
+        raise UserError(f"{', and '.join(refused)}: {advice}")

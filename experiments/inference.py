@@ -347,6 +347,8 @@ def check_own_settings(task: PredictionTask) -> None:
     """Refuse networks of this run that were trained with other decisive settings."""
     config, own = task.config, task.directory.path
     before = read_run_config(own)
+    if not before:
+        task.directory.check_settings_of_folds()
     changed = changed_settings(config, before) if before else []
     changed = [key for key in changed if key in DECISIVE]
     if changed:

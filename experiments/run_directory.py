@@ -35,9 +35,11 @@ from experiments.run_identity import (
     LOCATIONS,
     TrainedFrom,
     changed_settings,
+    deciding_settings,
     explain_difference,
     explain_rows_per_step,
     labelled_samples_digest,
+    settings_digest,
 )
 from experiments.run_records import read_fold_state, read_run_config, read_starts
 from experiments.summary import write_history
@@ -113,7 +115,9 @@ class RunDirectory:
 
     def finished_work(self, chosen: Sequence[int]) -> list[str]:
         """Return what is finished of the chosen folds and of the predictions, in words."""
-        found = [f"fold {fold}" for fold in chosen if read_fold(self.weights(fold)).finished]
+        found = [
+            f"fold {fold}" for fold in chosen if read_fold(self.weights(fold)).has_final_weights
+        ]
         return found + [name for name in ("predictions", "predictions_tta") if self.has(name)]
 
     def has(self, predictions: str) -> bool:
@@ -152,8 +156,25 @@ class RunDirectory:
             UserError: they had another config, other samples or other labels.
         """
         config_path = self.path / "config.json"
-        if not config_path.exists():
-            return
+        if config_path.exists():
+            self.check_config(config_path)
+        else:
+            self.check_settings_of_folds()
+        self.check_ids()
+        self.check_folds()
+        path = self.path / "pseudo_labels.json"
+        if labels is not None and path.exists() and read_json_object(path).get("digest") != labels:
+            source = self.config.pseudo_labels.params["source"]
+            raise UserError(
+                f"the predictions of {source} have changed since {self.path} was begun: {ANEW}"
+            )
+
+    def check_config(self, config_path: Path) -> None:
+        """Refuse folds that were trained with another config.
+
+        Raises:
+            UserError: they were, or this run asks for fewer epochs.
+        """
         before = read_run_config(self.path)
         changed = changed_settings(self.config, before)
         epochs = before.get("num_epochs", self.config.num_epochs)
@@ -166,14 +187,30 @@ class RunDirectory:
                 f"num_epochs = {self.config.num_epochs}, and {config_path} says {epochs}: a run "
                 f"may be given more epochs, not fewer: --set num_epochs={epochs}, or {ANEW}"
             )
-        self.check_ids()
-        self.check_folds()
-        path = self.path / "pseudo_labels.json"
-        if labels is not None and path.exists() and read_json_object(path).get("digest") != labels:
-            source = self.config.pseudo_labels.params["source"]
-            raise UserError(
-                f"the predictions of {source} have changed since {self.path} was begun: {ANEW}"
+
+    def check_settings_of_folds(self) -> None:
+        """Refuse folds that were trained with other settings where config.json is missing.
+
+        Each record has a digest of the settings, which tells that they differ but not in what. Where
+        config.json exists it is compared instead: settings that are newer than a run may stand there.
+
+        Raises:
+            UserError: they were; or a fold is older than these digests.
+        """
+        now = settings_digest(deciding_settings(to_plain(self.config)))
+        for fold in self.other_folds(()):
+            record = self.record(fold)
+            if not record.is_known:
+                continue  # weights of another toolkit
+            before = record.trained_from.get("settings")
+            if before == now:
+                continue
+            why = (
+                f"so that it is not known with which settings fold {fold} was trained"
+                if before is None
+                else f"and fold {fold} was trained with other settings than those of this run"
             )
+            raise UserError(f"{self.path / 'config.json'} is missing, {why}: restore it; or {ANEW}")
 
     def have_folds_these_samples(self) -> bool:
         """Whether the records of folds that are there say that they learnt from these samples.
@@ -395,7 +432,9 @@ class RunDirectory:
         if not training:
             return
         # One that was killed while it was extended has been copied at that start.
-        extended = [p for p in training if p.action is FoldAction.EXTEND and p.record.finished]
+        extended = [
+            p for p in training if p.action is FoldAction.EXTEND and p.record.has_final_weights
+        ]
         copies = [name for plan in extended for name in self.names_of_fold(plan.fold)]
         # A pipeline would take a fold that is trained just now for done.
         marks = [f"fold{plan.fold}.done" for plan in training]

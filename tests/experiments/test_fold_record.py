@@ -164,3 +164,88 @@ def test_an_empty_record_leaves_the_state_in_the_weights(tmp_path: Path) -> None
         (tmp_path / "fold0.json").write_text(text)
         with pytest.raises(UserError, match=r"fold0\.json.*remove it"):
             read_fold(path)
+
+
+def write_config(folder: Path, num_epochs: int, **early_stopping: int) -> None:
+    callbacks = [{"class": "EarlyStopping", **early_stopping}] if early_stopping else []
+    content = {"name": "demo", "num_epochs": num_epochs, "callbacks": callbacks}
+    (folder / "config.json").write_text(json.dumps(content))
+
+
+def test_a_fold_that_lacks_the_epochs_its_run_now_asks_for_is_not_finished(tmp_path: Path) -> None:
+    """Another fold of the run was given more epochs, or the run was killed between the two."""
+    path = write_fold(tmp_path, epochs=3)
+    write_config(tmp_path, 3)
+    assert read_fold(path).finished
+    write_config(tmp_path, 5)
+    record = read_fold(path)
+    assert not record.finished
+    assert record.has_final_weights  # a start anew must still not replace them unasked
+    words = r"fold0\.pt has been trained for 3 of the 5 epochs that .*config\.json asks for: resume"
+    with pytest.raises(UserError, match=words):
+        check_finished([record], False, "resume")
+    check_finished([record], True, "resume")
+    assert plan_fold(0, record, 5).action is FoldAction.EXTEND
+    with pytest.raises(UserError, match=r"3 of the 5 epochs.*--resume instead of --skip_existing"):
+        plan_fold(0, record, 5, skip_existing=True)
+
+
+def test_all_folds_that_lack_epochs_are_named(tmp_path: Path) -> None:
+    records = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        path = write_fold(tmp_path / name, epochs=3)
+        write_config(tmp_path / name, 5)
+        records.append(read_fold(path))
+    with pytest.raises(
+        UserError, match=r"one/fold0\.pt has .*, and .*two/fold0\.pt has .*: resume"
+    ):
+        check_finished(records, False, "resume")
+
+
+def test_early_stopping_ends_a_training_whatever_its_run_asks_for(tmp_path: Path) -> None:
+    path = write_fold(tmp_path, epochs=3)
+    write_config(tmp_path, 5)
+    state = json.loads((tmp_path / "fold0.json").read_text())
+    state["adjusted"][0]["num_epochs"] = 5
+    (tmp_path / "fold0.json").write_text(json.dumps(state))
+    assert read_fold(path).finished
+
+
+def test_skip_existing_says_before_the_training_that_a_fold_has_too_few_epochs(
+    tmp_path: Path,
+) -> None:
+    record = read_fold(write_fold(tmp_path, epochs=3))
+    write_config(tmp_path, 3)
+    with pytest.raises(UserError, match="for 3 epochs, and this run asks for 5: --resume instead"):
+        plan_fold(0, record, 5, skip_existing=True)
+    kept = plan_fold(0, record, 5, skip_existing=True, allow_unfinished=True)
+    assert kept.action is FoldAction.KEEP
+
+
+@pytest.mark.parametrize(
+    ("best_epoch", "early_stopping", "action"),
+    [
+        (6, {}, FoldAction.EXTEND),
+        (4, {"patience": 3}, FoldAction.EXTEND),
+        (3, {"patience": 3}, FoldAction.KEEP),
+        (2, {"patience": 3, "skip_epoch": 4}, FoldAction.EXTEND),
+        (None, {"patience": 3}, FoldAction.KEEP),  # no score was ever better than NaN
+    ],
+)
+def test_an_older_fold_is_extended_unless_it_was_stopped_early(
+    tmp_path: Path, best_epoch: int | None, early_stopping: dict, action: FoldAction
+) -> None:
+    """Older runs do not record how many epochs were asked for: the best epoch tells."""
+    path = write_fold(tmp_path, epochs=6)
+    state = json.loads((tmp_path / "fold0.json").read_text())
+    del state["adjusted"]
+    state["best_epoch"] = best_epoch
+    (tmp_path / "fold0.json").write_text(json.dumps(state))
+    write_config(tmp_path, 6, **early_stopping)
+    assert plan_fold(0, read_fold(path), 8).action is action
+    # The first start with more epochs has written them into config.json and was then killed.
+    write_config(tmp_path, 8, **early_stopping)
+    record = read_fold(path)
+    assert plan_fold(0, record, 8).action is action
+    assert record.finished == (action is FoldAction.KEEP)

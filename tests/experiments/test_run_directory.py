@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -13,9 +14,13 @@ import torch
 from paths import ROOT
 
 import configs
+from configuration.json_types import to_plain
+from configuration.overrides import override
 from experiments.fold_plan import FoldAction, FoldPlan
 from experiments.fold_record import read_fold
+from experiments.identity import deciding_settings, settings_digest
 from experiments.run_directory import RunDirectory
+from runtime.errors import UserError
 
 
 def leave_behind(path: Path) -> Path:
@@ -63,3 +68,24 @@ def test_what_a_killed_run_was_writing_is_removed(directory: RunDirectory) -> No
     directory.begin(plans(directory, 0, 1), True, torch.device("cpu"), None)
     assert there() == set()
     assert all(path.exists() for path in kept)
+
+
+def test_a_missing_config_is_no_licence_to_go_on_with_other_settings(
+    directory: RunDirectory,
+) -> None:
+    settings = settings_digest(deciding_settings(to_plain(configs.Demo)))
+    record = directory.path / "fold1.json"
+    record.write_text(json.dumps({"epoch": 1, "trained_from": {"settings": settings}}))
+    directory.check_kept_folds()
+    directory.config = override(configs.Demo, ["train_path=elsewhere.csv", "num_epochs=50"])
+    directory.check_kept_folds()
+    directory.config = override(configs.Demo, ["seed=5"])
+    with pytest.raises(
+        UserError, match=r"config\.json is missing, and fold 1 was trained with oth"
+    ):
+        directory.check_kept_folds()
+    record.write_text(json.dumps({"epoch": 1}))  # older than the digests
+    with pytest.raises(UserError, match=r"config\.json is missing, so that it is not known"):
+        directory.check_kept_folds()
+    record.unlink()
+    directory.check_kept_folds()
