@@ -497,7 +497,8 @@ def check_replaced(directory: RunDirectory, stamp: Mapping[str, Any], suffix: st
         elif "folds" in before and are_of_the_same_networks(before, stamp):
             continue
         elif (
-            before.get("strain", {}).get("test", stamp["strain"]["test"]) != stamp["strain"]["test"]
+            differing_sample(before.get("strain", {}).get("test", {}), stamp["strain"]["test"])
+            is not None
         ):
             what = "other test samples of the same ids"
         elif before.get("labelled", stamp["labelled"]) != stamp["labelled"]:

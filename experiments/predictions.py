@@ -273,11 +273,29 @@ def are_of_the_same_networks(one: Mapping[str, Any], two: Mapping[str, Any]) -> 
 
     def identity(stamp: Mapping[str, Any]) -> tuple:
         weights = {fold: entry.get("weights") for fold, entry in stamp["folds"].items()}
-        return weights, stamp.get("samples"), stamp.get("strain"), stamp.get("settings")
+        return weights, stamp.get("samples"), stamp.get("settings")
 
     # With the targets; runs from before they were recorded have none to compare.
     labelled = {stamp["labelled"] for stamp in (one, two) if "labelled" in stamp}
-    return identity(one) == identity(two) and len(labelled) < 2
+    same = identity(one) == identity(two) and len(labelled) < 2
+    return same and has_same_strain(one, two)
+
+
+def has_same_strain(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
+    """Whether two contents of predictions.json agree in all samples whose strain both digest.
+
+    Older ones digest fewer samples of a table.
+    """
+    first, second = one.get("strain") or {}, two.get("strain") or {}
+    if first.keys() != second.keys():
+        return False
+    for split in first:
+        common = first[split].keys() & second[split].keys()
+        if not common and (first[split] or second[split]):
+            return False
+        if any(first[split][name] != second[split][name] for name in common):
+            return False
+    return True
 
 
 def earlier_identity(stamp: Mapping[str, Any]) -> tuple:

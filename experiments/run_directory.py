@@ -191,8 +191,8 @@ class RunDirectory:
     def check_settings_of_folds(self) -> None:
         """Refuse folds that were trained with other settings where config.json is missing.
 
-        Each record has a digest of the settings, which tells that they differ but not in what. Where
-        config.json exists it is compared instead: settings that are newer than a run may stand there.
+        Each record has a digest of the settings, which tells that they differ but not in what.
+        Where config.json exists it is compared instead: it may lack settings that are newer.
 
         Raises:
             UserError: they were; or a fold is older than these digests.

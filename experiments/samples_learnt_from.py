@@ -55,8 +55,12 @@ class LearntSamples:
     def count_seen(self, table: pd.DataFrame, cache: str | None) -> int:
         """Return how many samples of a table are among those that the network learnt from.
 
-        Samples of the same id are the same unless the strain of one says otherwise: then the
-        table is of another data set that numbers its samples alike.
+        Data sets number their samples alike, so that the same id alone does not make the same
+        sample. Where its strain was recorded, that decides, sample by sample; of training on up to
+        `run_identity.STRAIN_SAMPLES` samples all was recorded. Of a larger one, and of older runs,
+        some samples were not. These are counted as seen unless some others could be compared and
+        all of them differ. So what remains unknown is counted as seen, with one exception: in a
+        table whose compared samples are all new, the others are taken to be new as well.
 
         Args:
             table: id and path.
@@ -70,11 +74,13 @@ class LearntSamples:
         seen = np.zeros(len(ids), bool)
         for split, learnt in (("train", self.train_ids), ("pseudo", self.pseudo_ids)):
             common = np.isin(ids, learnt)
-            digests = {k: v for k, v in self.strain.get(split, {}).items() if k in ids[common]}
-            own = strain_digests(table, cache, list(digests)) if digests else {}
-            # Without a digest to compare, the ids have to decide.
-            if common.any() and not (own and all(own[key] != digests[key] for key in own)):
-                seen |= common
+            recorded = self.strain.get(split, {})
+            wanted = [name for name in ids[common] if name in recorded]
+            now = strain_digests(table, cache, wanted) if wanted else {}
+            same = [name for name, digest in now.items() if digest == recorded[name]]
+            seen |= common & np.isin(ids, same)
+            if same or not now:
+                seen |= common & ~np.isin(ids, wanted)
         # Each training is compared with its own digests: it may have had another data set.
         return seen if self.before is None else seen | self.before.find_seen(table, cache)
 

@@ -242,3 +242,20 @@ def test_what_makes_two_predictions_those_of_the_same_networks() -> None:
         ("strain", {"test": {"a": "1"}}),
     ):
         assert not are_of_the_same_networks(one, moved | {key: value})
+
+
+def test_digests_of_fewer_samples_are_compared_as_far_as_they_go() -> None:
+    """Older contents of predictions.json digest 8 samples of a table; newer ones more."""
+    entry = {"weights": "a", "finished": True, "file": "results/demo/fold0.pt"}
+    one = {"folds": {"0": entry}, "samples": "s", "strain": {}, "settings": "d"}
+
+    def are_same(strain: dict, other: dict) -> bool:
+        return are_of_the_same_networks(
+            one | {"strain": {"test": strain}}, one | {"strain": {"test": other}}
+        )
+
+    assert are_same({"a": "1", "b": "2"}, {"b": "2", "c": "3"})
+    assert not are_same({"a": "1", "b": "2"}, {"b": "3", "c": "3"})
+    assert not are_same({"a": "1"}, {"c": "1"})
+    assert not are_same({"a": "1"}, {})
+    assert are_same({}, {})

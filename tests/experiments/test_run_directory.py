@@ -18,8 +18,8 @@ from configuration.json_types import to_plain
 from configuration.overrides import override
 from experiments.fold_plan import FoldAction, FoldPlan
 from experiments.fold_record import read_fold
-from experiments.identity import deciding_settings, settings_digest
 from experiments.run_directory import RunDirectory
+from experiments.run_identity import deciding_settings, settings_digest
 from runtime.errors import UserError
 
 

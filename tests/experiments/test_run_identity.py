@@ -13,13 +13,17 @@ import torch
 import configs
 from configuration.json_types import to_plain
 from configuration.overrides import override
+from data.sample_files import read_strain
 from data.strain_cache import write_cache
+from experiments import run_identity
 from experiments.run_identity import (
     TrainedFrom,
     changed_settings,
+    differing_sample,
     explain_difference,
     explain_rows_per_step,
     labelled_samples_digest,
+    rows_to_compare,
     start_of_fold,
     strain_digests,
 )
@@ -45,7 +49,7 @@ def test_a_cache_or_another_path_changes_no_digest(tmp_path: Path) -> None:
     other = write_samples(tmp_path / "other", IDS, 1)
     write_cache(tmp_path / "cache.f32", table["id"], table["path"], processes=1)
     digests = strain_digests(table, None)
-    assert len(digests) == 8
+    assert list(digests) == IDS
     assert strain_digests(table, str(tmp_path / "cache.f32")) == digests
     assert strain_digests(moved, None) == digests
     assert not set(strain_digests(other, None).values()) & set(digests.values())
@@ -68,6 +72,66 @@ def test_ids_alike_are_no_samples_alike(tmp_path: Path) -> None:
     taught = LearntSamples(none, np.array(IDS), {"pseudo": strain["train"]})
     assert taught.count_seen(table, None) == len(IDS)
     assert taught.count_seen(other, None) == 0
+
+
+def test_any_replaced_file_of_a_small_table_is_noticed(tmp_path: Path) -> None:
+    table = write_samples(tmp_path / "one", IDS, 0)
+    before = strain_digests(table, None)
+    for row, name in enumerate(IDS):
+        path = Path(table["path"][row])
+        content = path.read_bytes()
+        np.save(path, np.full((3, 4096), 1e-21))
+        assert differing_sample(before, strain_digests(table, None)) == name
+        path.write_bytes(content)
+        assert strain_digests(table, None) == before
+
+
+def test_rows_to_compare_are_all_or_evenly_spread_and_hold_those_of_older_records() -> None:
+    assert rows_to_compare(1).tolist() == [0]
+    assert rows_to_compare(512).tolist() == list(range(512))
+    rows = rows_to_compare(560_000)
+    assert 512 <= len(rows) <= 520
+    assert np.diff(rows).max() <= 560_000 / 511 + 1
+    earlier = np.linspace(0, 559_999, 8).astype(int)
+    assert np.isin(earlier, rows).all()
+    assert rows[0] == 0
+    assert rows[-1] == 559_999
+
+
+def test_a_file_is_read_once_while_it_is_unchanged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every fold asks for the same digests."""
+    table = write_samples(tmp_path / "one", IDS, 0)
+    read = []
+    monkeypatch.setattr(
+        run_identity, "read_strain", lambda path: read.append(path) or read_strain(path)
+    )
+    for _ in range(3):
+        strain_digests(table, None)
+    assert read == table["path"].tolist()
+
+
+def test_samples_are_seen_one_by_one(tmp_path: Path) -> None:
+    """Where all strain is recorded, neither few changed samples nor few common ids mislead."""
+    table = write_samples(tmp_path / "one", IDS, 0)
+    other = write_samples(tmp_path / "other", IDS, 1)
+    none = np.array([], str)
+    learnt = LearntSamples(np.array(IDS), none, {"train": strain_digests(table, None)})
+    few = [2, 5, 8]  # not among 8 spread over 12
+    assert learnt.count_seen(other.iloc[few], None) == 0
+    mixed = table.copy()
+    spread = np.linspace(0, 11, 8).astype(int)
+    mixed.loc[spread, "path"] = other.loc[spread, "path"]
+    assert learnt.count_seen(mixed, None) == 4
+    # What an older run did not record is counted as seen, unless all that can be compared is new.
+    earlier = {name: learnt.strain["train"][name] for name in np.array(IDS)[spread]}
+    learnt = LearntSamples(np.array(IDS), none, {"train": earlier})
+    assert learnt.count_seen(other.iloc[few], None) == 3
+    assert learnt.count_seen(other, None) == 0
+    one_new = table.copy()
+    one_new.loc[0, "path"] = other.loc[0, "path"]
+    assert learnt.count_seen(one_new, None) == 11
 
 
 def test_samples_digest_follows_targets_and_folds() -> None:
