@@ -7,6 +7,7 @@ directory that was moved aside; or the command was refused with exit code 2, and
 
 from __future__ import annotations
 
+import json
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
@@ -66,6 +67,20 @@ def foreign_weights(folder: Path) -> None:
     shutil.copy(folder / "fold1.pt", folder / "fold0.pt")
 
 
+def remember_no_epochs(folder: Path) -> None:
+    """Leave the records of an older run, which do not say how many epochs were asked for."""
+    for path in folder.glob("fold?.json"):
+        state = json.loads(path.read_text())
+        del state["adjusted"]
+        path.write_text(json.dumps(state))
+
+
+def ask_for_more_epochs(folder: Path) -> None:
+    """Leave what a start with more epochs leaves that is killed before its first epoch."""
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"num_epochs": 3}))
+
+
 OTHER_TEST = ("test_path=@new/test.csv",)
 FINISHED = "holds finished work"
 CASES = [
@@ -93,6 +108,36 @@ CASES = [
     Case("skipped", ("--skip_existing",), code=0, says="exists, skipped"),
     Case("no checkpoint to resume", ("--resume",), code=0, spoil=remove("fold0_last.pt")),
     Case("no record", ("--resume",), code=0, spoil=remove("fold0.json")),
+    Case("no config", ("--resume",), code=0, spoil=remove("config.json"), says="up to date"),
+    Case(
+        "no config and another seed",
+        ("--resume",),
+        ("seed=5",),
+        spoil=remove("config.json"),
+        says="config.json is missing, and fold 0 was trained with other settings",
+    ),
+    Case(
+        "predicted with no config and another seed",
+        ("--inference",),
+        ("seed=5",),
+        spoil=remove("config.json"),
+        says="config.json is missing, and fold 0 was trained with other settings",
+    ),
+    Case(
+        "an older run resumed with more epochs",
+        ("--resume",),
+        ("num_epochs=3",),
+        code=0,
+        spoil=remember_no_epochs,
+        says="epoch 3/3",
+    ),
+    Case(
+        "predicted with folds that lack epochs",
+        ("--inference",),
+        spoil=ask_for_more_epochs,
+        says="2 of the 3 epochs",
+    ),
+    Case("started over folds that lack epochs", spoil=ask_for_more_epochs, says=FINISHED),
     Case("no weights", ("--resume",), spoil=remove("fold0.pt"), says="restore it"),
     # The weights themselves say that they are of the last epoch.
     Case("nothing but weights", ("--resume",), code=0, spoil=remove("fold0.json", "fold0_last.pt")),
@@ -196,6 +241,24 @@ def test_nothing_finished_is_lost(case: Case, data: Path, results: Path) -> None
     # Exit code 0 promises predictions without a gap, unless only a fold was trained.
     if "--limit_fold" not in case.arguments:
         assert np.isfinite(np.load(results / case.run / "predictions.npy")).all()
+
+
+def test_a_few_replaced_files_are_noticed(data: Path, results: Path, tmp_path: Path) -> None:
+    """The files of all samples are compared, not those of a few that stand for the others."""
+    changed = tmp_path / "data"
+    shutil.copytree(data, changed)
+    run_here(changed, results, "--resume")  # moved, and otherwise the same
+    before = contents(results)
+    for split, word in (("test", "other test samples of the same ids"), ("train", "the strain of")):
+        path = changed / f"{split}0x1.npy"
+        content = path.read_bytes()
+        np.save(path, np.full((3, 4096), 1e-21))
+        done = run_here(changed, results, "--resume", code=2)
+        assert word in done.stderr
+        path.write_bytes(content)
+    assert {name: content for name, content in before.items() if "run.json" not in name} == {
+        name: content for name, content in contents(results).items() if "run.json" not in name
+    }
 
 
 def test_a_child_notices_that_its_parent_was_trained_again(data: Path, results: Path) -> None:
