@@ -6,6 +6,7 @@ import json
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from configuration.overrides import override
 from experiments.fold_plan import FoldAction, FoldPlan
 from experiments.fold_record import read_fold
 from experiments.run_directory import RunDirectory
-from experiments.run_identity import deciding_settings, settings_digest
+from experiments.run_identity import TrainedFrom, deciding_settings, settings_digest
 from runtime.errors import UserError
 
 
@@ -75,7 +76,9 @@ def test_a_missing_config_is_no_licence_to_go_on_with_other_settings(
 ) -> None:
     settings = settings_digest(deciding_settings(to_plain(configs.Demo)))
     record = directory.path / "fold1.json"
-    record.write_text(json.dumps({"epoch": 1, "trained_from": {"settings": settings}}))
+    start = {"from": "random weights", "name": None, "weights": None}
+    trained_from = TrainedFrom("samples", {"train": {}}, settings, start, None, 64)
+    record.write_text(json.dumps({"epoch": 1, "trained_from": asdict(trained_from)}))
     directory.check_kept_folds()
     directory.config = override(configs.Demo, ["train_path=elsewhere.csv", "num_epochs=50"])
     directory.check_kept_folds()
