@@ -106,7 +106,7 @@ def read_table(
         table = pd.read_csv(csv, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:
         raise UserError(f"{csv} does not exist: {missing}") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, ValueError, OSError) as error:
         raise UserError(f"{csv} cannot be read as a CSV ({error}): {advice}") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas would shift the columns
         raise UserError(f"{csv}, row 2 has more fields than there are columns: {advice}")

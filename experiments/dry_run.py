@@ -10,6 +10,7 @@ import numpy as np
 
 from configuration.rules import ConfigMeta, config_named
 from configuration.types import accepted_arguments
+from experiments.run_names import DRY_RUN
 from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.files import atomic_path
 from runtime.seeds import counted_seed
@@ -24,7 +25,7 @@ NUM_TRAIN, NUM_TEST = 20, 4  # two batches of training and of validation in each
 
 def shrink_to_dry_run(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMeta, RunOptions]:
     """Return a config and options for a dry run; its results go to results/dry_run."""
-    results = options.results / "dry_run"
+    results = options.results / DRY_RUN
     changed = {"num_epochs": 1, "batch_size": BATCH_SIZE, "debug": False}
     if not (Path(config.train_path).is_file() and Path(config.test_path).is_file()):
         folder = results / "invented_noise"

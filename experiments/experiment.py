@@ -47,6 +47,7 @@ from experiments.run_identity import (
     start_of_fold,
     strain_digests,
 )
+from experiments.run_names import check_run_name
 from experiments.run_options import RunOptions
 from experiments.samples_learnt_from import learnt_samples
 from runtime.console import LOGGER
@@ -54,6 +55,7 @@ from runtime.errors import UserError
 from runtime.locks import run_lock
 from runtime.seeds import seed_everything
 from training import distributed
+from training.settings import check_at_least_one
 from training.state import TrainerState
 from training.trainer import Trainer
 from training_extras import find_views
@@ -68,9 +70,9 @@ class Experiment:
 
     def __init__(self, config: ConfigMeta, options: RunOptions, device: torch.device) -> None:
         self.config, self.options, self.device = config, options, device
-        plain = Path(config.name).name == config.name and "\0" not in config.name
-        if not plain or not config.name or config.name.startswith("."):
-            raise UserError(f"name = {config.name!r}: expected a plain folder name")
+        check_run_name(config.name)
+        for key in ("batch_size", "accumulate", "num_epochs", "max_bad_losses"):
+            check_at_least_one(key, getattr(config, key))
         self.view_names = tuple(config.views) if options.tta else ("identity",)
         find_views(self.view_names)  # a misspelt one is said before the training, not after it
         self.train, self.test = read_data(config)

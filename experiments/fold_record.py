@@ -18,7 +18,8 @@ predictions.json (and predictions_tta.json) says of the logits beside it
               this run's, not those of `weight_path`), `file` (where they lay, a description)
     samples   digest of the ids and folds of their rows
     labelled  digest of the training rows with their targets, as `samples` in fold<k>.json
-    strain    content digests of some of the samples, by split and id
+    strain    content digests of some of the samples, by split and id; it and `labelled` are null
+              of logits that an earlier version made, which did not record them
     settings  digest of the settings that decide logits; `config` holds them in full
     views     names of the test-time views
 

@@ -117,8 +117,9 @@ def predict(task: PredictionTask) -> None:
     unseen = check_sources(task, records, learnt)
     stamp = make_stamp(task, records, learnt)
     if not options.overwrite and not options.dry_run:
-        paths = {fold: record.path for fold, record in records.items()}
-        if are_current(directory, stamp, suffix, paths):
+        add_digests_to_earlier_stamps(task, stamp, records)
+        distributed.barrier()  # the others read what the first has written
+        if are_current(directory, stamp, suffix):
             if distributed.is_main():
                 directory.write_samples()  # one of them may be damaged or missing
             LOGGER.info(f"predictions{suffix}.npy in {directory.path} is up to date")
@@ -424,15 +425,12 @@ def make_stamp(
     }
 
 
-def are_current(
-    directory: RunDirectory, stamp: Mapping[str, Any], suffix: str, weights: Mapping[int, Path]
-) -> bool:
+def are_current(directory: RunDirectory, stamp: Mapping[str, Any], suffix: str) -> bool:
     """Whether logits of the same networks, views and samples are there, whole.
 
     Args:
         stamp: what would be predicted.
         suffix: '' or '_tta'.
-        weights: the files of weights by fold.
 
     Raises:
         UserError: the record of what they are of is damaged.
@@ -442,8 +440,6 @@ def are_current(
     before = read_stamp(directory.path, suffix)
     if before["views"] != stamp["views"]:
         return False
-    if "folds" not in before:
-        return older_stamp_is_of(before, stamp, weights)
     return are_of_the_same_networks(before, stamp)
 
 
@@ -459,21 +455,48 @@ def arrays_fit(directory: RunDirectory, suffix: str) -> bool:
     return shapes and out_of_fold.dtype.kind == logits.dtype.kind == "f"
 
 
-def older_stamp_is_of(
-    before: Mapping[str, Any], stamp: Mapping[str, Any], paths: Mapping[int, Path]
-) -> bool:
-    """Whether a stamp of before digests were recorded is of the same weights.
+def add_digests_to_earlier_stamps(
+    task: PredictionTask, stamp: Mapping[str, Any], records: Mapping[int, FoldRecord]
+) -> None:
+    """Add digests to stamps that were written before there were any, where they are of `stamp`.
 
-    It has the path, the size and the time of each file of weights.
+    Without them the logits with and without test-time views could not be compared with each other
+    if only one of the two was made by an earlier version.
+
+    Args:
+        stamp: what would be predicted now; its views play no part.
+        records: of the folds in it.
     """
-    if (
-        before.get("samples") != stamp["samples"]
-        or before["weights"].keys() != stamp["folds"].keys()
-    ):
+    for suffix in ("", "_tta"):
+        before = read_stamp(task.directory.path, suffix)
+        if is_earlier_stamp_of(before, task.config, stamp, records):
+            kept = {key: before[key] for key in ("views", "config")}
+            # Nobody knows the strain and the targets of that time.
+            content = {**stamp, **kept, "strain": None, "labelled": None}
+            if distributed.is_main():
+                write_json(task.directory.path / f"predictions{suffix}.json", content)
+
+
+def is_earlier_stamp_of(
+    before: Mapping[str, Any],
+    config: ConfigMeta,
+    stamp: Mapping[str, Any],
+    records: Mapping[int, FoldRecord],
+) -> bool:
+    """Whether a stamp from before digests is of the weights, samples and settings of `stamp`.
+
+    It has the path, the size and the time of change of each file of weights, and the config.
+    """
+    weights, settings = before.get("weights"), before.get("config")
+    if "folds" in before or not isinstance(weights, dict) or not isinstance(settings, dict):
         return False
-    for fold, (_, size, time_written) in before["weights"].items():
-        stat = paths[int(fold)].stat()
-        if (stat.st_size, stat.st_mtime_ns) != (size, time_written):
+    if before.get("samples") != stamp["samples"] or weights.keys() != stamp["folds"].keys():
+        return False
+    if set(changed_settings(config, settings)) & set(DECISIVE):
+        return False
+    for fold, record in records.items():
+        entry, stat = weights[str(fold)], record.path.stat()
+        if entry[1:] != [stat.st_size, stat.st_mtime_ns]:
             return False
     return True
 
@@ -497,15 +520,18 @@ def check_replaced(directory: RunDirectory, stamp: Mapping[str, Any], suffix: st
         elif "folds" in before and are_of_the_same_networks(before, stamp):
             continue
         elif (
-            differing_sample(before.get("strain", {}).get("test", {}), stamp["strain"]["test"])
+            differing_sample((before.get("strain") or {}).get("test", {}), stamp["strain"]["test"])
             is not None
         ):
             what = "other test samples of the same ids"
-        elif before.get("labelled", stamp["labelled"]) != stamp["labelled"]:
+        elif (before.get("labelled") or stamp["labelled"]) != stamp["labelled"]:
             what = "other ids, targets or folds"
         elif "folds" not in before and before.get("samples") == stamp["samples"]:
             # Of before digests: a copy of the weights has another date, other weights as well.
-            what = "weights that have no digest and another date or size than those that are there"
+            what = (
+                "weights that have no digest and another date or size than those that are there, "
+                "or with other settings"
+            )
         else:
             what = "other weights, settings or samples"
         flags = f"--inference --overwrite{' --tta' if suffix else ''}"

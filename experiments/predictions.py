@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+# Arrays that lie there are replaced with --overwrite only, which moves them aside.
+PREDICT_AGAIN = "predict again with --inference --overwrite"
+
+
 @dataclass(frozen=True)
 class Predictions:
     """The logits of one run.
@@ -111,7 +115,7 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
         if ids.ndim != 1 or ids.dtype.kind != "U":
             raise UserError(
                 f"{folder / f'ids_{split}.npy'} has shape {ids.shape} and type {ids.dtype}, "
-                f"expected a list of ids: predict again with --inference"
+                f"expected a list of ids: {PREDICT_AGAIN}"
             )
     folds = load_array(folder / "folds.npy")
     out_of_fold = load_array(folder / f"outoffolds{suffix}.npy")
@@ -121,7 +125,7 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
     if made_of is not None and made_of != samples_digest(train_ids, test_ids, folds):
         raise UserError(
             f"{folder / 'predictions'}{suffix}.npy was made from other samples or folds than those "
-            f"of the ids beside it: predict again with --inference{' --tta' if suffix else ''}"
+            f"of the ids beside it: {PREDICT_AGAIN}{' --tta' if suffix else ''}"
         )
     for name, array, fits in (
         (f"outoffolds{suffix}.npy", out_of_fold, out_of_fold.shape == (n, 1)),
@@ -131,7 +135,7 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
         if not fits:
             raise UserError(
                 f"{folder / name} has shape {array.shape} and type {array.dtype}, which does not "
-                f"fit the {n} training and {m} test ids beside it: predict again with --inference"
+                f"fit the {n} training and {m} test ids beside it: {PREDICT_AGAIN}"
             )
     for name, array in (("outoffolds", out_of_fold), ("predictions", logits)):
         if array.dtype.kind != "f":
@@ -139,7 +143,7 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
     if n and not 0 <= folds.min() <= folds.max() < len(logits):
         raise UserError(
             f"{folder / 'folds.npy'} counts to {folds.max()} and predictions{suffix}.npy has "
-            f"{len(logits)} folds: predict again with --inference"
+            f"{len(logits)} folds: {PREDICT_AGAIN}"
         )
     return Predictions(
         folder,
@@ -208,7 +212,7 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
 
 
 def read_stamp(folder: Path, suffix: str = "") -> dict[str, Any]:
-    """Return what predictions<suffix>.json records; {} for a run from before there was one.
+    """Return what predictions<suffix>.json records; {} if the file is missing.
 
     Raises:
         UserError: it is damaged.
@@ -220,7 +224,8 @@ def read_stamp(folder: Path, suffix: str = "") -> dict[str, Any]:
         f"restore it, or predict with --inference --overwrite{' --tta' if suffix else ''}, which "
         f"moves it aside with its arrays"
     )
-    types = {"views": list, "folds": dict, "weights": dict, "samples": str, "strain": dict}
+    types = {"views": list, "folds": dict, "weights": dict, "samples": str}
+    types |= {"strain": (dict, type(None)), "labelled": (str, type(None))}
     stamp = read_json_object(path, types, anew, required=("views",))
     if "folds" not in stamp and "weights" not in stamp:
         raise UserError(f"{path} does not say of which weights its logits are: {anew}")
@@ -235,38 +240,85 @@ def read_stamp(folder: Path, suffix: str = "") -> dict[str, Any]:
     return stamp
 
 
+def is_stamp_lost(folder: Path, suffix: str = "") -> bool:
+    """Whether predictions<suffix>.json is missing beside logits that this toolkit made.
+
+    Every start writes run.json or the files of a fold, and every prediction ends with
+    predictions<suffix>.json. A folder with the former and without the latter was killed while it
+    predicted, or has lost the file. Bare arrays of another origin have none of these files.
+    """
+    if not has_predictions(folder, suffix) or (folder / f"predictions{suffix}.json").exists():
+        return False
+    return (folder / "run.json").exists() or any(folder.glob("fold[0-9]*"))
+
+
 def unfinished_predictions(folder: Path, suffix: str = "") -> dict[int, str]:
     """Return {fold: reason} for the folds whose logits do not count as finished.
 
     predictions<suffix>.json says whether the weights that the logits were made from were finished.
     fold<k>.json beside it tells whether the fold was trained further since: its weights then have
-    another digest. Runs from before predictions.json recorded this have only the `finished` of
-    fold<k>.json.
+    another digest. Without predictions<suffix>.json nobody knows which weights the logits are of.
+
+    Raises:
+        UserError: a file is missing or damaged.
     """
     stamp_path = folder / f"predictions{suffix}.json"
-    predicted = read_stamp(folder, suffix).get("folds", {})
-    found = {}
+    found: dict[int, str] = {}
+    if is_stamp_lost(folder, suffix):
+        count = int(load_array(folder / "folds.npy").max(initial=-1)) + 1
+        reason = f"{stamp_path} is missing, so it is not known which weights they are of"
+        found |= dict.fromkeys(range(count), reason)
+    stamp = read_stamp(folder, suffix)
+    predicted, earlier = stamp.get("folds", {}), stamp.get("weights")
     for path in sorted(folder.glob("fold*.json")):
         if not path.stem[4:].isdecimal():
             continue
         fold, state = int(path.stem[4:]), read_fold_state(path)
-        of_logits = predicted.get(str(fold), {})
-        digests = (of_logits.get("weights"), state.get("weights"))
         if not predicted and not state.get("finished"):
             found[fold] = f"{path} does not say that its training has ended"
-        # Logits made with the weights of another run (`weight_path`) rightly have other digests.
-        elif of_logits.get("own") and None not in digests and digests[0] != digests[1]:
-            found[fold] = f"it was trained further or again after {stamp_path} was written"
+        elif isinstance(earlier, dict):
+            # Versions that wrote stamps without digests left none in the fold's record either.
+            retrained = bool(state.get("weights")) and str(fold) in earlier
+            if retrained and not is_file_of_earlier_stamp(
+                path.with_suffix(".pt"), earlier[str(fold)]
+            ):
+                found[fold] = f"it was trained further or again after {stamp_path} was written"
+        else:
+            of_logits = predicted.get(str(fold), {})
+            digests = (of_logits.get("weights"), state.get("weights"))
+            # Logits made with the weights of another run (`weight_path`) rightly have others.
+            if of_logits.get("own") and None not in digests and digests[0] != digests[1]:
+                found[fold] = f"it was trained further or again after {stamp_path} was written"
     for fold, entry in predicted.items():
         if not entry.get("finished", True):
             found[int(fold)] = f"{stamp_path} marks it as unfinished, at epoch {entry.get('epoch')}"
     return dict(sorted(found.items()))
 
 
+def is_file_of_earlier_stamp(weights: Path, entry: Any) -> bool:
+    """Whether a weights file has the size and the time that an earlier version recorded of it.
+
+    Args:
+        weights: the file, where it lies now.
+        entry: [path, bytes, time of change in ns], as predictions.json had it before digests. An
+            entry of another run's weights (`weight_path`) tells nothing of this file.
+    """
+    if not isinstance(entry, list) or len(entry) != 3:
+        return False
+    path, *recorded = entry
+    if Path(str(path)).parent.name != weights.parent.name:
+        return True
+    if not weights.is_file():
+        return False
+    stat = weights.stat()
+    return [stat.st_size, stat.st_mtime_ns] == recorded
+
+
 def are_of_the_same_networks(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
     """Whether two contents of predictions.json are of the same weights, settings and samples.
 
-    Paths, views and the text of the config play no part.
+    Paths, views and the text of the config play no part. A content from before digests is compared
+    by its files of weights, and never equals one with digests: inference adds them to it.
     """
     if "folds" not in one or "folds" not in two:
         return earlier_identity(one) == earlier_identity(two)
@@ -275,8 +327,8 @@ def are_of_the_same_networks(one: Mapping[str, Any], two: Mapping[str, Any]) -> 
         weights = {fold: entry.get("weights") for fold, entry in stamp["folds"].items()}
         return weights, stamp.get("samples"), stamp.get("settings")
 
-    # With the targets; runs from before they were recorded have none to compare.
-    labelled = {stamp["labelled"] for stamp in (one, two) if "labelled" in stamp}
+    # With the targets; None or missing: of logits made before they were recorded
+    labelled = {stamp.get("labelled") for stamp in (one, two)} - {None}
     same = identity(one) == identity(two) and len(labelled) < 2
     return same and has_same_strain(one, two)
 
@@ -284,9 +336,12 @@ def are_of_the_same_networks(one: Mapping[str, Any], two: Mapping[str, Any]) -> 
 def has_same_strain(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
     """Whether two contents of predictions.json agree in all samples whose strain both digest.
 
-    Older ones digest fewer samples of a table.
+    Older ones digest fewer samples of a table. None stands in those of logits that were made before
+    any strain was recorded: nobody knows what theirs was.
     """
-    first, second = one.get("strain") or {}, two.get("strain") or {}
+    first, second = one.get("strain", {}), two.get("strain", {})
+    if first is None or second is None:
+        return True
     if first.keys() != second.keys():
         return False
     for split in first:

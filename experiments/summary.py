@@ -143,18 +143,29 @@ def best_validation_scores(history: Sequence[Mapping[str, float]]) -> dict[str, 
 
 
 def read_truth(path: Path, test: pd.DataFrame) -> np.ndarray | None:
-    """Return the true targets (n,) of simulated test samples; None if there is no such file.
+    """Return the true targets (m,) of simulated test samples.
 
-    Raises:
-        UserError: the file lacks a sample.
+    None if there is no such file, or it is of other samples or no table of targets. A file that a
+    user put there costs the test score and must not stop a run after its training.
     """
     if not path.exists():
         return None
-    labels = read_table(path, ("id", "target")).set_index("id")["target"]
+    try:
+        labels = read_table(path, ("id", "target")).set_index("id")["target"]
+    except UserError as error:
+        LOGGER.warning("no test score: %s", error)
+        return None
     missing = [sample for sample in test["id"] if sample not in labels.index]
     if missing:
-        raise UserError(f"{path} has no row for {missing[0]!r}: it belongs to other test samples")
-    return labels.loc[test["id"]].to_numpy()
+        LOGGER.warning(f"no test score: {path} has no row for {missing[0]!r}")
+        return None
+    truth = labels.loc[test["id"]].to_numpy()
+    wrong = ~np.isin(truth, (0.0, 1.0))
+    if wrong.any():
+        sample = test["id"].iloc[int(wrong.argmax())]
+        LOGGER.warning(f"no test score: {path} gives {sample!r} a target other than 0 and 1")
+        return None
+    return truth
 
 
 def read_snr(path: Path, train: pd.DataFrame) -> np.ndarray | None:

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.moved_aside import is_moved_aside
 from experiments.predictions import Predictions, has_predictions
+from experiments.run_names import is_run_directory
 from experiments.scores import aucs_by_fold, blend_folds
 from experiments.summary import best_validation_scores
 from reporting.curves import MeasuredScores, measure_scores
@@ -36,8 +36,6 @@ from runtime.console import progress
 from runtime.errors import UserError
 
 SUFFIXES = {"": "plain", "_tta": "tta"}
-# A folder that holds one of these is a run directory.
-MARKS = ("config.json", "run.json", "history.csv", "fold*.pt", "outoffolds*.npy")
 # Settings that only say where files are or what the run is called.
 PLACES = {"name", "train_path", "test_path", "train_cache", "test_cache", "data_root"}
 
@@ -199,15 +197,7 @@ def find_run_directories(results: Path) -> list[Path]:
     if not results.is_dir():
         raise UserError(f"there is no folder {results} with experiments: {how}")
     try:
-        folders = sorted(
-            folder
-            for folder in results.iterdir()
-            if folder.is_dir()
-            and folder.name != "dry_run"
-            and not folder.name.startswith(".")
-            and not is_moved_aside(folder)
-        )
-        found = [f for f in folders if any(any(f.glob(mark)) for mark in MARKS)]
+        found = sorted(folder for folder in results.iterdir() if is_run_directory(folder))
     except OSError as error:
         raise UserError(f"{results} cannot be read ({error}): {how}") from error
     if not found:

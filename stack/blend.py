@@ -30,6 +30,7 @@ from stack.members import (
     Members,
     final_experiments,
     find_member_runs,
+    find_unpredicted_runs,
     read_members,
 )
 from stack.methods import METHODS, MethodFit, cross_fit
@@ -237,8 +238,13 @@ def read_stack_inputs(results: Path, settings: StackSettings) -> StackInputs:
 
     finals = final_experiments()
     folders = find_member_runs(results, settings.experiments, finals)
+    named = bool(settings.experiments)
     members = read_members(
-        folders, bool(settings.experiments), settings.tta, settings.allow_unfinished
+        folders,
+        named,
+        settings.tta,
+        settings.allow_unfinished,
+        {} if named else find_unpredicted_runs(results, folders, finals),
     )
     folders, first = [run.folder for run in members.runs], members.runs[0]
     if settings.train_csv is None:

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from configuration.rules import ConfigMeta, published_stack
-from experiments.moved_aside import is_moved_aside
 from experiments.predictions import (
     Predictions,
     are_of_the_same_networks,
@@ -21,11 +20,10 @@ from experiments.predictions import (
     read_stamp,
     samples_digest,
 )
+from experiments.run_names import is_run_directory
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
 from runtime.files import read_json_object
-
-DRY_RUN = "dry_run"  # the folder of train.py --dry_run: two batches of training, not a model
 
 
 @dataclass(frozen=True)
@@ -67,8 +65,8 @@ def find_member_runs(
 ) -> list[Path]:
     """Return the run directories to stack, those of the published stack first and in its order.
 
-    Without `experiments` they are the runs of the published stack that exist or, if none does, all
-    runs except that of `train.py --dry_run`.
+    Without `experiments` they are the predicted runs of the published stack or, if there is none,
+    all predicted runs.
 
     Args:
         experiments: names of folders or of config classes.
@@ -78,13 +76,7 @@ def find_member_runs(
     """
     if not results.is_dir():
         raise UserError(f"{results} is not a folder: train an experiment first, or name --results")
-    there = sorted(
-        folder.name
-        for folder in results.iterdir()
-        if folder.is_dir()
-        and not is_moved_aside(folder)
-        and (has_predictions(folder) or has_predictions(folder, "_tta"))
-    )
+    there = sorted(folder.name for folder in results.iterdir() if is_predicted_run(folder))
     columns = {final.name: final.column for final in finals}
     if experiments:
         names = list(dict.fromkeys(folder_name(name) for name in experiments))
@@ -96,7 +88,7 @@ def find_member_runs(
                 )
     else:
         names = [name for name in there if name in columns]
-        others = [name for name in there if name not in columns and name != DRY_RUN]
+        others = [name for name in there if name not in columns]
         if names and others:
             LOGGER.info(
                 f"left out, as they are not of the published stack: {', '.join(others)} "
@@ -110,6 +102,36 @@ def find_member_runs(
             )
     names.sort(key=lambda name: (columns.get(name, len(columns)), name))
     return [results / name for name in names]
+
+
+def is_predicted_run(folder: Path) -> bool:
+    """Whether a folder is a run directory with logits, with or without test-time views."""
+    return is_run_directory(folder) and any(has_predictions(folder, end) for end in ("", "_tta"))
+
+
+def find_unpredicted_runs(
+    results: Path, members: Sequence[Path], finals: Sequence[FinalExperiment]
+) -> dict[str, str]:
+    """Return {name: reason} of the runs that would be stacked if they had predictions.
+
+    Args:
+        results: the folder of all results.
+        members: the runs that are stacked. If one of them is of the published stack, only runs of
+            the published stack are missed.
+        finals: the experiments of the published stack.
+    """
+    published = {final.name for final in finals}
+    only_published = any(folder.name in published for folder in members)
+    found = {}
+    for folder in sorted(results.iterdir()):
+        if only_published and folder.name not in published:
+            continue
+        if is_run_directory(folder) and not is_predicted_run(folder):
+            found[folder.name] = (
+                "it has no outoffolds.npy and predictions.npy yet: train it to its end with "
+                "--resume, which predicts too, or predict with --inference"
+            )
+    return found
 
 
 def folder_name(experiment: str) -> str:
@@ -140,7 +162,11 @@ class Members:
 
 
 def read_members(
-    folders: Sequence[Path], named: bool, tta: bool = True, allow_unfinished: bool = False
+    folders: Sequence[Path],
+    named: bool,
+    tta: bool = True,
+    allow_unfinished: bool = False,
+    unpredicted: Mapping[str, str] | None = None,
 ) -> Members:
     """Read the runs; of each the logits averaged over the test-time views, if it has them.
 
@@ -149,12 +175,13 @@ def read_members(
             left out with a warning; a named one is an error.
         tta: False reads the logits without test-time views of all runs.
         allow_unfinished: accept folds whose training had not ended.
+        unpredicted: {name: reason} of further runs that are left out with a warning.
 
     Raises:
         UserError: a named run, or every run, cannot be stacked.
     """
     runs: list[Predictions] = []
-    left_out: dict[str, str] = {}
+    left_out: dict[str, str] = dict(unpredicted or {})
     for folder in folders:
         try:
             runs.append(read_member(folder, tta, allow_unfinished))
@@ -193,9 +220,9 @@ def read_member(folder: Path, tta: bool, allow_unfinished: bool) -> Predictions:
     suffix = "_tta" if tta and has_predictions(folder, "_tta") else ""
     if suffix and has_predictions(folder) and not have_same_networks(folder):
         raise UserError(
-            f"{folder}: predictions_tta.npy is not of the same networks, settings and samples as "
-            f"predictions.npy: predict with --inference and again with --inference --tta, both "
-            f"with the same settings, or stack with --no_tta"
+            f"{folder}: predictions_tta.npy is not known to be of the same networks, settings and "
+            f"samples as predictions.npy: predict with --inference --overwrite, which moves both "
+            f"aside, and again with --inference --tta, or stack with --no_tta"
         )
     run = read_predictions(folder, suffix)
     run.check_complete(
@@ -210,8 +237,9 @@ def have_same_networks(folder: Path) -> bool:
     Digests of weights, samples and settings decide. How a path was written, which views were used
     and where a cache lies do not.
     """
-    plain, tta = read_stamp(folder), read_stamp(folder, "_tta")
-    return not plain or not tta or are_of_the_same_networks(plain, tta)
+    stamps = [read_stamp(folder), read_stamp(folder, "_tta")]
+    # Bare arrays of another origin have neither file. One of the two alone was lost.
+    return not any(stamps) or (all(stamps) and are_of_the_same_networks(*stamps))
 
 
 def largest_group(runs: Sequence[Predictions]) -> list[Predictions]:
@@ -254,6 +282,9 @@ def label_source(folder: Path) -> str | None:
         entry.get("pseudo_labelled_test_samples")
         for stamp in stamps
         for entry in stamp.get("folds", {}).values()
+    ) or any(
+        read_json_object(path, {"trained_from": dict}).get("trained_from", {}).get("pseudo_labels")
+        for path in sorted(folder.glob("fold*.json"))
     )
     seen = set()
     while folder not in seen and (folder / "config.json").exists():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,9 +12,6 @@ from data.sample_files import read_table
 from experiments.predictions import align, align_table
 from runtime.errors import UserError
 from runtime.files import read_json_object
-
-if TYPE_CHECKING:
-    pass
 
 NAME_TRAIN = "name the table of training targets with --train_csv"
 NAME_SAMPLE = "name Kaggle's file of that name with --sample_submission"

@@ -14,6 +14,7 @@ from paths import ROOT
 from sklearn.metrics import roc_auc_score
 from stack_runs import NAMES, make_stack, read_exactly, write_results
 
+import configs  # noqa: F401 - registers the experiments
 import stacking
 from experiments.predictions import load_array, save_array
 from runtime.errors import UserError

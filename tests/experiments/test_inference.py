@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_run import make_data, run_here
+from small_run import make_data, run_here, same_arrays
+
+from experiments.predictions import read_predictions
+from runtime.errors import UserError
+from stack.members import read_members
 
 ONCE = ("num_epochs=1", "splitter=KFold")
 
@@ -195,3 +200,79 @@ def test_other_targets_are_other_samples(data: Path, results: Path) -> None:
             )
             assert re.search("other ids, targets or folds|other targets", done.stderr)
     assert {name: contents(results / name, "[so]*.[!l]*") for name in before} == before
+
+
+# --- predictions of an earlier version and lost records --------------------------------------
+
+
+@pytest.fixture
+def earlier(results: Path) -> Path:
+    """The run directory as the version before digests left it."""
+    folder = results / "demo"
+    stamp = json.loads((folder / "predictions.json").read_text())
+    weights = {}
+    for fold in stamp["folds"]:
+        path = folder / f"fold{fold}.pt"
+        weights[fold] = [f"results/demo/{path.name}", path.stat().st_size, path.stat().st_mtime_ns]
+        record = json.loads((folder / f"fold{fold}.json").read_text())
+        record = {k: v for k, v in record.items() if k not in ("weights", "trained_from")}
+        (folder / f"fold{fold}.json").write_text(json.dumps(record))
+    kept = {key: stamp[key] for key in ("views", "config", "samples")}
+    (folder / "predictions.json").write_text(json.dumps({**kept, "weights": weights}))
+    return folder
+
+
+def stack_names(folder: Path) -> list[tuple[str, str]]:
+    return [(run.name, run.suffix) for run in read_members([folder], named=True).runs]
+
+
+def test_views_beside_the_predictions_of_an_earlier_version(data: Path, earlier: Path) -> None:
+    before = (earlier / "predictions.npy").read_bytes()
+    assert stack_names(earlier) == [("demo", "")]
+    run_here(data, earlier.parent, "--inference", "--tta", settings=ONCE)
+    assert stack_names(earlier) == [("demo", "_tta")]
+    assert "up to date" in run_here(data, earlier.parent, "--inference", settings=ONCE).stdout
+    assert (earlier / "predictions.npy").read_bytes() == before
+    assert json.loads((earlier / "predictions.json").read_text())["views"] == ["identity"]
+
+
+def test_the_advice_for_files_of_another_time_works_when_it_is_typed(
+    data: Path, earlier: Path, finished: Path
+) -> None:
+    """A copy without times: nobody knows whether the earlier logits are of these weights."""
+    os.utime(earlier / "fold0.pt", ns=(0, 0))
+    refused = run_here(data, earlier.parent, "--inference", settings=ONCE, code=2)
+    assert "another date or size" in refused.stderr
+    assert "--inference --overwrite moves it aside" in refused.stderr
+    run_here(data, earlier.parent, "--inference", "--tta", settings=ONCE)
+    with pytest.raises(UserError, match="predict with --inference --overwrite, which moves both"):
+        stack_names(earlier)
+    run_here(data, earlier.parent, "--inference", "--overwrite", settings=ONCE)
+    run_here(data, earlier.parent, "--inference", "--tta", settings=ONCE)
+    assert stack_names(earlier) == [("demo", "_tta")]
+    assert same_arrays(earlier, finished / "demo")
+    (aside,) = earlier.parent.glob("demo.*")
+    assert (aside / "predictions_tta.npy").exists()
+
+
+def test_a_lost_record_is_made_again_by_predicting(data: Path, results: Path) -> None:
+    folder = results / "demo"
+    (folder / "predictions.json").unlink()
+    with pytest.raises(
+        UserError, match=r"predictions\.json is missing, so .*finish its folds with --r"
+    ):
+        stack_names(folder)
+    run_here(data, folder.parent, "--resume", settings=ONCE)
+    assert stack_names(folder) == [("demo", "")]
+    assert not list(folder.parent.glob("demo.*"))  # the same arrays
+
+
+def test_the_advice_for_damaged_logits_works_when_it_is_typed(
+    data: Path, finished: Path, results: Path
+) -> None:
+    folder = results / "demo"
+    np.save(folder / "outoffolds.npy", np.zeros(32, np.float32))
+    with pytest.raises(UserError, match="predict again with --inference --overwrite"):
+        read_predictions(folder)
+    run_here(data, folder.parent, "--inference", "--overwrite", settings=ONCE)
+    assert same_arrays(folder, finished / "demo")

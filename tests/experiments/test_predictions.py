@@ -174,11 +174,36 @@ def retrained_after(folder: Path) -> None:
 
 
 def old_run(folder: Path) -> None:
-    """A run from before predictions.json recorded anything."""
-    write_fold(folder, 1, finished=False)
+    """A run from before predictions.json recorded what is finished."""
+    write_earlier_stamp(folder)
+    write_fold(folder, 1, finished=False, weights=None)
 
 
-@pytest.mark.parametrize("happened", [half_trained, killed_after, retrained_after, old_run])
+def retrained_after_an_earlier_stamp(folder: Path) -> None:
+    """Predictions without digests, and weights of fold 1 that were trained later, with one."""
+    write_earlier_stamp(folder)
+    (folder / "fold1.pt").write_bytes(b"trained again")
+    write_fold(folder, 0, finished=True)  # fold0.pt is the file that the stamp names
+    write_fold(folder, 1, finished=True)
+
+
+def write_earlier_stamp(folder: Path) -> None:
+    """Write predictions.json as it was before digests: path, size and time of the weights."""
+    weights = {}
+    for fold in (0, 1):
+        path = folder / f"fold{fold}.pt"
+        path.write_bytes(b"weights")
+        stat = path.stat()
+        weights[str(fold)] = [str(path), stat.st_size, stat.st_mtime_ns]
+    ids = (load_array(folder / f"{name}.npy") for name in ("ids_train", "ids_test", "folds"))
+    stamp = {"views": ["identity"], "weights": weights, "samples": samples_digest(*ids)}
+    write_json(folder / "predictions.json", stamp)
+
+
+@pytest.mark.parametrize(
+    "happened",
+    [half_trained, killed_after, retrained_after, old_run, retrained_after_an_earlier_stamp],
+)
 def test_finite_logits_of_an_unfinished_fold_are_refused(tmp_path: Path, happened) -> None:
     folder = write_run(tmp_path / "demo")
     happened(folder)
@@ -189,6 +214,31 @@ def test_finite_logits_of_an_unfinished_fold_are_refused(tmp_path: Path, happene
     ):
         run.check_complete("x")
     run.check_complete("x", allow_unfinished=True)
+
+
+@pytest.mark.parametrize("evidence", ["run.json", "fold0.json", "fold1.pt", "fold0_last.pt"])
+@pytest.mark.parametrize("suffix", ["", "_tta"])
+def test_logits_whose_stamp_is_lost_are_of_unknown_weights(
+    tmp_path: Path, evidence: str, suffix: str
+) -> None:
+    """A missing predictions.json is no sign of an older version: all of them wrote one."""
+    folder = write_run(tmp_path / "demo", suffix=suffix)
+    assert read_predictions(folder, suffix).unfinished == {}  # bare arrays of another origin
+    write_json(folder / evidence, {"finished": True})
+    run = read_predictions(folder, suffix)
+    assert list(run.unfinished) == [0, 1]
+    with pytest.raises(UserError, match=rf"predictions{suffix}\.json is missing, so"):
+        run.check_complete("x")
+    write_stamp(folder, suffix)
+    assert read_predictions(folder, suffix).unfinished == {}
+
+
+def test_an_earlier_stamp_of_the_weights_that_are_there(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "demo")
+    write_earlier_stamp(folder)
+    write_fold(folder, 0, finished=True)
+    write_fold(folder, 1, finished=True, weights=None)
+    assert read_predictions(folder).unfinished == {}
 
 
 def test_weights_of_another_run_are_no_retrained_ones(tmp_path: Path) -> None:
@@ -242,6 +292,12 @@ def test_what_makes_two_predictions_those_of_the_same_networks() -> None:
         ("strain", {"test": {"a": "1"}}),
     ):
         assert not are_of_the_same_networks(one, moved | {key: value})
+    # Logits from before the strain was recorded
+    assert are_of_the_same_networks(one, moved | {"strain": None})
+    assert not are_of_the_same_networks(one, moved | {"strain": None, "samples": "t"})
+    # and from before the targets were.
+    assert are_of_the_same_networks(one | {"labelled": "l"}, moved | {"labelled": None})
+    assert not are_of_the_same_networks(one | {"labelled": "l"}, moved | {"labelled": "m"})
 
 
 def test_digests_of_fewer_samples_are_compared_as_far_as_they_go() -> None:

@@ -12,6 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from stack_runs import read_exactly
 
+from experiments import summary
 from experiments.predictions import save_array
 from experiments.summary import list_run_files, read_snr, run_paragraph, write_summary
 from runtime.files import write_json
@@ -56,6 +57,9 @@ def test_the_test_score_is_that_of_the_submission_to_the_last_bit(tmp_path: Path
 
 def test_unfinished_folds_are_marked(tmp_path: Path) -> None:
     folder, train, test = write_run(tmp_path)
+    write_json(
+        folder / "predictions.json", {"views": ["identity"], "weights": {}}
+    )  # as it was before digests
     write_json(folder / "fold1.json", {"finished": False, "epoch": 1})
     result = summarize(tmp_path, folder, train, test)
     assert "fold1.json" in result["unfinished"]["1"]
@@ -115,6 +119,38 @@ def test_a_foreign_table_of_parameters_is_left_alone(tmp_path: Path, text: str) 
     _, train, _ = write_run(tmp_path, n=60)
     (tmp_path / "input" / "parameters.csv").write_text(text)
     assert read_snr(tmp_path / "input" / "parameters.csv", train) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "id,label\nb0,1\n",
+        "id,target\nother,1\n",
+        "id,target\nb0,1\nb0,0\n",
+        "id,target\nb0,yes\n",
+        "half",
+        "folder",
+    ],
+)
+def test_a_foreign_table_of_truths_costs_the_test_score_only(
+    tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is read after hours of training, which it must not end with an error."""
+    monkeypatch.setattr(summary, "draw_summary", lambda *_: None)
+    folder, train, test = write_run(tmp_path)
+    whole = summarize(tmp_path, folder, train, test)
+    path = tmp_path / "input" / "test_labels.csv"
+    if text == "half":
+        test.to_csv(path, index=False)  # every target is 0.5
+    elif text == "folder":
+        path.unlink()
+        path.mkdir()
+    else:
+        path.write_text(text)
+    scores = {key: value for key, value in whole.items() if not key.startswith("test_")}
+    assert scores != whole
+    assert summarize(tmp_path, folder, train, test) == scores
 
 
 @pytest.mark.parametrize("snr", ["known", "too few noise samples", "of no signal", "none"])

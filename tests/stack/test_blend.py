@@ -160,6 +160,10 @@ def test_what_the_members_were_trained_on_is_said(results: Path) -> None:
 
 
 def test_unfinished_members_are_marked_everywhere(results: Path, tmp_path: Path) -> None:
+    # As it was before digests
+    (results / "pseudo_07" / "predictions.json").write_text(
+        '{"views": ["identity"], "weights": {}}'
+    )
     (results / "pseudo_07" / "fold2.json").write_text('{"finished": false, "epoch": 1}')
     quick = StackSettings(method="mean", resamples=20)
     left = blend_runs(results, quick)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from stack_runs import NAMES, make_stack, write_results, write_run
 
 from experiments.predictions import load_array, samples_digest, save_array
 from runtime.errors import UserError
+from stack.blend import StackSettings, read_stack_inputs
 from stack.inputs import StackData, join_runs
 from stack.members import final_experiments, find_member_runs, label_source, read_members
 from stack.tables import read_training_targets
@@ -105,7 +107,7 @@ def test_views_of_other_weights_are_refused(results: Path, data: StackData) -> N
     read(results)
     stamp["weights"] = {"0": ["a", 1, 3]}
     (results / NAMES[1] / "predictions.json").write_text(json.dumps(stamp))
-    with pytest.raises(UserError, match=r"predictions_tta\.npy is not of the same networks"):
+    with pytest.raises(UserError, match=r"predictions_tta\.npy is not known to be of the same"):
         read(results)
 
 
@@ -135,7 +137,7 @@ def test_views_paths_and_caches_do_not_make_other_networks(results: Path, data: 
     write_stamps(results / NAMES[1])
     assert read(results).suffixes == ("", "_tta", "")
     write_stamps(results / NAMES[1], tta="other")
-    with pytest.raises(UserError, match=r"--inference and again with --inference --tta"):
+    with pytest.raises(UserError, match=r"aside, and again with --inference --tta"):
         read(results)
     assert read(results, tta=False).suffixes == ("", "", "")
 
@@ -178,6 +180,52 @@ def test_one_bad_run_is_left_out_unless_it_was_named(results: Path, harm, place:
     assert [run.name for run in members.runs] == [n for n in NAMES if n != NAMES[place]]
     with pytest.raises(UserError):
         join_runs(read_members(folders, named=True).runs, np.arange(60) // 3 % 2)
+
+
+def being_trained(folder: Path) -> None:
+    folder.mkdir()
+    (folder / "fold0_last.pt").touch()
+
+
+def half_predicted(folder: Path) -> None:
+    write_run(folder, make_stack(n=60, m=20)[0], 0)
+    (folder / "predictions.npy").unlink()
+
+
+@pytest.mark.parametrize("state", [being_trained, half_predicted])
+def test_a_run_without_predictions_is_left_out_with_a_word(results: Path, state) -> None:
+    """Also in stack.json, whose `left_out` these are."""
+    state(results / "pseudo_12")  # of the published stack
+    state(results / "demo")  # would not be stacked beside those anyway
+    left_out = read_stack_inputs(results, StackSettings()).members.left_out
+    assert list(left_out) == ["pseudo_12"]
+    assert "--resume" in left_out["pseudo_12"]
+    named = StackSettings(experiments=(NAMES[0],))
+    assert not read_stack_inputs(results, named).members.left_out
+    for name in NAMES[1:]:
+        shutil.rmtree(results / name)
+    (results / NAMES[0]).rename(results / "other")
+    left_out = read_stack_inputs(results, StackSettings()).members.left_out
+    assert sorted(left_out) == ["demo", "pseudo_12"]
+
+
+def test_views_without_the_record_of_the_plain_logits(results: Path, data: StackData) -> None:
+    """Whether a lost predictions.json was of the same networks cannot be known."""
+    write_run(results / NAMES[1], data, 1, "_tta", shuffle=1)
+    write_stamps(results / NAMES[1])
+    (results / NAMES[1] / "predictions.json").unlink()
+    with pytest.raises(UserError, match="not known to be of the same networks"):
+        read(results)
+
+
+def test_a_fold_that_learnt_from_pseudo_labels_says_so_itself(results: Path) -> None:
+    """Where config.json and predictions.json are lost."""
+    folder = results / "labelled"
+    folder.mkdir()
+    (folder / "fold0.json").write_text(json.dumps({"trained_from": {"pseudo_labels": None}}))
+    assert label_source(folder) is None
+    (folder / "fold1.json").write_text(json.dumps({"trained_from": {"pseudo_labels": "digest"}}))
+    assert label_source(folder) == "another run"
 
 
 def test_no_run_is_left(results: Path) -> None:
