@@ -79,7 +79,8 @@ def test_where_it_is_written(results: Path, tmp_path: Path, monkeypatch) -> None
     with pytest.raises(UserError, match="no space left"):
         report.main(["--results", str(results), "--out", str(out)])
     assert out.read_bytes() == old
-    assert [path.name for path in out.parent.iterdir()] == ["page.html"]
+    # Nothing half-written; the lock stays.
+    assert {path.name for path in out.parent.iterdir()} == {".page.html.lock", "page.html"}
 
 
 def test_help_loads_nothing_heavy() -> None:

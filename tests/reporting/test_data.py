@@ -113,7 +113,7 @@ BROKEN = {
     "config a list": (lambda f: (f / "config.json").write_text("[1]"), "holds a list", False),
     "config too deep": (
         lambda f: (f / "config.json").write_text("[" * 100_000),
-        "cannot be read",
+        "is not a JSON file",
         False,
     ),
     "config deep": (
@@ -124,12 +124,12 @@ BROKEN = {
     "no provenance": (lambda f: (f / "run.json").write_text('{"starts": 3}'), "of starts", True),
     "no history": (
         lambda f: (f / "history.csv").write_text("fold,epoch\n0,x\n"),
-        "could not convert",
+        "history.csv is damaged",
         True,
     ),
     "history without folds": (
         lambda f: (f / "history.csv").write_text("a,b\n1,2\n"),
-        "row 2: no fold",
+        "history.csv is damaged",
         True,
     ),
     "history of bytes": (
