@@ -27,7 +27,7 @@ from runtime.errors import UserError
 from runtime.files import atomic_path, write_json
 
 if TYPE_CHECKING:
-    from configuration.rules import ConfigMeta
+    from configuration.config_class import ConfigMeta
     from search.result import SearchResult
     from search.search import Search
     from search.strain_files import Recording
@@ -208,8 +208,8 @@ def load_networks(args: argparse.Namespace) -> tuple[ConfigMeta, WindowScorer, l
         UserError: there are no weights, or they are unfinished or of other settings.
     """
     import configs  # noqa: F401 - importing it registers the experiments
+    from configuration.config_class import find_config
     from configuration.overrides import override
-    from configuration.rules import find_config
     from experiments.fold_record import check_finished, read_fold
     from search.window_scorer import WindowScorer, find_weights
     from train import choose_device

@@ -23,7 +23,7 @@ from runtime.notifications import notify
 if TYPE_CHECKING:
     import torch
 
-    from configuration.rules import ConfigMeta
+    from configuration.config_class import ConfigMeta
     from experiments.experiment import Experiment
 
 
@@ -148,8 +148,8 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
     args = build_parser(pseudo).parse_args(argv)
     import configs  # noqa: F401 - importing it registers the experiments
+    from configuration.config_class import find_config
     from configuration.overrides import override
-    from configuration.rules import find_config
 
     if args.list:
         from experiments.experiment_table import print_table

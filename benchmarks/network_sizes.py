@@ -14,7 +14,7 @@ from typing import Any
 import configs  # noqa: F401 - importing it registers the experiments
 from benchmarks import ROOT
 from benchmarks.harness.measurements import markdown_table
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from experiments.experiment_table import COLUMNS, SIZES, network_key, read_sizes, table_rows
 from physics.constants import SAMPLE_SHAPE
 from runtime.command_line import CommandLine, run_command

@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from configuration.class_with_arguments import Part, arguments_key, class_of_arguments, thaw
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from configuration.types import (
     Argument,
     accepted_arguments,

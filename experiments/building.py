@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from configuration.class_with_arguments import Part, build_object, thaw
-from configuration.rules import ConfigMeta, config_named
+from configuration.config_class import ConfigMeta, config_named
 from configuration.types import accepted_arguments
 from data.batch_order import IndexBatch
 from runtime.errors import UserError, nearest

@@ -23,7 +23,7 @@ import models1d
 import spectrograms
 import training_extras
 import transforms
-from configuration.rules import ClassChoices
+from configuration.config_class import ClassChoices
 from datasets import G2NetDataset
 from experiments.pseudo_labels import PseudoLabels
 from signal_transforms import image_augmentations

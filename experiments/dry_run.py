@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from configuration.rules import ConfigMeta, config_named
+from configuration.config_class import ConfigMeta, config_named
 from configuration.types import accepted_arguments
 from experiments.run_names import DRY_RUN
 from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from configuration.class_with_arguments import build_object, thaw
+from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
-from configuration.rules import ConfigMeta
 from configuration.types import accepted_arguments
 from experiments.building import (
     check_caches,
@@ -55,8 +55,8 @@ from runtime.errors import UserError
 from runtime.locks import run_lock
 from runtime.seeds import seed_everything
 from training import distributed
+from training.fit_state import TrainerState
 from training.settings import check_at_least_one
-from training.state import TrainerState
 from training.trainer import Trainer
 from training_extras import find_views
 

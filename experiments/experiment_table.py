@@ -12,8 +12,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from configuration.config_class import ConfigMeta, config_named
 from configuration.json_types import to_plain
-from configuration.rules import ConfigMeta, config_named
 from runtime.files import read_json
 
 SIZES = Path(__file__).with_name("network_sizes.json")

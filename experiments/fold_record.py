@@ -2,7 +2,7 @@
 
 A fold is finished when its training came to its end, after all epochs that config.json asks for or
 by early stopping, and its weights still are those that the training left. The record is the
-trainer's state (`training/state.py`), which lies in three files:
+trainer's state (`training/fit_state.py`), which lies in three files:
 
     fold<k>.json     the state at the end of the last epoch, with `weights`, the content digest of
                      fold<k>.pt, and `trained_from`, digests of all that decided these weights

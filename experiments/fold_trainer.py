@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from experiments.building import (
     build_model,
     build_optimizer,
@@ -21,8 +21,8 @@ from experiments.run_options import RunOptions
 from runtime.console import LOGGER
 from training import distributed
 from training.checkpoints import adopt_weights
+from training.fit_state import TrainerState
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
-from training.state import TrainerState
 from training.trainer import Trainer
 from training_extras import WeightAverage
 

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
-from configuration.rules import ConfigMeta
 from experiments.building import weights_of_fold
 from experiments.fold_record import FoldRecord, check_finished, read_fold
 from experiments.predictions import (

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from configuration.config_class import ConfigMeta, config_named, find_config, published_stack
 from configuration.overrides import override
-from configuration.rules import ConfigMeta, config_named, find_config, published_stack
 from runtime.errors import UserError, nearest
 from runtime.machine import num_cores
 

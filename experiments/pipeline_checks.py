@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from experiments.fold_record import read_fold
 from experiments.moved_aside import complete_move, move_aside
 from experiments.pipeline_marks import are_of_other_weights, current_digest

@@ -78,8 +78,8 @@ def adapt_to_changes(job: Job) -> tuple[str, tuple[str, ...]]:
     """
     if job.config is None:
         return MARKS[Path(job.command[0]).name], job.command
+    from configuration.config_class import find_config
     from configuration.overrides import override
-    from configuration.rules import find_config
     from experiments import pipeline_checks as checks
 
     config = override(find_config(job.config), job.settings)

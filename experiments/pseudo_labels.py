@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from configuration.rules import config_named
+from configuration.config_class import config_named
 from experiments.predictions import Predictions, align, has_predictions, read_predictions, sigmoid
 from runtime.errors import UserError
 

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
-from configuration.rules import ConfigMeta
 from experiments.building import provenance
 from experiments.fold_plan import FoldAction, FoldPlan, plan_fold
 from experiments.fold_record import FoldRecord, read_fold

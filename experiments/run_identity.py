@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
-from configuration.rules import ConfigMeta
 from data.sample_files import read_strain
 from data.strain_cache import StrainCache
 from experiments.building import weights_of_fold

@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 
 from architectures import SpectroCNN
 from configuration.class_with_arguments import Part
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from datasets import G2NetDataset
 from experiments.classes_by_name import find_class_choices
 from experiments.pseudo_labels import PseudoLabels

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from configuration.class_with_arguments import Part, thaw
+from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
-from configuration.rules import ConfigMeta
 from experiments.building import build_model
 from physics import noise
 from physics.constants import DETECTORS, NUM_SAMPLES, STRAIN_UNIT

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configuration.rules import ConfigMeta, published_stack
+from configuration.config_class import ConfigMeta, published_stack
 from experiments.predictions import (
     Predictions,
     are_of_the_same_networks,

@@ -45,7 +45,7 @@ def define_cases() -> dict[str, Any]:
 
     import configs
     from configuration.class_with_arguments import Part
-    from configuration.rules import ConfigMeta
+    from configuration.config_class import ConfigMeta
     from experiments.settings import labels_of
     from training_extras import EarlyStopping, MixupTrain
 

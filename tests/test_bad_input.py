@@ -18,7 +18,7 @@ import prep_data
 import report
 import stacking
 import train
-from configuration.rules import find_config
+from configuration.config_class import find_config
 from data.strain_cache import write_cache
 from datasets import G2NetDataset, load_index
 from runtime.command_line import run_command

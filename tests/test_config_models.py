@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import configs
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from experiments.building import build_model
 from experiments.experiment_table import network_key, read_sizes
 

@@ -12,8 +12,8 @@ import pytest
 
 import configs
 import transforms as wave
+from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
-from configuration.rules import ConfigMeta
 from runtime.errors import UserError
 
 # What the reference calls otherwise: its name of 2021 stands for other weights now.

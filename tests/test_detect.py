@@ -20,8 +20,8 @@ from torch import nn
 
 import detect
 from configs import Demo
+from configuration.config_class import ConfigMeta, find_config
 from configuration.overrides import override
-from configuration.rules import ConfigMeta, find_config
 from experiments.building import build_model
 from runtime.command_line import run_command
 from runtime.errors import UserError

@@ -19,9 +19,9 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 
 import configs
+from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import format_config
 from configuration.overrides import override
-from configuration.rules import ConfigMeta, find_config
 from data.sample_files import PLAIN_ID, load_index, read_strain
 from data.strain_cache import StrainCache, write_cache
 from experiments.predictions import load_array, save_array

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from training import distributed
+from training.fit_state import TrainerState
 from training.precision import are_finite
-from training.state import TrainerState
 
 
 class BadNumbers:

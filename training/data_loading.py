@@ -14,8 +14,8 @@ from datasets import Batch, collate
 from runtime.errors import UserError
 from training import distributed
 from training.checkpoints import first_line
+from training.fit_state import TrainerState
 from training.settings import Loading
-from training.state import TrainerState
 
 
 def make_loader(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from runtime.console import format_seconds
-from training.state import TrainerState
+from training.fit_state import TrainerState
 
 
 def format_epoch_line(

@@ -37,7 +37,6 @@ from training.checks_before_training import (
     check_score_names,
     check_single_row,
 )
-from training.criteria import check_mean_over_rows
 from training.data_loading import (
     count_in_new_batches,
     explains_lost_readers,
@@ -47,11 +46,12 @@ from training.data_loading import (
 )
 from training.epoch_record import EpochRecord
 from training.epoch_report import format_epoch_line
+from training.fit_state import FitParts, TrainerState, pack_checkpoint, restore_checkpoint
 from training.precision import choose_amp_dtype, clip_gradients, make_scaler
 from training.prediction import forward_rows
+from training.row_comparing_losses import check_mean_over_rows
 from training.schedules import describe_beginning, step_after_epoch, step_after_update
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
-from training.state import FitParts, TrainerState, pack_checkpoint, restore_checkpoint
 from training_extras import IDENTITY, View
 
 ASK_EVERY = 10  # optimiser steps after which several processes agree on whether to save or to stop

@@ -56,8 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     import configs  # noqa: F401 - importing it registers the experiments
     from benchmarks.harness.machine import find_device
+    from configuration.config_class import find_config
     from configuration.overrides import override
-    from configuration.rules import find_config
     from experiments.experiment import Experiment
     from experiments.run_options import RunOptions
 

@@ -177,8 +177,8 @@ def find_scorers(args: argparse.Namespace) -> list[SampleScorer]:
     if args.config:
         import configs  # noqa: F401 - importing it registers the experiments
         from benchmarks.detection.networks import NetworkScorer
+        from configuration.config_class import find_config
         from configuration.overrides import override
-        from configuration.rules import find_config
 
         for name in args.config:
             config = override(find_config(name), args.set)

@@ -36,9 +36,9 @@ from benchmarks.harness.machine import describe_device, find_device
 from benchmarks.harness.measurements import markdown_table
 from benchmarks.harness.result_files import replace_between_marks
 from benchmarks.harness.timed_steps import random_experiment
+from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import to_plain
 from configuration.overrides import override
-from configuration.rules import ConfigMeta, find_config
 from experiments.predictions import load_array, save_array
 from metrics import AUC, paired_delong_error
 from models1d import MatchedFilter1d

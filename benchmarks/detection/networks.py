@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from benchmarks.detection.holdout import Holdout
+from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
-from configuration.rules import ConfigMeta
 from experiments.building import build_model, build_preparation
 from experiments.predictions import load_array
 from experiments.run_identity import changed_settings

@@ -18,7 +18,7 @@ from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmar
 from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timed_steps import TINY, random_experiment
 from benchmarks.harness.timing import Spread, interleave, paired_ratios
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from runtime.command_line import run_command
 from training_extras import find_views
 

@@ -21,8 +21,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from benchmarks.harness.random_data import write_data_set
 from benchmarks.harness.timing import synchronise
+from configuration.config_class import ConfigMeta
 from configuration.overrides import override
-from configuration.rules import ConfigMeta
 from experiments.experiment import Experiment
 from experiments.run_options import RunOptions
 from training.trainer import Trainer

@@ -16,7 +16,7 @@ import torch
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
 from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timing import Spread, check_agreement, interleave, one_core, paired_ratios
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from experiments.building import build_transforms
 from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.command_line import run_command

@@ -25,7 +25,7 @@ from benchmarks.harness.random_data import sample_ids
 from benchmarks.harness.timing import Spread, interleave, one_core, paired_ratios
 from benchmarks.signal_transforms.preparation import SampleAtATime
 from configuration.class_with_arguments import thaw
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from data.batch_order import CountedBatchSampler
 from datasets import G2NetDataset
 from runtime.command_line import run_command

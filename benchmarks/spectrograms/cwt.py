@@ -15,7 +15,7 @@ from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timing import Spread, check_agreement, interleave, paired_ratios
 from benchmarks.spectrograms.direct_cwt import DirectMorletCWT
 from configuration.class_with_arguments import thaw
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from physics.constants import SAMPLE_SHAPE
 from runtime.command_line import run_command
 from spectrograms.wavelets import ComplexMorletCWT

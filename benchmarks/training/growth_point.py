@@ -32,7 +32,7 @@ from benchmarks.harness.timed_steps import (
 from benchmarks.harness.timing import Spread, interleave
 from benchmarks.spectrograms.cwt import front_end_of, use_full_float32, waveforms
 from benchmarks.spectrograms.cwt_width import forward_backward
-from configuration.rules import find_config
+from configuration.config_class import find_config
 from runtime.command_line import run_command
 
 MEGABYTE = 1e6

@@ -15,8 +15,8 @@ from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmar
 from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timed_steps import TINY, plain_step, set_training_flags
 from benchmarks.harness.timing import Spread, interleave, paired_ratios
+from configuration.config_class import ConfigMeta
 from configuration.overrides import override
-from configuration.rules import ConfigMeta
 from experiments.building import build_model, build_optimizer, build_preparation
 from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.command_line import run_command

@@ -30,7 +30,7 @@ from benchmarks.harness.timed_steps import (
     training_set,
 )
 from benchmarks.harness.timing import Spread, paired_ratios, time_calls
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from physics.constants import SAMPLE_SHAPE
 from runtime.command_line import run_command
 from training.trainer import Trainer

@@ -15,8 +15,8 @@ from small_run import make_data
 from torch import nn
 
 import configs
+from configuration.config_class import ConfigMeta
 from configuration.overrides import override
-from configuration.rules import ConfigMeta
 from experiments.building import build_optimizer, build_scheduler, count_training_samples
 
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import configs
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from experiments.classes_by_name import CHOICES, find_class_choices
 
 

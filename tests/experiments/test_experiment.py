@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 import configs
 from configuration.class_with_arguments import Part
+from configuration.config_class import ConfigMeta
 from configuration.overrides import override
-from configuration.rules import ConfigMeta
 from experiments.building import split_folds
 from experiments.experiment import Experiment
 from experiments.run_options import RunOptions

@@ -12,7 +12,7 @@ from paths import ROOT
 import configs
 from benchmarks import network_sizes
 from benchmarks.network_sizes import BEGIN, END, PAGE, replace_table
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from experiments import experiment_table as experiment_table
 from experiments.experiment_table import SIZES, network_key, read_sizes
 from runtime.errors import UserError

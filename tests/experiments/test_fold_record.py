@@ -13,7 +13,7 @@ from experiments.fold_plan import FoldAction, plan_fold
 from experiments.fold_record import check_finished, read_fold
 from runtime.errors import UserError
 from training.checkpoints import content_digest, save_checkpoint
-from training.state import TrainerState
+from training.fit_state import TrainerState
 
 
 def write_fold(

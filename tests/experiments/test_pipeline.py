@@ -20,7 +20,7 @@ from pipeline_runs import contents, lost_results
 from stack_runs import execute_notebook
 
 import configs
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from experiments.fold_record import read_fold
 from experiments.pipeline import Plan, make_plan, with_sources
 from runtime.errors import UserError

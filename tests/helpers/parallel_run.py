@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import configs
 from configuration.class_with_arguments import Part
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 from models1d import ResNet1d
 from runtime.command_line import run_command
 from training.trainer import Trainer

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from configuration.class_with_arguments import Part
-from configuration.rules import ConfigMeta
+from configuration.config_class import ConfigMeta
 
 
 class Noise:

@@ -9,9 +9,9 @@ from small_run import SMALL
 
 from configs import Demo, Nspec12, Nspec16
 from configuration.class_with_arguments import Part
+from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import to_plain
 from configuration.overrides import override
-from configuration.rules import ConfigMeta, find_config
 from experiments.building import build_model, build_transforms
 from physics import noise
 from physics.constants import DETECTORS, NUM_SAMPLES

@@ -5,8 +5,8 @@ import json
 import pytest
 from small_config import Root, child
 
+from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import to_plain
-from configuration.rules import ConfigMeta, find_config
 from runtime.errors import UserError
 
 
