@@ -81,7 +81,7 @@ def test_a_run_begins_with_the_weights_of_another(tmp_path: Path) -> None:
     """`weight_path` names an experiment, whose run lies in the same results folder."""
     settings = ("num_epochs=1", "batch_size=2", "cv=2", "ema_decay=none")
     done = dry_run("Wave02", tmp_path, "--no_pretrained")
-    assert "begins with random weights" in done.stdout
+    assert "starts from random weights" in done.stdout
     noise = tmp_path / "dry_run" / "invented_noise"
     data = (f"train_path={noise / 'train.csv'}", f"test_path={noise / 'test.csv'}")
     slow = ("optimizer_params.lr=1e-12", "optimizer_params.weight_decay=0.0")
