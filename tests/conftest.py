@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # Threads that wait for one another at every small operation cost more than they bring, the more
@@ -14,11 +15,25 @@ import pytest
 import torch
 from paths import SHARED
 
+from runtime.console import LOGGER
+
 
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
     np.random.seed(0)  # noqa: NPY002 - libraries under test draw from the global generator
+
+
+@pytest.fixture(autouse=True)
+def _log_as_found() -> Iterator[None]:
+    """Take away the log's handlers that a test made: they write to streams that end with it."""
+    before, level, propagate = list(LOGGER.handlers), LOGGER.level, LOGGER.propagate
+    yield
+    for handler in [handler for handler in LOGGER.handlers if handler not in before]:
+        LOGGER.removeHandler(handler)
+        handler.close()
+    LOGGER.setLevel(level)
+    LOGGER.propagate = propagate
 
 
 @pytest.fixture
