@@ -9,7 +9,7 @@
 #
 # A fold is a job, and a job that was killed is resumed. Outputs are marks only, small files with
 # digests of what is finished: Snakemake deletes the outputs of a job before it starts and when it
-# fails, and no result may be lost so. See experiments/pipeline_marks.py and pipeline_jobs.py.
+# fails, and no result may be lost so. See experiments/pipeline_done_files.py and pipeline_jobs.py.
 import functools
 import sys
 
@@ -17,7 +17,7 @@ sys.path.insert(0, workflow.basedir)
 
 import configs  # registers the experiments
 from experiments.pipeline import read_config
-from experiments.pipeline_marks import mark_predictions, outdated_marks, unmarked_predictions
+from experiments.pipeline_done_files import mark_predictions, outdated_marks, unmarked_predictions
 from runtime.errors import UserError
 
 try:

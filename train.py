@@ -152,7 +152,7 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
     from configuration.overrides import override
 
     if args.list:
-        from experiments.experiment_table import print_table
+        from experiments.experiment_list import print_table
 
         print_table()
         return 0

@@ -15,7 +15,7 @@ import configs  # noqa: F401 - importing it registers the experiments
 from benchmarks import ROOT
 from benchmarks.harness.measurements import markdown_table
 from configuration.config_class import ConfigMeta
-from experiments.experiment_table import COLUMNS, SIZES, network_key, read_sizes, table_rows
+from experiments.experiment_list import COLUMNS, SIZES, network_key, read_sizes, table_rows
 from physics.constants import SAMPLE_SHAPE
 from runtime.command_line import CommandLine, run_command
 from runtime.console import progress

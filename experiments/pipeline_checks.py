@@ -11,7 +11,7 @@ from pathlib import Path
 from configuration.config_class import ConfigMeta
 from experiments.fold_record import read_fold
 from experiments.moved_aside import complete_move, move_aside
-from experiments.pipeline_marks import are_of_other_weights, current_digest
+from experiments.pipeline_done_files import are_of_other_weights, current_digest
 from experiments.run_directory import stays
 from experiments.run_identity import start_of_fold
 from runtime.errors import UserError

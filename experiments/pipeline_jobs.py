@@ -122,7 +122,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"weights have changed: {shlex.join(adapted)}", file=sys.stderr)
     run_script(adapted)
     from experiments.pipeline_checks import digest_to_mark
-    from experiments.pipeline_marks import write_mark
+    from experiments.pipeline_done_files import write_mark
 
     write_mark(Path(mark), digest_to_mark(job.results, name))
     return 0

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
-from signal_transforms.batch_operations import peak_amplitude, replace_zeros_by_one
 from signal_transforms.channels import draw_channel_mask
+from signal_transforms.per_sample_operations import peak_amplitude, replace_zeros_by_one
 
 # --- scale ---------------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from runtime.errors import UserError
-from signal_transforms.batch_operations import output_for_empty_batch
 from signal_transforms.checks import check_probability, check_waveforms
+from signal_transforms.per_sample_operations import output_for_empty_batch
 
 
 class WaveTransform(nn.Module):

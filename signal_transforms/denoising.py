@@ -15,7 +15,7 @@ from physics.constants import SAMPLE_RATE
 from runtime.errors import UserError
 from runtime.optional_packages import require
 from signal_transforms.base import WaveTransform
-from signal_transforms.batch_operations import peak_amplitude, replace_zeros_by_one
+from signal_transforms.per_sample_operations import peak_amplitude, replace_zeros_by_one
 
 # --- the discrete wavelet transform ---------------------------------------------------------------
 

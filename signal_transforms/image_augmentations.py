@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from runtime.errors import UserError
-from signal_transforms.batch_operations import roll_rows
 from signal_transforms.checks import check_images, check_probability
+from signal_transforms.per_sample_operations import roll_rows
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
-from signal_transforms.batch_operations import roll_rows
+from signal_transforms.per_sample_operations import roll_rows
 
 
 def shift_with_zeros(x: Tensor, shift: Tensor) -> Tensor:

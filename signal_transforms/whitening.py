@@ -12,8 +12,8 @@ from torch import Tensor
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
-from signal_transforms.batch_operations import peak_amplitude, replace_zeros_by_one
 from signal_transforms.checks import check_band
+from signal_transforms.per_sample_operations import peak_amplitude, replace_zeros_by_one
 from signal_transforms.whitening_operators import (
     DenseMap,
     band_pass_and_decimate_rows,

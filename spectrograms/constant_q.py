@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from runtime.errors import UserError
-from signal_transforms.batch_operations import output_for_empty_batch
 from signal_transforms.checks import check_positive, check_waveforms
+from signal_transforms.per_sample_operations import output_for_empty_batch
 from spectrograms import filterbank
 
 DIRECT_HOP = 16  # samples between frames from which a CQT is faster by convolution

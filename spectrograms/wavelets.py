@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from runtime.errors import UserError
-from signal_transforms.batch_operations import output_for_empty_batch
 from signal_transforms.checks import check_positive, check_waveforms
+from signal_transforms.per_sample_operations import output_for_empty_batch
 from spectrograms import filterbank
 
 

@@ -8,7 +8,7 @@ import torch
 import configs
 from configuration.config_class import ConfigMeta
 from experiments.building import build_model
-from experiments.experiment_table import network_key, read_sizes
+from experiments.experiment_list import network_key, read_sizes
 
 # Trainable parameters as measured on the reference system. Where it counts parameters that took no
 # part in anything, so many are gone here: the first batch norm of block 0 in ResNet1d.

@@ -13,8 +13,8 @@ from small_run import make_data, run_here
 
 import configs
 from experiments.pipeline import Plan, make_plan
+from experiments.pipeline_done_files import outdated_marks
 from experiments.pipeline_jobs import adapt_to_changes, main, parse_command
-from experiments.pipeline_marks import outdated_marks
 from runtime.errors import UserError
 from runtime.files import write_json
 

@@ -9,7 +9,7 @@ from fold_files import plan_of, save_fold
 from pipeline_runs import contents
 
 from experiments.pipeline import Plan
-from experiments.pipeline_marks import (
+from experiments.pipeline_done_files import (
     are_of_other_weights,
     current_digest,
     finished_digest,

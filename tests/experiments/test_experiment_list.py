@@ -13,8 +13,8 @@ import configs
 from benchmarks import network_sizes
 from benchmarks.network_sizes import BEGIN, END, PAGE, replace_table
 from configuration.config_class import ConfigMeta
-from experiments import experiment_table as experiment_table
-from experiments.experiment_table import SIZES, network_key, read_sizes
+from experiments import experiment_list
+from experiments.experiment_list import SIZES, network_key, read_sizes
 from runtime.errors import UserError
 from runtime.files import write_json
 
@@ -45,8 +45,8 @@ def test_a_changed_network_is_not_shown_with_the_size_of_another() -> None:
     other = ConfigMeta("Other", (configs.Demo,), changes, register=False)
     assert network_key(other) != network_key(configs.Demo)
     sizes = read_sizes()
-    assert experiment_table.table_row(other, sizes)[5] == "-"
-    assert experiment_table.table_row(configs.Demo, sizes)[5] == "0.2 M"
+    assert experiment_list.table_row(other, sizes)[5] == "-"
+    assert experiment_list.table_row(configs.Demo, sizes)[5] == "0.2 M"
 
 
 def test_measuring_fills_the_file(monkeypatch, tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_measuring_fills_the_file(monkeypatch, tmp_path: Path) -> None:
     key = network_key(configs.Demo)
     gone = {k: v for k, v in sizes.items() if k != key} | {"old": {"classes": ["Gone"]}}
     write_json(path, gone)
-    monkeypatch.setattr(experiment_table, "SIZES", path)
+    monkeypatch.setattr(experiment_list, "SIZES", path)
     monkeypatch.setattr(network_sizes, "SIZES", path)
     assert network_sizes.measure_all() == sizes
     assert read_sizes() == sizes
