@@ -24,8 +24,8 @@ predictions.json (and predictions_tta.json) says of the logits beside it
     views     names of the test-time views
 
 Two files of predictions are of the same networks when `folds` have the same `weights` and
-`samples`, `strain` and `settings` are the same; paths and `config` only explain. predictions.py
-reads these files.
+`samples`, `strain` and `settings` are the same; paths and `config` only explain.
+prediction_stamp.py reads these files.
 """
 
 from __future__ import annotations

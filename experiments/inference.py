@@ -15,13 +15,8 @@ from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
 from experiments.building import weights_of_fold
 from experiments.fold_record import FoldRecord, check_finished, read_fold
-from experiments.predictions import (
-    are_of_the_same_networks,
-    load_array,
-    read_stamp,
-    samples_digest,
-    save_array,
-)
+from experiments.npy_files import load_array, save_array
+from experiments.prediction_stamp import are_of_the_same_networks, read_stamp, samples_digest
 from experiments.run_directory import ANEW, RunDirectory, is_saved
 from experiments.run_identity import (
     changed_settings,

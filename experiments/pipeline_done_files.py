@@ -25,7 +25,7 @@ from typing import Any
 
 from experiments.building import weights_of_fold
 from experiments.pipeline import Plan
-from experiments.predictions import has_predictions, read_stamp
+from experiments.prediction_stamp import has_predictions, read_stamp
 from experiments.run_records import read_fold_state
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json_object

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 
 from configuration.config_class import config_named
-from experiments.predictions import Predictions, align, has_predictions, read_predictions, sigmoid
+from experiments.prediction_stamp import has_predictions
+from experiments.predictions import Predictions, align, read_predictions, sigmoid
 from runtime.errors import UserError
 
 

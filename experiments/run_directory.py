@@ -30,7 +30,8 @@ from experiments.building import provenance
 from experiments.fold_plan import FoldAction, FoldPlan, plan_fold
 from experiments.fold_record import FoldRecord, read_fold
 from experiments.moved_aside import JOURNAL, complete_move, move_aside
-from experiments.predictions import load_array, read_stamp, samples_digest, save_array
+from experiments.npy_files import load_array, save_array
+from experiments.prediction_stamp import read_stamp, samples_digest
 from experiments.run_identity import (
     LOCATIONS,
     TrainedFrom,

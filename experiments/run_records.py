@@ -1,7 +1,7 @@
 """The JSON files of a run directory, read with their shapes checked.
 
 A file that is damaged is an error that names it and says what to do, never a sign that something
-was not done. predictions.py reads predictions.json.
+was not done. prediction_stamp.py reads predictions.json.
 """
 
 from __future__ import annotations

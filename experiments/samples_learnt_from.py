@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.fold_record import FoldRecord, read_fold
-from experiments.predictions import load_array
+from experiments.npy_files import load_array
 from experiments.run_identity import strain_digests
 from experiments.run_records import read_fold_state, read_run_config
 from runtime.errors import UserError

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.sample_files import read_table
-from experiments.predictions import load_array, unfinished_predictions
+from experiments.npy_files import load_array
+from experiments.prediction_stamp import unfinished_predictions
 from experiments.scores import auc_with_error, aucs_by_fold, blend_folds, ordered_probabilities
 from experiments.summary_figure import draw_summary
 from runtime.console import LOGGER, format_seconds

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.predictions import Predictions, has_predictions
+from experiments.prediction_stamp import has_predictions
+from experiments.predictions import Predictions
 from experiments.run_names import is_run_directory
 from experiments.scores import aucs_by_fold, blend_folds
 from experiments.summary import best_validation_scores

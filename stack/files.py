@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.moved_aside import new_name_beside
-from experiments.predictions import align, save_array
+from experiments.npy_files import save_array
+from experiments.predictions import align
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json_object, remove_temporaries, write_json

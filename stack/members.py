@@ -12,14 +12,13 @@ from pathlib import Path
 import numpy as np
 
 from configuration.config_class import ConfigMeta, published_stack
-from experiments.predictions import (
-    Predictions,
+from experiments.prediction_stamp import (
     are_of_the_same_networks,
     has_predictions,
-    read_predictions,
     read_stamp,
     samples_digest,
 )
+from experiments.predictions import Predictions, read_predictions
 from experiments.run_names import is_run_directory
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest

@@ -24,7 +24,7 @@ from configuration.json_types import format_config
 from configuration.overrides import override
 from data.sample_files import PLAIN_ID, load_index, read_strain
 from data.strain_cache import StrainCache, write_cache
-from experiments.predictions import load_array, save_array
+from experiments.npy_files import load_array, save_array
 from prep_data import read_labels
 from runtime.errors import UserError
 from runtime.files import read_json, write_json

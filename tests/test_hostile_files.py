@@ -28,7 +28,7 @@ import stacking
 import train
 from data.sample_files import load_index, read_strain
 from data.strain_cache import MAGIC, PREFIX, StrainCache, write_cache
-from experiments.predictions import load_array
+from experiments.npy_files import load_array
 from experiments.pseudo_labels import PseudoLabels
 from models2d.backbones import read_state_dict
 from runtime.errors import UserError

@@ -16,7 +16,7 @@ from stack_runs import NAMES, make_stack, read_exactly, write_results
 
 import configs  # noqa: F401 - registers the experiments
 import stacking
-from experiments.predictions import load_array, save_array
+from experiments.npy_files import load_array, save_array
 from runtime.errors import UserError
 from stack.blend import StackResult, StackSettings, blend_runs
 from stack.files import submission_frame

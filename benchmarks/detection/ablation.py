@@ -39,7 +39,7 @@ from benchmarks.harness.timed_steps import random_experiment
 from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import to_plain
 from configuration.overrides import override
-from experiments.predictions import load_array, save_array
+from experiments.npy_files import load_array, save_array
 from metrics import AUC, paired_delong_error
 from models1d import MatchedFilter1d
 from physics.cache_folder import cache_folder

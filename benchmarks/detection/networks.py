@@ -16,7 +16,7 @@ from benchmarks.detection.holdout import Holdout
 from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
 from experiments.building import build_model, build_preparation
-from experiments.predictions import load_array
+from experiments.npy_files import load_array
 from experiments.run_identity import changed_settings
 from experiments.summary import read_history
 from runtime.console import progress

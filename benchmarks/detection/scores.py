@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from benchmarks.detection.holdout import Holdout
-from experiments.predictions import load_array
+from experiments.npy_files import load_array
 from metrics import AUC, delong_error, efficiency_at_fpr
 from physics.cache_folder import cache_folder
 from runtime.console import LOGGER

@@ -10,6 +10,7 @@ from fold_files import plan_of, save_fold
 from pipeline_runs import contents, lost_results
 
 from experiments.moved_aside import is_moved_aside
+from experiments.npy_files import save_array
 from experiments.pipeline import Plan
 from experiments.pipeline_checks import (
     began_with_other_weights,
@@ -18,7 +19,6 @@ from experiments.pipeline_checks import (
     labels_digest,
     move_run_of_other_labels_aside,
 )
-from experiments.predictions import save_array
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
 

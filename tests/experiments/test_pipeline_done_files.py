@@ -19,7 +19,7 @@ from experiments.pipeline_done_files import (
     unmarked_predictions,
     write_mark,
 )
-from experiments.predictions import read_stamp
+from experiments.prediction_stamp import read_stamp
 from runtime.files import read_json, write_json
 
 

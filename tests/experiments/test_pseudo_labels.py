@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import configs
-from experiments.predictions import load_array, save_array
+from experiments.npy_files import load_array, save_array
 from experiments.pseudo_labels import PseudoLabels, label_figures
 from experiments.settings import labels_of
 from runtime.errors import UserError

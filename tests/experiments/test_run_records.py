@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.predictions import read_stamp, unfinished_predictions
+from experiments.prediction_stamp import read_stamp, unfinished_predictions
 from experiments.run_records import read_fold_state, read_run_config, read_starts
 from experiments.summary import read_history
 from runtime.errors import UserError

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from experiments.fold_record import read_fold
-from experiments.predictions import save_array
+from experiments.npy_files import save_array
 from experiments.samples_learnt_from import learnt_samples
 from runtime.errors import UserError
 from runtime.files import write_json

@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 from stack_runs import read_exactly
 
 from experiments import summary
-from experiments.predictions import save_array
+from experiments.npy_files import save_array
 from experiments.summary import list_run_files, read_snr, run_paragraph, write_summary
 from runtime.files import write_json
 

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from paths import ROOT
 
-from experiments.predictions import save_array
+from experiments.npy_files import save_array
 from stack.inputs import StackData
 
 NAMES = ("pseudo_14", "pseudo_16", "pseudo_07")  # in the published stack's order of columns

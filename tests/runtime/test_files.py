@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from experiments.predictions import save_array
+from experiments.npy_files import save_array
 from runtime.errors import UserError
 from runtime.files import (
     atomic_path,

@@ -12,7 +12,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from stack_runs import NAMES, make_stack, write_results
 
-from experiments.predictions import load_array
+from experiments.npy_files import load_array
 from runtime.errors import UserError
 from stack import plots as stack_plots
 from stack import report as stack_report

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from stack_runs import NAMES, make_stack, write_results, write_run, write_table
 
-from experiments.predictions import load_array, save_array
+from experiments.npy_files import load_array, save_array
 from runtime.errors import UserError
 from stack.inputs import StackData, join_runs
 from stack.members import final_experiments, find_member_runs, read_members

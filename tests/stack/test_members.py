@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from stack_runs import NAMES, make_stack, write_results, write_run
 
-from experiments.predictions import load_array, samples_digest, save_array
+from experiments.npy_files import load_array, save_array
+from experiments.prediction_stamp import samples_digest
 from runtime.errors import UserError
 from stack.blend import StackSettings, read_stack_inputs
 from stack.inputs import StackData, join_runs

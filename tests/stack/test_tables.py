@@ -10,7 +10,7 @@ import pytest
 from stack_runs import NAMES, make_stack, write_results, write_table
 
 from data.sample_files import read_table
-from experiments.predictions import load_array
+from experiments.npy_files import load_array
 from runtime.errors import UserError
 from stack.tables import read_targets, read_training_targets, submission_order, table_paths
 
