@@ -37,6 +37,7 @@ from experiments.fold_trainer import (
     record_adjusted,
 )
 from experiments.inference import PredictionTask, predict
+from experiments.prediction_weights import PredictedSamples
 from experiments.pseudo_labels import Labels, label_figures
 from experiments.run_directory import RunDirectory
 from experiments.run_identity import (
@@ -390,9 +391,7 @@ class Experiment:
                 options=self.options,
                 directory=self.directory,
                 device=self.device,
-                train=self.train,
-                test=self.test,
-                folds=self.folds,
+                samples=PredictedSamples(self.train, self.test, self.folds),
                 fold_numbers=self.fold_numbers,
                 view_names=self.view_names,
                 make_trainer=lambda fold: self.build_trainer(fold, training=False),

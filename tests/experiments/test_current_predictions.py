@@ -1,0 +1,85 @@
+"""When predictions that lie there are kept, replaced, or refused to be replaced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import configs
+from experiments.current_predictions import are_current, check_replaced, has_other_arrays
+from experiments.npy_files import save_array
+from experiments.prediction_stamp import samples_digest
+from experiments.run_directory import RunDirectory
+from runtime.errors import UserError
+from runtime.files import write_json
+
+STAMP = {
+    "views": ["identity"],
+    "folds": {"0": {"weights": "a"}, "1": {"weights": "b"}},
+    "labelled": "targets",
+    "strain": {"train": {}, "test": {"test0": "strain"}},
+    "settings": "settings",
+}
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> RunDirectory:
+    """A directory with predictions of 4 training and 3 test samples by two folds."""
+    train_ids = np.array([f"train{row}" for row in range(4)])
+    test_ids = np.array([f"test{row}" for row in range(3)])
+    made = RunDirectory(
+        tmp_path, configs.Demo, train_ids, test_ids, np.arange(4) % 2, np.arange(4) // 2
+    )
+    save_array(tmp_path / "ids_test.npy", test_ids)
+    save_array(tmp_path / "outoffolds.npy", np.zeros((4, 1), np.float32))
+    save_array(tmp_path / "predictions.npy", np.zeros((2, 3, 1), np.float32))
+    write_json(tmp_path / "predictions.json", stamp_of(made))
+    return made
+
+
+def stamp_of(directory: RunDirectory, **changed) -> dict:
+    samples = samples_digest(directory.train_ids, directory.test_ids, directory.folds)
+    return STAMP | {"samples": samples} | changed
+
+
+def test_predictions_of_the_same_networks_and_samples_are_current(directory: RunDirectory) -> None:
+    assert are_current(directory, stamp_of(directory), "")
+    check_replaced(directory, stamp_of(directory), "")
+    assert not are_current(directory, stamp_of(directory), "_tta")  # there are none
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        ({"views": ["identity", "flip"]}, "the views identity"),
+        ({"folds": {"0": {"weights": "other"}}}, "other weights, settings or samples"),
+        ({"settings": "other"}, "other weights, settings or samples"),
+        ({"labelled": "other"}, "other ids, targets or folds"),
+        ({"strain": {"train": {}, "test": {"test0": "x"}}}, "other test samples of the same ids"),
+    ],
+)
+def test_whole_predictions_of_something_else_are_not_replaced(
+    directory: RunDirectory, changed: dict, what: str
+) -> None:
+    stamp = stamp_of(directory, **changed)
+    assert not are_current(directory, stamp, "")
+    with pytest.raises(UserError, match=rf"predictions\.npy is there, made of {what}: --inference"):
+        check_replaced(directory, stamp, "")
+
+
+@pytest.mark.parametrize("array", [np.zeros((4, 1), np.int64), np.zeros(4, np.float32)])
+def test_arrays_that_do_not_fit_are_not_current(directory: RunDirectory, array) -> None:
+    save_array(directory.path / "outoffolds.npy", array)
+    assert not are_current(directory, stamp_of(directory), "")
+
+
+def test_arrays_are_compared_by_their_values(tmp_path: Path) -> None:
+    logits = np.array([1, np.nan], np.float32)  # NaN: a fold that is not trained yet
+    assert not has_other_arrays(tmp_path, {"a.npy": logits})
+    save_array(tmp_path / "a.npy", logits)
+    assert not has_other_arrays(tmp_path, {"a.npy": logits})
+    assert has_other_arrays(tmp_path, {"a.npy": logits + 1})
+    (tmp_path / "a.npy").write_bytes(b"damaged")
+    assert has_other_arrays(tmp_path, {"a.npy": logits})
