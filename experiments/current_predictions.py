@@ -14,11 +14,11 @@ import numpy as np
 
 from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
+from experiments.existing_run import ExistingRun
 from experiments.fold_record import FoldRecord
 from experiments.npy_files import load_array
 from experiments.prediction_stamp import are_of_the_same_networks, read_stamp, samples_digest
-from experiments.prediction_weights import PREDICTION_SETTINGS, PredictedSamples
-from experiments.run_directory import RunDirectory
+from experiments.prediction_weights import PREDICTION_SETTINGS, SampleTables
 from experiments.run_identity import (
     changed_settings,
     deciding_settings,
@@ -33,28 +33,26 @@ from training import distributed
 
 
 def make_stamp(
-    config: ConfigMeta,
-    directory: RunDirectory,
-    samples: PredictedSamples,
+    existing: ExistingRun,
+    tables: SampleTables,
     view_names: Sequence[str],
     records: Mapping[int, FoldRecord],
     learnt: Mapping[int, LearntSamples | None],
 ) -> dict[str, Any]:
     """Return the content of predictions.json: what the logits are of; see fold_record.py."""
+    config, samples = existing.config, existing.samples
     folds = {}
     for fold, record in records.items():
-        pseudo_ids = (
-            directory.train_ids[:0] if learnt[fold] is None else learnt[fold].all_pseudo_ids
-        )
+        pseudo_ids = samples.train_ids[:0] if learnt[fold] is None else learnt[fold].all_pseudo_ids
         folds[str(fold)] = {
             "weights": record.digest,
             "finished": record.finished or not record.is_known,
             "epoch": record.epoch,
-            "own": record.path.parent == directory.path,
+            "own": record.path.parent == existing.path,
             # Below results: the folder of all results may move.
             "file": f"{record.path.parent.name}/{record.path.name}",
             # Test samples that the network learnt from, with pseudo-labels.
-            "pseudo_labelled_test_samples": int(np.isin(directory.test_ids, pseudo_ids).sum()),
+            "pseudo_labelled_test_samples": int(np.isin(samples.test_ids, pseudo_ids).sum()),
         }
     plain = to_plain(config)
     decisive = {
@@ -63,18 +61,18 @@ def make_stamp(
     return {
         "views": list(view_names),
         "folds": folds,
-        "samples": samples_digest(directory.train_ids, directory.test_ids, directory.folds),
-        "labelled": directory.samples,
+        "samples": samples_digest(samples.train_ids, samples.test_ids, samples.folds),
+        "labelled": samples.labelled,
         "strain": {
-            "train": strain_digests(samples.train, config.train_cache),
-            "test": strain_digests(samples.test, config.test_cache),
+            "train": strain_digests(tables.train, config.train_cache),
+            "test": strain_digests(tables.test, config.test_cache),
         },
         "settings": settings_digest(decisive),
         "config": plain,
     }
 
 
-def are_current(directory: RunDirectory, stamp: Mapping[str, Any], suffix: str) -> bool:
+def are_current(existing: ExistingRun, stamp: Mapping[str, Any], suffix: str) -> bool:
     """Whether logits of the same networks, views and samples are there, whole.
 
     Args:
@@ -84,22 +82,23 @@ def are_current(directory: RunDirectory, stamp: Mapping[str, Any], suffix: str) 
     Raises:
         UserError: the record of what they are of is damaged.
     """
-    if not directory.has(f"predictions{suffix}") or not arrays_fit(directory, suffix):
+    if not existing.has(f"predictions{suffix}") or not arrays_fit(existing, suffix):
         return False
-    before = read_stamp(directory.path, suffix)
+    before = read_stamp(existing.path, suffix)
     if before["views"] != stamp["views"]:
         return False
     return are_of_the_same_networks(before, stamp)
 
 
-def arrays_fit(directory: RunDirectory, suffix: str) -> bool:
+def arrays_fit(existing: ExistingRun, suffix: str) -> bool:
     """Whether both arrays can be read and have the shapes of this run; damaged ones do not."""
     try:
-        out_of_fold = load_array(directory.path / f"outoffolds{suffix}.npy")
-        logits = load_array(directory.path / f"predictions{suffix}.npy")
+        out_of_fold = load_array(existing.path / f"outoffolds{suffix}.npy")
+        logits = load_array(existing.path / f"predictions{suffix}.npy")
     except UserError:
         return False
-    n, m, folds = len(directory.train_ids), len(directory.test_ids), int(directory.folds.max()) + 1
+    samples = existing.samples
+    n, m, folds = len(samples.train_ids), len(samples.test_ids), int(samples.folds.max()) + 1
     shapes = (out_of_fold.shape, logits.shape) == ((n, 1), (folds, m, 1))
     return shapes and out_of_fold.dtype.kind == logits.dtype.kind == "f"
 
@@ -150,18 +149,18 @@ def is_earlier_stamp_of(
     return True
 
 
-def check_replaced(directory: RunDirectory, stamp: Mapping[str, Any], suffix: str) -> None:
+def check_replaced(existing: ExistingRun, stamp: Mapping[str, Any], suffix: str) -> None:
     """Refuse to write over whole predictions that are of something else.
 
     Raises:
         UserError: there are some, with these or with other views.
     """
-    directory.check_test_samples(overwrite=False)
+    existing.check_test_samples(overwrite=False)
     for other in ("", "_tta"):
         name = f"predictions{other}"
-        if not directory.has(name):
+        if not existing.has(name):
             continue
-        before = read_stamp(directory.path, other)
+        before = read_stamp(existing.path, other)
         if other != suffix and "folds" not in before:
             continue  # it has no digests to compare, and this run does not replace it
         if other == suffix and before["views"] != stamp["views"]:
@@ -185,9 +184,9 @@ def check_replaced(directory: RunDirectory, stamp: Mapping[str, Any], suffix: st
             what = "other weights, settings or samples"
         flags = f"--inference --overwrite{' --tta' if suffix else ''}"
         raise UserError(
-            f"{directory.path / name}.npy is there, made of {what}: {flags} moves it aside and "
+            f"{existing.path / name}.npy is there, made of {what}: {flags} moves it aside and "
             f"predicts again, and trains nothing; or predict into a folder of its own with "
-            f"--inference --set name=… weight_path={directory.path}"
+            f"--inference --set name=… weight_path={existing.path}"
         )
 
 

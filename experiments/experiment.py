@@ -37,10 +37,11 @@ from experiments.fold_trainer import (
     record_adjusted,
 )
 from experiments.inference import PredictionTask, predict
-from experiments.prediction_weights import PredictedSamples
+from experiments.prediction_weights import SampleTables
 from experiments.pseudo_labels import Labels, label_figures
 from experiments.run_directory import RunDirectory
 from experiments.run_identity import (
+    RunSamples,
     TrainedFrom,
     adjustable_settings,
     deciding_settings,
@@ -81,10 +82,12 @@ class Experiment:
         self.directory = RunDirectory(
             Path(options.results) / config.name,
             config,
-            self.train["id"].to_numpy(str),
-            self.test["id"].to_numpy(str),
-            fold_of_rows(self.folds, len(self.train)),
-            self.train["target"].to_numpy(float),
+            RunSamples(
+                self.train["id"].to_numpy(str),
+                self.test["id"].to_numpy(str),
+                fold_of_rows(self.folds, len(self.train)),
+                self.train["target"].to_numpy(float),
+            ),
         )
         self.labels = None if options.inference else self.read_labels()
         self.states: dict[int, TrainerState] = {}
@@ -148,14 +151,14 @@ class Experiment:
         options, directory, chosen = self.options, self.directory, self.fold_numbers
         if options.dry_run:
             return [self.plan_to_begin(fold) for fold in chosen]
-        others = directory.other_folds(chosen)
+        others = directory.existing.other_folds(chosen)
         if options.continues:
-            directory.check_test_samples(overwrite=False)
+            directory.existing.check_test_samples(overwrite=False)
         else:
-            directory.check_start_anew(chosen, options.overwrite)
+            directory.existing.check_start_anew(chosen, options.overwrite)
         # Without --limit_fold a start anew keeps no fold.
         if options.continues or (options.limit_fold is not None and others):
-            directory.check_kept_folds(self.labels and self.labels.digest)
+            directory.existing.check_kept_folds(self.labels and self.labels.digest)
         if not options.continues:
             plans = [self.plan_to_begin(fold) for fold in chosen]
         else:
@@ -173,7 +176,7 @@ class Experiment:
         there = [read_fold(self.directory.weights(fold)) for fold in chosen]
         begins = not all(record.is_known for record in there)
         return [
-            self.directory.plan(
+            self.directory.existing.plan(
                 fold,
                 self.trained_from(fold),
                 begins,
@@ -190,7 +193,7 @@ class Experiment:
         for fold in others:
             record = read_fold(self.directory.weights(fold))
             trained_from = self.trained_from(self.fold_numbers[0])
-            self.directory.check_trained_from(
+            self.directory.existing.check_trained_from(
                 record, trained_from, fold, same_fold=False, begins=begins, trains=trains
             )
 
@@ -202,7 +205,7 @@ class Experiment:
             part = self.test.iloc[self.labels.rows]
             strain["pseudo"] = strain_digests(part, config.test_cache)
         return TrainedFrom(
-            samples=directory.samples,
+            samples=directory.samples.labelled,
             strain=strain,
             settings=settings_digest(deciding_settings(to_plain(config))),
             start=start_of_fold(
@@ -221,7 +224,7 @@ class Experiment:
         if self.labels is not None:
             source = self.config.pseudo_labels.params["source"]
             figures = label_figures(self.labels, source, len(self.test))
-            labelled_ids = self.directory.test_ids[self.labels.rows]
+            labelled_ids = self.directory.samples.test_ids[self.labels.rows]
             LOGGER.info(
                 f"{figures['samples']} of {figures['test_samples']} test samples join the training "
                 f"with {'invented labels' if self.options.dry_run else f'labels of {source}'}"
@@ -315,9 +318,9 @@ class Experiment:
             return source.invent(len(self.folds), len(self.test), self.config.seed)
         return source.read(
             self.options.results,
-            self.directory.train_ids,
-            self.directory.folds,
-            self.directory.test_ids,
+            self.directory.samples.train_ids,
+            self.directory.samples.folds,
+            self.directory.samples.test_ids,
             self.options.allow_unfinished,
         )
 
@@ -391,7 +394,7 @@ class Experiment:
                 options=self.options,
                 directory=self.directory,
                 device=self.device,
-                samples=PredictedSamples(self.train, self.test, self.folds),
+                tables=SampleTables(self.train, self.test, self.folds),
                 fold_numbers=self.fold_numbers,
                 view_names=self.view_names,
                 make_trainer=lambda fold: self.build_trainer(fold, training=False),

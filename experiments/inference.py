@@ -23,7 +23,7 @@ from experiments.current_predictions import (
 from experiments.fold_record import FoldRecord
 from experiments.npy_files import save_array
 from experiments.prediction_weights import (
-    PredictedSamples,
+    SampleTables,
     are_own,
     check_own_settings,
     check_sources,
@@ -54,7 +54,7 @@ class PredictionTask:
         options: of the command line.
         directory: where the logits go.
         device: where they are computed.
-        samples: what is predicted.
+        tables: what is predicted.
         fold_numbers: the folds to predict with.
         view_names: the test-time views.
         make_trainer: returns the trainer of a fold, without an optimiser.
@@ -65,7 +65,7 @@ class PredictionTask:
     options: RunOptions
     directory: RunDirectory
     device: torch.device
-    samples: PredictedSamples
+    tables: SampleTables
     fold_numbers: Sequence[int]
     view_names: Sequence[str]
     make_trainer: Callable[[int], Trainer]
@@ -88,29 +88,30 @@ def predict(task: PredictionTask) -> None:
     """
     config, options, directory, suffix = task.config, task.options, task.directory, task.suffix
     started = time.monotonic()
-    records = find_records(config, Path(options.results), directory, task.fold_numbers)
-    own = are_own(directory, records)
+    existing = directory.existing
+    records = find_records(existing, Path(options.results), task.fold_numbers)
+    own = are_own(existing, records)
     if own:
         # Before missing folds are reported: with another cv, folds would seem to be missing.
-        check_own_settings(config, directory)
-    directory.check_ids()
+        check_own_settings(existing)
+    existing.check_ids()
     check_weights(config, records, own, options.allow_unfinished or options.dry_run)
     if not options.dry_run:
         warn_of_unfinished(records)
     records = {fold: record for fold, record in records.items() if record.digest is not None}
-    known = (directory.train_ids, directory.folds) if own else None
+    known = (directory.samples.train_ids, directory.samples.folds) if own else None
     learnt = {fold: learnt_samples(record, known) for fold, record in records.items()}
-    unseen = check_sources(config, directory, task.samples, records, learnt)
-    stamp = make_stamp(config, directory, task.samples, task.view_names, records, learnt)
+    unseen = check_sources(existing, task.tables, records, learnt)
+    stamp = make_stamp(existing, task.tables, task.view_names, records, learnt)
     if not options.overwrite and not options.dry_run:
         add_digests_to_earlier_stamps(config, directory.path, stamp, records)
         distributed.barrier()  # the others read what the first has written
-        if are_current(directory, stamp, suffix):
+        if are_current(existing, stamp, suffix):
             if distributed.is_main():
                 directory.write_samples()  # one of them may be damaged or missing
             LOGGER.info(f"predictions{suffix}.npy in {directory.path} is up to date")
             return
-        check_replaced(directory, stamp, suffix)
+        check_replaced(existing, stamp, suffix)
     out_of_fold, predictions = compute_logits(task, records, unseen)
     if not distributed.is_main():
         return
@@ -145,8 +146,8 @@ def compute_logits(
         unseen: whether no network has seen any training row: each then gets the mean over the
             folds, and otherwise the logit of the one fold that has not seen it.
     """
-    samples = task.samples
-    train, test, folds = samples.train, samples.test, samples.folds
+    tables = task.tables
+    train, test, folds = tables.train, tables.test, tables.folds
     # Views act on the strain that the data set returns, in its units.
     views = find_views(task.view_names, task.config.dataset_params.get("norm_factor"))
     out_of_fold = np.full((len(train), 1), np.nan, np.float32)

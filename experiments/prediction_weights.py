@@ -16,8 +16,8 @@ import numpy as np
 
 from configuration.config_class import ConfigMeta
 from experiments.building import weights_of_fold
+from experiments.existing_run import ANEW, ExistingRun, is_saved
 from experiments.fold_record import FoldRecord, check_finished, read_fold
-from experiments.run_directory import ANEW, RunDirectory, is_saved
 from experiments.run_identity import changed_settings, differing_sample, strain_digests
 from experiments.run_records import read_run_config
 from experiments.samples_learnt_from import LearntSamples
@@ -46,7 +46,7 @@ PREDICTION_SETTINGS = (
 
 
 @dataclass(frozen=True)
-class PredictedSamples:
+class SampleTables:
     """The samples that a run predicts.
 
     Attributes:
@@ -60,7 +60,7 @@ class PredictedSamples:
 
 
 def find_records(
-    config: ConfigMeta, results: Path, own: RunDirectory, fold_numbers: Sequence[int]
+    own: ExistingRun, results: Path, fold_numbers: Sequence[int]
 ) -> dict[int, FoldRecord]:
     """Return the record of every fold: of the run's own weights, else of those of `weight_path`.
 
@@ -70,6 +70,7 @@ def find_records(
     Raises:
         UserError: no fold has weights.
     """
+    config = own.config
     records = {fold: read_fold(own.weights(fold)) for fold in fold_numbers}
     if any(has_traces(record) for record in records.values()):
         return records
@@ -93,9 +94,9 @@ def has_traces(record: FoldRecord) -> bool:
     return record.digest is not None or record.is_known or record.resumable
 
 
-def are_own(directory: RunDirectory, records: Mapping[int, FoldRecord]) -> bool:
+def are_own(existing: ExistingRun, records: Mapping[int, FoldRecord]) -> bool:
     """Whether the networks are the run's own, and not those of `weight_path`."""
-    return {record.path.parent for record in records.values()} == {directory.path}
+    return {record.path.parent for record in records.values()} == {existing.path}
 
 
 def check_weights(
@@ -165,9 +166,8 @@ def warn_of_unfinished(records: Mapping[int, FoldRecord]) -> None:
 
 
 def check_sources(
-    config: ConfigMeta,
-    directory: RunDirectory,
-    samples: PredictedSamples,
+    existing: ExistingRun,
+    tables: SampleTables,
     records: Mapping[int, FoldRecord],
     learnt: Mapping[int, LearntSamples | None],
 ) -> bool:
@@ -178,8 +178,9 @@ def check_sources(
             strain; or another experiment's learnt from some of the samples that they would be
             scored on, or it is not known from which.
     """
-    if are_own(directory, records):
-        check_own_networks(config, directory, samples.train, records)
+    config = existing.config
+    if are_own(existing, records):
+        check_own_networks(existing, tables.train, records)
         return False
     (folder,) = {record.path.parent for record in records.values()}
     if any(of_fold is None for of_fold in learnt.values()):
@@ -193,26 +194,26 @@ def check_sources(
             f"{unknown}: restore it, as samples that they have seen would be scored as unseen"
         )
     everywhere = [
-        of_fold.count_seen(samples.train, config.train_cache)
-        + of_fold.count_seen(samples.test, config.test_cache)
+        of_fold.count_seen(tables.train, config.train_cache)
+        + of_fold.count_seen(tables.test, config.test_cache)
         for of_fold in learnt.values()
     ]
     if not any(everywhere):
         return True
     for record in records.values():
-        recorded = record.trained_from.get("samples", directory.samples)
-        if recorded != directory.samples and lie_beside(folder, directory):
+        recorded = record.trained_from.get("samples", existing.samples.labelled)
+        if recorded != existing.samples.labelled and lie_beside(folder, existing):
             raise UserError(
                 f"{record.path} was trained on the ids and folds of {config.train_path}, but with "
                 f"other targets than it gives now: restore the table as it was"
             )
     for fold, of_fold in learnt.items():
-        held_out = samples.train.iloc[samples.folds[fold][1]]
+        held_out = tables.train.iloc[tables.folds[fold][1]]
         taught = of_fold.without_pseudo_labels()
         # Pseudo-labelled test samples are allowed, as their true targets are unknown; the stamp
         # counts them.
         if of_fold.count_seen(held_out, config.train_cache) or taught.count_seen(
-            samples.test, config.test_cache
+            tables.test, config.test_cache
         ):
             raise UserError(
                 f"the networks in {folder} were trained on some of the samples of "
@@ -223,19 +224,19 @@ def check_sources(
     return False
 
 
-def lie_beside(folder: Path, directory: RunDirectory) -> bool:
+def lie_beside(folder: Path, existing: ExistingRun) -> bool:
     """Whether the ids and folds in a folder of weights are those of this run."""
-    return is_saved(folder / "ids_train.npy", directory.train_ids) and is_saved(
-        folder / "folds.npy", directory.folds
+    return is_saved(folder / "ids_train.npy", existing.samples.train_ids) and is_saved(
+        folder / "folds.npy", existing.samples.folds
     )
 
 
-def check_own_settings(config: ConfigMeta, directory: RunDirectory) -> None:
+def check_own_settings(existing: ExistingRun) -> None:
     """Refuse networks of this run that were trained with other decisive settings."""
-    own = directory.path
+    config, own = existing.config, existing.path
     before = read_run_config(own)
     if not before:
-        directory.check_settings_of_folds()
+        existing.check_settings_of_folds()
     changed = changed_settings(config, before) if before else []
     changed = [key for key in changed if key in PREDICTION_SETTINGS]
     if changed:
@@ -247,16 +248,16 @@ def check_own_settings(config: ConfigMeta, directory: RunDirectory) -> None:
 
 
 def check_own_networks(
-    config: ConfigMeta,
-    directory: RunDirectory,
-    train: pd.DataFrame,
-    records: Mapping[int, FoldRecord],
+    existing: ExistingRun, train: pd.DataFrame, records: Mapping[int, FoldRecord]
 ) -> None:
     """Refuse networks of this run that were trained on other folds, targets or strain."""
-    own = directory.path
-    directory.check_folds()
+    config, own = existing.config, existing.path
+    existing.check_folds()
     for record in records.values():
-        if record.trained_from.get("samples", directory.samples) != directory.samples:
+        if (
+            record.trained_from.get("samples", existing.samples.labelled)
+            != existing.samples.labelled
+        ):
             raise UserError(
                 f"{record.path} was trained on other ids, targets or folds than "
                 f"{config.train_path} gives now, so that this score would not be its own: restore "

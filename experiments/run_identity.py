@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -103,6 +103,27 @@ def adjustable_settings(config: ConfigMeta, processes: int) -> dict[str, Any]:
 
 
 # --- samples ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunSamples:
+    """The samples of a run, in the order of the rows of all its arrays.
+
+    Attributes:
+        train_ids, test_ids: (n,) and (m,) text.
+        folds: (n,) the fold that each training row is validated in.
+        targets: (n,) of the training rows.
+    """
+
+    train_ids: np.ndarray
+    test_ids: np.ndarray
+    folds: np.ndarray
+    targets: np.ndarray
+
+    @cached_property
+    def labelled(self) -> str:
+        """A digest of the training rows: their ids, targets and folds."""
+        return labelled_samples_digest(self.train_ids, self.targets, self.folds)
 
 
 def labelled_samples_digest(ids: np.ndarray, targets: np.ndarray, folds: np.ndarray) -> str:

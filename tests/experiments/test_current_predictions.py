@@ -9,9 +9,10 @@ import pytest
 
 import configs
 from experiments.current_predictions import are_current, check_replaced, has_other_arrays
+from experiments.existing_run import ExistingRun
 from experiments.npy_files import save_array
 from experiments.prediction_stamp import samples_digest
-from experiments.run_directory import RunDirectory
+from experiments.run_identity import RunSamples
 from runtime.errors import UserError
 from runtime.files import write_json
 
@@ -25,12 +26,12 @@ STAMP = {
 
 
 @pytest.fixture
-def directory(tmp_path: Path) -> RunDirectory:
-    """A directory with predictions of 4 training and 3 test samples by two folds."""
+def existing(tmp_path: Path) -> ExistingRun:
+    """A run directory with predictions of 4 training and 3 test samples by two folds."""
     train_ids = np.array([f"train{row}" for row in range(4)])
     test_ids = np.array([f"test{row}" for row in range(3)])
-    made = RunDirectory(
-        tmp_path, configs.Demo, train_ids, test_ids, np.arange(4) % 2, np.arange(4) // 2
+    made = ExistingRun(
+        tmp_path, configs.Demo, RunSamples(train_ids, test_ids, np.arange(4) % 2, np.arange(4) // 2)
     )
     save_array(tmp_path / "ids_test.npy", test_ids)
     save_array(tmp_path / "outoffolds.npy", np.zeros((4, 1), np.float32))
@@ -39,15 +40,17 @@ def directory(tmp_path: Path) -> RunDirectory:
     return made
 
 
-def stamp_of(directory: RunDirectory, **changed) -> dict:
-    samples = samples_digest(directory.train_ids, directory.test_ids, directory.folds)
+def stamp_of(existing: ExistingRun, **changed) -> dict:
+    samples = samples_digest(
+        existing.samples.train_ids, existing.samples.test_ids, existing.samples.folds
+    )
     return STAMP | {"samples": samples} | changed
 
 
-def test_predictions_of_the_same_networks_and_samples_are_current(directory: RunDirectory) -> None:
-    assert are_current(directory, stamp_of(directory), "")
-    check_replaced(directory, stamp_of(directory), "")
-    assert not are_current(directory, stamp_of(directory), "_tta")  # there are none
+def test_predictions_of_the_same_networks_and_samples_are_current(existing: ExistingRun) -> None:
+    assert are_current(existing, stamp_of(existing), "")
+    check_replaced(existing, stamp_of(existing), "")
+    assert not are_current(existing, stamp_of(existing), "_tta")  # there are none
 
 
 @pytest.mark.parametrize(
@@ -61,18 +64,18 @@ def test_predictions_of_the_same_networks_and_samples_are_current(directory: Run
     ],
 )
 def test_whole_predictions_of_something_else_are_not_replaced(
-    directory: RunDirectory, changed: dict, what: str
+    existing: ExistingRun, changed: dict, what: str
 ) -> None:
-    stamp = stamp_of(directory, **changed)
-    assert not are_current(directory, stamp, "")
+    stamp = stamp_of(existing, **changed)
+    assert not are_current(existing, stamp, "")
     with pytest.raises(UserError, match=rf"predictions\.npy is there, made of {what}: --inference"):
-        check_replaced(directory, stamp, "")
+        check_replaced(existing, stamp, "")
 
 
 @pytest.mark.parametrize("array", [np.zeros((4, 1), np.int64), np.zeros(4, np.float32)])
-def test_arrays_that_do_not_fit_are_not_current(directory: RunDirectory, array) -> None:
-    save_array(directory.path / "outoffolds.npy", array)
-    assert not are_current(directory, stamp_of(directory), "")
+def test_arrays_that_do_not_fit_are_not_current(existing: ExistingRun, array) -> None:
+    save_array(existing.path / "outoffolds.npy", array)
+    assert not are_current(existing, stamp_of(existing), "")
 
 
 def test_arrays_are_compared_by_their_values(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 
 import configs
 from configuration.overrides import override
+from experiments.existing_run import ExistingRun
 from experiments.fold_record import FoldRecord, read_fold
 from experiments.prediction_weights import (
     are_own,
@@ -19,7 +20,7 @@ from experiments.prediction_weights import (
     find_records,
     has_traces,
 )
-from experiments.run_directory import RunDirectory
+from experiments.run_identity import RunSamples
 from runtime.errors import UserError
 from training.checkpoints import content_digest, save_checkpoint
 
@@ -34,9 +35,9 @@ def write_fold(path: Path, **state) -> FoldRecord:
     return read_fold(path)
 
 
-def make_directory(path: Path, config=configs.Demo) -> RunDirectory:
+def existing_run(path: Path, config=configs.Demo) -> ExistingRun:
     ids = np.array([f"a{row}" for row in range(4)])
-    return RunDirectory(path, config, ids, ids, np.arange(4) % 2, np.arange(4) // 2)
+    return ExistingRun(path, config, RunSamples(ids, ids, np.arange(4) % 2, np.arange(4) // 2))
 
 
 def test_finished_folds_may_predict(tmp_path: Path) -> None:
@@ -73,19 +74,19 @@ def test_weights_of_its_own_come_before_those_of_another_run(tmp_path: Path) -> 
     for fold in (0, 1):
         write_fold(tmp_path / "parent" / f"fold{fold}.pt")
     config = override(configs.Demo, ["name=child", f"weight_path={tmp_path / 'parent'}"])
-    child = make_directory(tmp_path / "child", config)
-    records = find_records(config, tmp_path, child, (0, 1))
+    child = existing_run(tmp_path / "child", config)
+    records = find_records(child, tmp_path, (0, 1))
     assert {record.path.parent for record in records.values()} == {tmp_path / "parent"}
     assert not are_own(child, records)
     write_fold(tmp_path / "child" / "fold0.pt")
-    assert are_own(child, find_records(config, tmp_path, child, (0, 1)))
+    assert are_own(child, find_records(child, tmp_path, (0, 1)))
 
 
 def test_own_networks_of_other_settings_are_refused(tmp_path: Path) -> None:
-    directory = make_directory(tmp_path)
+    existing = existing_run(tmp_path)
     plain = configs.Demo.to_plain()
     (tmp_path / "config.json").write_text(json.dumps(plain | {"test_path": "other.csv"}))
-    check_own_settings(configs.Demo, directory)  # where the samples lie decides no logit
+    check_own_settings(existing)  # where the samples lie decides no logit
     (tmp_path / "config.json").write_text(json.dumps(plain | {"cv": 7}))
     with pytest.raises(UserError, match="were trained with another cv, so that this score"):
-        check_own_settings(configs.Demo, directory)
+        check_own_settings(existing)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +13,10 @@ import torch
 from paths import ROOT
 
 import configs
-from configuration.json_types import to_plain
-from configuration.overrides import override
 from experiments.fold_plan import FoldAction, FoldPlan
 from experiments.fold_record import read_fold
 from experiments.run_directory import RunDirectory
-from experiments.run_identity import TrainedFrom, deciding_settings, settings_digest
-from runtime.errors import UserError
+from experiments.run_identity import RunSamples
 
 
 def leave_behind(path: Path) -> Path:
@@ -42,7 +37,9 @@ def leave_behind(path: Path) -> Path:
 @pytest.fixture
 def directory(tmp_path: Path) -> RunDirectory:
     names = np.array([f"a{number}" for number in range(4)])
-    return RunDirectory(tmp_path, configs.Demo, names, names, np.arange(4) % 2, np.arange(4) // 2)
+    return RunDirectory(
+        tmp_path, configs.Demo, RunSamples(names, names, np.arange(4) % 2, np.arange(4) // 2)
+    )
 
 
 def plans(directory: RunDirectory, *folds: int) -> list[FoldPlan]:
@@ -69,26 +66,3 @@ def test_what_a_killed_run_was_writing_is_removed(directory: RunDirectory) -> No
     directory.begin(plans(directory, 0, 1), True, torch.device("cpu"), None)
     assert there() == set()
     assert all(path.exists() for path in kept)
-
-
-def test_a_missing_config_is_no_licence_to_go_on_with_other_settings(
-    directory: RunDirectory,
-) -> None:
-    settings = settings_digest(deciding_settings(to_plain(configs.Demo)))
-    record = directory.path / "fold1.json"
-    start = {"from": "random weights", "name": None, "weights": None}
-    trained_from = TrainedFrom("samples", {"train": {}}, settings, start, None, 64)
-    record.write_text(json.dumps({"epoch": 1, "trained_from": asdict(trained_from)}))
-    directory.check_kept_folds()
-    directory.config = override(configs.Demo, ["train_path=elsewhere.csv", "num_epochs=50"])
-    directory.check_kept_folds()
-    directory.config = override(configs.Demo, ["seed=5"])
-    with pytest.raises(
-        UserError, match=r"config\.json is missing, and fold 1 was trained with oth"
-    ):
-        directory.check_kept_folds()
-    record.write_text(json.dumps({"epoch": 1}))  # older than the digests
-    with pytest.raises(UserError, match=r"config\.json is missing, so that it is not known"):
-        directory.check_kept_folds()
-    record.unlink()
-    directory.check_kept_folds()
