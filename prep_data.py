@@ -323,8 +323,8 @@ def cache_split(root: Path, export: Path, split: str, processes: int, overwrite:
     Raises:
         UserError: see `write_cache`.
     """
+    from data.cache_writer import write_cache
     from data.sample_files import load_index
-    from data.strain_cache import write_cache
 
     started = time.monotonic()
     index = load_index(export / f"{split}.csv", root)

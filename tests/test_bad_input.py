@@ -19,7 +19,7 @@ import report
 import stacking
 import train
 from configuration.config_class import find_config
-from data.strain_cache import write_cache
+from data.cache_writer import write_cache
 from datasets import G2NetDataset, load_index
 from runtime.command_line import run_command
 from runtime.errors import UserError

@@ -11,7 +11,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from data.batch_order import CountedBatchSampler, IndexBatch
-from data.strain_cache import StrainCache, write_cache
+from data.cache_writer import write_cache
+from data.strain_cache import StrainCache
 from datasets import G2NetDataset, collate
 from runtime.errors import UserError
 

@@ -22,8 +22,9 @@ import configs
 from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import format_config
 from configuration.overrides import override
+from data.cache_writer import write_cache
 from data.sample_files import PLAIN_ID, load_index, read_strain
-from data.strain_cache import StrainCache, write_cache
+from data.strain_cache import StrainCache
 from experiments.npy_files import load_array, save_array
 from prep_data import read_labels
 from runtime.errors import UserError

@@ -26,8 +26,9 @@ from stack_runs import NAMES, make_stack, write_results
 import report
 import stacking
 import train
+from data.cache_writer import write_cache
 from data.sample_files import load_index, read_strain
-from data.strain_cache import MAGIC, PREFIX, StrainCache, write_cache
+from data.strain_cache import MAGIC, PREFIX, StrainCache
 from experiments.npy_files import load_array
 from experiments.pseudo_labels import PseudoLabels
 from models2d.backbones import read_state_dict

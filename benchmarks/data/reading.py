@@ -20,7 +20,8 @@ from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmar
 from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.random_data import sample_ids
 from benchmarks.harness.timing import Spread, paired_ratios, time_calls
-from data.strain_cache import StrainCache, write_cache
+from data.cache_writer import write_cache
+from data.strain_cache import StrainCache
 from datasets import G2NetDataset
 from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.command_line import run_command

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.strain_cache import ROW_BYTES, encode_header, encode_ids, file_size, make_header
+from data.cache_writer import encode_ids
+from data.strain_cache import ROW_BYTES, encode_header, file_size, make_header
 from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 
 CHUNK = 1024  # rows drawn at a time, 48 MiB

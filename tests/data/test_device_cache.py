@@ -11,9 +11,10 @@ import torch
 from small_run import make_data, run, same_arrays
 
 from data.batch_order import CountedBatchSampler
+from data.cache_writer import write_cache
 from data.device_cache import DeviceCache, device_cache
 from data.sample_files import read_strain
-from data.strain_cache import StrainCache, write_cache
+from data.strain_cache import StrainCache
 from datasets import G2NetDataset, load_index
 from runtime.errors import UserError
 

@@ -1,13 +1,14 @@
-"""The tables that list samples: ids stay text, paths stay inside, bad rows are named."""
+"""Tables that list samples, and their files: ids stay text, paths stay inside, faults are named."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
-from data.sample_files import load_index, read_table
+from data.sample_files import load_index, read_strain, read_table
 from runtime.errors import UserError
 
 
@@ -102,3 +103,85 @@ def test_the_advice_ends_every_message(tmp_path: Path) -> None:
             write_csv(path, text)
         with pytest.raises(UserError, match=f"{advice}$"):
             read_table(path, ("id", "target"), advice)
+
+
+# --- one sample ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["<f8", ">f8", "<f4"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_read_strain_equals_numpy(tmp_path: Path, rng, dtype: str, order: str) -> None:
+    sample = np.asarray(rng.standard_normal((3, 4096)) * 1e-20, dtype=dtype, order=order)
+    np.save(tmp_path / "a.npy", sample)
+    strain = read_strain(tmp_path / "a.npy")
+    assert strain.dtype == np.float32
+    np.testing.assert_array_equal(strain, np.load(tmp_path / "a.npy").astype(np.float32))
+
+
+def bad_array(kind: str) -> np.ndarray:
+    sample = np.ones((3, 4096))
+    if kind == "shape":
+        return sample[:, :-1]
+    if kind == "transposed":
+        return sample.T
+    if kind == "dtype":
+        return sample.astype(np.int64)
+    if kind == "half":
+        return sample.astype(np.float16)
+    if kind == "complex":
+        return sample.astype(complex)
+    sample[1, 7] = {"nan": np.nan, "inf": -np.inf, "beyond float32": 1e60}[kind]
+    return sample
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("shape", "wrong shape"),
+        ("transposed", "wrong shape"),
+        ("dtype", "wrong dtype"),
+        ("half", "wrong dtype"),
+        ("complex", "wrong dtype"),
+        ("nan", "non-finite"),
+        ("inf", "non-finite"),
+        ("beyond float32", "non-finite"),
+    ],
+)
+def test_bad_arrays_are_refused_by_name(tmp_path: Path, kind: str, message: str) -> None:
+    np.save(tmp_path / "a.npy", bad_array(kind))
+    with pytest.raises(UserError, match=rf"a\.npy.*{message}"):
+        read_strain(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("keep", [0, 5, 9, 60, 128, 5000, -1])
+def test_a_file_cut_short_is_refused(tmp_path: Path, keep: int) -> None:
+    np.save(tmp_path / "a.npy", np.ones((3, 4096)))
+    whole = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(whole[:keep])
+    with pytest.raises(UserError, match=r"a\.npy"):
+        read_strain(tmp_path / "a.npy")
+
+
+def test_missing_folder_and_foreign_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "b.npy").write_bytes(b"PK\x03\x04 no array")
+    np.save(tmp_path / "c.npy", np.array([{"an": "object"}]), allow_pickle=True)
+    for name in ("a.npy", "b.npy", "c.npy", "."):
+        with pytest.raises(UserError, match="--check"):
+            read_strain(tmp_path / name)
+
+
+def test_a_damaged_header_never_gets_past(tmp_path: Path, rng) -> None:
+    """Any change of a header's byte gives a refusal or an array, never another exception."""
+    np.save(tmp_path / "a.npy", np.ones((3, 4096)))
+    whole = (tmp_path / "a.npy").read_bytes()
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for place in rng.integers(0, 128, size=rng.integers(1, 4)):
+            damaged[place] = rng.integers(256)
+        (tmp_path / "a.npy").write_bytes(damaged)
+        try:
+            assert read_strain(tmp_path / "a.npy").shape == (3, 4096)
+        except UserError:
+            refused += 1
+    assert refused > 200  # the rest hit the padding

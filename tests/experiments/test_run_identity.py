@@ -13,8 +13,8 @@ import torch
 import configs
 from configuration.json_types import to_plain
 from configuration.overrides import override
+from data.cache_writer import write_cache
 from data.sample_files import read_strain
-from data.strain_cache import write_cache
 from experiments import run_identity
 from experiments.run_identity import (
     TrainedFrom,
