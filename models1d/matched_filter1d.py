@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models1d.classifier import WaveformClassifier
-from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, WINDOW_SECONDS
-from physics.noise import CURVES
+from physics.observation import COMPETITION, Observation
 from physics.waveforms import BankSettings
-from runtime.errors import UserError, nearest
+from runtime.errors import UserError
 
 POLYPHASE = 32  # samples that are the input channels of one convolution, see strided_correlation
 PAIRED_AT_A_TIME = {"cpu": 2**22}  # numbers, over all delays, that fit a CPU's caches
@@ -99,9 +98,11 @@ class MatchedFilter1d(WaveformClassifier):
         hidden: units of the small network.
         learn_filters: whether basis and templates are trained.
         share_ligo: whether the first two detectors share filters.
-        detectors: names of the design curves that the strain is whitened with.
-        decimate: decimation of the whitening: strain is sampled at 2,048 Hz / decimate.
+        decimate: decimation of the whitening: strain is sampled at the observation's rate over
+            `decimate`.
         bank_size, bank_seed: the bank of binaries that the filters are computed from.
+        observation: detectors, sampling, window and the curves that the strain is whitened with;
+            an experiment gives its own.
 
     Raises:
         UserError: arguments do not fit together, or the strain is not one window long.
@@ -124,10 +125,11 @@ class MatchedFilter1d(WaveformClassifier):
         hidden: int = 16,
         learn_filters: bool = False,
         share_ligo: bool = True,
-        detectors: Sequence[str] = DETECTORS,
         decimate: int = 2,
         bank_size: int = 8000,
         bank_seed: int = 1,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
         if amplitudes is None:
@@ -138,21 +140,21 @@ class MatchedFilter1d(WaveformClassifier):
             self.share_ligo,
             delays,
             amplitudes,
-            detectors,
+            observation,
             arrival,
             correlation,
             {"templates": templates, "basis": basis, "stride": stride, "decimate": decimate},
         )
-        rate = SAMPLE_RATE / decimate
+        rate = observation.sample_rate / decimate
         self.in_channels, self.stride = in_channels, stride
-        self.samples = NUM_SAMPLES // decimate
+        self.samples = observation.num_samples // decimate
         self.before, self.after = round(before * rate), round(after * rate)
         # Arrival times and delays are counted in strides from here on.
         self.first = math.floor(arrival[0] * rate / stride)
         self.num_times = math.floor(arrival[1] * rate / stride) - self.first + 1
         self.reach = [math.ceil(delay * rate / stride) for delay in delays]
-        names = [detectors[d] for d in range(in_channels) if not (d == 1 and self.share_ligo)]
-        shape = (len(names), basis, self.before + self.after)
+        channels = [d for d in range(in_channels) if not (d == 1 and self.share_ligo)]
+        shape = (len(channels), basis, self.before + self.after)
         if not (before >= 0 and after >= 0 and basis <= shape[-1]):
             raise UserError(
                 f"MatchedFilter1d: before = {before}, after = {after}: expected filters of at "
@@ -163,11 +165,18 @@ class MatchedFilter1d(WaveformClassifier):
 
             bank = BankSettings(size=bank_size, seed=bank_seed)
             filters, combinations = template_filters(
-                tuple(names), templates, basis, self.before, self.after, decimate, bank
+                tuple(observation.noise(d) for d in channels),
+                templates,
+                basis,
+                self.before,
+                self.after,
+                decimate,
+                bank,
+                observation.num_samples,
             )
         else:
             filters = torch.randn(shape) / math.sqrt(shape[-1])
-            combinations = torch.randn(len(names), templates, 2, basis) / math.sqrt(basis)
+            combinations = torch.randn(len(channels), templates, 2, basis) / math.sqrt(basis)
         for name, values in (("filters", filters), ("templates", combinations)):
             if learn_filters:
                 self.register_parameter(name, nn.Parameter(values.clone()))
@@ -367,7 +376,7 @@ def check_arguments(
     share_ligo: bool,
     delays: Sequence[float],
     amplitudes: Sequence[float],
-    detectors: Sequence[str],
+    observation: Observation,
     arrival: Sequence[float],
     correlation: float | None,
     counts: dict[str, int],
@@ -384,13 +393,11 @@ def check_arguments(
     for name, value in {"in_channels": in_channels, **counts}.items():
         if not isinstance(value, int) or value < 1:
             refuse(f"{name} = {value!r}: expected a whole number of at least 1")
+    detectors = observation.detectors
     numbers = {"delays": len(delays), "amplitudes": len(amplitudes), "detectors": len(detectors)}
     if set(numbers.values()) != {in_channels}:
         refuse(f"{numbers}: give each as many as in_channels = {in_channels}")
-    for name in detectors:
-        if name not in CURVES:
-            refuse(f"detector {name!r}{nearest(name, CURVES)}: expected one of {', '.join(CURVES)}")
-    if share_ligo and CURVES[detectors[0]] != CURVES[detectors[1]]:
+    if share_ligo and observation.noise_curve(0) != observation.noise_curve(1):
         refuse(
             f"{detectors[0]} and {detectors[1]} have different noise curves and cannot share "
             f"filters: set share_ligo=False"
@@ -404,8 +411,10 @@ def check_arguments(
         )
     if POLYPHASE % counts["stride"]:
         refuse(f"stride = {counts['stride']}: expected a divisor of {POLYPHASE}")
-    if len(arrival) != 2 or not 0 < arrival[0] < arrival[1] < WINDOW_SECONDS:
-        refuse(f"arrival = {tuple(arrival)}: expected two rising times within {WINDOW_SECONDS:g} s")
+    if len(arrival) != 2 or not 0 < arrival[0] < arrival[1] < observation.window:
+        refuse(
+            f"arrival = {tuple(arrival)}: expected two rising times within {observation.window:g} s"
+        )
     if delays[0] != 0 or min(delays) < 0:
         refuse(f"delays = {tuple(delays)}: expected them to begin with 0, the first detector's")
     if not all(0 < a < 1 for a in amplitudes):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from physics.constants import MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE, WINDOW_SECONDS
+from physics.constants import MERGER_TIME
+from physics.curves import DetectorNoise
 from physics.waveforms import BEFORE_MERGER, BankSettings, WaveformBank
 from runtime.errors import UserError
 from signal_transforms import whitening_operators
@@ -18,13 +18,14 @@ WHITENED_AT_A_TIME = 256  # waveforms
 
 @functools.lru_cache(maxsize=2)
 def template_filters(
-    detectors: Sequence[str],
+    noises: tuple[DetectorNoise, ...],
     templates: int,
     basis: int,
     before: int,
     after: int,
     decimate: int,
     bank: BankSettings,
+    samples: int,
 ) -> tuple[Tensor, Tensor]:
     """Return the matched filters of a bank's waveforms, as combinations of a few basis filters.
 
@@ -36,12 +37,14 @@ def template_filters(
     norm one: the h+ of a binary and its Hilbert transform.
 
     Args:
-        detectors: names of the design curves.
+        noises: of the detectors.
         templates: number of templates; they are the first binaries of the bank.
         basis: number of basis filters.
         before, after: samples of a filter before the merger and from it on.
-        decimate: decimation of the whitening; filters are sampled at 2,048 Hz / decimate.
+        decimate: decimation of the whitening; filters are sampled at the rate of the noise over
+            `decimate`.
         bank: settings of the waveform bank.
+        samples: of the window, before the decimation.
 
     Returns:
         The basis (detector, basis, before + after), and the coefficients of the templates in it
@@ -51,30 +54,30 @@ def template_filters(
         UserError: the bank is smaller than `templates` or half of `basis`, or the filters are
             longer than what lies before or after the merger.
     """
-    rate = SAMPLE_RATE // decimate
+    rate = noises[0].sample_rate / decimate
     merger = round(MERGER_TIME * rate)  # sample, at the decimated rate
     if bank.size < templates or 2 * bank.size < basis:
         raise UserError(
             f"a bank of {bank.size} binaries is too small for {templates} templates in a basis of "
             f"{basis}: set bank_size to at least templates and basis / 2"
         )
-    if before > merger or after > NUM_SAMPLES // decimate - merger:
+    if before > merger or after > samples // decimate - merger:
         raise UserError(
             f"filters of {before} samples before and {after} after a merger at {MERGER_TIME} s do "
-            f"not fit a window of {WINDOW_SECONDS:g} s at {rate} Hz"
+            f"not fit a window of {samples // decimate} samples at {rate:g} Hz"
         )
     waveforms = torch.as_tensor(WaveformBank.build(bank).waveforms)  # (binary, 2, STRETCH)
     # Cut a window out of the bank's series in which the merger lies at MERGER_TIME.
     first = BEFORE_MERGER - merger * decimate
-    waveforms = waveforms[..., first : first + NUM_SAMPLES]
+    waveforms = waveforms[..., first : first + samples]
     around_merger = slice(merger - before, merger + after)
     bases, coefficients = [], []
-    for name in detectors:
+    for noise in noises:
         whiten = whitening_operators.design_whitening(
-            name, NUM_SAMPLES, SAMPLE_RATE, None, 8, decimate, torch.device("cpu")
+            noise, samples, None, 8, decimate, torch.device("cpu")
         )
         # A bank and a whitening have the same unit of strain. The whitening takes rows:
-        # (binaries, 2, NUM_SAMPLES) -> (binaries x 2, NUM_SAMPLES) -> (binaries, 2, time)
+        # (binaries, 2, samples) -> (binaries x 2, samples) -> (binaries, 2, time)
         white = torch.cat(
             [
                 whiten(part.flatten(0, 1)).unflatten(0, (-1, 2))

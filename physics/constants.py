@@ -37,4 +37,5 @@ SIDEREAL_TIME = 36137.05520547496 % math.tau  # rad, at Greenwich
 SPEED_OF_LIGHT = 299_792_458.0  # m / s
 SOLAR_MASS_SECONDS = 4.925490947e-6  # s, G M_sun / c^3
 EARTH_ROTATION = 7.29211561701959e-5  # rad / s
+MEAN_EARTH_RADIUS = 6_378_136.6  # m, IAU 2009, of the sphere on which ET's corners are placed
 EARTH_MAJOR_AXIS, EARTH_MINOR_AXIS = 6_378_137.0, 6_356_752.314_245  # m, WGS-84

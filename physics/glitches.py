@@ -28,8 +28,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physics.constants import MIN_FREQUENCY
-from physics.noise import psd_on_grid
+from physics.curves import DetectorNoise
 
 # --- waveforms ----------------------------------------------------------------------------------
 
@@ -233,27 +232,33 @@ FINER = 8  # bins of the noise curve to a bin of the strain, see `snr_weights`
 
 
 @functools.lru_cache(maxsize=8)
-def snr_weights(detectors: tuple[str, ...], size: int, sr: float, device: torch.device) -> Tensor:
+def snr_weights(noises: tuple[DetectorNoise, ...], size: int, device: torch.device) -> Tensor:
     """Return what the squared moduli of `rfft` of `size` samples are weighted by in an SNR.
 
     The optimal SNR of strain h in noise of the one-sided PSD S is rho^2 = 4 int |h(f)|^2 / S df
     (Cutler and Flanagan, Physical Review D 49, 2658, 1994). With h(f) = X / sr of `rfft` and bins
-    sr / size wide, that is the sum of |X|^2 times 4 / (sr size S). The integral begins at 10 Hz
-    (`MIN_FREQUENCY`), where the noise curves do.
+    sr / size wide, that is the sum of |X|^2 times 4 / (sr size S). The integral begins where the
+    noise does.
 
     The curves hold lines that are narrower than a bin. |h|^2 is smooth, so it is taken as linear
     between two bins, and 1 / S is integrated on a grid `FINER` times as fine with the weights of
     linear interpolation: a bin's 1 / S is its mean under a triangle that ends at both neighbours.
 
+    Args:
+        noises: of the detectors.
+        size: number of samples.
+        device: where to put them.
+
     Returns:
         (detector, size // 2 + 1) float32, in 1 / (1e-21)^2.
     """
     fine = size * FINER
-    noisy = np.fft.rfftfreq(fine, 1 / sr) >= MIN_FREQUENCY
     triangle = 1 - np.abs(np.arange(1 - FINER, FINER)) / FINER  # its sum is FINER
     rows = []
-    for detector in detectors:
-        power = psd_on_grid(detector, fine, sr)
+    for noise in noises:
+        sr = noise.sample_rate
+        noisy = np.fft.rfftfreq(fine, 1 / sr) >= noise.min_frequency
+        power = noise.psd_on_grid(fine)
         inverse = np.where(noisy, 1 / np.where(noisy, power, 1.0), 0.0)
         mean = np.convolve(inverse, triangle / FINER, mode="same")[::FINER]
         rows.append(4 / (sr * size) * mean)

@@ -1,8 +1,7 @@
-"""Detector noise: design curves, its covariance in a window, exact whitening, Gaussian draws.
+"""Detector noise: its covariance in a window, exact whitening, Gaussian draws.
 
 Everything is in units of 1e-21 strain (`STRAIN_UNIT`) unless a docstring says otherwise: a PSD of
-1e-47 per Hz and its products underflow float32. The curves are tables in `noise_curves/`, so that
-neither noise nor whitening needs bilby.
+1e-47 per Hz and its products underflow float32.
 
 The covariance of n samples of stationary noise is the symmetric Toeplitz matrix C of the
 autocovariance, which is the Fourier transform of the PSD (Wiener-Khinchin). Its symmetric inverse
@@ -12,7 +11,6 @@ the edges, to unit variance.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from pathlib import Path
 
@@ -20,89 +18,23 @@ import numpy as np
 import torch
 
 from physics.cache_folder import cache_folder, kept_path, remove_abandoned
-from physics.constants import DETECTORS, MIN_FREQUENCY, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.constants import STRAIN_UNIT
+from physics.curves import DetectorNoise
+from physics.observation import COMPETITION, Observation
 from runtime.console import LOGGER
-from runtime.errors import UserError, nearest
+from runtime.errors import UserError
 
 # A window is cut out of the middle of a periodic series four times as long. In the competition's
 # samples the last value does not join the first, and 8 s reproduces their edges best.
 STRETCH_FACTOR = 4
-# Noise without power below 10 Hz has a covariance that cannot be inverted. The whitening assumes
-# this fraction of the PSD at 10 Hz at all frequencies below.
+# Noise without power below its lowest frequency has a covariance that cannot be inverted. The
+# whitening assumes this fraction of the PSD at that frequency at all frequencies below.
 FLOOR = 1e-3
-
-CURVES = {"H1": "ligo_O4high_asd.csv", "L1": "ligo_O4high_asd.csv", "V1": "virgo_O4high_asd.csv"}
-
-
-# --- curves ------------------------------------------------------------------------------------
-
-
-@functools.cache
-def read_curve(name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return a table of `noise_curves/`: frequencies in Hz and ASD in 1/sqrt(Hz), both (rows,)."""
-    path = Path(__file__).parent / "noise_curves" / name
-    with open(path) as file:
-        rows = [line for line in file if not line.startswith("#")][1:]  # without the header row
-    frequencies, amplitudes = np.loadtxt(rows, delimiter=",", unpack=True)
-    return frequencies, amplitudes
-
-
-def asd(detector: str, frequencies: np.ndarray) -> np.ndarray:
-    """Return the amplitude spectral density of a detector's noise.
-
-    The PSD is interpolated linearly between the rows of the table, as bilby does. Between 10 Hz
-    (`MIN_FREQUENCY`) and the first row it is constant, and below 10 Hz it is zero.
-
-    Args:
-        detector: "H1", "L1" or "V1".
-        frequencies: any shape, in Hz, at most 1,024, where the tables end.
-
-    Returns:
-        One-sided ASD of the same shape, float64, in 1/sqrt(Hz) (not in units of 1e-21).
-
-    Raises:
-        UserError: the detector is not known, or a frequency lies above the curve's end.
-    """
-    if detector not in CURVES:
-        raise UserError(
-            f"there is no noise curve for the detector {detector!r}{nearest(detector, CURVES)}: "
-            f"choose from {', '.join(CURVES)}"
-        )
-    table, amplitudes = read_curve(CURVES[detector])
-    frequencies = np.asarray(frequencies, dtype=np.float64)
-    if frequencies.size and frequencies.max() > table[-1]:
-        raise UserError(
-            f"the noise curve of {detector} ends at {table[-1]:g} Hz and {frequencies.max():g} Hz "
-            f"was asked for: use a sampling rate of at most {SAMPLE_RATE} Hz"
-        )
-    power = np.interp(frequencies, table, (amplitudes / STRAIN_UNIT) ** 2)
-    return np.where(frequencies >= MIN_FREQUENCY, np.sqrt(power), 0.0) * STRAIN_UNIT
-
-
-def psd_on_grid(detector: str, size: int, fs: float, floor: float = 0.0) -> np.ndarray:
-    """Return the one-sided PSD at the frequencies of `rfft` of `size` samples.
-
-    Args:
-        detector: "H1", "L1" or "V1".
-        size: number of samples of the stretch.
-        fs: sampling rate in Hz.
-        floor: the PSD below 10 Hz as a fraction of its value at 10 Hz.
-
-    Returns:
-        (size // 2 + 1,) float64, in (1e-21)^2 / Hz.
-    """
-    frequencies = np.fft.rfftfreq(size, 1.0 / fs)
-    power = (asd(detector, frequencies) / STRAIN_UNIT) ** 2
-    at_edge = (asd(detector, np.array(MIN_FREQUENCY)) / STRAIN_UNIT) ** 2
-    return np.where(frequencies >= MIN_FREQUENCY, power, floor * at_edge)
-
 
 # --- covariance and whitening -------------------------------------------------------------------
 
 
-def autocovariance(
-    detector: str, n: int = NUM_SAMPLES, fs: float = SAMPLE_RATE, floor: float = FLOOR
-) -> np.ndarray:
+def autocovariance(noise: DetectorNoise, n: int, floor: float = FLOOR) -> np.ndarray:
     """Return r_k = E[x_t x_(t+k)] of `n` samples of noise cut out of a periodic series of 4 n.
 
     Wiener-Khinchin: r(k / fs) is the integral of the one-sided PSD S(f) cos(2 pi f k / fs) over f
@@ -110,17 +42,17 @@ def autocovariance(
     r_k = (fs / N) sum_m S_m cos(2 pi m k / N), with half weight at both ends.
 
     Args:
-        detector: "H1", "L1" or "V1".
+        noise: of the detector.
         n: number of lags, from 0 to n - 1.
-        fs: sampling rate in Hz.
-        floor: the PSD below 10 Hz as a fraction of its value at 10 Hz; 0 for the noise itself.
+        floor: the PSD below the lowest frequency as a fraction of its value there; 0 for the noise
+            itself.
 
     Returns:
         (n,) float64, in (1e-21)^2.
     """
     size = STRETCH_FACTOR * n  # N
     # irfft(X)_k = (1 / N) (X_0 + 2 sum_m X_m cos(2 pi m k / N) + X_(N/2) (-1)^k), so X = S fs / 2.
-    return np.fft.irfft(psd_on_grid(detector, size, fs, floor) * fs / 2, size)[:n]
+    return np.fft.irfft(noise.psd_on_grid(size, floor) * noise.sample_rate / 2, size)[:n]
 
 
 def toeplitz(first_row: np.ndarray) -> np.ndarray:
@@ -173,33 +105,30 @@ def symmetric_power(first_row: np.ndarray, power: float) -> np.ndarray:
     return np.concatenate([top, top[::-1, ::-1]])  # (n, n)
 
 
-def whitening_matrix(
-    detector: str, n: int = NUM_SAMPLES, fs: float = SAMPLE_RATE, cache_dir: Path | None = None
-) -> np.ndarray:
+def whitening_matrix(noise: DetectorNoise, n: int, cache_dir: Path | None = None) -> np.ndarray:
     """Return C^(-1/2), which turns n samples of a detector's noise into unit white noise.
 
     Apply it to strain / 1e-21, in float32 or better and never in TF32: `white = W @ (x / 1e-21)`.
     It is symmetric, so a batch (rows, n) is whitened by `x @ W`. It is computed in float64 once
-    for each curve (some seconds) and kept on disk; H1 and L1 share one.
+    for each curve (some seconds) and kept on disk; detectors of one curve share it.
 
     Args:
-        detector: "H1", "L1" or "V1".
+        noise: of the detector; of a family of curves, that of their geometric mean.
         n: number of samples, even.
-        fs: sampling rate in Hz, at most 2,048.
         cache_dir: where to keep it; default `cache_folder()`.
 
     Returns:
         (n, n) float32, in 1 / (1e-21 strain).
 
     Raises:
-        UserError: the detector is not known, the rate is too high, or n is odd.
+        UserError: the curve ends below half the sampling rate, or n is odd.
     """
     if n < 2 or n % 2:
         raise UserError(f"a whitening matrix needs an even number of samples and n is {n}")
-    lags = autocovariance(detector, n, fs)
+    lags = autocovariance(noise, n)
     # The matrix is a function of these numbers alone, so they are its key.
     digest = hashlib.blake2b(lags.tobytes(), digest_size=8).hexdigest()
-    name = f"whitening-{Path(CURVES[detector]).stem}-{n}-{digest}.npy"
+    name = f"whitening-{Path(noise.curve.name).stem}_asd-{n}-{digest}.npy"
     path = (cache_dir or cache_folder()) / name
     try:
         matrix = np.load(path, allow_pickle=False)
@@ -224,23 +153,24 @@ def whitening_matrix(
 
 
 class NoiseGenerator:
-    """Stationary Gaussian noise of the three detectors, independent of one another.
+    """Stationary Gaussian noise of all detectors, independent of one another.
 
-    A series four times as long as wanted (8 s) is drawn in the frequency domain, where its bins
+    A series four times as long as a window is drawn in the frequency domain, where its bins
     are independent, and its middle is kept (Timmer and Koenig, Astronomy and Astrophysics 300,
     707, 1995). The covariance of what is kept is `toeplitz(autocovariance(..., floor=0))`.
 
     Args:
         device: where to draw.
-        n: number of samples.
-        fs: sampling rate in Hz.
+        observation: detectors, sampling, window and curves; not of families of curves.
     """
 
     def __init__(
-        self, device: torch.device | str = "cpu", n: int = NUM_SAMPLES, fs: float = SAMPLE_RATE
+        self, device: torch.device | str = "cpu", observation: Observation = COMPETITION
     ) -> None:
-        self.n, self.size, self.device = n, STRETCH_FACTOR * n, torch.device(device)
-        power = np.stack([psd_on_grid(name, self.size, fs) for name in DETECTORS])
+        self.n, fs = observation.num_samples, observation.sample_rate
+        self.size, self.device = STRETCH_FACTOR * self.n, torch.device(device)
+        channels = range(observation.num_detectors)
+        power = np.stack([observation.noise(d).psd_on_grid(self.size) for d in channels])
         # A bin of N samples has E|X|^2 = S fs N / 2, which its real and imaginary part share. The
         # last bin, at the Nyquist frequency, is real: irfft ignores its imaginary part, so the
         # real part has all of it.

@@ -1,4 +1,4 @@
-"""Signals in the three detectors: placed on the sky, delayed, scaled to a drawn SNR."""
+"""Signals in the detectors: placed on the sky, delayed, scaled to a drawn SNR."""
 
 from __future__ import annotations
 
@@ -8,17 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from physics.constants import (
-    DETECTORS,
-    EARTH_ROTATION,
-    MERGER_RANGE,
-    NUM_SAMPLES,
-    SAMPLE_RATE,
-    SIDEREAL_TIME,
-    STRAIN_UNIT,
-)
+from physics.constants import EARTH_ROTATION, MERGER_RANGE, SIDEREAL_TIME, STRAIN_UNIT
+from physics.curves import DetectorNoise
 from physics.detectors import Network
 from physics.noise import autocovariance
+from physics.observation import COMPETITION, Observation
 from physics.waveforms import BEFORE_MERGER, DISTANCE, PARAMETERS, STRETCH, WaveformBank
 
 
@@ -36,7 +30,7 @@ class Population:
     weights: tuple[float, float, float] = (1.0, 1.0, 0.33)  # of the detectors' power
 
 
-def likelihood_filters(detector: str) -> np.ndarray:
+def likelihood_filters(noise: DetectorNoise, n: int) -> np.ndarray:
     """Return two filters x and y with h^T C^(-1) h = |x * h|^2 - |y * h|^2, * being correlation.
 
     The inverse of a symmetric Toeplitz matrix is a difference of products of lower triangular
@@ -45,20 +39,24 @@ def likelihood_filters(detector: str) -> np.ndarray:
     (0, x_(n-1), ..., x_1) (Gohberg and Semencul, 1972; Kailath, Vieira and Morf, SIAM Review 20,
     106, 1978). L(x)^T h is the correlation of x and h, a few Fourier transforms.
 
+    Args:
+        noise: of the detector.
+        n: samples of the window.
+
     Returns:
-        x and y, (2, 4096) float64, in 1 / (1e-21 strain).
+        x and y, (2, n) float64, in 1 / (1e-21 strain).
     """
     from scipy.linalg import solve_toeplitz
 
-    first = np.zeros(NUM_SAMPLES)
+    first = np.zeros(n)
     first[0] = 1.0
-    x = solve_toeplitz(autocovariance(detector), first)  # Levinson's recursion
+    x = solve_toeplitz(autocovariance(noise, n), first)  # Levinson's recursion
     x /= math.sqrt(x[0])
     return np.stack([x, np.concatenate([[0.0], x[:0:-1]])])
 
 
 class SignalGenerator:
-    """Signals as the three detectors see them, scaled to a drawn SNR.
+    """Signals as the detectors see them, scaled to a drawn SNR.
 
     A waveform of the bank is used again and again with fresh sky position, polarisation, orbital
     phase, arrival time and SNR.
@@ -68,6 +66,7 @@ class SignalGenerator:
         device: where to draw; the bank is copied there.
         population: how signals are placed.
         members: first and last + 1 of the waveforms to use; default all.
+        observation: detectors, sampling, window and noise.
     """
 
     # Candidates drawn for each signal at once, so that a GPU need not report how many are accepted
@@ -81,11 +80,13 @@ class SignalGenerator:
         device: torch.device | str = "cpu",
         population: Population | None = None,
         members: tuple[int, int] | None = None,
+        observation: Observation = COMPETITION,
     ) -> None:
-        self.device = torch.device(device)
+        self.device, self.observation = torch.device(device), observation
+        n = observation.num_samples
         self.population = population or Population()
         self.members = members or (0, len(bank))
-        self.network = Network(DETECTORS, device)
+        self.network = Network(observation.detectors, device)
         chosen = slice(*self.members)
         waveforms = torch.as_tensor(bank.waveforms[chosen])
         # Spectra take the room of the series: (waveform, 2, STRETCH // 2 + 1) complex64.
@@ -93,10 +94,11 @@ class SignalGenerator:
         self.binaries = torch.tensor(
             bank.parameters[chosen], dtype=torch.float32, device=device
         )  # (waveform, 9)
-        filters = np.stack([likelihood_filters(name) for name in DETECTORS])
+        channels = range(observation.num_detectors)
+        filters = np.stack([likelihood_filters(observation.noise(d), n) for d in channels])
         # Padded to twice the window, a circular correlation does not wrap around.
         self.filters = torch.tensor(
-            np.fft.rfft(filters, 2 * NUM_SAMPLES).conj(), dtype=torch.complex64, device=device
+            np.fft.rfft(filters, 2 * n).conj(), dtype=torch.complex64, device=device
         )  # (detector, 2, frequency)
         self.bins = torch.arange(STRETCH // 2 + 1, dtype=torch.float32, device=device)
         self.weights = torch.tensor(self.population.weights, device=device)
@@ -163,7 +165,7 @@ class SignalGenerator:
             merger_time: of the merger at the geocentre, s after the window begins, (rows,).
 
         Returns:
-            (rows, detector, 4096) float32 in units of 1e-21.
+            (rows, detector, time) float32 in units of 1e-21.
         """
         plus, cross = self.network.antenna_patterns(longitude, dec, psi)  # (rows, detector)
         arrival = merger_time[:, None] + self.network.delays(longitude, dec)  # (rows, detector)
@@ -171,7 +173,7 @@ class SignalGenerator:
         # Angles are counted in turns: at most 540 of them, which float32 holds to 3e-5. The bank's
         # merger, at sample BEFORE_MERGER, is shifted to the arrival time in the window, which is
         # the beginning of the series.
-        shift = arrival * (SAMPLE_RATE / STRETCH) - BEFORE_MERGER / STRETCH
+        shift = arrival * (self.observation.sample_rate / STRETCH) - BEFORE_MERGER / STRETCH
         turns = shift[..., None] * self.bins  # (rows, detector, frequency)
         angle = (2 * phase)[:, None, None] - math.tau * (turns - turns.round())
         polarisations = self.spectra[waveform]  # (rows, 2, frequency)
@@ -179,7 +181,7 @@ class SignalGenerator:
         seen = plus[..., None] * polarisations[:, None, 0]
         seen = seen + cross[..., None] * polarisations[:, None, 1]
         seen = seen * torch.complex(angle.cos(), angle.sin())
-        return torch.fft.irfft(seen, STRETCH)[..., :NUM_SAMPLES]
+        return torch.fft.irfft(seen, STRETCH)[..., : self.observation.num_samples]
 
     def optimal_snr(self, strain: torch.Tensor) -> torch.Tensor:
         """Return the optimal SNR of signals within their window, for each detector.
@@ -189,13 +191,14 @@ class SignalGenerator:
         spectrum counts what lies outside as well, or takes the window for periodic.
 
         Args:
-            strain: (rows, detector, 4096) float32 in units of 1e-21.
+            strain: (rows, detector, time) float32 in units of 1e-21.
 
         Returns:
             (rows, detector).
         """
-        spectra = torch.fft.rfft(strain, 2 * NUM_SAMPLES)[:, :, None]  # (rows, detector, 1, ..)
-        correlation = torch.fft.irfft(spectra * self.filters, 2 * NUM_SAMPLES)[..., :NUM_SAMPLES]
+        n = self.observation.num_samples
+        spectra = torch.fft.rfft(strain, 2 * n)[:, :, None]  # (rows, detector, 1, frequency)
+        correlation = torch.fft.irfft(spectra * self.filters, 2 * n)[..., :n]
         first, second = correlation.square().sum(-1).unbind(2)  # each (rows, detector)
         return (first - second).sqrt()
 
@@ -218,7 +221,7 @@ class SignalGenerator:
             generator: on the generator's own device; default torch's own.
 
         Returns:
-            Strain (count, detector, 4096) float32 in units of 1e-21, its optimal SNR (count,
+            Strain (count, detector, time) float32 in units of 1e-21, its optimal SNR (count,
             detector), and "waveform", "longitude", "dec", "psi", "phase" and "merger_time", each
             (count,), as `project` takes them.
         """
@@ -236,7 +239,7 @@ class SignalGenerator:
             generator: on the generator's own device; default torch's own.
 
         Returns:
-            Strain (count, detector, 4096) float32, and the parameters, each (count,): those of
+            Strain (count, detector, time) float32, and the parameters, each (count,): those of
             the binary, "waveform" (its number in the bank), "phase", "ra", "dec", "psi",
             "merger_time" (s after the window begins, at the geocentre), "luminosity_distance"
             (Mpc), "snr_H1", "snr_L1", "snr_V1" and "network_snr".
@@ -258,5 +261,7 @@ class SignalGenerator:
             "merger_time": merger_time,
             "luminosity_distance": DISTANCE / scale,
         }
-        parameters |= {f"snr_{name}": snr[:, d] * scale for d, name in enumerate(DETECTORS)}
+        parameters |= {
+            f"snr_{name}": snr[:, d] * scale for d, name in enumerate(self.observation.detectors)
+        }
         return strain, parameters | {"network_snr": network_snr}

@@ -16,6 +16,8 @@ import numpy as np
 
 from physics import noise
 from physics.constants import MIN_FREQUENCY, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.curves import DetectorNoise
+from physics.observation import COMPETITION
 from search.strain_files import Recording
 from signal_transforms import whitening_operators
 
@@ -219,7 +221,17 @@ def make_whitening_matrix(x: np.ndarray) -> np.ndarray | None:
 @functools.cache
 def colouring_matrix(detector: str) -> np.ndarray:
     """Return C^(1/2) of a detector's design curve, (4096, 4096) float64 in 1e-21."""
-    return noise.symmetric_power(noise.autocovariance(detector), 0.5)
+    return noise.symmetric_power(noise.autocovariance(noise_of(detector), NUM_SAMPLES), 0.5)
+
+
+def design_whitening_matrix(detector: str) -> np.ndarray:
+    """Return C^(-1/2) of a detector's design curve, (4096, 4096) float32 in 1 / 1e-21."""
+    return noise.whitening_matrix(noise_of(detector), NUM_SAMPLES)
+
+
+def noise_of(detector: str) -> DetectorNoise:
+    """Return the noise that the networks know of a detector."""
+    return COMPETITION.noise(COMPETITION.detectors.index(detector))
 
 
 def make_design_noise(detector: str, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -233,7 +245,7 @@ def make_design_noise(detector: str, count: int, rng: np.random.Generator) -> np
     # An inverse FFT is periodic: more is made than is returned, so that the end does not continue
     # at the beginning.
     size = next_fast_len(count + 4 * NUM_SAMPLES, real=True)
-    power = noise.psd_on_grid(detector, size, SAMPLE_RATE)
+    power = noise_of(detector).psd_on_grid(size)
     parts = rng.standard_normal((2, len(power)))
     spectrum = (parts[0] + 1j * parts[1]) * np.sqrt(power * SAMPLE_RATE * size / 4)
     return np.fft.irfft(spectrum, size)[:count].astype(np.float32)

@@ -21,11 +21,10 @@ from configuration.class_with_arguments import Part, thaw
 from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
 from experiments.building import build_model
-from physics import noise
 from physics.constants import DETECTORS, NUM_SAMPLES, STRAIN_UNIT
 from runtime.errors import UserError
 from runtime.files import read_json
-from search.conditioning import colouring_matrix
+from search.conditioning import colouring_matrix, design_whitening_matrix
 from training.checkpoints import content_digest, load_model
 from training_extras import WAVEFORMS, Preparation, find_views, prepare_views
 from transforms import Compose, DropChannel, Normalize, Scale, Whiten
@@ -106,7 +105,7 @@ def build_adapted_transforms(
         # whiten the real strain in the config's own band, order and decimation
         own = {k: v for k, v in thaw(parts[0].params).items() if k not in ("psds", "matrices")}
         matrices = [
-            whitening[name] if name in whitening else noise.whitening_matrix(name)
+            whitening[name] if name in whitening else design_whitening_matrix(name)
             for name in DETECTORS
         ]
         unit = own.setdefault("unit", STRAIN_UNIT)

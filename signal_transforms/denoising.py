@@ -11,7 +11,7 @@ import math
 import torch
 from torch import Tensor
 
-from physics.constants import SAMPLE_RATE
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from runtime.optional_packages import require
 from signal_transforms.base import WaveTransform
@@ -209,17 +209,21 @@ class PitchShift(WaveTransform):
 
     Args:
         max_steps: largest shift in semitones, either way.
-        sr: sampling rate in Hz; a shift in semitones does not depend on it.
+        sr: sampling rate in Hz; None is that of the observation. A shift in semitones does not
+            depend on it.
     """
 
     def __init__(
         self,
         max_steps: int = 5,
-        sr: float = SAMPLE_RATE,
+        sr: float | None = None,
         always_apply: bool = False,
         p: float = 0.5,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__(always_apply, p)
+        sr = observation.sample_rate if sr is None else sr
         if max_steps < 0:
             raise UserError(f"PitchShift: max_steps = {max_steps} is negative")
         self.max_steps, self.sr = max_steps, sr

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from physics.constants import SAMPLE_RATE
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from signal_transforms.band_pass_operators import band_pass_operator, biquad_operator
 from signal_transforms.base import WaveTransform
@@ -28,7 +28,7 @@ class BandPass(WaveTransform):
     Args:
         lower: lower edge in Hz; the gain there, of both passes together, is one half.
         upper: upper edge in Hz.
-        sr: sampling rate in Hz.
+        sr: sampling rate in Hz; None is that of the observation.
         order: order of the prototype; in effect it is doubled by the second pass.
         taper: length in samples of a cosine ramp at both ends before the filter. Zero, the
             default, is what the published models used; edge transients are then as large as the
@@ -44,13 +44,16 @@ class BandPass(WaveTransform):
         self,
         lower: float = 16,
         upper: float = 512,
-        sr: float = SAMPLE_RATE,
+        sr: float | None = None,
         order: int = 8,
         taper: int = 0,
         always_apply: bool = True,
         p: float = 0.5,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__(always_apply, p)
+        sr = observation.sample_rate if sr is None else sr
         check_band(type(self).__name__, lower, upper, sr)
         if order < 1 or taper < 0:
             raise UserError(
@@ -86,7 +89,7 @@ class BandPass2(WaveTransform):
 
     Args:
         bands: (lower, upper) in Hz, one a channel.
-        sr: sampling rate in Hz.
+        sr: sampling rate in Hz; None is that of the observation.
         order: order of the prototype.
     """
 
@@ -95,12 +98,15 @@ class BandPass2(WaveTransform):
     def __init__(
         self,
         bands: Sequence[Sequence[float]] = ((12, 500), (12, 500), (12, 500)),
-        sr: float = SAMPLE_RATE,
+        sr: float | None = None,
         order: int = 8,
         always_apply: bool = True,
         p: float = 0.5,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__(always_apply, p)
+        sr = observation.sample_rate if sr is None else sr
         self.filters = nn.ModuleList(BandPass(*band, sr=sr, order=order) for band in bands)
 
     def transform_rows(self, x: Tensor) -> Tensor:
@@ -120,7 +126,7 @@ class BandPassTorch(WaveTransform):
     Args:
         lower: in Hz, where the gain is about 1 / sqrt(2).
         upper: in Hz, likewise.
-        sr: sampling rate in Hz.
+        sr: sampling rate in Hz; None is that of the observation.
     """
 
     per_channel = True
@@ -129,11 +135,14 @@ class BandPassTorch(WaveTransform):
         self,
         lower: float = 16,
         upper: float = 512,
-        sr: float = SAMPLE_RATE,
+        sr: float | None = None,
         always_apply: bool = True,
         p: float = 0.5,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__(always_apply, p)
+        sr = observation.sample_rate if sr is None else sr
         check_band("BandPassTorch", lower, upper, sr)
         self.lower, self.upper, self.sr = lower, upper, sr
 

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from physics.constants import DETECTORS, SAMPLE_RATE, STRAIN_UNIT
+from physics.constants import STRAIN_UNIT
 from physics.glitches import KINDS, draw_glitches, draw_power_law, optimal_snr, snr_weights
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError, nearest
 from signal_transforms.base import WaveTransform
 from signal_transforms.checks import check_positive
@@ -41,14 +42,14 @@ class AddGlitches(WaveTransform):
         per_detector: whether each detector of a row draws on its own whether it has a glitch, and
             which; `p` is then the probability of a detector.
         whiten: arguments of the `Whiten` that the input has gone through; None for strain.
-        detectors: names of the design curves, one a channel.
-        sr: sampling rate of the strain in Hz (before a decimation).
         unit: what a strain of 1e-21 is in the input; leave it for strain as it is stored. Not used
             with `whiten`.
+        observation: detectors, one a channel, their noise curves and the sampling rate of the
+            strain (before a decimation); an experiment gives its own.
 
     Raises:
         UserError: a kind is not known, a weight or a bound is out of its range, `whiten` belongs to
-            other detectors or another rate, or the input has another number of channels.
+            another observation or rate, or the input has another number of channels.
     """
 
     def __init__(
@@ -58,14 +59,14 @@ class AddGlitches(WaveTransform):
         snr_power: float = 1.0,
         per_detector: bool = False,
         whiten: Mapping[str, Any] | None = None,
-        detectors: Sequence[str] = DETECTORS,
-        sr: float = SAMPLE_RATE,
         unit: float = STRAIN_UNIT,
         always_apply: bool = False,
         p: float = 0.5,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__(always_apply, p)
-        check_positive("AddGlitches", sr=sr, unit=unit)
+        check_positive("AddGlitches", unit=unit)
         if len(snr) != 2 or not 0 < snr[0] <= snr[1] < float("inf"):
             raise UserError(
                 f"AddGlitches: snr = {snr}: expected a least and a largest positive number"
@@ -78,17 +79,17 @@ class AddGlitches(WaveTransform):
                 "AddGlitches: a drop-out of whitened strain is not known: leave 'dropout' out of "
                 "kinds, or put AddGlitches before Whiten"
             )
-        self.whiten = None if whiten is None else Whiten(**{"detectors": detectors, **whiten})
-        self.detectors, self.sr = tuple(detectors), sr
+        self.whiten = None if whiten is None else Whiten(**{"observation": observation, **whiten})
+        self.detectors, self.sr = observation.detectors, observation.sample_rate
         if self.whiten is not None and (
-            self.whiten.detectors != self.detectors or self.whiten.sr != sr
+            self.whiten.observation != observation or self.whiten.sr != self.sr
         ):
             raise UserError(
-                f"AddGlitches: whiten is of {self.whiten.detectors} at {self.whiten.sr:g} Hz and "
-                f"the glitches are of {self.detectors} at {sr:g} Hz: give both the same"
+                f"AddGlitches: whiten is of {self.whiten.observation}, sampled at "
+                f"{self.whiten.sr:g} Hz, and the glitches are of {observation}: give both the same"
             )
-        # An unknown detector is refused here and not in the middle of an epoch.
-        snr_weights(self.detectors, 2, sr, torch.device("cpu"))
+        # A curve that is not known is refused here and not in the middle of an epoch.
+        self.noises = tuple(observation.noise(channel) for channel in range(len(self.detectors)))
         self.kinds = tuple(weights)
         self.snr, self.snr_power = (float(snr[0]), float(snr[1])), float(snr_power)
         self.unit, self.per_channel = unit, per_detector
@@ -117,7 +118,7 @@ class AddGlitches(WaveTransform):
         before = length // 2
         index = torch.arange(-before, 2 * length - before, device=device)
         wave, factors = draw_glitches(kind, self.kinds, centre, index, self.sr)
-        weights = snr_weights(self.detectors, len(index), self.sr, device)[channel[..., 0]]
+        weights = snr_weights(self.noises, len(index), device)[channel[..., 0]]
         size = optimal_snr(wave, weights)  # (batch, glitch, 1)
         snr = draw_power_law(shape, self.snr, self.snr_power, device)
         scale = torch.where(size > 0, snr / size, 0.0)  # a drop-out has no waveform

@@ -9,12 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.constants import STRAIN_UNIT
+from physics.curves import DetectorNoise
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
 from signal_transforms.checks import check_band
 from signal_transforms.per_sample_operations import peak_amplitude, replace_zeros_by_one
 from signal_transforms.whitening_operators import (
+    LOWEST_KEPT,
     DenseMap,
     band_pass_and_decimate_rows,
     covariance_root,
@@ -36,20 +39,20 @@ class Whiten(WaveTransform):
     A `band` adds a zero-phase Butterworth band-pass after the whitening and `decimate` keeps every
     n-th sample of that, both folded into the same matrix: decimate=2 with band=(20, 400) costs no
     more than whitening alone and returns (batch, detector, time / 2). The variance then is the
-    share of the band in sr / 2. Decimation without a band keeps what lies
-    between 12 Hz and sr / (2 decimate), in which noise stays exactly white, with unit variance in
-    each frequency (see `band_pass_and_decimate_rows`).
+    share of the band in sr / 2. Decimation without a band keeps what lies between 1.2 times the
+    lowest frequency of the noise (12 Hz for 10 Hz) and sr / (2 decimate), in which noise stays
+    exactly white, with unit variance in each frequency (see `band_pass_and_decimate_rows`).
 
     Args:
-        detectors: names of the design curves, one a channel.
-        psds: instead of the design curves, one one-sided PSD a channel, in strain^2 / Hz, at the
-            frequencies of `rfft` of at least twice as many samples as the waveform has.
+        psds: instead of the observation's curves, one one-sided PSD a channel, in strain^2 / Hz, at
+            the frequencies of `rfft` of at least twice as many samples as the waveform has.
         matrices: instead of either, one whitening matrix (time, time) a channel, in 1 / unit.
-        sr: sampling rate in Hz.
+        sr: sampling rate in Hz; None is that of the observation.
         unit: strain that is scaled to one before the product, so that float32 does not underflow.
         band: (lower, upper) in Hz, or None for none.
         order: order of the band-pass.
         decimate: keep every n-th sample; a band must end at or below sr / (2 decimate).
+        observation: whose noise curves these are, one a channel; an experiment gives its own.
 
     Raises:
         UserError: both PSDs and matrices are given, the band is none, decimation would alias, or
@@ -58,18 +61,20 @@ class Whiten(WaveTransform):
 
     def __init__(
         self,
-        detectors: Sequence[str] = DETECTORS,
         psds: Sequence[np.ndarray] | None = None,
         matrices: Sequence[np.ndarray] | None = None,
-        sr: float = SAMPLE_RATE,
+        sr: float | None = None,
         unit: float = STRAIN_UNIT,
         band: Sequence[float] | None = None,
         order: int = 8,
         decimate: int = 1,
         always_apply: bool = True,
         p: float = 0.5,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__(always_apply, p)
+        sr = observation.sample_rate if sr is None else sr
         if psds is not None and matrices is not None:
             raise UserError("Whiten: give psds or matrices, not both")
         if band is not None:
@@ -81,17 +86,19 @@ class Whiten(WaveTransform):
             )
         if decimate > 1 and not always_apply:
             raise UserError("Whiten: decimate > 1 changes the length and needs always_apply=True")
-        self.detectors = tuple(detectors)
-        self.psds, self.matrices = psds, matrices
+        self.observation, self.psds, self.matrices = observation, psds, matrices
+        self.lowest = LOWEST_KEPT * observation.min_frequency  # Hz, kept by a decimation
         self.sr, self.unit, self.order, self.decimate = sr, unit, order, decimate
         self.band = None if band is None else (float(band[0]), float(band[1]))
         self.own: dict[tuple[int, int, torch.device], DenseMap] = {}
 
     def operator(self, channel: int, length: int, device: torch.device) -> DenseMap:
         """Return the linear map of one channel, made at first use."""
-        settings = (self.sr, self.band, self.order, self.decimate)
+        settings = (self.band, self.order, self.decimate)
         if self.psds is None and self.matrices is None:
-            return design_whitening(self.detectors[channel], length, *settings, device)
+            curve = self.observation.noise_curve(channel)
+            noise = DetectorNoise(curve, float(self.sr), self.observation.min_frequency)
+            return design_whitening(noise, length, *settings, device)
         key = (channel, length, device)
         if key not in self.own:
             if self.matrices is not None:
@@ -103,12 +110,13 @@ class Whiten(WaveTransform):
                 raise UserError(
                     f"Whiten: a matrix of shape {matrix.shape} does not fit {length} samples"
                 )
-            self.own[key] = make_dense_map(band_pass_and_decimate_rows(matrix, *settings), device)
+            rows = band_pass_and_decimate_rows(matrix, self.sr, self.lowest, *settings)
+            self.own[key] = make_dense_map(rows, device)
         return self.own[key]
 
     def transform_rows(self, x: Tensor) -> Tensor:
         given = self.psds if self.psds is not None else self.matrices
-        expected = len(self.detectors if given is None else given)
+        expected = self.observation.num_detectors if given is None else len(given)
         if x.shape[1] != expected:
             raise UserError(f"Whiten: {x.shape[1]} channels, expected {expected}, one a detector")
         scaled = x.float() / self.unit
@@ -123,7 +131,7 @@ class Whiten(WaveTransform):
         return torch.cat(parts, dim=1)
 
     def extra_repr(self) -> str:
-        return f"{self.detectors}, band={self.band}, decimate={self.decimate}"
+        return f"{self.observation.detectors}, band={self.band}, decimate={self.decimate}"
 
 
 class WhitenTorch(WaveTransform):
@@ -135,24 +143,28 @@ class WhitenTorch(WaveTransform):
     with unit variance on average.
 
     Args:
-        signal_len: number of samples; None for any.
+        signal_len: number of samples that is expected; None takes any.
         psds: one-sided PSDs, one a channel, in strain^2 / Hz, on an even grid from 0 to sr / 2.
-        sr: sampling rate in Hz.
+        sr: sampling rate in Hz; None is that of the observation.
         segments: number of segments, half overlapping, that the PSD is averaged over.
+        observation: gives the sampling rate; an experiment gives its own.
     """
 
     per_channel = True
 
     def __init__(
         self,
-        signal_len: int | None = NUM_SAMPLES,
+        signal_len: int | None = None,
         psds: Sequence[np.ndarray] | None = None,
-        sr: float = SAMPLE_RATE,
+        sr: float | None = None,
         segments: int = 15,
         always_apply: bool = True,
         p: float = 0.5,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__(always_apply, p)
+        sr = observation.sample_rate if sr is None else sr
         if segments < 1:
             raise UserError(f"WhitenTorch: segments = {segments} must be at least 1")
         self.signal_len, self.psds, self.sr, self.segments = signal_len, psds, sr, segments

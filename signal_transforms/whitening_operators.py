@@ -16,11 +16,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from physics.curves import DetectorNoise
 from runtime.errors import UserError
 from runtime.float32_precision import full_precision
 from signal_transforms.band_pass_operators import zero_phase_filter
 
-LOWEST_KEPT = 12.0  # Hz, kept by a whitening that decimates: detector noise begins at 10 Hz
+# The lowest frequency that a whitening keeps if it decimates, as a multiple of the frequency at
+# which the noise begins: 12 Hz for noise from 10 Hz on.
+LOWEST_KEPT = 1.2
 
 
 def covariance_root(psd: Sequence[float] | np.ndarray, length: int, sr: float) -> np.ndarray:
@@ -39,7 +42,7 @@ def covariance_root(psd: Sequence[float] | np.ndarray, length: int, sr: float) -
     Raises:
         UserError: the PSD is too short or not positive.
     """
-    from physics import noise
+    from physics.noise import symmetric_power
 
     psd = np.asarray(psd, dtype=np.float64)
     size = 2 * (len(psd) - 1)
@@ -53,7 +56,7 @@ def covariance_root(psd: Sequence[float] | np.ndarray, length: int, sr: float) -
     # Wiener-Khinchin for a one-sided PSD S: c[k] = int_0^(sr/2) S(f) cos(2 pi f k / sr) df. As a
     # sum over the grid of `size` samples this is irfft(S sr / 2).
     covariance = np.fft.irfft(psd * sr / 2, size)[:length]  # (length,), first row of C
-    return noise.symmetric_power(covariance, -0.5)
+    return symmetric_power(covariance, -0.5)
 
 
 def welch_amplitude(x: Tensor, segments: int) -> Tensor:
@@ -153,51 +156,40 @@ def make_dense_map(matrix: np.ndarray, device: torch.device) -> DenseMap:
         )
 
 
-def design_whitening(
-    detector: str,
-    length: int,
-    sr: float,
-    band: tuple[float, float] | None,
-    order: int,
-    decimate: int,
-    device: torch.device,
-) -> DenseMap:
-    """Return the whitening of a detector's design curve as an operator, made once.
-
-    Detectors of one curve share it.
-    """
-    from physics import noise
-
-    curve = noise.CURVES.get(detector)
-    # The first detector of the same curve stands for all, so that the cache holds one matrix. An
-    # unknown name is passed on, and whitening_matrix raises the error.
-    first = next((name for name, other in noise.CURVES.items() if other == curve), detector)
-    return whitening_operator(first, length, sr, band, order, decimate, device)
-
-
 @functools.lru_cache(maxsize=8)
-def whitening_operator(
-    detector: str,
+def design_whitening(
+    noise: DetectorNoise,
     length: int,
-    sr: float,
     band: tuple[float, float] | None,
     order: int,
     decimate: int,
     device: torch.device,
 ) -> DenseMap:
-    from physics import noise
+    """Return the whitening of a detector's noise as an operator, made once.
 
-    matrix = noise.whitening_matrix(detector, n=length, fs=sr)
-    return make_dense_map(band_pass_and_decimate_rows(matrix, sr, band, order, decimate), device)
+    Detectors of one curve share it: their noise is equal.
+    """
+    from physics.noise import whitening_matrix
+
+    sr, lowest = noise.sample_rate, LOWEST_KEPT * noise.min_frequency
+    rows = band_pass_and_decimate_rows(
+        whitening_matrix(noise, length), sr, lowest, band, order, decimate
+    )
+    return make_dense_map(rows, device)
 
 
 def band_pass_and_decimate_rows(
-    matrix: np.ndarray, sr: float, band: tuple[float, float] | None, order: int, decimate: int
+    matrix: np.ndarray,
+    sr: float,
+    lowest: float,
+    band: tuple[float, float] | None,
+    order: int,
+    decimate: int,
 ) -> np.ndarray:
     """Return the matrix followed by a zero-phase band-pass, and every `decimate`-th row of that.
 
     Without a band, decimation takes the output's orthonormal cosine transform (DCT-II), keeps what
-    lies between `LOWEST_KEPT` and sr / (2 decimate), and transforms back at the shorter length.
+    lies between `lowest` and sr / (2 decimate) in Hz, and transforms back at the shorter length.
     That map keeps lengths of what it keeps, so that white noise comes out white but for the lowest
     frequencies, where the detectors' curves end and no exact whitening exists; see
     `remove_low_frequencies`.
@@ -211,33 +203,33 @@ def band_pass_and_decimate_rows(
         # The outputs lie along axis 0. Keeping the first len / decimate cosines and transforming
         # back at that length resamples without aliasing.
         spectrum = dct(np.asarray(matrix, np.float64), axis=0, norm="ortho")  # (frequency, in)
-        spectrum[: count_low_frequencies(len(matrix), sr)] = 0
+        spectrum[: count_low_frequencies(len(matrix), sr, lowest)] = 0
         return idct(spectrum[: len(matrix) // decimate], axis=0, norm="ortho")
     return matrix[::decimate]
 
 
-def count_low_frequencies(length: int, sr: float) -> int:
-    """Return how many rows of the cosine transform of `length` samples lie below `LOWEST_KEPT`.
+def count_low_frequencies(length: int, sr: float, lowest: float) -> int:
+    """Return how many rows of the cosine transform of `length` samples lie below `lowest`, in Hz.
 
     Row k of a DCT-II of n samples has the frequency k sr / (2 n).
     """
-    return math.ceil(2 * length * LOWEST_KEPT / sr)
+    return math.ceil(2 * length * lowest / sr)
 
 
 @functools.lru_cache(maxsize=8)
-def low_frequency_cosines(length: int, sr: float, device: torch.device) -> Tensor:
-    """Return the orthonormal cosines below `LOWEST_KEPT`, (length, rows) float32."""
+def low_frequency_cosines(length: int, sr: float, lowest: float, device: torch.device) -> Tensor:
+    """Return the orthonormal cosines below `lowest`, in Hz, (length, rows) float32."""
     from scipy.fft import idct
 
-    units = np.eye(count_low_frequencies(length, sr), length)
+    units = np.eye(count_low_frequencies(length, sr, lowest), length)
     rows = idct(units, axis=1, norm="ortho")
     with torch.inference_mode(False):
         return torch.tensor(rows.T, dtype=torch.float32, device=device)
 
 
-def remove_low_frequencies(x: Tensor, sr: float) -> Tensor:
-    """Take from (..., time) what `Whiten(decimate=...)` leaves out at low frequencies."""
+def remove_low_frequencies(x: Tensor, sr: float, lowest: float) -> Tensor:
+    """Take from (..., time) what `Whiten(decimate=...)` leaves out below `lowest`, in Hz."""
     # Projection onto the complement: x - x P with P = cosines cosines^T, of orthonormal columns.
-    cosines = low_frequency_cosines(x.shape[-1], sr, x.device)  # (time, low rows)
+    cosines = low_frequency_cosines(x.shape[-1], sr, lowest, x.device)  # (time, low rows)
     with full_precision(x.device.type):
         return x - (x @ cosines) @ cosines.T

@@ -13,7 +13,7 @@ from torch import Tensor
 from configuration.class_with_arguments import Part
 from data.batch_order import IndexBatch
 from datasets import Batch, G2NetDataset
-from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.constants import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from physics.noise import NoiseGenerator
 from physics.signals import Population, SignalGenerator
 from physics.waveforms import BankSettings, WaveformBank
@@ -223,10 +223,14 @@ class SimulatedDataset(G2NetDataset):
             return strain if self.whiten is None else self.whiten(strain)
         if self.whiten is None:
             return self.noise_generator.sample(size, generator)
-        shape = (size, len(self.whiten.detectors), self.noise_generator.n // self.whiten.decimate)
+        shape = (
+            size,
+            self.whiten.observation.num_detectors,
+            self.noise_generator.n // self.whiten.decimate,
+        )
         noise = torch.randn(shape, generator=generator, device=self.device)
         return whitening_operators.remove_low_frequencies(
-            noise, self.whiten.sr / self.whiten.decimate
+            noise, self.whiten.sr / self.whiten.decimate, self.whiten.lowest
         )
 
     def pool_of_step(self, indices: IndexBatch) -> tuple[SignalPool, Tensor]:
@@ -327,7 +331,7 @@ def draw_in_parts(
 
 def whitens_design_noise(whiten: Whiten) -> bool:
     """Return whether noise of the design curves comes out white, at a rate signals are drawn at."""
-    designs = whiten.psds is None and whiten.matrices is None and whiten.detectors == DETECTORS
-    units = whiten.sr == SAMPLE_RATE and whiten.unit == STRAIN_UNIT
+    designs = whiten.psds is None and whiten.matrices is None
+    units = whiten.sr == whiten.observation.sample_rate and whiten.unit == STRAIN_UNIT
     rate = whiten.decimate > 1 and NUM_SAMPLES % whiten.decimate == 0
     return designs and units and whiten.band is None and rate

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from physics import noise
-from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.constants import STRAIN_UNIT
+from physics.noise import FLOOR
 from physics.signals import SignalGenerator
 from physics.waveforms import BEFORE_MERGER, STRETCH
 from runtime.float32_precision import full_precision
@@ -46,14 +46,20 @@ class WhitenedSignals:
     def __init__(self, signals: SignalGenerator, whiten: Whiten) -> None:
         self.signals, self.decimate, device = signals, whiten.decimate, signals.device
         # In samples at the decimated rate.
-        self.size, self.length = STRETCH // self.decimate, NUM_SAMPLES // self.decimate
+        self.size, self.length = (
+            STRETCH // self.decimate,
+            whiten.observation.num_samples // self.decimate,
+        )
         bins = self.size // 2 + 1
+        observation = whiten.observation
+        self.noises = [observation.noise(d) for d in range(observation.num_detectors)]
         power = np.stack(
-            [noise.psd_on_grid(name, STRETCH, SAMPLE_RATE, noise.FLOOR) for name in DETECTORS]
+            [noise.psd_on_grid(STRETCH, FLOOR) for noise in self.noises]
         )  # (detector, frequency), one-sided
         # White noise of unit variance has the one-sided PSD 2 / rate: divide by the root of
         # PSD * rate / 2.
-        gain_of_all = 1 / np.sqrt(power * SAMPLE_RATE / 2)  # (detector, frequency)
+        self.sample_rate, self.lowest = observation.sample_rate, whiten.lowest
+        gain_of_all = 1 / np.sqrt(power * self.sample_rate / 2)  # (detector, frequency)
         # The inverse transform of 1/d of the samples is d times as large; a decimation that keeps
         # norms makes it sqrt(d) larger. The rest is a factor of 1 / sqrt(d).
         gain = gain_of_all[:, :bins] / math.sqrt(self.decimate)
@@ -137,7 +143,7 @@ class WhitenedSignals:
         # n-th sample in the middle of the d samples that it stands for, (d - 1) / 2 after the
         # first of them.
         begin = BEFORE_MERGER + (self.decimate - 1) / 2
-        shift = (arrival.double() * SAMPLE_RATE - begin) / STRETCH
+        shift = (arrival.double() * self.sample_rate - begin) / STRETCH
         # An orbital phase phi multiplies the spectra of h+ and hx by exp(2 i phi).
         phase = 2 * drawn["phase"][:, None, None]
         response = torch.stack([plus, cross], dim=-1) * torch.complex(phase.cos(), phase.sin())
@@ -185,9 +191,8 @@ class WhitenedSignals:
         # (rows, detector, edge) and (rows, detector, length): the normal equations need float64
         edges, missing = torch.cat(edge_parts).double(), torch.cat(missing_parts).double()
         right, left = [], []
-        curves = [noise.CURVES[name] for name in DETECTORS]
-        for curve in curves:  # detectors of one curve have one whitening and are fitted together
-            same_curve = [other == curve for other in curves]
+        for noise in self.noises:  # detectors of one curve share a whitening, fitted together
+            same_curve = [other == noise for other in self.noises]
             # (rows, detectors of the curve, ...) -> (N, ...)
             e, m = edges[:, same_curve].flatten(0, 1), missing[:, same_curve].flatten(0, 1)
             v = leading_rows(m, RANK)  # (length, RANK)
@@ -200,7 +205,9 @@ class WhitenedSignals:
 
     def window_of(self, stretch: Tensor) -> Tensor:
         """Return the window of a stretch, without the low frequencies that `Whiten` removes."""
-        return remove_low_frequencies(stretch[..., : self.length], SAMPLE_RATE / self.decimate)
+        return remove_low_frequencies(
+            stretch[..., : self.length], self.sample_rate / self.decimate, self.lowest
+        )
 
     def whitened(self, drawn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return whitened signals at the distance of the bank, and their network SNR.
@@ -218,7 +225,7 @@ class WhitenedSignals:
             missing = (edges @ self.right) @ self.left  # (detector, rows, length)
             white = stretch[..., : self.length] + missing.transpose(0, 1)
             # Noise has nothing at the lowest frequencies: any rest there would give a signal away.
-            white = remove_low_frequencies(white, SAMPLE_RATE / self.decimate)
+            white = remove_low_frequencies(white, self.sample_rate / self.decimate, self.lowest)
         products = torch.stack([plus**2, cross**2, plus * cross], dim=-1)  # (rows, detector, 3)
         beyond = (products * self.power_beyond[drawn["waveform"]]).sum((1, 2))  # (rows,)
         # rho^2 = |C^(-1/2) h|^2, in the band that is kept and beyond it

@@ -6,6 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from competition import design_matrix
+
 # Threads that wait for one another at every small operation cost more than they bring, the more
 # so beside other jobs. Before torch is imported, and for the commands that tests start as well.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -64,7 +66,6 @@ def physics_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def whitening(physics_cache: Path) -> dict[str, np.ndarray]:
     """The full-size whitening matrices by detector: some seconds, once."""
-    from physics.noise import whitening_matrix
 
-    ligo, virgo = (whitening_matrix(name, cache_dir=physics_cache) for name in ("H1", "V1"))
+    ligo, virgo = (design_matrix(name, physics_cache) for name in ("H1", "V1"))
     return {"H1": ligo, "L1": ligo, "V1": virgo}

@@ -18,7 +18,8 @@ import torch
 
 from benchmarks.detection.holdout import Holdout
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
-from physics.noise import psd_on_grid, whitening_matrix
+from physics.noise import whitening_matrix
+from physics.observation import COMPETITION
 from physics.waveforms import (
     AFTER_MERGER,
     BEFORE_MERGER,
@@ -66,8 +67,8 @@ def whitening(device: torch.device | str = "cpu") -> list[torch.Tensor]:
     """Return C^(-1/2) of every detector, each (4096, 4096) float32; H1 and L1 share theirs."""
     found: dict[bytes, torch.Tensor] = {}
     matrices = []
-    for name in DETECTORS:
-        matrix = whitening_matrix(name)
+    for channel in range(COMPETITION.num_detectors):
+        matrix = whitening_matrix(COMPETITION.noise(channel), COMPETITION.num_samples)
         key = matrix[0].tobytes()
         if key not in found:
             found[key] = torch.from_numpy(matrix).to(device)
@@ -108,7 +109,7 @@ class TemplateBank:
         self.inner = slice(MARGIN // step, len(samples) - MARGIN // step)
         self.norms = self.compute_norms(spectra, samples).to(device)
         power = spectra.abs().double() ** 2 / torch.tensor(
-            psd_on_grid("H1", STRETCH, SAMPLE_RATE, floor=1.0)
+            COMPETITION.noise(0).psd_on_grid(STRETCH, floor=1.0)
         )  # (template, frequency)
         frequencies = torch.fft.rfftfreq(STRETCH, 1 / SAMPLE_RATE).double()
         self.centres = (power @ frequencies) / power.sum(1)

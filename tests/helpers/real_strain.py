@@ -6,8 +6,7 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-
-from physics import noise
+from competition import noise_of
 
 START = 1_200_000_000  # GPS, s
 
@@ -21,7 +20,7 @@ def coloured_noise(detector: str, seconds: int, rate: int = 4096, seed: int = 0)
     rng = np.random.default_rng(seed)
     size = seconds * rate
     frequencies = np.fft.rfftfreq(size, 1 / rate)
-    amplitude = noise.asd(detector, np.clip(frequencies, 10, 1024))
+    amplitude = noise_of(detector).asd(np.clip(frequencies, 10, 1024))
     amplitude *= np.minimum(np.maximum(frequencies, 0.5) / 10, 1) ** -3.0
     parts = rng.standard_normal((2, len(frequencies)))
     spectrum = (parts[0] + 1j * parts[1]) * amplitude * np.sqrt(rate * size / 4)

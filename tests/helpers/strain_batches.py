@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
+from competition import noise_of
 
 from physics import noise
 from physics.constants import DETECTORS, SAMPLE_RATE, STRAIN_UNIT
@@ -23,7 +24,7 @@ def coloured_noise(batch: int, length: int) -> torch.Tensor:
 
     rows = []
     for detector in DETECTORS:
-        values, vectors = eigh(toeplitz(noise.autocovariance(detector, length, FS)))
+        values, vectors = eigh(toeplitz(noise.autocovariance(noise_of(detector), length)))
         root = (vectors * np.sqrt(values)) @ vectors.T
         rows.append(np.random.default_rng(len(rows)).standard_normal((batch, length)) @ root)
     return torch.tensor(np.stack(rows, axis=1) * STRAIN_UNIT, dtype=torch.float32)

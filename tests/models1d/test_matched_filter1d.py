@@ -8,6 +8,7 @@ import scipy.integrate
 import scipy.stats
 import torch
 import torch.nn.functional as F
+from competition import SAMPLES, window_of
 from network_checks import check_classifier, check_gradients, check_mixing, count
 
 from models1d import MatchedFilter1d, matched_filter1d
@@ -154,7 +155,7 @@ def test_the_likelihood_is_that_of_gaussian_amplitudes() -> None:
     model = MatchedFilter1d(
         1,
         delays=(0.0,),
-        detectors=("H1",),
+        observation=window_of(SAMPLES, "H1"),
         amplitudes=(0.7,),
         **SMALL | {"templates": 1, "arrival": (1.6, 1.6001)},
     ).double()
@@ -181,7 +182,7 @@ def test_correlated_amplitudes_are_gaussian_together(
     model = MatchedFilter1d(
         2,
         delays=(0.0, 0.0115),
-        detectors=("H1", "L1"),
+        observation=window_of(SAMPLES, "H1", "L1"),
         amplitudes=(0.5, 0.8),
         correlation=correlation,
         **SMALL | {"templates": 2, "arrival": (1.6, 1.61)},
@@ -220,7 +221,7 @@ def test_shapes_and_gradients(detectors: int, learn: bool, correlation: float | 
     model = MatchedFilter1d(
         detectors,
         delays=delays,
-        detectors=names,
+        observation=window_of(SAMPLES, *names),
         learn_filters=learn,
         correlation=correlation,
         **SMALL,
@@ -269,8 +270,7 @@ def test_silence_and_loud_strain_stay_finite(correlation: float | None) -> None:
         ({"correlation": 1 - 1e-9}, "expected a number between -0.999 and 0.999"),
         ({"correlation": "no"}, "correlation = 'no'"),
         ({"correlation": False}, "correlation = False"),
-        ({"detectors": ("H1", "L2", "V1")}, "'L2' .*L1"),
-        ({"detectors": ("H1", "V1", "L1")}, "share_ligo=False"),
+        ({"observation": window_of(SAMPLES, "H1", "V1", "L1")}, "share_ligo=False"),
         ({"before": 0.01, "after": 0.01}, "at least as many samples as basis"),
         ({"pretrained": True, "templates": 9, "bank_size": 8}, "too small"),
         ({"pretrained": True, "before": 1.8, "bank_size": 300}, "do not fit a window"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from competition import SAMPLES, noise_of
 
 from models1d import MatchedFilter1d
 from models1d.matched_filter1d import power
@@ -14,6 +15,7 @@ from physics.signals import SignalGenerator
 from physics.waveforms import BankSettings, WaveformBank
 from transforms import Whiten
 
+NOISES = (noise_of("H1"), noise_of("V1"))
 BANK = BankSettings(size=40, seed=1)
 
 
@@ -51,7 +53,7 @@ def test_template_filters_find_a_signal_of_the_bank() -> None:
 
 def test_template_filters_are_unit_quadratures_in_an_orthonormal_basis() -> None:
     pytest.importorskip("lalsimulation")
-    basis, templates = template_filters(("H1", "V1"), 40, 48, 704, 64, 2, BANK)
+    basis, templates = template_filters(NOISES, 40, 48, 704, 64, 2, BANK, SAMPLES)
     assert basis.shape == (2, 48, 768)
     assert templates.shape == (2, 40, 2, 48)
     for which in range(2):

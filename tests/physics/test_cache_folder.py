@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from competition import noise_of
 from paths import ROOT
 
 from physics import noise
@@ -67,7 +68,7 @@ def test_whitening_cleans_up_as_well(tmp_path: Path) -> None:
     ]
     for path in left + others:
         path.write_bytes(b"half")
-    noise.whitening_matrix("H1", n=16, cache_dir=tmp_path)
+    noise.whitening_matrix(noise_of("H1"), n=16, cache_dir=tmp_path)
     assert not any(path.exists() for path in left)
     assert all(path.exists() for path in others)  # not written by this module
 

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
-from physics.constants import DETECTORS, EARTH_ROTATION, GPS_START, SIDEREAL_TIME
-from physics.detectors import Network, vertex
+from physics.constants import EARTH_ROTATION, GPS_START, SIDEREAL_TIME
+from physics.detectors import SITES, Network, arms, find_site, longest_delay, vertex
+from runtime.errors import UserError
 
 
 def test_antenna_patterns_and_delays_are_those_of_bilby(rng: np.random.Generator) -> None:
     bilby = pytest.importorskip("bilby")
-    network = Network(DETECTORS)
+    network = Network(tuple(SITES))
     ra, dec, psi = (
         rng.uniform(0, 6.28, 20),
         np.arcsin(rng.uniform(-1, 1, 20)),
@@ -23,10 +24,13 @@ def test_antenna_patterns_and_delays_are_those_of_bilby(rng: np.random.Generator
     longitude = torch.from_numpy(ra - SIDEREAL_TIME)
     plus, cross = network.antenna_patterns(longitude, torch.from_numpy(dec), torch.from_numpy(psi))
     delays = network.delays(longitude, torch.from_numpy(dec))
-    for d, name in enumerate(DETECTORS):
-        theirs = bilby.gw.detector.get_empty_interferometer(name)
+    for d, name in enumerate(SITES):
+        theirs = bilby.gw.detector.get_empty_interferometer(name[:2] if name[:2] == "ET" else name)
+        if name.startswith("ET"):  # a list of three
+            theirs = theirs[int(name[2]) - 1]
         # Sites in float32: 1e-7 of a response of order one, and 3 ns of 21 ms.
         assert np.abs(vertex(name) - theirs.vertex).max() < 0.1  # m
+        assert np.abs(arms(name) - np.stack([theirs.x, theirs.y])).max() < 1e-8
         for i in range(20):
             place = (ra[i], dec[i], GPS_START)
             assert plus[i, d] == pytest.approx(
@@ -44,3 +48,13 @@ def test_sidereal_time_is_that_of_lal() -> None:
     later = lal.GreenwichMeanSiderealTime(lal.LIGOTimeGPS(GPS_START + 1000))
     assert now % math.tau == pytest.approx(SIDEREAL_TIME, abs=1e-9)
     assert (later - now) / 1000 == pytest.approx(EARTH_ROTATION, rel=1e-7)
+
+
+def test_unknown_detector_is_refused() -> None:
+    with pytest.raises(UserError, match=r"no detector 'H2'.*choose from A1, CE, ET1"):
+        find_site("H2")
+
+
+def test_longest_delay_is_the_way_between_the_sites() -> None:
+    assert longest_delay("H1", "L1") == pytest.approx(0.010013, abs=1e-6)  # s, LIGO-T980044
+    assert longest_delay("H1", "V1") == longest_delay("V1", "H1") == pytest.approx(0.0273, abs=1e-4)

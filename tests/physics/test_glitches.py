@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from competition import SAMPLES, noise_of
 from scipy.linalg import solve_toeplitz
 from scipy.stats import kstest
 
@@ -182,7 +183,7 @@ def test_bursts_clicks_and_dropouts_keep_within_their_laws() -> None:
 def test_snr_is_bilbys(kind: str, detector: str) -> None:
     bilby = pytest.importorskip("bilby")
     strain, _ = drawn(kind, 8, 2 * NUM_SAMPLES)
-    weights = snr_weights((detector,), strain.shape[-1], SAMPLE_RATE, CPU)
+    weights = snr_weights((noise_of(detector),), strain.shape[-1], CPU)
     found = optimal_snr(strain, weights)[:, 0].numpy()
     # bilby's inner product of the same strain, in float64, with its own Fourier transform. 16 s
     # resolve the lines of the curves.
@@ -190,7 +191,7 @@ def test_snr_is_bilbys(kind: str, detector: str) -> None:
     for row, ours in zip(padded, found, strict=True):
         spectrum, grid = bilby.core.utils.nfft(row, SAMPLE_RATE)
         inside = grid >= MIN_FREQUENCY
-        density = noise.asd(detector, grid[inside]) ** 2
+        density = noise_of(detector).asd(grid[inside]) ** 2
         theirs = bilby.gw.utils.noise_weighted_inner_product(
             spectrum[inside], spectrum[inside], density, len(row) / SAMPLE_RATE
         )
@@ -203,14 +204,14 @@ def test_snr_is_that_of_the_inverse_covariance(kind: str) -> None:
     strain, _ = drawn(kind, 6)
     found = torch.cat(
         [
-            optimal_snr(strain, snr_weights((name,), NUM_SAMPLES, SAMPLE_RATE, CPU))
+            optimal_snr(strain, snr_weights((noise_of(name),), NUM_SAMPLES, CPU))
             for name in DETECTORS
         ],
         dim=1,
     )  # (row, detector)
     for d, name in enumerate(DETECTORS):
         h = strain.double().numpy().T  # (time, row)
-        covariance = noise.autocovariance(name)
+        covariance = noise.autocovariance(noise_of(name), SAMPLES)
         exact = np.sqrt((h * solve_toeplitz(covariance, h)).sum(0))
         # C holds a floor below 10 Hz, where the integral of the SNR has nothing. Only scattered
         # light, whose frequency falls through 10 Hz, has a few per cent of its SNR there.

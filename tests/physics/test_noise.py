@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from competition import SAMPLES, noise_of, window_of
 
 from physics import noise
 from physics.constants import DETECTORS
 from physics.noise import NoiseGenerator, autocovariance, symmetric_power, toeplitz
+from physics.observation import Observation
 from runtime.errors import UserError
 
 FS = 2048
@@ -23,39 +25,39 @@ def test_the_ligo_curve_is_the_one_bilby_ships() -> None:
     frequencies = np.arange(10.25, 1024.01, 0.125)
     theirs = np.sqrt(psd.power_spectral_density_interpolated(frequencies))
     # The same rows, the same interpolation: what is left is rounding.
-    np.testing.assert_allclose(noise.asd("H1", frequencies), theirs, rtol=1e-12)
+    np.testing.assert_allclose(noise_of("H1").asd(frequencies), theirs, rtol=1e-12)
 
 
 def test_the_virgo_curve_is_the_measured_one(shared: Path) -> None:
     table = np.loadtxt(
         shared / "data" / "noise" / "virgo_O4high_asd.csv", delimiter=",", skiprows=1
     )
-    np.testing.assert_allclose(noise.asd("V1", table[:, 0]), table[:, 1], rtol=1e-12)
+    np.testing.assert_allclose(noise_of("V1").asd(table[:, 0]), table[:, 1], rtol=1e-12)
 
 
 def test_curves_end_at_10_hz_and_ligo_is_held_flat() -> None:
     for name in DETECTORS:
-        values = noise.asd(name, np.array([0.0, 9.999, 10.0, 10.1]))
+        values = noise_of(name).asd(np.array([0.0, 9.999, 10.0, 10.1]))
         assert values[0] == values[1] == 0
         assert values[2] > 0
-    held = noise.asd("L1", np.array([10.0, 10.1, 10.21659]))
+    held = noise_of("L1").asd(np.array([10.0, 10.1, 10.21659]))
     np.testing.assert_allclose(held, 6.662774e-21, rtol=1e-12)
 
 
 def test_a_wrong_detector_or_frequency_is_named() -> None:
     with pytest.raises(UserError, match="'H2'"):
-        noise.asd("H2", np.array([20.0]))
+        Observation(detectors=("H2",))
     with pytest.raises(UserError, match="2048"):
-        noise.asd("V1", np.array([1100.0]))
+        noise_of("V1").asd(np.array([1100.0]))
     with pytest.raises(UserError, match="even"):
-        noise.whitening_matrix("H1", n=5)
+        noise.whitening_matrix(noise_of("H1"), n=5)
 
 
 def test_autocovariance_is_the_integral_of_the_psd() -> None:
-    lags = autocovariance("V1", n=256, fs=FS, floor=0.0)
+    lags = autocovariance(noise_of("V1"), n=256, floor=0.0)
     # Written plainly: the sum over the bins of a stretch of four times the length.
     frequencies = np.arange(513) * (FS / 1024)
-    power = (noise.asd("V1", frequencies) / 1e-21) ** 2
+    power = (noise_of("V1").asd(frequencies) / 1e-21) ** 2
     power[-1] /= 2  # the Nyquist bin has no mirror image
     for lag in (0, 1, 17, 255):
         plain = (power * np.cos(2 * np.pi * frequencies * lag / FS)).sum() * FS / 1024
@@ -65,7 +67,7 @@ def test_autocovariance_is_the_integral_of_the_psd() -> None:
 def test_symmetric_power_is_that_of_scipy() -> None:
     from scipy.linalg import fractional_matrix_power
 
-    lags = autocovariance("H1", n=256)
+    lags = autocovariance(noise_of("H1"), n=256)
     plain = fractional_matrix_power(toeplitz(lags), -0.5)
     # float64 and a condition number of 1e6: ten digits are left.
     np.testing.assert_allclose(symmetric_power(lags, -0.5), plain, atol=1e-8 * np.abs(plain).max())
@@ -86,22 +88,22 @@ def test_the_whitening_matrix_inverts_the_covariance(
     # in float32: 6e-8 of its largest elements, magnified by the root of the condition number
     # of C, 2e3 (LIGO), comes to at most 1e-3.
     vectors = np.random.default_rng(1).standard_normal((4096, 20)) / 64
-    covariance = toeplitz(autocovariance(detector))
+    covariance = toeplitz(autocovariance(noise_of(detector), SAMPLES))
     back = matrix @ (covariance @ (matrix @ vectors))
     assert np.linalg.norm(back - vectors, axis=0).max() < 1e-3
 
 
 def test_the_whitening_matrix_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = noise.whitening_matrix("H1", n=64, cache_dir=tmp_path)
+    first = noise.whitening_matrix(noise_of("H1"), n=64, cache_dir=tmp_path)
     (kept,) = tmp_path.iterdir()
     monkeypatch.setattr(noise, "symmetric_power", lambda *_: pytest.fail("computed twice"))
-    assert np.array_equal(noise.whitening_matrix("L1", n=64, cache_dir=tmp_path), first)
+    assert np.array_equal(noise.whitening_matrix(noise_of("L1"), n=64, cache_dir=tmp_path), first)
     monkeypatch.undo()
     kept.write_bytes(kept.read_bytes()[:200])  # a damaged file is replaced
-    assert np.array_equal(noise.whitening_matrix("H1", n=64, cache_dir=tmp_path), first)
+    assert np.array_equal(noise.whitening_matrix(noise_of("H1"), n=64, cache_dir=tmp_path), first)
     assert np.array_equal(np.load(kept), first)
     monkeypatch.setenv("G2NET_CACHE", str(tmp_path / "elsewhere"))
-    noise.whitening_matrix("V1", n=64)
+    noise.whitening_matrix(noise_of("V1"), n=64)
     assert list((tmp_path / "elsewhere").iterdir())
 
 
@@ -118,7 +120,7 @@ def test_noise_has_the_psd_of_its_curve() -> None:
         frequencies, power = welch(data[:, d], FS, window, 4096, detrend=False)
         power = power.mean(0)  # one segment each: 200 independent periodograms
         # What a windowed periodogram is expected to be: narrow lines of the curve are smeared.
-        cosines = autocovariance(name, floor=0.0) * overlap
+        cosines = autocovariance(noise_of(name), 4096, floor=0.0) * overlap
         expected = (2 * np.fft.fft(cosines).real - cosines[0])[:2049] * 2 / FS
         bands = (frequencies >= 12) & (frequencies < 1000)
         ratio = power[bands] / expected[bands]
@@ -131,15 +133,15 @@ def test_noise_has_the_psd_of_its_curve() -> None:
             assert abs(ratio[part].mean() - 1) < 5 * error
         # And where the curve is smooth, the expectation is the curve.
         smooth = (frequencies > 120) & (frequencies < 250)
-        curve = (noise.asd(name, frequencies[smooth]) / 1e-21) ** 2
+        curve = (noise_of(name).asd(frequencies[smooth]) / 1e-21) ** 2
         np.testing.assert_allclose(expected[smooth], curve, rtol=0.01)
 
 
 def test_noise_has_the_covariance_of_its_curve() -> None:
     count = 4000
-    data = NoiseGenerator(n=256).sample(count).double().numpy() / 1e-21
+    data = NoiseGenerator(observation=window_of(256)).sample(count).double().numpy() / 1e-21
     for d, name in enumerate(DETECTORS):
-        lags = autocovariance(name, n=256, floor=0.0)
+        lags = autocovariance(noise_of(name), n=256, floor=0.0)
         covariance = data[:, d].T @ data[:, d] / count
         # The estimate of an element of a Gaussian covariance has a variance of at most
         # 2 lags[0]^2 / count; six s.d. over all of them, which hang together closely.

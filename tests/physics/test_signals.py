@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from competition import SAMPLES, noise_of
 
-from physics import noise
 from physics.constants import DETECTORS, EARTH_ROTATION, GPS_START, SIDEREAL_TIME
 from physics.detectors import Network
 from physics.noise import autocovariance, toeplitz
@@ -46,7 +46,7 @@ def bilby_detector(name: str):
     frequencies = detector.frequency_array
     with np.errstate(divide="ignore"):
         detector.power_spectral_density = bilby.gw.detector.PowerSpectralDensity(
-            frequency_array=frequencies, psd_array=noise.asd(name, frequencies) ** 2
+            frequency_array=frequencies, psd_array=noise_of(name).asd(frequencies) ** 2
         )
     return detector
 
@@ -98,7 +98,7 @@ def test_snr_is_that_of_the_inverse_covariance(signals: SignalGenerator) -> None
     snr = signals.optimal_snr(strain)
     for d, name in ((0, "H1"), (2, "V1")):
         h = strain[:, d].double().numpy()
-        solved = solve(toeplitz(autocovariance(name)), h.T, assume_a="pos").T
+        solved = solve(toeplitz(autocovariance(noise_of(name), SAMPLES)), h.T, assume_a="pos").T
         plain = np.sqrt((h * solved).sum(1))
         # Fourier transforms in float32 of a filter whose gain varies by 2e3.
         np.testing.assert_allclose(snr[:, d].numpy(), plain, rtol=1e-4)

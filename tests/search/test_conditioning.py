@@ -6,10 +6,10 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from competition import design_matrix
 from real_strain import START, coloured_noise
 from scipy import signal
 
-from physics import noise
 from physics.constants import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from search.conditioning import (
     WELCH_SAMPLES,
@@ -135,9 +135,9 @@ def test_whitened_strain_is_white():
 def test_design_noise_and_its_colour():
     x = make_design_noise("V1", 400 * SAMPLE_RATE, np.random.default_rng(0))
     rows = x[: 400 * SAMPLE_RATE].reshape(-1, NUM_SAMPLES)
-    white = rows @ noise.whitening_matrix("V1")
+    white = rows @ design_matrix("V1")
     assert white.var() == pytest.approx(1, abs=0.02)
-    identity = colouring_matrix("V1") @ noise.whitening_matrix("V1").astype(np.float64)
+    identity = colouring_matrix("V1") @ design_matrix("V1").astype(np.float64)
     assert np.abs(identity - np.eye(NUM_SAMPLES)).max() < 1e-3  # the cached matrix is float32
     assert STRAIN_UNIT == 1e-21
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from competition import design_matrix
 from small_run import SMALL
 
 from configs import Demo, Nspec12, Nspec16
@@ -13,7 +14,6 @@ from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import to_plain
 from configuration.overrides import override
 from experiments.building import build_model, build_transforms
-from physics import noise
 from physics.constants import DETECTORS, NUM_SAMPLES
 from physics.noise import NoiseGenerator
 from runtime.errors import UserError
@@ -30,7 +30,7 @@ from transforms import Compose, DropChannel, GetDiff, Normalize, Whiten
 
 @pytest.fixture(scope="module")
 def design() -> dict[str, np.ndarray]:
-    return {name: noise.whitening_matrix(name).astype(np.float64) for name in DETECTORS}
+    return {name: design_matrix(name).astype(np.float64) for name in DETECTORS}
 
 
 @pytest.fixture(scope="module")

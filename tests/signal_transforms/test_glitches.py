@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from competition import SAMPLES, noise_of, window_of
 from scipy.stats import binomtest, chisquare, kstest
 from strain_batches import ALWAYS
 
 import transforms as T
 from configs import EXACT, Wave08
-from physics import noise
 from physics.constants import (
     DETECTORS,
     MIN_FREQUENCY,
@@ -23,6 +23,8 @@ from physics.glitches import KINDS
 from runtime.errors import UserError
 
 WITH_SNR = tuple(name for name in KINDS if name != "dropout")
+
+HANFORD, VIRGO = window_of(SAMPLES, "H1"), window_of(SAMPLES, "V1")
 
 
 def silence(rows: int, length: int = NUM_SAMPLES, detectors: int = len(DETECTORS)) -> torch.Tensor:
@@ -38,7 +40,7 @@ def snr_of_strain(strain: np.ndarray, detector: str) -> np.ndarray:
     grid = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
     inside = grid >= MIN_FREQUENCY
     spectrum = np.fft.rfft(strain.astype(np.float64), size)[:, inside] / SAMPLE_RATE
-    density = noise.asd(detector, grid[inside]) ** 2
+    density = noise_of(detector).asd(grid[inside]) ** 2
     return np.sqrt(4 * (np.abs(spectrum) ** 2 / density).sum(1) * SAMPLE_RATE / size)
 
 
@@ -62,7 +64,7 @@ def test_the_snr_of_what_is_added(kind: str) -> None:
 
 def test_the_law_of_the_snr() -> None:
     # A blip is short, so that the window holds nearly all of them whole.
-    transform = T.AddGlitches({"blip": 1}, snr=(8, 60), snr_power=3.0, detectors=("V1",), **ALWAYS)
+    transform = T.AddGlitches({"blip": 1}, snr=(8, 60), snr_power=3.0, observation=VIRGO, **ALWAYS)
     strain = transform(silence(4000, 1024, 1))[:, 0].numpy()
     edges = np.abs(np.concatenate([strain[:, :8], strain[:, -8:]], axis=1)).max(1)
     whole = edges < 1e-4 * np.abs(strain).max(1)
@@ -92,7 +94,7 @@ def test_detectors_draw_on_their_own_if_asked() -> None:
 
 
 def test_times_are_uniform_in_the_window() -> None:
-    strain = T.AddGlitches({"click": 1}, detectors=("H1",), **ALWAYS)(silence(4000, 1024, 1))
+    strain = T.AddGlitches({"click": 1}, observation=HANFORD, **ALWAYS)(silence(4000, 1024, 1))
     first = (strain[:, 0] != 0).float().argmax(-1)
     assert kstest((first.numpy() - 0.5) / 1023, "uniform").pvalue > 1e-3
     assert (strain != 0).any(-1).all()  # none lies outside
@@ -101,7 +103,7 @@ def test_times_are_uniform_in_the_window() -> None:
 def test_kinds_have_their_weights() -> None:
     x = torch.ones(3000, 1, 512) * STRAIN_UNIT
     weights = {"dropout": 1, "click": 0, "blip": 2}
-    y = T.AddGlitches(weights, detectors=("L1",), **ALWAYS)(x)
+    y = T.AddGlitches(weights, observation=window_of(SAMPLES, "L1"), **ALWAYS)(x)
     dropped = (y == 0).sum(-1) > 1  # a blip passes through zero, but no two samples are zero
     assert binomtest(int(dropped.sum()), 3000, 1 / 3).pvalue > 1e-3
 
@@ -117,11 +119,13 @@ def test_a_dropout_is_silence_and_nothing_else() -> None:
     assert lost.max() > 0.3
 
 
-@pytest.mark.parametrize("detectors", [("H1",), ("L1", "V1"), ("V1", "H1", "L1"), ("H1",) * 4])
+@pytest.mark.parametrize(
+    "detectors", [("H1",), ("L1", "V1"), ("V1", "H1", "L1"), ("H1", "L1", "V1", "K1")]
+)
 @pytest.mark.parametrize("per_detector", [False, True])
 def test_any_number_of_detectors(detectors: tuple[str, ...], per_detector: bool) -> None:
     transform = T.AddGlitches(
-        detectors=detectors, per_detector=per_detector, snr=(30, 30), **ALWAYS
+        observation=window_of(600, *detectors), per_detector=per_detector, snr=(30, 30), **ALWAYS
     )
     x = torch.randn(64, len(detectors), 600) * STRAIN_UNIT
     y = transform(x)
@@ -134,9 +138,9 @@ def test_any_number_of_detectors(detectors: tuple[str, ...], per_detector: bool)
 def test_snr_is_against_the_curve_of_its_own_detector() -> None:
     """V1 is less sensitive, so the same SNR is a larger strain there."""
     torch.manual_seed(3)
-    virgo = T.AddGlitches({"blip": 1}, snr=(9, 9), detectors=("V1",), **ALWAYS)(silence(8, 512, 1))
+    virgo = T.AddGlitches({"blip": 1}, snr=(9, 9), observation=VIRGO, **ALWAYS)(silence(8, 512, 1))
     torch.manual_seed(3)
-    ligo = T.AddGlitches({"blip": 1}, snr=(9, 9), detectors=("H1",), **ALWAYS)(silence(8, 512, 1))
+    ligo = T.AddGlitches({"blip": 1}, snr=(9, 9), observation=HANFORD, **ALWAYS)(silence(8, 512, 1))
     assert (virgo.abs().amax(-1) > 1.2 * ligo.abs().amax(-1)).all()
 
 
@@ -170,8 +174,9 @@ def same_draws(transform: torch.nn.Module, x: torch.Tensor) -> torch.Tensor:
 def test_whitened_sum_is_sum_of_whitened(per_detector: bool, detectors: tuple[str, ...]) -> None:
     """Whitening(strain + glitch) and whitened strain + whitened glitch, with the same draws."""
     length, kinds = 1024, dict.fromkeys(WITH_SNR, 1.0)
-    settings = {"detectors": detectors, "per_detector": per_detector, **ALWAYS}
-    whiten = T.Whiten(detectors=detectors, decimate=2)
+    observation = window_of(length, *detectors)
+    settings = {"observation": observation, "per_detector": per_detector, **ALWAYS}
+    whiten = T.Whiten(decimate=2, observation=observation)
     x = torch.randn(48, len(detectors), length) * STRAIN_UNIT
     strain = same_draws(T.AddGlitches(kinds, **settings), x)
     expected = whiten(strain)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from competition import noise_of, window_of
 from host_copies import RefuseHostCopies
 from scipy import signal
 from strain_batches import FS, coloured_noise, red_noise
@@ -23,7 +24,7 @@ def reference_whitening(detector: str, length: int) -> np.ndarray:
     """C^(-1/2) by scipy, float64, in 1 / 1e-21 strain."""
     from scipy.linalg import eigh, toeplitz
 
-    values, vectors = eigh(toeplitz(noise.autocovariance(detector, length, FS)))
+    values, vectors = eigh(toeplitz(noise.autocovariance(noise_of(detector), length)))
     return (vectors / np.sqrt(values)) @ vectors.T
 
 
@@ -50,9 +51,9 @@ def test_whitening_is_exact():
 
 def test_whitening_with_a_given_psd_or_matrix():
     length = 256
-    psd = noise.psd_on_grid("H1", noise.STRETCH_FACTOR * length, FS, noise.FLOOR) * 1e-42
+    psd = noise_of("H1").psd_on_grid(noise.STRETCH_FACTOR * length, noise.FLOOR) * 1e-42
     x = coloured_noise(4, length)[:, [0, 0]]
-    expected = T.Whiten(("H1", "H1"))(x)
+    expected = T.Whiten(observation=window_of(length, "H1", "L1"))(x)
     by_psd = T.Whiten(psds=[psd, psd])(x)
     torch.testing.assert_close(by_psd, expected, rtol=0, atol=1e-4)
     matrix = reference_whitening("H1", length)
@@ -119,7 +120,7 @@ def test_whitening_refuses_what_does_not_fit():
 
 def test_whitening_by_division():
     length = 4096
-    psd = noise.psd_on_grid("V1", length, FS, noise.FLOOR) * 1e-42
+    psd = noise_of("V1").psd_on_grid(length, noise.FLOOR) * 1e-42
     x = coloured_noise(6, 512)[:, :1]
     with pytest.raises(UserError, match="expected signal_len"):
         T.WhitenTorch(psds=[psd])(x)

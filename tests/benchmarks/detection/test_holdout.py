@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from competition import design_matrix
 from detection_examples import SMALL
 
 from benchmarks.detection.holdout import BATCH, HoldoutSettings, load_holdout, open_holdout
 from benchmarks.detection.templates import BANK_SEED
-from physics.noise import whitening_matrix
 from runtime.errors import UserError
 
 pytest.importorskip("lalsimulation")
@@ -34,7 +34,7 @@ def test_the_holdout_is_what_it_says(holdout) -> None:
     assert holdout.targets.tolist() == [0, 1] * 12
     assert (holdout.snr[::2] == 0).all()
     assert ((holdout.snr[1::2] >= 3.7) & (holdout.snr[1::2] <= 27)).all()
-    white = whitening_matrix("H1") @ (holdout.strain[::2, 0].T / np.float32(1e-21))
+    white = design_matrix("H1") @ (holdout.strain[::2, 0].T / np.float32(1e-21))
     assert abs(white.std() - 1) < 0.02  # 12 x 4,096 numbers: 0.003
     # unit noise about the SNR, or about zero
     assert np.abs(holdout.known - holdout.snr).max() < 4.5

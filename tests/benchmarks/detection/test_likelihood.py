@@ -8,6 +8,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from competition import design_matrix
 from detection_examples import quadratures, shifted
 
 from benchmarks.detection.likelihood import (
@@ -25,7 +26,6 @@ from benchmarks.detection.likelihood import (
 from benchmarks.detection.templates import TemplateBank, network_power
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE
 from physics.detectors import Network
-from physics.noise import whitening_matrix
 from physics.signals import Population
 from physics.waveforms import STRETCH
 
@@ -96,7 +96,7 @@ def test_coherent_snr_of_a_signal_is_its_own(coarse) -> None:
     template = 1
     both = np.fft.rfft(quadratures(template)[0])
     analytic = np.stack([both, -1j * both])
-    matrices = [whitening_matrix(name).astype(float) for name in DETECTORS]
+    matrices = [design_matrix(name).astype(float) for name in DETECTORS]
     losses = []
     for k in range(40):
         arrival, phase = rng.uniform(1.5, 1.8), rng.uniform(0, 2 * np.pi)

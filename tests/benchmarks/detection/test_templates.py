@@ -7,11 +7,13 @@ import math
 import numpy as np
 import pytest
 import torch
+from competition import SAMPLES
 from detection_examples import quadratures, shifted
 
 from benchmarks.detection.templates import ARRIVAL, MatchedFilter, aligned_parameters, sliding_max
-from physics.constants import DETECTORS, NUM_SAMPLES
+from physics.constants import NUM_SAMPLES
 from physics.noise import NoiseGenerator, whitening_matrix
+from physics.observation import COMPETITION
 from physics.waveforms import PARAMETERS, STRETCH
 
 pytest.importorskip("lalsimulation")
@@ -37,7 +39,7 @@ def test_filters_are_products_with_whitened_templates(bank, holdout, detector, a
     time = int(np.abs(bank.times - arrival).argmin())
     series = bank.snr_series(bank.spectra_of(holdout.batch(0, 8)), slice(None))
     ours = series[:, detector, :, time].abs().square().numpy()
-    matrix = whitening_matrix(DETECTORS[detector]).astype(float)
+    matrix = whitening_matrix(COMPETITION.noise(detector), SAMPLES).astype(float)
     data = holdout.strain[:8, detector].astype(float) / 1e-21 @ matrix  # (rows, 4096)
     for template in range(2):
         white = shifted(quadratures(template), bank.times[time]) @ matrix
