@@ -11,7 +11,7 @@ from datasets import Batch
 from runtime import interruption
 from runtime.interruption import Interrupted
 from training import distributed
-from training_extras import View, prepare_views
+from training.prediction_views import View, prepare_views
 
 
 @torch.inference_mode()

@@ -16,7 +16,7 @@ class Objective:
     """What is learnt, and how it is scored.
 
     Attributes:
-        hook: turns a batch into logits and a loss; see `training_extras.TrainHook`.
+        hook: turns a batch into logits and a loss; see `hooks.TrainHook`.
         criterion: (logits, target) -> scalar loss.
         metric: (target, logits) -> float, computed on a whole epoch.
         monitors: more metrics, each with a `name`; they are reported and decide nothing.

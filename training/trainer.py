@@ -49,10 +49,10 @@ from training.epoch_report import format_epoch_line
 from training.fit_state import FitParts, TrainerState, pack_checkpoint, restore_checkpoint
 from training.precision import choose_amp_dtype, clip_gradients, make_scaler
 from training.prediction import forward_rows
+from training.prediction_views import IDENTITY, View
 from training.row_comparing_losses import check_mean_over_rows
 from training.schedules import describe_beginning, step_after_epoch, step_after_update
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
-from training_extras import IDENTITY, View
 
 ASK_EVERY = 10  # optimiser steps after which several processes agree on whether to save or to stop
 

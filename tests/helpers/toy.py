@@ -45,6 +45,15 @@ class Toy(Dataset):
         return {"waveform": self.x[index], "target": self.target[index], "index": index}
 
 
+def noise_batch(n: int = 16) -> dict[str, torch.Tensor]:
+    """Return a batch of white noise with targets 0, 1, 0, 1, ..."""
+    return {
+        "waveform": torch.randn(n, 3, 32),
+        "target": (torch.arange(n) % 2).float()[:, None],
+        "index": torch.arange(n),
+    }
+
+
 class Jitter(nn.Module):
     """A transform that draws random numbers, so that resuming has something to get wrong."""
 

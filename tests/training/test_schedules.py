@@ -5,12 +5,10 @@ from __future__ import annotations
 import math
 
 import pytest
-import torch
 import torch.optim.lr_scheduler as torch_schedules
 from timm.scheduler import CosineLRScheduler, PlateauLRScheduler
 from toy import Toy, make_trainer
 
-from runtime.errors import UserError
 from training.schedules import fill_in_length
 from training_extras import WarmupCosine
 
@@ -136,18 +134,3 @@ def test_more_epochs_stretch_a_schedule_of_that_length(tmp_path) -> None:
 )
 def test_a_length_that_is_left_out_is_that_of_the_fit(cls, params, per_update, expected) -> None:
     assert fill_in_length(cls, params, 3, 7, per_update) == {**params, **expected}
-
-
-def test_a_warm_up_and_a_cosine_against_the_formula(tmp_path) -> None:
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.SGD([parameter], lr=0.1)
-    schedule = WarmupCosine(optimizer, total_steps=10, warmup=0.2, eta_min=0.01)
-    rates = []
-    for _ in range(11):
-        rates.append(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        schedule.step()
-    cosine = [0.01 + 0.09 * (1 + math.cos(math.pi * n / 8)) / 2 for n in range(9)]
-    assert rates == pytest.approx([0.1 / 3, 0.2 / 3, *cosine])
-    with pytest.raises(UserError, match="warmup = 1"):
-        WarmupCosine(optimizer, 10, warmup=1)

@@ -1,0 +1,49 @@
+"""Transforms of a whole batch: which fields hold waveforms, what the network takes of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from datasets import Batch
+
+WAVEFORMS = ("waveform", "waveform2")
+
+
+class OnWaveforms:
+    """Applies one transform to every waveform of a batch: a batch -> batch of a tensor -> tensor.
+
+    It must draw nothing at random, or two views of one strain would be changed differently.
+    """
+
+    def __init__(self, transform: Callable[[Tensor], Tensor]) -> None:
+        self.transform = transform
+
+    def __call__(self, batch: Batch) -> Batch:
+        changed = {key: self.transform(batch[key]) for key in WAVEFORMS if key in batch}
+        return {**batch, **changed}
+
+
+class Preparation:
+    """Turns the strain of a batch into the input of the network: one tensor, or two.
+
+    Args:
+        transform: strain (B, 3, T) to the field `waveform`.
+        second: the same strain to the field `waveform2`, for networks of two inputs; None for
+            none.
+    """
+
+    def __init__(
+        self,
+        transform: Callable[[Tensor], Tensor],
+        second: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        self.transform, self.second = transform, second
+
+    def __call__(self, batch: Batch) -> Batch:
+        strain = batch["waveform"]
+        batch = {**batch, "waveform": self.transform(strain)}
+        if self.second is not None:
+            batch["waveform2"] = self.second(strain)
+        return batch
