@@ -28,9 +28,9 @@ from runtime.files import atomic_path, write_json
 
 if TYPE_CHECKING:
     from configuration.config_class import ConfigMeta
+    from search.recording import Recording
     from search.result import SearchResult
     from search.search import Search
-    from search.strain_files import Recording
     from search.window_scorer import WindowScorer
 
 SECONDS_PER_HOUR = 3600.0
@@ -135,7 +135,8 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging()
     from physics.constants import DETECTORS
     from search.folder import RECORD, SearchFolder
-    from search.strain_files import fetch_event, open_recordings
+    from search.open_data import fetch_event
+    from search.strain_files import open_recordings
 
     started = time.monotonic()
     config, scorer, unfinished = load_networks(args)

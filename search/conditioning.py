@@ -18,7 +18,7 @@ from physics import noise
 from physics.constants import MIN_FREQUENCY, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from physics.curves import DetectorNoise
 from physics.observation import COMPETITION
-from search.strain_files import Recording
+from search.recording import Recording
 from signal_transforms import whitening_operators
 
 READ_SECONDS = 64  # read at once

@@ -17,10 +17,10 @@ import numpy as np
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE
 from runtime.errors import UserError
 from search.folder import SegmentStore
+from search.recording import Recording
 from search.result import ENVELOPE_BINS, SearchResult
 from search.segments import Segment, WindowGrid, cut_whitened_strain, load_segment, score_windows
 from search.settings import MIN_OVERLAP_SECONDS, SearchSettings, check_settings
-from search.strain_files import Recording
 from search.time_slides import BackgroundEstimator, allow_windows, list_time_slides
 from search.triggers import Trigger, TriggerFinder, count_by_score
 

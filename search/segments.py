@@ -16,8 +16,8 @@ from physics.constants import DETECTORS, MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE
 from runtime.console import LOGGER
 from runtime.seeds import counted_seed
 from search.conditioning import condition_strain, make_design_noise, make_whitening_matrix
+from search.recording import Recording
 from search.settings import SearchSettings
-from search.strain_files import Recording
 
 
 @dataclass(frozen=True)

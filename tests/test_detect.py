@@ -25,9 +25,9 @@ from configuration.overrides import override
 from experiments.building import build_model
 from runtime.command_line import run_command
 from runtime.errors import UserError
+from search.recording import Recording, StrainInMemory
 from search.search import Search
 from search.settings import SearchSettings
-from search.strain_files import Recording, StrainInMemory
 from training.checkpoints import save_checkpoint
 
 h5py = pytest.importorskip("h5py")

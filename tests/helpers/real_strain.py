@@ -8,6 +8,9 @@ import h5py
 import numpy as np
 from competition import noise_of
 
+from search.recording import Recording
+from search.strain_files import open_recordings
+
 START = 1_200_000_000  # GPS, s
 
 
@@ -47,3 +50,8 @@ def write_strain(
         file["meta/Detector"] = detector
         file["meta/GPSstart"] = int(start)
     return path
+
+
+def open_strain(path: Path, detector: str = "H1") -> Recording:
+    """Open a file as the strain of one detector."""
+    return open_recordings([f"{detector}={path}"])[detector]

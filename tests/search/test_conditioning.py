@@ -22,7 +22,7 @@ from search.conditioning import (
     measure_psd,
     median_bias,
 )
-from search.strain_files import Recording, StrainInMemory
+from search.recording import Recording, StrainInMemory
 
 
 def held(values: np.ndarray, rate: int = 4096) -> Recording:

@@ -14,9 +14,9 @@ from physics.constants import MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE
 from runtime.errors import UserError
 from search import segments
 from search.folder import SegmentStore
+from search.recording import Recording, StrainInMemory
 from search.search import Search
 from search.settings import SearchSettings
-from search.strain_files import Recording, StrainInMemory
 from search.triggers import HISTOGRAM_EDGES
 
 QUICK = SearchSettings(slides=4, maps=1, stretch=64)
