@@ -14,16 +14,18 @@ with --overwrite, which moves the old results aside.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import csv
 import math
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.command_line import CommandLine, run_command
 from runtime.console import LOGGER, configure_logging, format_seconds, progress
-from runtime.errors import UserError
+from runtime.errors import UserError, is_out_of_memory
 from runtime.files import atomic_path, write_json
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from search.recording import Recording
     from search.result import SearchResult
     from search.search import Search
+    from search.settings import SearchSettings
     from search.window_scorer import WindowScorer
 
 SECONDS_PER_HOUR = 3600.0
@@ -167,7 +170,8 @@ def main(argv: list[str] | None = None) -> int:
             return 0
         search.store = folder.begin(args.resume, args.overwrite)
         # All results are written beside one another and only then moved up into the folder.
-        run_search(search, folder.unfinished, True if args.progress_bar else None)
+        with explains_full_memory(search.settings):
+            run_search(search, folder.unfinished, True if args.progress_bar else None)
         result = search.result
         write_triggers(folder.unfinished / "candidates.csv", result)
         write_figure(folder.unfinished / "detection.png", result, config)
@@ -265,6 +269,29 @@ def format_filler_note(missing: list[str], zeros: bool) -> str:
         else "noise of its design curve, which the network knows as a detector that sees nothing"
     )
     return f"no strain of {', '.join(missing)}: its channel is filled with {what}"
+
+
+@contextlib.contextmanager
+def explains_full_memory(settings: SearchSettings) -> Iterator[None]:
+    """Turn an error of a full memory into a sentence that says how to continue.
+
+    Raises:
+        UserError: the memory of the machine or of the GPU was full.
+    """
+    try:
+        yield
+    except (RuntimeError, MemoryError, OSError) as error:
+        if not is_out_of_memory(error):
+            raise
+        from training.checkpoints import first_line
+
+        size = settings.batch_size
+        advice = "use a machine with more memory"
+        if size > 1:
+            advice = f"continue with --resume --batch_size {size // 2}, which changes no score"
+        raise UserError(
+            f"the memory does not hold batches of {size} windows ({first_line(error)}): {advice}"
+        ) from error
 
 
 def run_search(search: Search, out: Path, show: bool | None) -> None:

@@ -349,8 +349,8 @@ def check_data(root: Path, export: Path, tables: dict[str, pd.DataFrame], proces
     `check_report.csv` gets a line for each fault: split, id, path, problem, detail. Problems are
     'missing' and 'unlisted' (file without label), 'unreadable' (cut short or no `.npy` file),
     'wrong shape', 'wrong dtype', 'non-finite', 'silent' (a channel of one constant value) and
-    'duplicate' (the same strain as a file before it, in either split). The report of the last
-    check is replaced, or removed if there are no faults.
+    'duplicate' (the same strain as a file before it, in either split). The report of an earlier
+    check that found something else is moved aside.
     """
     from runtime.worker_pool import run_parallel
 
@@ -418,27 +418,47 @@ def check_file(path: str) -> tuple[bytes, str, str]:
 def write_check_report(
     export: Path, faults: list[tuple[str, str, str, str]], n: int, started: float
 ) -> bool:
-    """Write the report, print a summary of it, and return whether it is empty."""
-    import csv
+    """Write the report, print a summary of it, and return whether it is empty.
 
+    An earlier report with other content is moved aside, as is any report if there are no faults.
+    """
     path = export / REPORT
     if not faults:
-        path.unlink(missing_ok=True)
+        if os.path.lexists(path):
+            with locked_export(export):
+                move_earlier_report(path)
         print_done(f"check: {n} files read, all sound", started)
         return True
-    with (
-        locked_export(export),
-        atomic_path(path) as temporary,
-        open(temporary, "w", newline="") as file,
-    ):
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("split", "id", "path", "problem", "detail"))
-        for split, name, problem, detail in sorted(faults):
-            writer.writerow((split, Path(name).stem, name, problem, detail))
+    content = format_check_report(faults)
+    if not (path.is_file() and path.read_bytes() == content):
+        with locked_export(export):
+            move_earlier_report(path)
+            with atomic_path(path) as temporary:
+                temporary.write_bytes(content)
     problems = [problem for _, _, problem, _ in faults]
     tally = ", ".join(f"{problems.count(p)} {p}" for p in sorted(set(problems)))
     print_done(f"check: {n} files read, faults: {tally}; all are listed in {path}", started)
     return False
+
+
+def format_check_report(faults: list[tuple[str, str, str, str]]) -> bytes:
+    """Return the content of the report, a line for each fault."""
+    import csv
+    import io
+
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("split", "id", "path", "problem", "detail"))
+    for split, name, problem, detail in sorted(faults):
+        writer.writerow((split, Path(name).stem, name, problem, detail))
+    # A file name may hold bytes that are not UTF-8, which Python keeps as lone surrogates.
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def move_earlier_report(path: Path) -> None:
+    """Move the report of an earlier check aside, if there is one, and say so."""
+    if os.path.lexists(path):
+        print(f"{path}: moved aside to {move_aside(path).name}")
 
 
 if __name__ == "__main__":

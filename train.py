@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from configuration.json_types import format_config
 from runtime.command_line import CommandLine, run_command
 from runtime.console import configure_logging
-from runtime.errors import UserError
+from runtime.errors import UserError, is_out_of_memory
 from runtime.interruption import Interrupted
 from runtime.machine import keep_freed_memory
 from runtime.notifications import notify
@@ -243,13 +243,11 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
 @contextlib.contextmanager
 def explains_device(config: ConfigMeta, device: torch.device) -> Iterator[None]:
     """Turn torch's errors of a device into sentences: its memory, and what it cannot repeat."""
-    import torch
-
     try:
         yield
-    except torch.OutOfMemoryError as error:
-        raise UserError(explain_full_memory(config, device, error)) from error
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError, OSError) as error:
+        if is_out_of_memory(error):
+            raise UserError(explain_full_memory(config, device, error)) from error
         what, found, _ = str(error).partition(" does not have a deterministic implementation")
         if not found:
             raise
@@ -261,10 +259,10 @@ def explains_device(config: ConfigMeta, device: torch.device) -> Iterator[None]:
 
 def explain_full_memory(config: ConfigMeta, device: torch.device, error: Exception) -> str:
     """Return which settings need less memory, and continue this run with --resume."""
+    from training.checkpoints import first_line
+
     size = config.batch_size
-    text = (
-        f"the memory of {device} does not hold batches of {size} ({str(error).splitlines()[0]}): "
-    )
+    text = f"the memory of {device} does not hold batches of {size} ({first_line(error)}): "
     if size == 1:
         return (
             f"{text}use a smaller network or smaller images, in a folder of its own (--set name=…)"

@@ -16,6 +16,7 @@ from benchmarks.harness.result_files import (
     Results,
     format_conditions,
     format_measurements,
+    list_records,
     load_results,
     replace_between_marks,
 )
@@ -43,7 +44,7 @@ def section_marks(section: str) -> tuple[str, str]:
 
 def load_all_results(folder: Path) -> list[tuple[Path, Results]]:
     """Return every device's results with their file, CPUs first."""
-    paths = [path for path in sorted(folder.glob("*.json")) if path.name not in ELSEWHERE]
+    paths = [path for path in list_records(folder) if path.name not in ELSEWHERE]
     found = [(path, load_results(path)) for path in paths]
     return sorted(found, key=lambda each: each[1]["device"]["kind"] != "cpu")
 

@@ -22,6 +22,7 @@ from experiments.fold_record import FoldRecord, read_fold
 from experiments.npy_files import load_array
 from experiments.prediction_stamp import read_stamp, samples_digest
 from experiments.run_identity import (
+    ADJUSTABLE,
     RunSamples,
     TrainedFrom,
     changed_settings,
@@ -148,6 +149,8 @@ class ExistingRun:
             self.check_config(config_path)
         else:
             self.check_settings_of_folds()
+            epochs = self.recorded_settings().get("num_epochs", self.config.num_epochs)
+            self.check_epochs(epochs, "the record of a fold")
         self.check_ids()
         self.check_folds()
         path = self.path / "pseudo_labels.json"
@@ -170,10 +173,14 @@ class ExistingRun:
             changed.remove("scheduler_params")  # a longer training has a longer schedule
         if changed:
             raise UserError(f"{config_path} differs from this run in {', '.join(changed)}: {ANEW}")
-        if self.config.num_epochs < epochs:
+        self.check_epochs(epochs, str(config_path))
+
+    def check_epochs(self, before: int, where: str) -> None:
+        """Raise a UserError if this run asks for fewer epochs than it was asked for before."""
+        if self.config.num_epochs < before:
             raise UserError(
-                f"num_epochs = {self.config.num_epochs}, and {config_path} says {epochs}: a run "
-                f"may be given more epochs, not fewer: --set num_epochs={epochs}, or {ANEW}"
+                f"num_epochs = {self.config.num_epochs}, and {where} says {before}: a run may be "
+                f"given more epochs, not fewer: --set num_epochs={before}, or {ANEW}"
             )
 
     def check_settings_of_folds(self) -> None:
@@ -199,6 +206,22 @@ class ExistingRun:
                 else f"and fold {fold} was trained with other settings than those of this run"
             )
             raise UserError(f"{self.path / 'config.json'} is missing, {why}: restore it; or {ANEW}")
+
+    def recorded_settings(self) -> dict[str, Any]:
+        """Return the adjustable settings that the folds here were trained with, by their records.
+
+        They stand in for those of a config.json that is missing. The longest fold decides: it was
+        the last that was given more epochs. Empty where no fold has a record.
+        """
+        found = []
+        for fold in self.other_folds(()):
+            record = self.record(fold)
+            if record.state.get("adjusted"):
+                found.append(record.state["adjusted"][-1])
+            elif record.training_ended:  # older than these records
+                found.append({"num_epochs": record.epoch})
+        longest = max(found, key=lambda settings: settings.get("num_epochs", 0), default={})
+        return {key: longest[key] for key in ADJUSTABLE if key in longest}
 
     def have_folds_these_samples(self) -> bool:
         """Whether the records of folds that are there say that they learnt from these samples.

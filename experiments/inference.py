@@ -12,7 +12,6 @@ import numpy as np
 import torch
 
 from configuration.config_class import ConfigMeta
-from configuration.json_types import to_plain
 from experiments.current_predictions import (
     add_digests_to_earlier_stamps,
     are_current,
@@ -116,8 +115,9 @@ def predict(task: PredictionTask) -> None:
     if not distributed.is_main():
         return
     directory.remove_temporaries()
-    if not (directory.path / "config.json").exists():  # the weights are another experiment's
-        write_json(directory.path / "config.json", to_plain(config))
+    # The weights are another experiment's, or the file is missing.
+    if not (directory.path / "config.json").exists():
+        directory.write_config(trains=False)
         directory.add_start(task.device, options.dry_run)
     arrays = {f"outoffolds{suffix}.npy": out_of_fold, f"predictions{suffix}.npy": predictions}
     if options.overwrite and not options.dry_run:

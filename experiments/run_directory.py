@@ -171,8 +171,9 @@ class RunDirectory:
     def write_config(self, trains: bool) -> None:
         """Write the config; where nothing is trained, of its changes only where samples lie now."""
         path, plain = self.path / "config.json", to_plain(self.config)
-        if path.exists() and not trains:
-            plain |= {k: v for k, v in read_run_config(self.path).items() if k not in LOCATIONS}
+        if not trains:
+            before = read_run_config(self.path) or self.existing.recorded_settings()
+            plain |= {k: v for k, v in before.items() if k not in LOCATIONS}
         write_json(path, plain)
 
     def add_start(self, device: torch.device, is_dry_run: bool = False) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from runtime.console import format_as_line
-from runtime.errors import UserError
+from runtime.errors import UserError, is_out_of_memory
 from runtime.interruption import Interrupted
 from runtime.machine import check_platform, let_waiting_threads_sleep
 
@@ -33,8 +33,8 @@ OF_A_PATH = {
 def run_command(main: Callable[[], int | None]) -> NoReturn:
     """Run the `main` of a command line and exit.
 
-    Exit codes: what `main` returns; 2 for a `UserError` or an error of a file or folder, which is
-    one line on stderr; 128 + the signal's number for a run that a signal stopped.
+    Exit codes: what `main` returns; 2 for a `UserError`, an error of a file or folder or a full
+    memory, which is one line on stderr; 128 + the signal's number for a run that a signal stopped.
 
     Args:
         main: without arguments; returns the exit code, None for 0.
@@ -55,13 +55,22 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:  # `train.py --list | head`: whoever read the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except OSError as error:
-        if error.errno not in OF_A_PATH:
+    except (OSError, MemoryError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            print(f"error: {format_full_memory(error)}", file=sys.stderr)
+            sys.exit(2)
+        if not isinstance(error, OSError) or error.errno not in OF_A_PATH:
             raise
         what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         print(f"error: {format_as_line(what)}: name another file or folder", file=sys.stderr)
         code = 2
     sys.exit(code or 0)
+
+
+def format_full_memory(error: BaseException) -> str:
+    """Return a sentence for a command that ran out of memory and knows no better advice."""
+    text = format_as_line(str(error)) or type(error).__name__
+    return f"the memory is full ({text}): close other programs, or use a machine with more memory"
 
 
 class CommandLine(argparse.ArgumentParser):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable, Sequence
 
 
@@ -12,6 +13,20 @@ class UserError(Exception):
     Its message is one sentence that names the file, key or id, what was expected, and what to do.
     A command prints it without a traceback and exits with code 2; a library call raises it.
     """
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error says that the memory of the machine or of a GPU is full.
+
+    Python and numpy raise a MemoryError, the system an OSError. torch raises a RuntimeError, which
+    is an OutOfMemoryError on a GPU and on a CPU known only by its message.
+    """
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    of_torch = isinstance(error, RuntimeError) and (
+        type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+    )
+    return of_torch or isinstance(error, MemoryError)
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

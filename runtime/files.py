@@ -117,10 +117,15 @@ def name_aside(path: Path) -> Path:
         number += 1
 
 
+def format_json(value: Any) -> str:
+    """Return a value as indented JSON, as `write_json` writes it."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
     """Write a value as indented JSON, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+        temporary.write_text(format_json(value))
 
 
 def read_json(path: str | os.PathLike[str]) -> Any:

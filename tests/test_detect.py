@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from paths import ROOT
-from real_strain import START, chirp, coloured_noise, write_strain
+from real_strain import START, write_strain
 from small_run import SMALL
-from torch import nn
+from small_search import MERGER, Excess, write_small_strain
 
 import detect
 from configs import Demo
@@ -32,30 +31,12 @@ from training.checkpoints import save_checkpoint
 
 h5py = pytest.importorskip("h5py")
 
-MERGER = 17.0  # s after START
-
-
-class Excess(nn.Module):
-    """A network that needs no training: loud where H1 and L1 both are, where mergers lie."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.unused = nn.Parameter(torch.zeros(1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        end = x.shape[-1]
-        merger = x[:, :2, int(0.75 * end) : int(0.9 * end)]
-        return merger.square().mean(-1).log().sum(1, keepdim=True)
-
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
     """Strain of H1 and L1 with one loud event in both, and a run to search with."""
     place = tmp_path_factory.mktemp("place")
-    signal = chirp(32, MERGER, amplitude=3e-22)
-    for number, name in enumerate(("H1", "L1")):
-        strain = coloured_noise(name, 32, seed=number) + (-1) ** number * signal
-        write_strain(place / f"{name}.hdf5", name, strain, compression="gzip")
+    write_small_strain(place)
     write_strain(place / "later.hdf5", "L1", np.ones(32 * 4096), start=START + 1000)
     write_strain(place / "slow.hdf5", "H1", np.ones(32 * 1024), rate=1024)
     (place / "text.hdf5").write_text("no strain")

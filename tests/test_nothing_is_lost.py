@@ -243,6 +243,24 @@ def test_nothing_finished_is_lost(case: Case, data: Path, results: Path) -> None
         assert np.isfinite(np.load(results / case.run / "predictions.npy")).all()
 
 
+def test_a_missing_config_is_written_as_the_folds_were_trained(data: Path, results: Path) -> None:
+    """Asked for more epochs, a prediction leaves no config that calls finished folds unfinished."""
+    path = results / "demo" / "config.json"
+    before = json.loads(path.read_text())
+    path.unlink()
+    run_here(data, results, "--inference", "--tta", settings=("num_epochs=3", "batch_size=8"))
+    after = json.loads(path.read_text())
+    assert {key: after[key] for key in ("num_epochs", "batch_size")} == {
+        key: before[key] for key in ("num_epochs", "batch_size")
+    }
+    done = run_here(data, results, "--inference")
+    assert "up to date" in done.stdout
+    path.unlink()
+    done = run_here(data, results, "--resume", settings=("num_epochs=1",), code=2)
+    assert "the record of a fold says 2: a run may be given more epochs, not fewer" in done.stderr
+    assert not path.exists()
+
+
 def test_a_few_replaced_files_are_noticed(data: Path, results: Path, tmp_path: Path) -> None:
     """The files of all samples are compared, not those of a few that stand for the others."""
     changed = tmp_path / "data"

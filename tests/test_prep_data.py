@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from kaggle_data import TEST, TRAIN, files_of, make_data, write_samples
 from paths import ROOT
 
 import prep_data
@@ -22,27 +23,6 @@ from data.strain_cache import StrainCache
 from datasets import load_index
 from runtime.errors import UserError
 from runtime.machine import num_cores
-
-TRAIN, TEST = 9, 4
-
-
-def write_samples(root: Path, split: str, ids: list[str], targets: list[float], seed: int) -> None:
-    """Write samples in the Kaggle layout, with the table that lists them."""
-    rng = np.random.default_rng(seed)
-    for name in ids:
-        folder = root / split / name[0] / name[1] / name[2]
-        folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"{name}.npy", rng.standard_normal((3, 4096)) * 1e-20)
-    lines = [f"{name},{target}\n" for name, target in zip(ids, targets, strict=True)]
-    (root / prep_data.SPLITS[split]).write_text("id,target\n" + "".join(lines))
-
-
-def make_data(root: Path) -> Path:
-    root.mkdir(parents=True, exist_ok=True)
-    train = [f"{i * 7 % 10}0{i}e{i:06d}" for i in range(TRAIN)]  # 000e000000: text, no number
-    write_samples(root, "train", train, [i % 2 for i in range(TRAIN)], seed=0)
-    write_samples(root, "test", [f"f{i}a{i:07d}" for i in range(TEST)], [0.5] * TEST, seed=1)
-    return root
 
 
 @pytest.fixture
@@ -53,10 +33,6 @@ def data(tmp_path: Path) -> Path:
 def prep(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
     command = [sys.executable, str(ROOT / "prep_data.py"), *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
-
-
-def files_of(root: Path, split: str) -> list[Path]:
-    return sorted((root / split).rglob("*.npy"))
 
 
 # --- index and cache -------------------------------------------------------------------------
@@ -372,7 +348,8 @@ def test_check_in_several_processes(data: Path, capsys: pytest.CaptureFixture) -
     assert rows["problem"].tolist() == ["silent"]
     write_samples(data, "train", ids, [0] * 200, seed=3)
     assert prep_data.main([*arguments, "--num_workers", "2"]) == 0
-    assert not (data / "check_report.csv").exists()  # an old report does not stay
+    assert not (data / "check_report.csv").exists()  # an old report does not stay in its place
+    assert len(list(data.glob("check_report.2*.csv"))) == 1
     assert "204 files read, all sound" in capsys.readouterr().out
 
 

@@ -71,7 +71,7 @@ class ReturnsErrors(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> Batch | Exception:
         try:
             return self.dataset.__getitems__(indices)
-        except (UserError, OSError) as error:
+        except (UserError, OSError, MemoryError) as error:
             return error
 
 
@@ -81,6 +81,7 @@ def read_batches(batches: Iterable[Batch | Exception]) -> Iterator[Batch]:
     Raises:
         UserError: of the data set, e.g. a damaged file.
         OSError: likewise, e.g. a file that cannot be opened.
+        MemoryError: likewise.
     """
     for batch in batches:
         if isinstance(batch, Exception):

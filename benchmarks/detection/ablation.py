@@ -34,7 +34,12 @@ from benchmarks.detection.report import format_with_error
 from benchmarks.harness import timed_steps
 from benchmarks.harness.machine import describe_device, find_device
 from benchmarks.harness.measurements import markdown_table
-from benchmarks.harness.result_files import replace_between_marks
+from benchmarks.harness.result_files import (
+    locked_record,
+    move_record_aside,
+    replace_between_marks,
+    write_record,
+)
 from benchmarks.harness.timed_steps import random_experiment
 from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import to_plain
@@ -46,7 +51,7 @@ from physics.cache_folder import cache_folder
 from runtime.command_line import CommandLine, run_command
 from runtime.console import configure_logging, progress
 from runtime.errors import UserError, nearest
-from runtime.files import atomic_path, read_json, write_json
+from runtime.files import atomic_path, format_json, read_json, write_json
 from runtime.versions import git_revision, versions
 
 PAGE = ROOT / "docs" / "explanation" / "detection.md"
@@ -233,6 +238,15 @@ def format_ablation(results: dict[str, Any]) -> list[str]:
     return lines + markdown_table(table[0], table[1:])
 
 
+def record_ablation(folder: Path, results: dict[str, Any]) -> None:
+    """Write ablation.json and .md; those with other figures that are there are moved aside."""
+    path = folder / "ablation.json"
+    with locked_record(path):
+        if path.exists() and path.read_text() != format_json(results):
+            move_record_aside(path)
+        write_record(path, results, ["# Ablation", "", *format_ablation(results)])
+
+
 def update_ablation_page(results: dict[str, Any], page: Path = PAGE) -> None:
     """Put the table between the marks of the page.
 
@@ -285,10 +299,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = ablation_results(args, switches, kept, holdout, device)
     print("\n".join(format_ablation(results)))
     if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
-        write_json(args.out / "ablation.json", results)
-        with atomic_path(args.out / "ablation.md") as temporary:
-            temporary.write_text("\n".join(["# Ablation", "", *format_ablation(results)]) + "\n")
+        record_ablation(args.out, results)
         print(f"\nrecorded in {args.out / 'ablation.md'}", file=sys.stderr)
     if args.page:
         update_ablation_page(results)

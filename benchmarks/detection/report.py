@@ -11,10 +11,15 @@ from typing import Any
 from benchmarks import FIGURES, RESULTS, ROOT
 from benchmarks.detection.scores import FALSE_ALARMS
 from benchmarks.harness.measurements import markdown_table
-from benchmarks.harness.result_files import replace_between_marks
+from benchmarks.harness.result_files import (
+    locked_record,
+    move_record_aside,
+    replace_between_marks,
+    write_record,
+)
 from runtime.console import format_seconds
 from runtime.errors import UserError
-from runtime.files import atomic_path, read_json, write_json
+from runtime.files import atomic_path, read_json
 
 FORMAT = 2
 PAGE = ROOT / "docs" / "explanation" / "detection.md"
@@ -58,19 +63,25 @@ def record_detection(
     """Put detectors into folder/detection.json and .md; return the JSON file.
 
     Those that were recorded before on the same samples stay, also if another kind of CPU has drawn
-    them with other last digits.
+    them with other last digits. A record that would lose figures, of other samples or of a detector
+    with other settings, is moved aside.
     """
     path = folder / "detection.json"
-    results: Results = {"format": FORMAT, "holdout": dict(holdout), "detectors": {}}
-    if path.exists():
-        before = load_detection(path)
-        if same_samples(before["holdout"], results["holdout"]):
-            results["detectors"] = before["detectors"]
-    results["detectors"] |= detectors
-    write_json(path, results)
-    with atomic_path(path.with_suffix(".md")) as temporary:
+    results: Results = {"format": FORMAT, "holdout": dict(holdout), "detectors": dict(detectors)}
+    with locked_record(path):
+        if path.exists():
+            before = load_detection(path)
+            kept = before["detectors"]
+            same = same_samples(before["holdout"], results["holdout"])
+            if same:
+                results["detectors"] = kept | results["detectors"]
+            if not same or any(
+                kept[name].get("settings") != detectors[name].get("settings")
+                for name in kept.keys() & detectors.keys()
+            ):
+                move_record_aside(path)
         lines = ["# Detectors on the simulated hold-out", "", *format_detection(results)]
-        temporary.write_text("\n".join(lines) + "\n")
+        write_record(path, results, lines)
     return path
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,8 @@ from benchmarks.harness.measurements import (
     markdown_table,
 )
 from runtime.errors import UserError
-from runtime.files import atomic_path, read_json, write_json
+from runtime.files import atomic_path, move_aside, read_json, remove_temporaries, write_json
+from runtime.locks import hold
 
 FORMAT = 1
 Results = dict[str, Any]
@@ -44,13 +47,49 @@ def record_entry(folder: Path, device: torch.device, name: str, entry: Mapping[s
     """
     described = describe_device(device)
     path = folder / f"{described['slug']}.json"
-    results = load_results(path) if path.exists() else {"format": FORMAT, "benchmarks": {}}
-    results["device"] = described
-    results["benchmarks"][name] = dict(entry)
+    # Between reading and writing, another benchmark's entry would be lost.
+    with locked_record(path):
+        results = load_results(path) if path.exists() else {"format": FORMAT, "benchmarks": {}}
+        results["device"] = described
+        results["benchmarks"][name] = dict(entry)
+        write_record(path, results, format_result_file(results))
+    return path
+
+
+# --- records: a JSON file and the same as Markdown -------------------------------------------
+
+
+@contextlib.contextmanager
+def locked_record(path: Path) -> Iterator[None]:
+    """Hold a record against other processes; remove what killed ones left half written of it.
+
+    Args:
+        path: the JSON file; the Markdown file beside it has the same stem.
+    """
+    with hold(path.with_name(f".{path.stem}.lock"), wait=True):  # others take moments
+        remove_temporaries(path.parent, [path.name])  # of the Markdown too, by the stem
+        yield
+
+
+def write_record(path: Path, results: Mapping[str, Any], lines: Sequence[str]) -> None:
+    """Write figures as JSON and their tables as Markdown; the caller holds the record."""
     write_json(path, results)
     with atomic_path(path.with_suffix(".md")) as temporary:
-        temporary.write_text("\n".join(format_result_file(results)) + "\n")
-    return path
+        temporary.write_text("\n".join(lines) + "\n")
+
+
+def move_record_aside(path: Path) -> None:
+    """Move a record that another one would replace aside, and say so; the caller holds it."""
+    for each in (path, path.with_suffix(".md")):
+        if each.exists():
+            print(
+                f"{each} is of other figures, and is now {move_aside(each).name}", file=sys.stderr
+            )
+
+
+def list_records(folder: Path) -> list[Path]:
+    """Return the records in a folder, without those that were moved aside: they have a time."""
+    return [path for path in sorted(folder.glob("*.json")) if "." not in path.stem]
 
 
 def replace_between_marks(text: str, begin: str, end: str, lines: Sequence[str], page: Path) -> str:

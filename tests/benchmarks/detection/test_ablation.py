@@ -58,21 +58,33 @@ def test_worth_is_with_less_without(rng, on) -> None:
     assert 0 < error < value
 
 
+RESULTS = {
+    "config": "X",
+    "samples": 8,
+    "seeds": 1,
+    "holdout": 4,
+    "device": {"name": "a"},
+    "base": {"auc": 0.8, "error": 0.01, "seconds": 1.0},
+    "switches": [
+        {"part": p, "on": True, "settings": ["a=1"], "worth": w, "error": 0.01, "auc": 0.8}
+        for p, w in (("small", 0.001), ("large", 0.1))
+    ],
+}
+
+
+def test_figures_of_another_ablation_are_kept_aside(tmp_path) -> None:
+    ablation.record_ablation(tmp_path, RESULTS)
+    before = {path.read_bytes() for path in tmp_path.glob("ablation.*")}
+    ablation.record_ablation(tmp_path, RESULTS)
+    assert len(list(tmp_path.glob("ablation.*"))) == 2  # the same again
+    ablation.record_ablation(tmp_path, {**RESULTS, "samples": 16})
+    assert before < {path.read_bytes() for path in tmp_path.glob("ablation.*")}
+    assert read_json(tmp_path / "ablation.json")["samples"] == 16
+
+
 def test_page_and_unknown_switch(tmp_path) -> None:
-    page = tmp_path / "page.md"
+    page, results = tmp_path / "page.md", RESULTS
     page.write_text("no marks")
-    results = {
-        "config": "X",
-        "samples": 8,
-        "seeds": 1,
-        "holdout": 4,
-        "device": {"name": "a"},
-        "base": {"auc": 0.8, "error": 0.01, "seconds": 1.0},
-        "switches": [
-            {"part": p, "on": True, "settings": ["a=1"], "worth": w, "error": 0.01, "auc": 0.8}
-            for p, w in (("small", 0.001), ("large", 0.1))
-        ],
-    }
     with pytest.raises(UserError, match="put them back"):
         ablation.update_ablation_page(results, page)
     page.write_text(f"before\n{ablation.BEGIN}\nold\n{ablation.END}\nafter\n")
