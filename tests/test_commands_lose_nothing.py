@@ -27,7 +27,7 @@ from stack_runs import make_stack, write_results
 from configs import Demo
 from configuration.class_with_arguments import Part
 from configuration.config_class import ConfigMeta
-from experiments.predictions import load_array, save_array
+from experiments.npy_files import load_array, save_array
 from physics.constants import NUM_SAMPLES
 from runtime.errors import UserError
 from training.checkpoints import save_checkpoint
