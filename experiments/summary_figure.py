@@ -78,7 +78,7 @@ def draw_curves(axis: Axes, history: Sequence[dict[str, float]]) -> None:
     axis.set(xlabel="epoch", ylabel="AUC", title="Learning curves (dotted: training)")
     axis.grid(alpha=0.3)
     if history:
-        axis.legend(fontsize=8)
+        axis.legend(loc="lower right", fontsize=8)  # curves of an AUC rise to the right
 
 
 def draw_roc(axis: Axes, targets: np.ndarray, logits: np.ndarray, result: dict[str, Any]) -> None:
@@ -108,7 +108,8 @@ def draw_histogram(axis: Axes, targets: np.ndarray, logits: np.ndarray) -> None:
         chosen = logits[np.round(targets) == value]
         axis.hist(chosen, bins, color=colour, alpha=0.55, label=f"{name} ({len(chosen)})")
     axis.set(xlabel="logit", ylabel="samples", title="Scores by class, out of fold")
-    axis.legend()
+    # A fixed place: to find the best one, matplotlib compares every bar, which is slow and warns.
+    axis.legend(loc="upper right")
 
 
 def has_efficiency(targets: np.ndarray, snr: np.ndarray) -> bool:

@@ -28,13 +28,13 @@ from reporting.files import (
     params_of,
     path_of,
     read_learning_curves,
-    read_object,
     read_predictions_safely,
     read_starts,
     text_or_none,
 )
 from runtime.console import progress
 from runtime.errors import UserError
+from runtime.files import read_json_object
 
 SUFFIXES = {"": "plain", "_tta": "tta"}
 # Settings that only say where files are or what the run is called.
@@ -209,7 +209,7 @@ def find_run_directories(results: Path) -> list[Path]:
 def read_run(folder: Path, tables: Tables) -> ReportedRun:
     run = ReportedRun(folder.name)
     with run.noting():
-        run.config = read_object(folder / "config.json")
+        run.config = read_json_object(folder / "config.json")
     with run.noting():
         run.starts = read_starts(folder / "run.json")
     with run.noting():
@@ -253,7 +253,7 @@ def read_scores(run: ReportedRun, folder: Path, suffix: str, tables: Tables) -> 
     path = folder / f"summary{suffix}.json"
     if path.exists():
         with run.noting():
-            use_stored_scores(run, variant, read_object(path), path)
+            use_stored_scores(run, variant, read_json_object(path), path)
     return variant
 
 

@@ -18,7 +18,7 @@ from data.sample_files import read_table
 from experiments.predictions import Predictions, align_table, read_predictions
 from experiments.summary import read_history
 from runtime.errors import UserError
-from runtime.files import read_json
+from runtime.files import read_json_object
 
 
 class Tables:
@@ -83,26 +83,8 @@ def read_predictions_safely(folder: Path, suffix: str) -> Predictions:
     return predictions
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    Raises:
-        UserError: it is missing, unreadable, no JSON, or holds something else.
-    """
-    try:
-        value = read_json(path)
-    # JSON nested too deep is a RecursionError, a number of too many digits a ValueError.
-    except (OSError, RecursionError, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}): restore or remove it") from error
-    if not isinstance(value, dict):
-        raise UserError(
-            f"{path} holds a {type(value).__name__}, expected an object: restore or remove it"
-        )
-    return value
-
-
 def read_starts(path: Path) -> list[dict[str, Any]]:
-    content = read_object(path)
+    content = read_json_object(path)
     starts = content.get("starts", [content])  # an early run.json is itself the only start
     if not isinstance(starts, list) or not all(isinstance(start, dict) for start in starts):
         raise UserError(f"{path} has no list of starts: restore or remove it")

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reporting.files import is_number, read_object
+from reporting.files import is_number
 from runtime.errors import UserError
+from runtime.files import read_json_object
 
 ADVICE = "make it with `python stacking.py`"
 LONGEST_RAW = 40_000  # characters of stack.json that are shown
@@ -82,7 +83,7 @@ def read_stack(results: Path) -> StackSummary:
     path = results / "stack.json"
     if path.exists():
         try:
-            record = read_object(path)
+            record = read_json_object(path)
             summary.raw = json.dumps(record, indent=1, ensure_ascii=False)[:LONGEST_RAW]
             summary.methods = read_methods(path, record)
             # Before single runs could be submitted, stack.json named the method alone.

@@ -132,12 +132,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Return the value in a JSON file.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing, cannot be read, or is not JSON.
     """
     try:
         return json.loads(Path(path).read_text())
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
+    except OSError as error:  # a folder of this name, no permission, a damaged disk
+        raise UserError(f"{path} cannot be read ({error}): restore or remove it") from error
     # JSON nested too deep is a RecursionError, a number of too many digits a ValueError.
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not a JSON file ({error}): restore or remove it") from error
@@ -157,13 +159,13 @@ def read_json_object(
         required: keys that must be there.
 
     Raises:
-        UserError: the file is missing, is not JSON, holds something else than an object, or lacks
-            an entry or has one of another type.
+        UserError: the file is missing, cannot be read, is not JSON, holds something else than an
+            object, or lacks an entry or has one of another type.
     """
     try:
         value = read_json(path)
     except UserError as error:
-        if not Path(path).exists():
+        if isinstance(error.__cause__, OSError):  # missing or unreadable: no JSON was seen
             raise
         raise UserError(f"{path} is not a JSON file: {what_to_do}") from error
     if not isinstance(value, dict):

@@ -25,7 +25,7 @@ import numpy as np
 
 from runtime.console import LOGGER
 from runtime.errors import UserError
-from runtime.files import atomic_path, name_aside, read_json, write_json
+from runtime.files import atomic_path, name_aside, read_json_object, write_json
 from runtime.locks import hold
 
 RECORD = "detection.json"
@@ -120,7 +120,7 @@ class SearchFolder:
         """Return whether the results of this very search are there."""
         if not all((self.path / name).is_file() for name in RESULTS):
             return False
-        record = read_object(self.path / RECORD)
+        record = read_json_object_or_none(self.path / RECORD)
         return record is not None and record.get("identity") == self.identity
 
     def complete_interrupted_finish(self) -> None:
@@ -148,7 +148,7 @@ class SearchFolder:
         """
         there = [name for name in RESULTS if os.path.lexists(self.path / name)]
         begun = self.unfinished / "identity.json"
-        before = read_object(begun)
+        before = read_json_object_or_none(begun)
         # Results without detection.json beside this search, unfinished, are its own: it was
         # interrupted while they moved up.
         foreign = there if RECORD in there or before != self.identity else []
@@ -199,7 +199,7 @@ class SearchFolder:
         record = self.path / RECORD
         if not record.is_file():
             return ", whose detection.json is missing"
-        found = read_object(record)
+        found = read_json_object_or_none(record)
         if found is None:
             return ", whose detection.json is damaged"
         before = found.get("identity")
@@ -218,13 +218,12 @@ class SearchFolder:
         shutil.rmtree(self.unfinished)
 
 
-def read_object(path: Path) -> dict[str, Any] | None:
+def read_json_object_or_none(path: Path) -> dict[str, Any] | None:
     """Return the object in a JSON file, or None where it is missing or damaged."""
     try:
-        found = read_json(path)
-    except (OSError, UserError):
+        return read_json_object(path)
+    except UserError:
         return None
-    return found if isinstance(found, dict) else None
 
 
 def format_differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:

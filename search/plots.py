@@ -111,7 +111,7 @@ def draw_counts(axis: Axes, result: SearchResult) -> None:
         axis.set_xlim(inside[0] - 0.5, inside[-1] + 0.5)
     axis.set(xlabel="score", ylabel="triggers at least as loud", yscale="log")
     axis.grid(alpha=0.3)
-    axis.legend(fontsize=8)
+    axis.legend(loc="upper right", fontsize=8)  # counts fall to the right
 
 
 def draw_time_frequency_map(axis: Axes, trigger: Trigger, detector: str, rank: int) -> None:

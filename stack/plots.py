@@ -200,7 +200,8 @@ def plot_calibration(stack: StackResult, bins: int = 20) -> Figure:
         label="test, to the same number",
     )
     distribution.set(xlabel="score", ylabel="samples", title="Scores by class, and of the test set")
-    distribution.legend()
+    # A fixed place: to find the best one, matplotlib compares every bar, which is slow and warns.
+    distribution.legend(loc="upper right")
     return figure
 
 

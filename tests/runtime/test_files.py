@@ -16,6 +16,7 @@ from runtime.files import (
     move_aside,
     name_aside,
     read_json,
+    read_json_object,
     remove_temporaries,
     write_json,
 )
@@ -41,6 +42,27 @@ def test_json(tmp_path) -> None:
         read_json(tmp_path / "b.json")
     with pytest.raises(UserError, match="does not exist"):
         read_json(tmp_path / "c.json")
+
+
+def test_a_json_object_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "run.json"
+    with pytest.raises(UserError, match=r"run\.json does not exist"):
+        read_json_object(path)
+    path.mkdir()
+    with pytest.raises(UserError, match=r"run\.json cannot be read .*: restore or remove it"):
+        read_json_object(path)
+    path.rmdir()
+    for content, message in (
+        ("{", "is not a JSON file: train again"),
+        ("[1]", "holds a list, expected an object: train again"),
+        ("{}", "has no entry 'starts': train again"),
+        ('{"starts": 1}', "has a int as 'starts', which it never holds: train again"),
+    ):
+        path.write_text(content)
+        with pytest.raises(UserError, match=message):
+            read_json_object(path, {"starts": list}, "train again", required=("starts",))
+    path.write_text('{"starts": []}')
+    assert read_json_object(path, {"starts": list}) == {"starts": []}
 
 
 @pytest.fixture
