@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
 
@@ -50,7 +51,19 @@ class Part:
         """Return a new object; `extra` adds arguments known only at run time."""
         return build_object(self.cls, thaw(self.params) | extra)
 
+    def build_for(self, **offered: Any) -> Any:
+        """Return a new object; of the arguments that are offered, it gets those that it takes."""
+        known = accepted_arguments(self.cls) or set()
+        return self.build(**{key: value for key, value in offered.items() if key in known})
+
     def to_plain(self) -> dict[str, Any]:
+        """Return the class's name and the arguments in JSON's own types.
+
+        Of a frozen dataclass, which is nothing but its values, the defaults are written as well: a
+        record of a run must not depend on what the defaults are later.
+        """
+        if is_dataclass(self.cls) and hasattr(self.cls, "to_plain"):
+            return {"class": self.cls.__name__, **self.build().to_plain()}
         return {"class": self.cls.__name__, **to_plain(self.params)}
 
     def __repr__(self) -> str:

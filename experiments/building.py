@@ -16,6 +16,7 @@ from configuration.class_with_arguments import Part, build_object, thaw
 from configuration.config_class import ConfigMeta, config_named
 from configuration.types import accepted_arguments
 from data.batch_order import IndexBatch
+from physics.observation import Observation
 from runtime.errors import UserError, nearest
 from runtime.versions import git_revision, versions
 from training import distributed
@@ -207,6 +208,8 @@ def build_model(
         params["pretrained"] = params.get("pretrained", False) and pretrained
     if "weights" in known:
         params["weights"] = weights or (params.get("weights") if pretrained else None)
+    if "observation" in known:
+        params["observation"] = observation_of(config)
     return build_object(config.model, params)
 
 
@@ -220,11 +223,21 @@ def build_parts(config: ConfigMeta, key: str) -> list[Any]:
     wrong = [part for part in parts if not isinstance(part, Part)]
     if wrong:
         raise UserError(f"{key} holds {wrong[0]!r}: expected parts, which are named in configs.py")
-    return [part.build() for part in parts]
+    return [part.build_for(observation=observation_of(config)) for part in parts]
 
 
-def build_transforms(parts: tuple | None) -> torch.nn.Module:
-    return Compose([part.build() for part in parts or ()])
+def observation_of(config: ConfigMeta) -> Observation:
+    """Return what the config says is observed.
+
+    Raises:
+        UserError: a detector or a curve is not known, or numbers are out of their range.
+    """
+    return config.observation.build()
+
+
+def build_transforms(parts: tuple | None, observation: Observation) -> torch.nn.Module:
+    """Return the chain of a tuple of parts; those that depend on the observation are given it."""
+    return Compose([part.build_for(observation=observation) for part in parts or ()])
 
 
 def build_preparation(config: ConfigMeta, stage: str, device: torch.device) -> Preparation:
@@ -233,10 +246,11 @@ def build_preparation(config: ConfigMeta, stage: str, device: torch.device) -> P
         stages = getattr(config, key)
         if stages is not None and stage not in stages:
             raise UserError(f"{key} has no {stage!r}: say what is done in 'train' and in 'test'")
-    second = None
+    second, observation = None, observation_of(config)
     if config.transforms2 is not None:
-        second = build_transforms(config.transforms2[stage]).to(device)
-    return Preparation(build_transforms(config.transforms[stage]).to(device), second)
+        second = build_transforms(config.transforms2[stage], observation).to(device)
+    first = build_transforms(config.transforms[stage], observation).to(device)
+    return Preparation(first, second)
 
 
 def try_one_sample(trainer: Trainer, samples: Any) -> None:

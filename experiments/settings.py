@@ -14,6 +14,7 @@ from experiments.classes_by_name import find_class_choices
 from experiments.pseudo_labels import PseudoLabels
 from loss_functions import BCEWithLogitsLoss
 from metrics import AUC
+from physics.observation import Observation
 from training_extras import EarlyStopping, TrainHook
 from transforms import BandPass, FlipWave, GaussianNoiseSNR, Normalize
 
@@ -31,6 +32,9 @@ class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
     seed: int = 2021  # random numbers are counted from (seed, fold, epoch, step, rank)
     deterministic: bool = False  # bit-identical on a GPU too, but slower
     debug: bool = False  # the first 10,000 train and 1,000 test rows only; not train.py --debug
+
+    # --- detectors, sampling rate, window and noise curves ---
+    observation: Part = Part(Observation)
 
     # --- data: tables (id, target, path) and caches, both written by prep_data.py ---
     train_path: str = "input/train.csv"

@@ -56,7 +56,12 @@ def full(cls: Any, params: Mapping[str, Any]) -> dict[str, Any]:
         for key, parameter in inspect.signature(cls).parameters.items()
         if parameter.default is not parameter.empty
     }
-    return to_plain({**defaults, **params})
+    values = {**defaults, **params}
+    # The specification has the competition's numbers where this project has the observation.
+    observation = values.pop("observation", None)
+    if observation is not None and values.get("sr", 0) is None:
+        values["sr"] = observation.sample_rate
+    return to_plain(values)
 
 
 def here(config: ConfigMeta) -> dict[str, Any]:

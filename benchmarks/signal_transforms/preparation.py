@@ -17,7 +17,7 @@ from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmar
 from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timing import Spread, check_agreement, interleave, one_core, paired_ratios
 from configuration.config_class import ConfigMeta
-from experiments.building import build_transforms
+from experiments.building import build_transforms, observation_of
 from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.command_line import run_command
 
@@ -82,7 +82,7 @@ class SampleAtATime:
 def check_filter(config: ConfigMeta, samples: np.ndarray, device: torch.device) -> dict[str, float]:
     """Compare the transforms without the noise, which is random, with both of scipy's filters."""
     x = torch.from_numpy(samples.astype(np.float32)).to(device)
-    ours = build_transforms(config.transforms["test"]).to(device)(x)
+    ours = build_transforms(config.transforms["test"], observation_of(config)).to(device)(x)
     found = {}
     for name, tolerance in (
         ("sosfiltfilt", SECTIONS_TOLERANCE),
@@ -108,7 +108,9 @@ def compare(settings: BenchmarkSettings, config: ConfigMeta) -> Measurement:
     few = settings.choose(cpu=8, cuda=8, quick=1)  # samples in one timing of the slow side
     samples = np.random.default_rng(0).normal(0, TYPICAL_STRAIN, (batch, *SAMPLE_SHAPE))
     differences = check_filter(config, samples[:few], settings.device)
-    transforms = build_transforms(config.transforms["train"]).to(settings.device)
+    transforms = build_transforms(config.transforms["train"], observation_of(config)).to(
+        settings.device
+    )
     x = torch.from_numpy(samples.astype(np.float32)).to(settings.device)
     reference = SampleAtATime(config, np.random.default_rng(1))
     sides = {"ours": lambda: transforms(x), "theirs": lambda: reference(samples[:few])}

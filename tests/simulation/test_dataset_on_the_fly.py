@@ -234,7 +234,6 @@ def test_files_are_what_it_is_tested_on(tmp_path) -> None:
         ({"whiten": Part(Whiten, decimate=2, unit=1e-20)}, "decimates"),
         ({"whiten": Part(Whiten, decimate=3)}, "power of two"),
         ({"whiten": Part(Whiten, decimate=2, psds=np.ones((3, 4097)))}, "design curves"),
-        ({"whiten": Part(Whiten, decimate=2, detectors=("H1", "L1"))}, "three design curves"),
     ],
 )
 def test_refusals(tmp_path, options, message) -> None:

@@ -67,8 +67,8 @@ def test_their_snr_is_that_of_the_whole_signal(signals, drawn, decimate) -> None
 def test_they_have_nothing_where_noise_has_nothing(signals, drawn) -> None:
     """The least rest would tell signals from noise without any noise in the way."""
     white, snr = WhitenedSignals(signals, Whiten(decimate=2)).whitened(drawn)
-    cosines = low_frequency_cosines(2048, 1024.0, torch.device("cpu"))
-    noise = remove_low_frequencies(torch.randn(len(white), 3, 2048), 1024.0)
+    cosines = low_frequency_cosines(2048, 1024.0, 12.0, torch.device("cpu"))
+    noise = remove_low_frequencies(torch.randn(len(white), 3, 2048), 1024.0, 12.0)
     loudest = white * (27 / snr)[:, None, None]
     assert (loudest @ cosines).square().mean() < (noise @ cosines).square().mean()
 
