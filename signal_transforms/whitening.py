@@ -143,7 +143,8 @@ class WhitenTorch(WaveTransform):
     with unit variance on average.
 
     Args:
-        signal_len: number of samples that is expected; None takes any.
+        signal_len: number of samples that is expected: "window" for that of the observation's
+            window; None takes any.
         psds: one-sided PSDs, one a channel, in strain^2 / Hz, on an even grid from 0 to sr / 2.
         sr: sampling rate in Hz; None is that of the observation.
         segments: number of segments, half overlapping, that the PSD is averaged over.
@@ -154,7 +155,7 @@ class WhitenTorch(WaveTransform):
 
     def __init__(
         self,
-        signal_len: int | None = None,
+        signal_len: int | str | None = "window",
         psds: Sequence[np.ndarray] | None = None,
         sr: float | None = None,
         segments: int = 15,
@@ -167,6 +168,8 @@ class WhitenTorch(WaveTransform):
         sr = observation.sample_rate if sr is None else sr
         if segments < 1:
             raise UserError(f"WhitenTorch: segments = {segments} must be at least 1")
+        if signal_len == "window":
+            signal_len = observation.num_samples
         self.signal_len, self.psds, self.sr, self.segments = signal_len, psds, sr, segments
         self.amplitudes: dict[tuple[int, torch.device], Tensor] = {}  # of psds, made at first use
 

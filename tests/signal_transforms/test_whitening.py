@@ -90,7 +90,7 @@ def test_whitening_decimates_without_a_band_and_noise_stays_white(decimate):
     kept[..., :6] = 0  # below 12 Hz, in steps of 2 Hz
     np.testing.assert_allclose(whiten(x).numpy(), idct(kept, norm="ortho"), atol=1e-4)
     # noise of covariance C has D D^T after D C^(-1/2), that of white noise without low frequencies
-    projection = band_pass_and_decimate_rows(np.eye(length), FS, None, 8, decimate)
+    projection = band_pass_and_decimate_rows(np.eye(length), FS, 12.0, None, 8, decimate)
     remaining = remove_low_frequencies(torch.eye(length // decimate), FS / decimate, 12.0).numpy()
     np.testing.assert_allclose(projection @ projection.T, remaining, rtol=0, atol=1e-6)
     assert np.trace(remaining) == pytest.approx(length // decimate - 6)
