@@ -24,9 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from physics.constants import DETECTORS
 from runtime.command_line import CommandLine, run_command
-from runtime.console import format_seconds, progress
+from runtime.console import format_seconds
 from runtime.errors import UserError
 from runtime.files import atomic_path, move_aside, remove_temporaries
 from runtime.locks import hold
@@ -35,9 +34,10 @@ from runtime.machine import num_cores
 if TYPE_CHECKING:
     import pandas as pd
 
+    from data.sample_checks import Fault
+
 SPLITS = {"train": "training_labels.csv", "test": "sample_submission.csv"}
 REPORT = "check_report.csv"
-CHECK_CHUNK = 64  # files a task
 EXIT_BAD_DATA = 2
 
 
@@ -199,31 +199,6 @@ def read_labels(csv: Path, split: str) -> pd.DataFrame:
     return table[["id", "target", "path"]]
 
 
-def list_files(folder: Path, prefix: str, above: frozenset = frozenset()) -> Iterator[str]:
-    """Yield every `.npy` file below a folder; faster than asking for each of 560,000.
-
-    Symbolic links to folders are followed, as data are often spread over disks in this way.
-
-    Args:
-        folder: where to look; it may be missing.
-        prefix: the path of the folder that the paths begin with.
-        above: device and inode of the folders on the way, so that a link to one of them does not
-            lead round in circles.
-    """
-    if not folder.is_dir():
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            name = f"{prefix}/{entry.name}"
-            if entry.is_dir():
-                place = os.stat(entry.path)
-                key = (place.st_dev, place.st_ino)
-                if key not in above:
-                    yield from list_files(Path(entry.path), name, above | {key})
-            elif entry.name.endswith(".npy"):
-                yield name
-
-
 @dataclass(frozen=True)
 class Index:
     """The table `{split}.csv` that is to be written.
@@ -271,8 +246,10 @@ def make_index(root: Path, export: Path, split: str, table: pd.DataFrame) -> Ind
     Raises:
         UserError: files are missing.
     """
+    from data.sample_files import list_sample_files
+
     started = time.monotonic()
-    present = set(list_files(root / split, split))
+    present = set(list_sample_files(root / split, split))
     missing = ~table["path"].isin(present)
     if missing.any():
         first = table["path"][int(missing.to_numpy().argmax())]
@@ -346,82 +323,23 @@ def cache_split(root: Path, export: Path, split: str, processes: int, overwrite:
 def check_data(root: Path, export: Path, tables: dict[str, pd.DataFrame], processes: int) -> bool:
     """Read every file of both splits and return whether all of them are sound.
 
-    `check_report.csv` gets a line for each fault: split, id, path, problem, detail. Problems are
-    'missing' and 'unlisted' (file without label), 'unreadable' (cut short or no `.npy` file),
-    'wrong shape', 'wrong dtype', 'non-finite', 'silent' (a channel of one constant value) and
-    'duplicate' (the same strain as a file before it, in either split). The report of an earlier
-    check that found something else is moved aside.
+    `check_report.csv` gets a line for each fault; data/sample_checks.py lists their kinds. The
+    report of an earlier check that found something else is moved aside.
     """
-    from runtime.worker_pool import run_parallel
+    from data.sample_checks import find_faults
 
     started = time.monotonic()
-    faults: list[tuple[str, str, str, str]] = []  # split, path, problem, detail
-    files: list[tuple[str, str]] = []
-    for split, table in tables.items():
-        present, listed = set(list_files(root / split, split)), set(table["path"])
-        faults += [(split, path, "missing", "") for path in sorted(listed - present)]
-        faults += [(split, path, "unlisted", "") for path in sorted(present - listed)]
-        files += [(split, path) for path in table["path"] if path in present]
-
-    digests: list[bytes] = [b""] * len(files)
-    tasks = (
-        (os.fspath(root), at, [path for _, path in files[at : at + CHECK_CHUNK]])
-        for at in range(0, len(files), CHECK_CHUNK)
-    )
-    processes = min(processes, max(1, len(files) // CHECK_CHUNK))
-    with progress(total=len(files), desc="check", unit="file") as bar:
-        for at, results in run_parallel(check_files, tasks, processes):
-            for place, (digest, problem, detail) in enumerate(results, at):
-                digests[place] = digest
-                if problem:
-                    faults.append((*files[place], problem, detail))
-            bar.update(len(results))
-    first: dict[bytes, str] = {}
-    for (split, path), digest in zip(files, digests, strict=True):
-        if digest and first.setdefault(digest, path) != path:
-            faults.append((split, path, "duplicate", f"same strain as {first[digest]}"))
-    return write_check_report(export, faults, len(files), started)
+    faults, count = find_faults(root, tables, processes)
+    return write_check_report(export, faults, count, started)
 
 
-def check_files(root: str, at: int, paths: list[str]) -> tuple[int, list[tuple[bytes, str, str]]]:
-    """Return for each file a digest of its strain (empty where unreadable), problem and detail."""
-    return at, [check_file(os.path.join(root, path)) for path in paths]
-
-
-def check_file(path: str) -> tuple[bytes, str, str]:
-    """Return a digest of a file's strain (empty where unreadable), problem and detail."""
-    import hashlib
-
-    from data.sample_files import read_strain
-
-    try:
-        strain = read_strain(path)
-    except UserError as error:
-        text = str(error).removeprefix(f"{path}: ").split(": ")[0]
-        for words, problem in (
-            ("wrong shape", "wrong shape"),
-            ("wrong dtype", "wrong dtype"),
-            ("non-finite", "non-finite"),
-        ):
-            if words in text:
-                return b"", problem, text
-        return b"", "unreadable", text
-    digest = hashlib.blake2b(strain.tobytes(), digest_size=16).digest()
-    silent = [
-        name
-        for name, channel in zip(DETECTORS, strain, strict=True)
-        if channel.min() == channel.max()
-    ]
-    return digest, "silent" if silent else "", " ".join(silent)
-
-
-def write_check_report(
-    export: Path, faults: list[tuple[str, str, str, str]], n: int, started: float
-) -> bool:
+def write_check_report(export: Path, faults: list[Fault], n: int, started: float) -> bool:
     """Write the report, print a summary of it, and return whether it is empty.
 
     An earlier report with other content is moved aside, as is any report if there are no faults.
     """
+    from data.sample_checks import format_check_report
+
     path = export / REPORT
     if not faults:
         if os.path.lexists(path):
@@ -435,24 +353,10 @@ def write_check_report(
             move_earlier_report(path)
             with atomic_path(path) as temporary:
                 temporary.write_bytes(content)
-    problems = [problem for _, _, problem, _ in faults]
+    problems = [fault.problem for fault in faults]
     tally = ", ".join(f"{problems.count(p)} {p}" for p in sorted(set(problems)))
     print_done(f"check: {n} files read, faults: {tally}; all are listed in {path}", started)
     return False
-
-
-def format_check_report(faults: list[tuple[str, str, str, str]]) -> bytes:
-    """Return the content of the report, a line for each fault."""
-    import csv
-    import io
-
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("split", "id", "path", "problem", "detail"))
-    for split, name, problem, detail in sorted(faults):
-        writer.writerow((split, Path(name).stem, name, problem, detail))
-    # A file name may hold bytes that are not UTF-8, which Python keeps as lone surrogates.
-    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def move_earlier_report(path: Path) -> None:

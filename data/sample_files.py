@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tokenize
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -175,3 +175,28 @@ def load_index(
             )
     table["path"] = paths
     return table
+
+
+def list_sample_files(folder: Path, prefix: str, above: frozenset = frozenset()) -> Iterator[str]:
+    """Yield every `.npy` file below a folder; faster than asking for each of 560,000.
+
+    Symbolic links to folders are followed, as data are often spread over disks in this way.
+
+    Args:
+        folder: where to look; it may be missing.
+        prefix: the path of the folder that the paths begin with.
+        above: device and inode of the folders on the way, so that a link to one of them does not
+            lead round in circles.
+    """
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = f"{prefix}/{entry.name}"
+            if entry.is_dir():
+                place = os.stat(entry.path)
+                key = (place.st_dev, place.st_ino)
+                if key not in above:
+                    yield from list_sample_files(Path(entry.path), name, above | {key})
+            elif entry.name.endswith(".npy"):
+                yield name
