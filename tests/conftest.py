@@ -28,14 +28,20 @@ def _seeded() -> None:
 
 @pytest.fixture(autouse=True)
 def _log_as_found() -> Iterator[None]:
-    """Take away the log's handlers that a test made: they write to streams that end with it."""
-    before, level, propagate = list(LOGGER.handlers), LOGGER.level, LOGGER.propagate
+    """Give each test the log as it is before a command has configured it.
+
+    Handlers that a test made write to streams that end with it. And a log that does not propagate
+    is heard twice by caplog once a test lets it: by the handler that pytest then adds to it, and by
+    that of the root.
+    """
+    before, level = list(LOGGER.handlers), LOGGER.level
+    LOGGER.propagate = True
     yield
     for handler in [handler for handler in LOGGER.handlers if handler not in before]:
         LOGGER.removeHandler(handler)
         handler.close()
     LOGGER.setLevel(level)
-    LOGGER.propagate = propagate
+    LOGGER.propagate = True
 
 
 @pytest.fixture
