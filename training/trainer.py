@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -46,6 +45,7 @@ from training.data_loading import (
 )
 from training.epoch_record import EpochRecord
 from training.epoch_report import format_epoch_line
+from training.epoch_scores import score_training_pass, score_validation
 from training.fit_state import FitParts, TrainerState, pack_checkpoint, restore_checkpoint
 from training.precision import choose_amp_dtype, clip_gradients, make_scaler
 from training.prediction import forward_rows
@@ -71,7 +71,7 @@ class Trainer:
         optimizer: built for `model`; None for a trainer that only predicts.
         schedule: how many epochs, and how the learning rate changes.
         precision: the type that is computed in; clipping; what is done about NaN.
-        reporting: what is said on the way.
+        reporting: what the fit logs on the way.
         callbacks: objects with `on_epoch_end(state) -> EpochVerdict`, `state_dict` and
             `load_state_dict`, e.g. `EarlyStopping`. Without any, every epoch is the best so far.
         ema: an average of the weights that is validated and saved in their place.
@@ -158,7 +158,8 @@ class Trainer:
         data_seconds = self.train_epoch(train_loader)
         trained = time.monotonic()
         self.share_buffers()
-        scores = self.score_training_pass() | self.validate(valid_loader)
+        scores = score_training_pass(self.record, self.metric, self.name)
+        scores |= self.validate(valid_loader)
         scores |= {
             "train_seconds": trained - started,
             "data_seconds": data_seconds,
@@ -331,36 +332,20 @@ class Trainer:
         if self.ema is not None:
             distributed.share_buffers(self.ema.model)
 
-    def score_training_pass(self) -> dict[str, float]:
-        """Return the mean training loss and, where targets were not mixed, the training score."""
-        scores = {"train_loss": self.record.mean_loss(), "train_metric": math.nan}
-        rows = self.record.scored_rows()
-        if rows is not None and self.metric is not None:
-            logits, targets = rows
-            scores["train_metric"] = self.compute_metric(self.metric, targets, logits)
-        return scores
-
     def validate(self, loader: DataLoader) -> dict[str, float]:
+        """Return the scores of the validation set.
+
+        Raises:
+            Interrupted: a signal asked to stop; the training pass is saved.
+        """
         try:
             logits, targets = self.forward_all(loader, desc="validation")
         except Interrupted:
             self.save_last()  # the training pass is done and need not be repeated
             raise Interrupted(self.checkpointing.last_path) from None
-        scores = {
-            "valid_loss": self.criterion(logits, targets).item(),
-            "valid_metric": self.compute_metric(self.metric, targets, logits),
-        }
-        for monitor in self.monitors:
-            scores[f"valid_{monitor.name}"] = self.compute_metric(monitor, targets, logits)
-        return scores
-
-    def compute_metric(self, metric: Callable, targets: Tensor, logits: Tensor) -> float:
-        """Return a metric; NaN and a warning where it is undefined (one class, NaN logits)."""
-        try:
-            return float(metric(targets, logits))
-        except UserError as error:
-            LOGGER.warning(f"{self.name}: {error}")
-            return float("nan")
+        return score_validation(
+            logits, targets, self.criterion, self.metric, self.monitors, self.name
+        )
 
     def end_epoch(self, scores: dict[str, float], started: float) -> None:
         """Record the scores, step the schedule, ask the callbacks, save, and report.

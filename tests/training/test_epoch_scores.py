@@ -1,0 +1,53 @@
+"""Scores of an epoch: over all rows, NaN and a warning where a metric is undefined."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from loss_functions import BCEWithLogitsLoss
+from metrics import AUC
+from training.epoch_record import EpochRecord
+from training.epoch_scores import compute_score, score_training_pass, score_validation
+
+
+class Largest:
+    """A metric beside the usual ones."""
+
+    name = "largest"
+
+    def __call__(self, targets: torch.Tensor, logits: torch.Tensor) -> float:
+        return logits.max()
+
+
+LOGITS = torch.tensor([2.0, -1.0, 0.5, -0.5])[:, None]
+TARGETS = torch.tensor([1.0, 0.0, 0.0, 1.0])[:, None]
+
+
+def test_validation_has_a_loss_a_metric_and_the_monitors() -> None:
+    criterion = BCEWithLogitsLoss()
+    scores = score_validation(LOGITS, TARGETS, criterion, AUC(), [Largest()], "fold0")
+    assert scores["valid_loss"] == pytest.approx(criterion(LOGITS, TARGETS).item())
+    assert scores["valid_metric"] == pytest.approx(3 / 4)  # of 4 pairs one is in the wrong order
+    assert scores["valid_largest"] == 2.0
+
+
+def test_a_metric_of_one_class_is_nan_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    assert math.isnan(compute_score(AUC(), torch.ones(4, 1), LOGITS, "fold0"))
+    assert "fold0: " in caplog.text
+
+
+def test_the_training_pass_is_scored_where_targets_were_not_mixed() -> None:
+    record = EpochRecord()
+    record.add(torch.tensor(0.5), LOGITS, TARGETS)
+    assert score_training_pass(record, AUC(), "fold0") == {
+        "train_loss": 0.5,
+        "train_metric": pytest.approx(3 / 4),
+    }
+    mixed = EpochRecord()
+    mixed.add(torch.tensor(0.5), LOGITS, None)
+    scores = score_training_pass(mixed, AUC(), "fold0")
+    assert scores["train_loss"] == 0.5
+    assert math.isnan(scores["train_metric"])

@@ -1,0 +1,65 @@
+"""The scores of an epoch: losses and metrics of its training pass and of its validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from runtime.console import LOGGER
+from runtime.errors import UserError
+from training.epoch_record import EpochRecord
+
+
+def score_training_pass(
+    record: EpochRecord, metric: Callable | None, name: str
+) -> dict[str, float]:
+    """Return the mean training loss and, where targets were not mixed, the training score.
+
+    Args:
+        record: of the epoch; all processes must call this at once.
+        metric: (target, logits) -> float; None scores nothing.
+        name: of the fit, for warnings.
+    """
+    scores = {"train_loss": record.mean_loss(), "train_metric": math.nan}
+    rows = record.scored_rows()
+    if rows is not None and metric is not None:
+        logits, targets = rows
+        scores["train_metric"] = compute_score(metric, targets, logits, name)
+    return scores
+
+
+def score_validation(
+    logits: Tensor,
+    targets: Tensor,
+    criterion: Callable,
+    metric: Callable,
+    monitors: Sequence[Any],
+    name: str,
+) -> dict[str, float]:
+    """Return the loss, the metric and the monitors of all validation rows.
+
+    Args:
+        logits, targets: (n, 1) each, of the whole validation set.
+        monitors: more metrics, each with a `name`.
+        name: of the fit, for warnings.
+    """
+    # Of all rows at once: a mean over batches would weigh the rows of the last one differently.
+    scores = {
+        "valid_loss": criterion(logits, targets).item(),
+        "valid_metric": compute_score(metric, targets, logits, name),
+    }
+    for monitor in monitors:
+        scores[f"valid_{monitor.name}"] = compute_score(monitor, targets, logits, name)
+    return scores
+
+
+def compute_score(metric: Callable, targets: Tensor, logits: Tensor, name: str) -> float:
+    """Return a metric; NaN and a warning where it is undefined (one class, NaN logits)."""
+    try:
+        return float(metric(targets, logits))
+    except UserError as error:
+        LOGGER.warning(f"{name}: {error}")
+        return math.nan
