@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configuration.json_types import format_config
 from runtime.command_line import CommandLine, run_command
 from runtime.console import configure_logging
-from runtime.errors import UserError, is_out_of_memory
+from runtime.errors import UserError
 from runtime.interruption import Interrupted
 from runtime.machine import keep_freed_memory
 from runtime.notifications import notify
@@ -170,7 +169,11 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
 
 
 def check_script(config: ConfigMeta, pseudo: bool) -> None:
-    """Each script runs its own kind, so that nobody trains on pseudo-labels unawares."""
+    """Refuse the configs of the other script, so that nobody trains on pseudo-labels by mistake.
+
+    Raises:
+        UserError: the config is for the other script.
+    """
     if pseudo and config.pseudo_labels is None:
         raise UserError(
             f"{config.__name__} has no pseudo_labels: use `python train.py --config "
@@ -184,6 +187,7 @@ def check_script(config: ConfigMeta, pseudo: bool) -> None:
 
 
 def run(config: ConfigMeta, args: argparse.Namespace) -> int:
+    from experiments.device_errors import explains_device
     from experiments.dry_run import shrink_to_dry_run
     from experiments.experiment import Experiment
     from experiments.run_options import RunOptions
@@ -238,41 +242,6 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     finally:
         distributed.stop()
     return 0
-
-
-@contextlib.contextmanager
-def explains_device(config: ConfigMeta, device: torch.device) -> Iterator[None]:
-    """Turn torch's errors of a device into sentences: its memory, and what it cannot repeat."""
-    try:
-        yield
-    except (RuntimeError, MemoryError, OSError) as error:
-        if is_out_of_memory(error):
-            raise UserError(explain_full_memory(config, device, error)) from error
-        what, found, _ = str(error).partition(" does not have a deterministic implementation")
-        if not found:
-            raise
-        raise UserError(
-            f"deterministic = True: {what} of {config.__name__} sums in another order each time on "
-            f"{device}: leave it False there, or train on a CPU"
-        ) from error
-
-
-def explain_full_memory(config: ConfigMeta, device: torch.device, error: Exception) -> str:
-    """Return which settings need less memory, and continue this run with --resume."""
-    from training.checkpoints import first_line
-
-    size = config.batch_size
-    text = f"the memory of {device} does not hold batches of {size} ({first_line(error)}): "
-    if size == 1:
-        return (
-            f"{text}use a smaller network or smaller images, in a folder of its own (--set name=…)"
-        )
-    # The largest smaller batch that as many rows a step are whole batches of.
-    smaller = max(part for part in range(1, size // 2 + 1) if size % part == 0)
-    return (
-        f"{text}continue with --resume --set batch_size={smaller} "
-        f"accumulate={size // smaller * config.accumulate}, which learns from as many rows a step"
-    )
 
 
 def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:

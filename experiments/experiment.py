@@ -26,10 +26,9 @@ from experiments.building import (
     read_data,
     split_folds,
     try_one_sample,
-    weights_of_fold,
 )
 from experiments.fold_plan import FoldAction, FoldPlan
-from experiments.fold_record import check_finished, read_fold
+from experiments.fold_record import read_fold
 from experiments.fold_trainer import (
     DRY_RUN_BATCHES,
     build_fold_trainer,
@@ -51,9 +50,8 @@ from experiments.run_identity import (
 )
 from experiments.run_names import check_run_name
 from experiments.run_options import RunOptions
-from experiments.samples_learnt_from import learnt_samples
+from experiments.starting_weights import check_starting_weights
 from runtime.console import LOGGER
-from runtime.errors import UserError
 from runtime.locks import run_lock
 from runtime.seeds import seed_everything
 from training import distributed
@@ -76,7 +74,7 @@ class Experiment:
         for key in ("batch_size", "accumulate", "num_epochs", "max_bad_losses"):
             check_at_least_one(key, getattr(config, key))
         self.view_names = tuple(config.views) if options.tta else ("identity",)
-        find_views(self.view_names)  # a misspelt one is said before the training, not after it
+        find_views(self.view_names)  # refuses a misspelt one before the training, not after it
         self.train, self.test = read_data(config)
         self.folds = split_folds(config, self.train)
         self.directory = RunDirectory(
@@ -123,7 +121,13 @@ class Experiment:
         plans = self.plan_folds()
         for plan in plans:  # of the last one too, before the first is trained
             if plan.action is FoldAction.BEGIN:
-                self.check_start(plan.fold)
+                check_starting_weights(
+                    self.config,
+                    Path(self.options.results),
+                    plan.fold,
+                    self.train.iloc[self.folds[plan.fold][1]],
+                    self.options.allow_unfinished or self.options.dry_run,
+                )
         begun = False
         for plan in plans:
             work = self.prepare_fold(plan)
@@ -264,7 +268,7 @@ class Experiment:
             trainer.state.finished = False
         if continues:
             LOGGER.info(
-                f"fold {fold}: goes on from epoch {trainer.state.epoch + 1}, "
+                f"fold {fold}: continues from epoch {trainer.state.epoch + 1}, "
                 f"batch {trainer.state.step + 1}"
             )
         train_rows, valid_rows = self.folds[fold]
@@ -336,43 +340,6 @@ class Experiment:
             "test_targets": self.labels.values[fold],
             "test_cache": self.cache("test"),
         }
-
-    def check_start(self, fold: int) -> None:
-        """Refuse to begin a fold with weights that have learnt from what it is validated on.
-
-        Raises:
-            UserError: they have; or they are of a training that has not ended, and
-                --allow_unfinished is not given.
-        """
-        config, options = self.config, self.options
-        if config.weight_path is None:
-            return
-        weights = weights_of_fold(config, Path(options.results), fold)
-        if not weights.is_file():
-            return  # said where they are read
-        record = read_fold(weights)
-        check_finished(
-            [record],
-            options.allow_unfinished or options.dry_run,
-            "train it to its end with --resume first; or --allow_unfinished begins with its best "
-            "weights so far",
-        )
-        learnt = learnt_samples(record)
-        if learnt is None:
-            LOGGER.warning(
-                f"no ids_train.npy lies beside {weights}: if those weights have learnt from "
-                f"samples of {config.train_path}, the validation of this run flatters"
-            )
-            return
-        if learnt.unknown is not None:
-            LOGGER.warning(f"{learnt.unknown}: if they are of this run, its validation flatters")
-        seen = learnt.count_seen(self.train.iloc[self.folds[fold][1]], config.train_cache)
-        if seen:
-            raise UserError(
-                f"weight_path = {config.weight_path}: {weights} has learnt from {seen} samples "
-                f"that fold {fold} is validated on, so that its scores would flatter: use the "
-                f"folds of that run (the same table, cv and splitter), each with its own weights"
-            )
 
     def updates_per_epoch(self, fold: int) -> int:
         """Return how many optimiser steps an epoch of a fold has."""

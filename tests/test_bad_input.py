@@ -18,7 +18,6 @@ import prep_data
 import report
 import stacking
 import train
-from configuration.config_class import find_config
 from data.cache_writer import write_cache
 from datasets import G2NetDataset, load_index
 from runtime.command_line import run_command
@@ -405,24 +404,6 @@ def test_a_full_gpu_says_which_batch_size_to_try(monkeypatch, place: Path, tmp_p
     advice = "--resume --set batch_size=8 accumulate=2"
     assert f"continue with {advice}" in capsys.readouterr().err
     assert TRAIN([*on("input"), *where, *advice.split()]) == 0  # typed as it stands there
-
-
-def test_what_a_gpu_cannot_repeat_is_named():
-    from train import explains_device
-
-    with (
-        pytest.raises(UserError, match="upsample_bicubic2d_backward_out_cuda of Demo sums in"),
-        explains_device(find_config("Demo"), torch.device("cuda")),
-    ):
-        raise RuntimeError(
-            "upsample_bicubic2d_backward_out_cuda does not have a deterministic implementation, "
-            "but you set 'torch.use_deterministic_algorithms(True)'."
-        )
-    with (
-        pytest.raises(RuntimeError, match="size mismatch"),
-        explains_device(find_config("Demo"), torch.device("cuda")),
-    ):
-        raise RuntimeError("size mismatch")
 
 
 def test_a_saved_checkpoint_holds_plain_things_only(tmp_path: Path) -> None:

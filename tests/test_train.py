@@ -157,7 +157,7 @@ def test_killed_in_the_second_fold_and_resumed(trained: Path, data: Path, tmp_pa
     assert not (tmp_path / "demo" / "predictions.npy").exists()
     done = run(data, tmp_path, "--resume")
     assert "fold 0: finished before" in done.stdout
-    assert "fold 1: goes on from epoch" in done.stdout
+    assert "fold 1: continues from epoch" in done.stdout
     assert same_arrays(tmp_path / "demo", trained / "demo")
 
 

@@ -149,5 +149,5 @@ def test_when_one_is_killed_the_other_ends_and_both_go_on_within_the_epoch(
     process = start(data, tmp_path, 2, "--resume")
     output, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
-    assert "fold 0: goes on from epoch 2, batch 11" in output  # saved every ten steps
+    assert "fold 0: continues from epoch 2, batch 11" in output  # saved every ten steps
     assert list(differences(results[2] / "parallel", tmp_path / "parallel")) == []
