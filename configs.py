@@ -10,7 +10,7 @@ A setting that does not exist, or an argument that its class does not take, is a
 What a class does not state stands in its parent, and in the end in experiments/settings.py.
 
 One file holds them all, long as it is: it is a catalogue without logic, each entry is read alone,
-and whoever follows an experiment to its parent finds it a few lines above. Those of the reference
+and the parent of an experiment stands a few lines above. Those of the reference
 come first, the project's own after the line `ours`.
 
 From Baseline to PseudoSeq07 these are the experiments of the second place of G2Net 2021. Where one

@@ -144,7 +144,7 @@ class CountedBatchSampler(Sampler[IndexBatch]):
         return start, stop
 
     def find_step(self, rows: int) -> int | None:
-        """Return the step of a shuffled epoch before which so many rows were seen; None if none."""
+        """Return the step of a shuffled epoch that begins after `rows` rows; None if none does."""
         for step in range(self.num_batches):
             if self.step_bounds(step)[0] == rows:
                 return step

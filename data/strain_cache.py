@@ -70,7 +70,7 @@ class StrainCache:
 
     Attributes:
         path: the absolute path of the file.
-        header: what the file says of itself.
+        header: the JSON header of the file.
 
     Raises:
         UserError: the file is missing, is no cache, has another version, or is cut short.

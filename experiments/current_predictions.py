@@ -106,7 +106,7 @@ def arrays_fit(existing: ExistingRun, suffix: str) -> bool:
 def add_digests_to_earlier_stamps(
     config: ConfigMeta, folder: Path, stamp: Mapping[str, Any], records: Mapping[int, FoldRecord]
 ) -> None:
-    """Add digests to stamps that were written before there were any, where they are of `stamp`.
+    """Add digests to stamps of earlier versions that are of the same networks as `stamp`.
 
     Without them the logits with and without test-time views could not be compared with each other
     if only one of the two was made by an earlier version.
@@ -131,7 +131,7 @@ def is_earlier_stamp_of(
     stamp: Mapping[str, Any],
     records: Mapping[int, FoldRecord],
 ) -> bool:
-    """Whether a stamp from before digests is of the weights, samples and settings of `stamp`.
+    """Whether a stamp without digests is of the weights, samples and settings of `stamp`.
 
     It has the path, the size and the time of change of each file of weights, and the config.
     """

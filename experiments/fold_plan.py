@@ -2,7 +2,7 @@
 
 begin     nothing is there, or only what a run left that was killed before its first checkpoint
 resume    a checkpoint of an unfinished training is there
-extend    the training came to its end, and the config now asks for more epochs
+extend    the training has ended, and the config now asks for more epochs
 keep      finished; or, with --skip_existing, weights are there
 """
 

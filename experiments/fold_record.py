@@ -1,6 +1,6 @@
 """What 'finished' means: the weights of one fold, and what is recorded of them.
 
-A fold is finished when its training came to its end, after all epochs that config.json asks for or
+A fold is finished when its training has ended, after all epochs that config.json asks for or
 by early stopping, and its weights still are those that the training left. The record is the
 trainer's state (`training/fit_state.py`), which lies in three files:
 
@@ -51,7 +51,7 @@ class FoldRecord:
         state: the trainer's state, from the best of the three files that have one; empty where
             there is none, as for weights of another toolkit.
         weights_epoch: the epoch after which the weights were saved, where they say so.
-        training_ended: whether the state says that the training came to its end.
+        training_ended: whether the state records that the training has ended.
         resumable: whether fold<k>_last.pt is there.
         asked_epochs: the num_epochs of config.json beside the weights; None where it is not there.
         stopped_early: whether the training ended before its epochs were done.

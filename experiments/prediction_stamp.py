@@ -59,7 +59,7 @@ def read_stamp(folder: Path, suffix: str = "") -> dict[str, Any]:
     for fold, entry in stamp.get("folds", {}).items():
         if not fold.isdecimal() or not isinstance(entry, dict):
             raise UserError(f"{path} has no object for fold {fold!r}: {anew}")
-    for fold, entry in stamp.get("weights", {}).items():  # of before digests: path, size, date
+    for fold, entry in stamp.get("weights", {}).items():  # without digests: path, size, date
         if not fold.isdecimal() or not isinstance(entry, list) or len(entry) != 3:
             raise UserError(f"{path} has no path, size and date for fold {fold!r}: {anew}")
     return stamp
@@ -125,7 +125,7 @@ def is_file_of_earlier_stamp(weights: Path, entry: Any) -> bool:
 
     Args:
         weights: the file, where it lies now.
-        entry: [path, bytes, time of change in ns], as predictions.json had it before digests. An
+        entry: [path, bytes, time of change in ns], as predictions.json without digests has it. An
             entry of another run's weights (`weight_path`) tells nothing of this file.
     """
     if not isinstance(entry, list) or len(entry) != 3:
@@ -142,7 +142,7 @@ def is_file_of_earlier_stamp(weights: Path, entry: Any) -> bool:
 def are_of_the_same_networks(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
     """Whether two contents of predictions.json are of the same weights, settings and samples.
 
-    Paths, views and the text of the config play no part. A content from before digests is compared
+    Paths, views and the text of the config play no part. A content without digests is compared
     by its files of weights, and never equals one with digests: inference adds them to it.
     """
     if "folds" not in one or "folds" not in two:
@@ -179,7 +179,7 @@ def has_same_strain(one: Mapping[str, Any], two: Mapping[str, Any]) -> bool:
 
 
 def earlier_identity(stamp: Mapping[str, Any]) -> tuple:
-    """Return what a predictions.json from before digests says of its weights and samples.
+    """Return the weights and samples that a predictions.json without digests records.
 
     It gives [path, bytes, time of change] of each weights file. The folder may be written in
     several ways, so only the name of the file counts.

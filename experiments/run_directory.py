@@ -7,7 +7,7 @@ fold<k>.json                the record of a fold: how far it is, what it was tra
 history.csv, tensorboard/   the learning curves of all folds
 pseudo_labels.json          figures of the labels that the test samples were given, if any
 ids_pseudo_labelled.npy     and the ids of these samples
-.lock, .fold<k>.lock        held by whoever works on it; see runtime/locks.py
+.lock, .fold<k>.lock        held by the process that works on it; see runtime/locks.py
 and, from inference.py, the arrays that predictions.py describes and what is made of them
 
 Nothing that lies there is deleted: what a start does not keep is moved aside, see moved_aside.py.
@@ -152,7 +152,7 @@ class RunDirectory:
     def move_all_aside(self) -> None:
         """Move everything aside but locks and the log that is being written.
 
-        A directory that holds no more than descriptions is of a run that left nothing.
+        A directory that holds only descriptions belongs to a run that left no results.
         """
         names = [path.name for path in self.path.iterdir() if not stays(path)]
         if set(names) - set(DESCRIPTIONS):

@@ -136,7 +136,7 @@ def fold_number(weights: Path) -> int | None:
 def read_pseudo_ids(record: FoldRecord, config: Mapping[str, Any], none: np.ndarray) -> np.ndarray:
     """Return the ids of the test samples that a network was given with pseudo-labels.
 
-    Whether it was given any is said by the record of the fold, or else by the config.
+    The record of the fold tells whether it was given any, or else the config.
 
     Args:
         none: the ids where there were none.
@@ -164,7 +164,7 @@ def learnt_before(
 ) -> tuple[LearntSamples | None, str | None]:
     """Return what the weights that a training began with had learnt, and else why it is unknown."""
     start = record.trained_from.get("start")
-    if start is None:  # of before these records
+    if start is None:  # older than these records
         start = {"from": "weight_path", "name": config.get("weight_path"), "weights": None}
     name = start.get("name")
     if start.get("from") not in ("weight_path", "--weights") or not name:

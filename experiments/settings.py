@@ -81,7 +81,7 @@ class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
     # so that elements were clipped at 0.153.
     clip_grad: str | None = "value"
     max_grad_norm: float = 0.15
-    max_bad_losses: int = 10  # so many NaN or infinite losses in a row end a run
+    max_bad_losses: int = 10  # NaN or infinite losses in a row that end a run
     ema_decay: float | None = None  # decay of an average of the weights, which is used instead
     hook: Part = Part(TrainHook)
     callbacks: tuple = (Part(EarlyStopping, patience=5, target="valid_metric", maximize=True),)

@@ -56,7 +56,7 @@ def resize(image: Tensor, size: tuple[int, int], mode: str) -> Tensor:
 
 
 def average_to(x: Tensor, size: int) -> Tensor:
-    """Average (..., channel, time) to so many frames, as `adaptive_avg_pool1d` does."""
+    """Average (..., channel, time) to a given number of frames, as `adaptive_avg_pool1d` does."""
     if not torch.are_deterministic_algorithms_enabled():
         return F.adaptive_avg_pool1d(x, size)
     dtype = torch.promote_types(x.dtype, torch.float32)

@@ -36,7 +36,7 @@ def kept_path(path: Path) -> Iterator[Path]:
     with contextlib.ExitStack() as stack, atomic_path(path) as temporary:
         stack.callback(os.close, create_locked(temporary))
         yield temporary
-        # The lock is let go here, after the rename: until then the file may not be removed.
+        # The lock is released here, after the rename: until then the file may not be removed.
 
 
 def create_locked(path: Path) -> int:

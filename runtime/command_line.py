@@ -52,7 +52,7 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         code = 130
-    except BrokenPipeError:  # `train.py --list | head`: whoever read the output has ended
+    except BrokenPipeError:  # `train.py --list | head`: the program that read the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     except (OSError, MemoryError, RuntimeError) as error:

@@ -45,7 +45,7 @@ def watched() -> Iterator[None]:
     """Take note of the signals while the block runs.
 
     In another thread than the main one, as in a sweep or a notebook, Python cannot catch signals:
-    they stay with whoever catches them there.
+    they stay with the code that catches them there.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -115,7 +115,7 @@ def hold(
         if not locked:
             LOGGER.warning(f"{path.parent} is on a file system without locks: run one at a time")
         if not shared:
-            # for the message of whoever is refused
+            # for the message to a process that is refused
             os.ftruncate(file, 0)
             os.pwrite(file, f"process {os.getpid()} on {platform.node()}".encode(), 0)
         try:

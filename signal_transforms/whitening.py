@@ -137,7 +137,7 @@ class Whiten(WaveTransform):
 class WhitenTorch(WaveTransform):
     """Whiten by division in the frequency domain, under a window; `Whiten` is better.
 
-    The periodic Hann window takes away most of the last tenth of a second, where the mergers end.
+    The periodic Hann window suppresses most of the last tenth of a second, where the mergers end.
     The spectrum is divided by the root of a PSD that is given, or else averaged over the row's own
     overlapping segments (Welch, IEEE Transactions on Audio 15, 70, 1967). White noise comes out
     with unit variance on average.

@@ -313,7 +313,7 @@ def draw_in_parts(
     """Return `count` rows drawn some at a time.
 
     Args:
-        draw: returns so many rows, each time of the same shape.
+        draw: returns a given number of rows, always of the same shape.
         count: number of rows in all.
         rows_at_a_time: as many as a CPU's caches hold together with what they are made of.
         generator: handed to `draw`.

@@ -111,7 +111,7 @@ class WhitenedSignals:
         tables = []
         for bins in (self.coarse_bins, self.fine_bins):
             turns = shift[..., None] * bins  # (rows, detector, bins of the table), float64
-            # Whole turns are taken away in float64; what is left fits float32.
+            # Whole turns are subtracted in float64; the rest fits float32.
             angle = -math.tau * (turns - turns.round())
             tables.append(torch.complex(angle.cos().float(), angle.sin().float()))
         coarse, fine = tables

@@ -19,7 +19,7 @@ from runtime.errors import UserError
 from runtime.machine import num_cores
 
 CHUNK = 100  # resamples drawn at a time: of 112,000 rows that is 45 MB
-LINEAR_FROM = 10_000  # with so many rows of a class in a fold, resamples are linearized
+LINEAR_FROM = 10_000  # rows of a class in a fold from which resamples are linearized
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,7 @@ def arguments(case: str, data: Path, results: Path, every: str, *extra: str) -> 
 
 
 def run_for(line: list[str], seconds: float | None) -> bool:
-    """Run a command, kill it after so many seconds; return whether it had to be killed."""
+    """Run a command, kill it after some seconds; return whether it had to be killed."""
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment

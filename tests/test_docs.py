@@ -97,7 +97,7 @@ def test_flags_that_pages_use_exist() -> None:
     """Every `--flag` that a page gives to a command of the top level is one that it takes."""
     unknown = []
     for page in PAGES:
-        # a line that ends with a backslash goes on in the next
+        # a line that ends with a backslash continues in the next
         for line in page.read_text().replace("\\\n", " ").splitlines():
             match = re.search(r"python (\w+)\.py([^`#|]*)", line)
             if not match or match[1] not in test_house.COMMANDS:

@@ -97,7 +97,7 @@ def check_schedule(
                 step_after_update(scheduler, schedule, updates + done)
             for number in range(epoch + 1, schedule.num_epochs + 1):
                 step_after_epoch(scheduler, schedule, number, scores)
-        except Exception as error:  # what a schedule raises is its own affair
+        except Exception as error:  # a schedule may raise anything
             unit = "optimiser steps" if schedule.batch_scheduler else "epochs"
             count = updates + steps if schedule.batch_scheduler else schedule.num_epochs
             raise UserError(

@@ -154,7 +154,7 @@ def restore_schedule(
     """
     groups = parts.optimizer.param_groups
     for group, begins in zip(groups, fresh, strict=True):
-        # How steps are computed is this device's affair, whatever device wrote the checkpoint.
+        # These choose how a step is computed on this device. The checkpoint may be from another.
         group |= {key: begins[key] for key in ("foreach", "fused") if key in begins}
     before = content.get("beginning")
     if before is None or before == parts.beginning:

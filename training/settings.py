@@ -62,7 +62,7 @@ class Loading:
         batch_size: rows of a batch, on each process.
         accumulate: batches of an optimiser step.
         num_workers: reader processes; 0 reads in this one.
-        max_batches: end every epoch after so many batches, for dry runs.
+        max_batches: end every epoch after this number of batches, for dry runs.
 
     Raises:
         UserError: a size below one.
@@ -87,7 +87,7 @@ class Precision:
             or 'bf16' / 'fp16' by name.
         clip_grad: None, 'value', 'norm' or 'agc'; applied to unscaled gradients.
         max_grad_norm: the limit of the clipping.
-        max_bad_losses: so many non-finite losses, or gradients, in a row end the fit.
+        max_bad_losses: this number of non-finite losses, or gradients, in a row ends the fit.
 
     Raises:
         UserError: an unknown way of clipping or a limit that makes no sense.

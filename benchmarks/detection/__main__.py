@@ -184,7 +184,7 @@ def find_scorers(args: argparse.Namespace) -> list[SampleScorer]:
             config = override(find_config(name), args.set)
             views = tuple(config.views) if args.tta else ("identity",)
             scorer = NetworkScorer(config, args.results / config.name, views)
-            scorer.weights()  # what is missing is said before anything is computed
+            scorer.weights()  # reports missing files before anything is computed
             found.append(scorer)
     elif args.set or args.tta:
         raise UserError("--set and --tta are for experiments: name some with --config")

@@ -63,7 +63,7 @@ class SampleAtATime:
         return signal.filtfilt(*self.filter, x, axis=-1)
 
     def noisy(self, x: np.ndarray) -> np.ndarray:
-        """Add noise to some detectors, its peak so many dB below that of the strain."""
+        """Add noise to some detectors, its peak a given number of dB below the strain's."""
         y = x.copy()
         for channel in range(len(x)):
             if self.rng.random() < self.noise.p:

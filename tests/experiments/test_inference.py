@@ -207,7 +207,7 @@ def test_other_targets_are_other_samples(data: Path, results: Path) -> None:
 
 @pytest.fixture
 def earlier(results: Path) -> Path:
-    """The run directory as the version before digests left it."""
+    """The run directory as a version without digests left it."""
     folder = results / "demo"
     stamp = json.loads((folder / "predictions.json").read_text())
     weights = {}

@@ -72,7 +72,7 @@ def retrained_after_an_earlier_stamp(folder: Path) -> None:
 
 
 def write_earlier_stamp(folder: Path) -> None:
-    """Write predictions.json as it was before digests: path, size and time of the weights."""
+    """Write predictions.json without digests: path, size and time of the weights."""
     weights = {}
     for fold in (0, 1):
         path = folder / f"fold{fold}.pt"

@@ -163,7 +163,7 @@ def test_labels_of_an_unfinished_fold_need_the_flag_and_are_marked(results: Path
     """Its logits are finite, which says nothing about the training."""
     state = {"finished": False, "epoch": 1, "weights": "w"}
     write_json(results / "nspec_16" / "fold1.json", state)
-    # As it was before digests
+    # As written by versions without digests
     stamp = {"views": ["identity"], "weights": {}}
     write_json(results / "nspec_16" / "predictions.json", stamp)
     with pytest.raises(UserError, match=r"nspec_16: the logits of fold 1 .*--allow_unfinished"):

@@ -66,7 +66,7 @@ def test_ids_alike_are_no_samples_alike(tmp_path: Path) -> None:
     assert learnt.count_seen(table, None) == len(IDS)
     assert learnt.count_seen(other, None) == 0
     assert learnt.count_seen(table.iloc[:4], None) == 4
-    # Runs of before the digests: the ids have to decide.
+    # Runs without digests: the ids have to decide.
     assert LearntSamples(np.array(IDS), none, {}).count_seen(other, None) == len(IDS)
     # A network that was given test samples with pseudo-labels has seen them.
     taught = LearntSamples(none, np.array(IDS), {"pseudo": strain["train"]})

@@ -59,7 +59,7 @@ def test_unfinished_folds_are_marked(tmp_path: Path) -> None:
     folder, train, test = write_run(tmp_path)
     write_json(
         folder / "predictions.json", {"views": ["identity"], "weights": {}}
-    )  # as it was before digests
+    )  # as written by versions without digests
     write_json(folder / "fold1.json", {"finished": False, "epoch": 1})
     result = summarize(tmp_path, folder, train, test)
     assert "fold1.json" in result["unfinished"]["1"]

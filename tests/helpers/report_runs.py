@@ -62,7 +62,7 @@ def write_run(
         logits = lift * test + generator.normal(size=(cv, len(test)))
         np.save(folder / f"outoffolds{suffix}.npy", out_of_fold[:, None].astype(np.float32))
         np.save(folder / f"predictions{suffix}.npy", logits[..., None].astype(np.float32))
-        # As it was before digests: whether a fold is finished stands in fold<k>.json alone.
+        # As versions without digests wrote it: only fold<k>.json says whether a fold is finished.
         (folder / f"predictions{suffix}.json").write_text('{"views": ["identity"], "weights": {}}')
     np.save(folder / "ids_train.npy", train_ids)
     np.save(folder / "ids_test.npy", test_ids)

@@ -96,7 +96,7 @@ def test_binaries_follow_the_recipe() -> None:
         assert kstest(values, law).pvalue > 1e-3, name
 
 
-def test_the_bank_is_kept_and_mended(bank: WaveformBank, physics_cache: Path) -> None:
+def test_the_bank_is_kept_and_rebuilt(bank: WaveformBank, physics_cache: Path) -> None:
     header = physics_cache / f"waveforms-{SETTINGS.key()}.json"
     again = WaveformBank.load(header)
     assert again.settings == SETTINGS
@@ -106,8 +106,8 @@ def test_the_bank_is_kept_and_mended(bank: WaveformBank, physics_cache: Path) ->
     array.write_bytes(array.read_bytes()[:-5])
     with pytest.raises(UserError, match="cannot be read"):
         WaveformBank.load(header)
-    mended = WaveformBank.build(bank.settings, physics_cache)
-    assert np.array_equal(mended.waveforms, bank.waveforms)
+    rebuilt = WaveformBank.build(bank.settings, physics_cache)
+    assert np.array_equal(rebuilt.waveforms, bank.waveforms)
     text = header.read_text()
     for damaged in ("{}", text[:-9], text.replace('"rows"', '"raws"'), text.replace("seed", "sad")):
         header.write_text(damaged)

@@ -30,7 +30,7 @@ def test_denoising_is_that_of_pywt(wavelet, level):
         limit = sigma * np.sqrt(2 * np.log(2048))
         kept = [parts[0]] + [pywt.threshold(part, limit, "hard") for part in parts[1:]]
         expected = pywt.waverec(kept, wavelet, mode="periodization")
-        assert np.abs(expected - row).max() > 0.3  # something was taken away
+        assert np.abs(expected - row).max() > 0.3  # something was removed
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 

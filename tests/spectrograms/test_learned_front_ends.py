@@ -72,7 +72,7 @@ def test_learned_front_ends_learn_everywhere(name):
     assert image.shape == (2, 2, 8, 16 if name == "chain" else 64)  # 4 * 4 in the chain
     (image * torch.randn_like(image)).sum().backward()
     assert all(p.grad.isfinite().all() for p in front_end.parameters())
-    # the bias before a batch norm is the one that the norm takes away
+    # the bias before a batch norm is the one that the norm removes
     assert all(p.grad.abs().sum() > 0 for n, p in front_end.named_parameters() if "weight" in n)
     squashed = SMALL[name](sigmoid=True, output_size=10)(x)
     assert squashed.shape == (2, 2, 8, 10)

@@ -160,7 +160,7 @@ def test_what_the_members_were_trained_on_is_said(results: Path) -> None:
 
 
 def test_unfinished_members_are_marked_everywhere(results: Path, tmp_path: Path) -> None:
-    # As it was before digests
+    # As written by versions without digests
     (results / "pseudo_07" / "predictions.json").write_text(
         '{"views": ["identity"], "weights": {}}'
     )

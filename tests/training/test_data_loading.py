@@ -40,7 +40,7 @@ def test_an_accumulation_equals_a_large_batch_in_every_step(tmp_path, rows: int)
 
 
 def stopped_after(trainer, steps: int, rows: int) -> None:
-    """Fit until the trainer has saved after so many steps, and stop there."""
+    """Fit until the trainer has saved after a given number of steps, and stop there."""
     save = trainer.save_last
 
     def save_and_stop() -> None:

@@ -30,7 +30,7 @@ def start(
     die: str | None = None,
     settings: Sequence[str] = (),
 ) -> subprocess.Popen:
-    """Start a run of so many processes with batches of two samples in all."""
+    """Start a run of several processes with batches of two samples in all."""
     launcher = (
         []
         if processes == 1

@@ -60,7 +60,7 @@ class Killed(Exception):
 
 
 def killed_after(trainer, steps: int) -> None:
-    """Let the trainer die at the start of a step, after so many of them."""
+    """Let the trainer die at the start of a step, after a given number of them."""
     step, count = trainer.train_step, iter(range(10_000))
 
     def dying(*args, **kwargs):
