@@ -117,14 +117,25 @@ def dropout_factors(time: Tensor, duration: Tensor) -> Tensor:
 
 
 def draw_power_law(
-    shape: Sequence[int], bounds: tuple[float, float], power: float, device: torch.device
+    shape: Sequence[int],
+    bounds: tuple[float, float],
+    power: float,
+    device: torch.device,
+    generator: torch.Generator | None = None,
 ) -> Tensor:
     """Draw numbers whose density is proportional to x^(-power) between two bounds.
 
-    By inverse transform sampling from torch's default generator. A power of 1 is log-uniform.
+    By inverse transform sampling. A power of 1 is log-uniform.
+
+    Args:
+        shape: of what is returned.
+        bounds: the least and the largest number.
+        power: see above.
+        device: where to draw.
+        generator: on the device; default torch's own.
     """
     low, high = bounds
-    uniform = torch.rand(tuple(shape), device=device)
+    uniform = torch.rand(tuple(shape), generator=generator, device=device)
     if power == 1:
         return low * (high / low) ** uniform
     # The integral of x^(-power) is x^e / e with e = 1 - power, so x^e is uniform. With y = x / low
@@ -172,7 +183,12 @@ KINDS = (*SINE_GAUSSIANS, "noise_burst", "click", "dropout")
 
 
 def draw_glitches(
-    kind: Tensor, kinds: Sequence[str], centre: Tensor, index: Tensor, sr: float
+    kind: Tensor,
+    kinds: Sequence[str],
+    centre: Tensor,
+    index: Tensor,
+    sr: float,
+    generator: torch.Generator | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Draw the parameters of glitches and return their waveforms, not yet scaled.
 
@@ -182,12 +198,14 @@ def draw_glitches(
         centre: where each glitch lies, in samples of the window, (..., 1); need not be whole.
         index: numbers of the samples wanted, (samples,); negative before the window.
         sr: sampling rate in Hz.
+        generator: on the device of `kind`; default torch's own.
 
     Returns:
         (..., samples) float32, zero for drop-outs; and what to multiply strain by, of the same
         shape, or None if "dropout" is not among the kinds.
     """
     device, shape = kind.device, kind.shape
+    options = {"generator": generator, "device": device}
     offset = index - centre  # (..., samples)
     time = offset / sr
     wave = torch.zeros_like(time)
@@ -198,28 +216,28 @@ def draw_glitches(
         chosen = kind == number  # (..., 1)
         if name in SINE_GAUSSIANS:
             law = SINE_GAUSSIANS[name]
-            drawn = draw_power_law(shape, law.frequency, 1, device)
+            drawn = draw_power_law(shape, law.frequency, 1, device, generator)
             frequency = torch.where(chosen, drawn, frequency)
-            drawn = draw_power_law(shape, law.quality, 1, device)
+            drawn = draw_power_law(shape, law.quality, 1, device, generator)
             quality = torch.where(chosen, drawn, quality)
             if law.arch is not None:
-                drawn = 1 / (2 * draw_power_law(shape, law.arch, 1, device))
+                drawn = 1 / (2 * draw_power_law(shape, law.arch, 1, device, generator))
                 arch_rate = torch.where(chosen, drawn, arch_rate)
             is_sine_gaussian = is_sine_gaussian | chosen
         elif name == "noise_burst":
-            width = draw_power_law(shape, NOISE_BURST_WIDTH, 1, device)
-            burst = noise_bursts(time, width, torch.randn_like(time))
+            width = draw_power_law(shape, NOISE_BURST_WIDTH, 1, device, generator)
+            burst = noise_bursts(time, width, torch.randn(time.shape, **options))
             wave = torch.where(chosen, burst, wave)
         elif name == "click":
-            samples = torch.randint(1, LONGEST_CLICK + 1, shape, device=device)
-            sign = 1.0 - 2.0 * torch.randint(2, shape, device=device)
+            samples = torch.randint(1, LONGEST_CLICK + 1, shape, **options)
+            sign = 1.0 - 2.0 * torch.randint(2, shape, **options)
             wave = torch.where(chosen, clicks(offset, samples, sign), wave)
         elif name == "dropout":
-            duration = draw_power_law(shape, DROPOUT_SECONDS, 1, device)
+            duration = draw_power_law(shape, DROPOUT_SECONDS, 1, device, generator)
             factors = torch.where(chosen, dropout_factors(time, duration), 1.0)
     if not SINE_GAUSSIANS.keys().isdisjoint(kinds):
         # One evaluation for all kinds of sine-Gaussians, since sines are what costs.
-        phase = math.tau * torch.rand(shape, device=device)
+        phase = math.tau * torch.rand(shape, **options)
         sines = sine_gaussians(time, frequency, quality, phase, arch_rate)
         wave = torch.where(is_sine_gaussian, sines, wave)
     return wave, factors

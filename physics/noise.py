@@ -11,6 +11,7 @@ the edges, to unit variance.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from pathlib import Path
 
@@ -159,9 +160,16 @@ class NoiseGenerator:
     are independent, and its middle is kept (Timmer and Koenig, Astronomy and Astrophysics 300,
     707, 1995). The covariance of what is kept is `toeplitz(autocovariance(..., floor=0))`.
 
+    Where the curve of a detector is a family, each sample draws a member of it for that detector,
+    independently of the other detectors and all equally likely.
+
     Args:
         device: where to draw.
-        observation: detectors, sampling, window and curves; not of families of curves.
+        observation: detectors, sampling, window and curves.
+
+    Attributes:
+        curves: the curves of all detectors one after the other, each family by its members.
+        has_families: whether any detector has more than one curve.
     """
 
     def __init__(
@@ -169,27 +177,62 @@ class NoiseGenerator:
     ) -> None:
         self.n, fs = observation.num_samples, observation.sample_rate
         self.size, self.device = STRETCH_FACTOR * self.n, torch.device(device)
-        channels = range(observation.num_detectors)
-        power = np.stack([observation.noise(d).psd_on_grid(self.size) for d in channels])
+        self.num_detectors = observation.num_detectors
+        families = [curves_of(observation.noise(d)) for d in range(self.num_detectors)]
+        self.curves = [noise for family in families for noise in family]
+        counts = np.array([len(family) for family in families])  # (detector,)
+        self.has_families = bool((counts > 1).any())
+        self.counts = torch.tensor(counts, device=device)
+        # The curves of detector d are numbers first[d] to first[d] + counts[d] - 1.
+        self.first = torch.tensor(counts.cumsum() - counts, device=device)
+        power = np.stack([noise.psd_on_grid(self.size) for noise in self.curves])
         # A bin of N samples has E|X|^2 = S fs N / 2, which its real and imaginary part share. The
         # last bin, at the Nyquist frequency, is real: irfft ignores its imaginary part, so the
         # real part has all of it.
-        amplitude = np.sqrt(power * fs * self.size / 4)  # (detector, frequency)
+        amplitude = np.sqrt(power * fs * self.size / 4)  # (curve, frequency)
         amplitude[:, -1] *= np.sqrt(2)
         self.amplitude = torch.tensor(amplitude[..., None], dtype=torch.float32, device=device)
 
-    def sample(self, count: int, generator: torch.Generator | None = None) -> torch.Tensor:
+    def draw_members(self, count: int, generator: torch.Generator | None = None) -> torch.Tensor:
+        """Draw a curve for each sample and detector, out of the detector's own.
+
+        Returns:
+            (count, detector) numbers in `curves`.
+        """
+        shape = (count, self.num_detectors)
+        uniform = torch.rand(shape, generator=generator, device=self.device)
+        # Rounding could lift the largest uniform number to the next whole one.
+        return self.first + (uniform * self.counts).long().minimum(self.counts - 1)
+
+    def sample(
+        self,
+        count: int,
+        generator: torch.Generator | None = None,
+        members: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return (count, detector, n) float32 strain.
 
         Args:
             count: how many.
             generator: on the generator's own device; default torch's own.
+            members: (count, detector) numbers in `curves`; default as `draw_members` draws them.
         """
-        detectors, bins, _ = self.amplitude.shape
+        if members is None and self.has_families:
+            members = self.draw_members(count, generator)
+        _, bins, _ = self.amplitude.shape
         spectrum = torch.randn(
-            (count, detectors, bins, 2), generator=generator, device=self.device
-        ).mul_(self.amplitude)
+            (count, self.num_detectors, bins, 2), generator=generator, device=self.device
+        )
+        # (count, detector, frequency, 1) of the members, or (detector, frequency, 1)
+        amplitude = self.amplitude if members is None else self.amplitude[members]
+        spectrum.mul_(amplitude)
         stretch = torch.fft.irfft(torch.view_as_complex(spectrum), self.size)  # (.., 4 n)
         start = (self.size - self.n) // 2
         # In units of 1e-21 up to here: float32 holds a strain of 1e-24, but not its square.
         return stretch[..., start : start + self.n] * STRAIN_UNIT
+
+
+def curves_of(noise: DetectorNoise) -> tuple[DetectorNoise, ...]:
+    """Return the noise of each member of a family, or a single curve's alone."""
+    members = noise.curve.members or (noise.curve,)
+    return tuple(dataclasses.replace(noise, curve=member) for member in members)

@@ -13,7 +13,7 @@ from competition import SAMPLES, noise_of, window_of
 from physics import noise
 from physics.constants import DETECTORS
 from physics.noise import NoiseGenerator, autocovariance, symmetric_power, toeplitz
-from physics.observation import Observation
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 
 FS = 2048
@@ -189,6 +189,83 @@ def test_noise_is_seeded_float32_strain() -> None:
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert 1e-21 < first.std() < 1e-19
+
+
+# --- families of curves -------------------------------------------------------------------------
+
+
+def write_family(folder: Path, *slopes: float) -> Path:
+    """Write a curve a slope, ASD ~ f^slope, on a level of its own."""
+    folder.mkdir(parents=True)
+    frequencies = np.arange(5.0, 1030.0)
+    for number, slope in enumerate(slopes):
+        table = np.stack([frequencies, 1e-23 * (1 + number) * (frequencies / 100) ** slope], 1)
+        np.savetxt(folder / f"{number}.txt", table)
+    return folder
+
+
+def check_members(observation: Observation, count: int) -> None:
+    """Compare drawn noise with the curve that was drawn for it: scipy's Welch, and the counts."""
+    from scipy.signal import get_window, welch
+    from scipy.stats import chisquare
+
+    n, rate = observation.num_samples, observation.sample_rate
+    source = NoiseGenerator(observation=observation)
+    generator = torch.Generator().manual_seed(4)
+    members = source.draw_members(count, generator)
+    data = source.sample(count, generator, members).double().numpy() / 1e-21
+    # Drawn without naming the members, they are those that the generator gives first.
+    again = source.sample(count, torch.Generator().manual_seed(4)).double().numpy() / 1e-21
+    assert np.array_equal(data, again)
+    window = get_window("hann", n)
+    overlap = np.correlate(window, window, "full")[n - 1 :] / (window**2).sum()
+    for d in range(observation.num_detectors):
+        drawn = members[:, d].numpy()
+        own = len(observation.noise(d).curve.members or (None,))
+        counts = np.bincount(drawn - int(source.first[d]), minlength=own)
+        assert len(counts) == own
+        assert own == 1 or chisquare(counts).pvalue > 1e-4
+        for member in np.unique(drawn):
+            rows = data[drawn == member, d]
+            frequencies, power = welch(rows, rate, window, n, detrend=False)
+            cosines = autocovariance(source.curves[member], n, floor=0.0) * overlap
+            expected = (2 * np.fft.fft(cosines).real - cosines[0])[: n // 2 + 1] * 2 / rate
+            band = (frequencies >= 20) & (frequencies < 0.45 * rate)
+            ratio = power.mean(0)[band] / expected[band]
+            # A bin is a mean of exponentials, and two of three bins are independent.
+            error = math.sqrt(1.5 / (len(rows) * band.sum()))
+            assert abs(ratio.mean() - 1) < 5 * error
+            for low, high in ((20, 60), (60, 200), (200, 0.45 * rate)):
+                part = (frequencies[band] >= low) & (frequencies[band] < high)
+                error = math.sqrt(1.5 / (len(rows) * part.sum()))
+                assert abs(ratio[part].mean() - 1) < 5 * error
+
+
+def test_each_sample_of_a_family_has_the_psd_of_its_own_member(tmp_path: Path) -> None:
+    families = [write_family(tmp_path / "a", -2, 0, 1), write_family(tmp_path / "b", -1, 0.5)]
+    # A single curve among families.
+    curves = [str(families[0]), COMPETITION.curves[1], str(families[1])]
+    check_members(Observation(window=0.5, curves=curves), 900)
+
+
+def test_a_family_of_one_is_its_curve(tmp_path: Path) -> None:
+    folder = write_family(tmp_path / "a", -2)
+    family, single = (
+        NoiseGenerator(observation=Observation(window=0.5, curves=str(path)))
+        for path in (folder, folder / "0.txt")
+    )
+    assert not family.has_families
+    draws = [source.sample(3, torch.Generator().manual_seed(1)) for source in (family, single)]
+    assert torch.equal(*draws)
+
+
+def test_noise_of_measured_psds(shared: Path) -> None:
+    folder = shared / "data" / "mdc_psds"
+    if not folder.is_dir():
+        pytest.skip(f"{folder} is absent")
+    observation = Observation(detectors=("H1", "L1"), curves=str(folder))
+    assert [len(observation.noise(d).curve.members) for d in range(2)] == [20, 20]
+    check_members(observation, 600)
 
 
 # --- the competition's own samples --------------------------------------------------------------
