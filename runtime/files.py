@@ -54,6 +54,11 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
         temporary.unlink(missing_ok=True)
 
 
+def is_temporary(path: Path, name: str) -> bool:
+    """Return whether `path` is what `atomic_path` writes to before it renames it to `name`."""
+    return re.fullmatch(rf"\.{re.escape(Path(name).stem)}{TEMPORARY}", path.name) is not None
+
+
 def remove_temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
     """Remove what killed processes left half written of some files, and return what was removed.
 
@@ -64,9 +69,12 @@ def remove_temporaries(folder: Path, names: Iterable[str]) -> list[Path]:
         folder: where the files are.
         names: of the files themselves, e.g. "train.csv".
     """
-    stems = "|".join(re.escape(Path(name).stem) for name in names)
-    pattern = re.compile(rf"\.({stems}){TEMPORARY}")
-    removed = [path for path in sorted(folder.glob(".*.tmp*")) if pattern.fullmatch(path.name)]
+    names = list(names)
+    removed = [
+        path
+        for path in sorted(folder.glob(".*.tmp*"))
+        if any(is_temporary(path, name) for name in names)
+    ]
     for path in removed:
         path.unlink(missing_ok=True)
     return removed

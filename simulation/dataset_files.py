@@ -15,7 +15,7 @@ import torch
 from physics.constants import DETECTORS, GPS_START, SAMPLE_SHAPE
 from physics.waveforms import PARAMETERS
 from runtime.errors import UserError
-from runtime.files import atomic_path, read_json
+from runtime.files import atomic_path, is_temporary, read_json
 
 # The first lies there while samples are written; at the end it is renamed to the second.
 STARTED, FINISHED = "simulation.started.json", "simulation.json"
@@ -150,11 +150,15 @@ def find_dataset(out: Path) -> tuple[Literal["absent", "started", "finished"], d
     """
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file: name a folder for the simulated data")
-    for state, name in (("finished", FINISHED), ("started", STARTED)):
+    # Finished is asked for again: a process may rename the one mark to the other in between.
+    for state, name in (("finished", FINISHED), ("started", STARTED), ("finished", FINISHED)):
         mark = out / name
-        if not mark.exists():
-            continue
-        fields = read_json(mark)
+        try:
+            fields = read_json(mark)
+        except UserError:
+            if not mark.exists():
+                continue
+            raise
         settings = fields.get("settings") if isinstance(fields, dict) else None
         if not isinstance(settings, dict):
             raise UserError(
@@ -162,12 +166,17 @@ def find_dataset(out: Path) -> tuple[Literal["absent", "started", "finished"], d
                 "with --out, or move this one away"
             )
         return state, settings
-    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
+    if out.is_dir() and not all(belongs_to_a_start(path) for path in out.iterdir()):
         raise UserError(
             f"{out} is not empty and holds no simulation ({FINISHED} is missing): choose another "
             "folder with --out, or empty this one"
         )
     return "absent", {}
+
+
+def belongs_to_a_start(path: Path) -> bool:
+    """Return whether a file is there before the mark: the lock, or the mark, half written."""
+    return path.name == LOCK or is_temporary(path, STARTED)
 
 
 def first_difference(known: dict[str, Any], settings: dict[str, Any]) -> str | None:

@@ -406,6 +406,43 @@ def test_a_full_gpu_says_which_batch_size_to_try(monkeypatch, place: Path, tmp_p
     assert TRAIN([*on("input"), *where, *advice.split()]) == 0  # typed as it stands there
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_full_memory_of_a_cpu_says_which_batch_size_to_try(
+    workers: int, monkeypatch, place: Path, tmp_path: Path, capsys
+) -> None:
+    """The allocators of torch, and of numpy in a reader, fail for real on 2**47 bytes."""
+    from training_extras import TrainHook
+
+    forward, read = TrainHook.forward_train, G2NetDataset.__getitems__
+
+    def full(self: TrainHook, model: nn.Module, batch: dict, criterion: nn.Module) -> tuple:
+        if len(batch["index"]) > 8:
+            torch.empty(2**47, dtype=torch.uint8)
+        return forward(self, model, batch, criterion)
+
+    def full_reader(self: G2NetDataset, indices) -> dict:
+        if len(indices) > 8:
+            np.empty(2**47, np.uint8)
+        return read(self, indices)
+
+    if workers:
+        monkeypatch.setattr(G2NetDataset, "__getitems__", full_reader)
+    else:
+        monkeypatch.setattr(TrainHook, "forward_train", full)
+    monkeypatch.chdir(place)
+    where = ["--results", str(tmp_path), "--silent", "--limit_fold", "0"]
+    where += ["--num_workers", str(workers)]
+    with pytest.raises(SystemExit) as end:
+        run_command(functools.partial(TRAIN, [*on("input"), *where]))
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert "the memory of cpu does not hold batches of 16" in error
+    assert [line for line in error.splitlines() if not line.startswith("\r")] == [error.strip()]
+    advice = "--resume --set batch_size=8 accumulate=2"
+    assert f"continue with {advice}" in error
+    assert TRAIN([*on("input"), *where, *advice.split()]) == 0  # typed as it stands there
+
+
 def test_a_saved_checkpoint_holds_plain_things_only(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a.pt", {"model": {"x": torch.ones(1)}})
     assert torch.load(tmp_path / "a.pt", weights_only=True)["model"]["x"] == 1

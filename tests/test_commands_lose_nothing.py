@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import re
 import shutil
 import signal
 from collections.abc import Callable
@@ -19,19 +20,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from child_processes import kill_when, start
 from kaggle_data import files_of, make_data, write_samples
+from quick_commands import quick_commands
 from small_search import Excess, search_line, write_small_strain
 from stack_runs import make_stack, write_results
 
-from configs import Demo
-from configuration.class_with_arguments import Part
-from configuration.config_class import ConfigMeta
 from experiments.npy_files import load_array, save_array
-from physics.constants import NUM_SAMPLES
 from runtime.errors import UserError
+from search.window_scorer import WindowScorer
 from training.checkpoints import save_checkpoint
-from transforms import Compose, Scale
 
 # Written anew from the same content by every start, with its date and durations.
 DESCRIPTIONS = ("stack.json", "stack.csv", "detection.json")
@@ -338,23 +337,8 @@ def searched(strain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _small(tmp_path_factory: pytest.TempPathFactory):
-    """A bank of 12 waveforms for simulations, and for detect.py a network without training."""
-    dataset = importlib.import_module("simulation.dataset_on_disk")
-    # Whitening a segment takes many seconds, and the search is about files here.
-    scaled = dict.fromkeys(("train", "test"), (Part(Scale, scale=1e20),))
-    changed = {"model": Excess, "published": {}, "transforms": scaled}
-    config = ConfigMeta("Demo", (Demo,), changed, register=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("G2NET_CACHE", str(tmp_path_factory.mktemp("cache")))
-        small = functools.partial(dataset.simulate_dataset, bank_size=12)
-        patch.setattr(dataset, "simulate_dataset", small)
-        patch.setitem(ConfigMeta.registry, "Demo", config)
-        segments = importlib.import_module("search.segments")
-        patch.setattr(segments, "make_whitening_matrix", lambda strain: np.eye(NUM_SAMPLES))
-        scorer = importlib.import_module("search.window_scorer")
-        chain = (Compose([]), Compose([Scale(scale=1e20)]))
-        patch.setattr(scorer, "build_adapted_transforms", lambda *arguments: chain)
+def _quick(tmp_path_factory: pytest.TempPathFactory):
+    with quick_commands(tmp_path_factory.mktemp("cache")):
         yield
 
 
@@ -451,3 +435,23 @@ def test_nothing_finished_is_lost(
         case.spoil(tmp_path / "alone")
         assert run_here(case.program, case.arguments, tmp_path / "alone", strain)[0] == code
         assert results_of(world) == results_of(tmp_path / "alone")
+
+
+def test_a_full_memory_says_how_a_search_continues(
+    strain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    save_checkpoint(tmp_path / "results" / "demo" / "fold0.pt", {"model": Excess().state_dict()})
+    score = WindowScorer.__call__
+
+    def greedy(scorer: WindowScorer, windows: np.ndarray) -> np.ndarray:
+        if len(windows) > 4:
+            torch.empty(2**47, dtype=torch.uint8)  # more than a process can address
+        return score(scorer, windows)
+
+    monkeypatch.setattr(WindowScorer, "__call__", greedy)
+    code, refusal = run_here("detect", f"{DETECT} --batch_size 8", tmp_path, strain)
+    assert code == 2
+    assert "does not hold batches of 8 windows" in refusal
+    assert "\n" not in refusal
+    (advice,) = re.findall("continue with (--resume --batch_size 4)", refusal)
+    assert run_here("detect", f"{DETECT} {advice}", tmp_path, strain) == (0, "")

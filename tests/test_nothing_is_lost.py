@@ -10,15 +10,18 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+from child_processes import kill_when, start
 from pipeline_runs import run_job
-from small_run import SMALL, make_data, run_here
+from small_run import SMALL, command, make_data, run_here
 
+import train
 from experiments.moved_aside import is_moved_aside
 from experiments.pipeline import make_plan
 
@@ -241,6 +244,64 @@ def test_nothing_finished_is_lost(case: Case, data: Path, results: Path) -> None
     # Exit code 0 promises predictions without a gap, unless only a fold was trained.
     if "--limit_fold" not in case.arguments:
         assert np.isfinite(np.load(results / case.run / "predictions.npy")).all()
+
+
+@dataclass(frozen=True)
+class Kill:
+    """A command line that is killed just before a file gets a name, and repeated.
+
+    Attributes:
+        name: of the test.
+        arguments, settings: of train.py.
+        at: how the path ends that the file is given.
+        repeat: the arguments of the second start.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    at: str
+    repeat: tuple[str, ...] = ("--resume",)
+    settings: tuple[str, ...] = ()
+
+
+ANEW = ("--inference", "--overwrite")
+KILLS = [
+    Kill("as the old run moves aside", ("--overwrite",), "/fold1.pt"),
+    Kill("in the new run", ("--overwrite",), "/demo/fold1_last.pt"),
+    Kill("as it predicts", ("--overwrite",), "/demo/outoffolds.npy"),
+    Kill("in a fold anew", ("--overwrite", "--limit_fold", "1"), "/demo/fold1.pt"),
+    Kill("in more epochs", ("--resume",), "/demo/fold0.json", settings=("num_epochs=3",)),
+    Kill(
+        "as predictions move", ("--inference", "--overwrite"), "/submission.csv", ("--inference",)
+    ),
+    Kill(
+        "as it predicts anew",
+        ("--inference", "--overwrite"),
+        "/demo/predictions.npy",
+        ("--resume",),
+    ),
+    Kill("as it predicts views", ("--inference", "--tta"), "predictions_tta.json"),
+]
+
+
+@pytest.mark.parametrize("kill", KILLS, ids=lambda kill: kill.name)
+def test_nothing_finished_is_lost_by_a_kill(
+    kill: Kill, data: Path, results: Path, tmp_path: Path
+) -> None:
+    """A process of its own is ended by SIGKILL between two files, and the command repeated."""
+    before = contents(results / "demo")
+    line = command(data, results, *kill.arguments, settings=kill.settings)[2:]
+
+    def before_it() -> None:
+        kill_when("os.rename", lambda path: path.endswith(kill.at))
+
+    code, said = start(train.main, line, tmp_path / "output", before_it).wait()
+    assert code == -signal.SIGKILL, said
+    assert list(lost(before, results, "demo")) == []
+    run_here(data, results, *kill.repeat, settings=kill.settings)
+    assert list(lost(before, results, "demo")) == []
+    assert np.isfinite(np.load(results / "demo" / "predictions.npy")).all()
+    assert not [path for path in (results / "demo").iterdir() if ".tmp" in path.name]
 
 
 def test_a_missing_config_is_written_as_the_folds_were_trained(data: Path, results: Path) -> None:

@@ -14,6 +14,12 @@ from paths import ROOT
     [
         ("raise UserError('two\\n lines')", 2, "error: two lines\n"),
         ("raise KeyboardInterrupt", 130, "interrupted\n"),
+        (
+            "raise MemoryError",
+            2,
+            "error: the memory is full (MemoryError): close other programs, or use a machine with "
+            "more memory\n",
+        ),
         ("return 0", 0, ""),
         ("return 3", 3, ""),
     ],
@@ -27,6 +33,25 @@ def test_run_command(body: str, code: int, text: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (code, text)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "import numpy; numpy.empty(2**47)",
+        "import torch; torch.empty(2**47)",
+        "raise OSError(12, 'Cannot allocate memory')",
+    ],
+)
+def test_a_full_memory_is_one_sentence(body: str) -> None:
+    """More is asked for than a process can address, so that the allocators fail for real."""
+    script = (
+        f"from runtime.command_line import run_command\ndef main():\n    {body}\nrun_command(main)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: the memory is full (")
+    assert done.stderr.count("\n") == 1
 
 
 WINDOWS = """

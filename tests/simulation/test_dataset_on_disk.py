@@ -22,7 +22,9 @@ from physics.constants import DETECTORS, EARTH_ROTATION, GPS_START, SIDEREAL_TIM
 from physics.signals import SignalGenerator
 from physics.waveforms import DISTANCE, BankSettings, WaveformBank
 from runtime.errors import UserError
+from simulation import dataset_files
 from simulation import dataset_on_disk as simulation
+from simulation.dataset_files import find_dataset
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:
@@ -332,6 +334,32 @@ def test_two_simulations_at_once_do_not_share_a_folder(
     (aside,) = tmp_path.glob("set.2*")
     assert all_bytes(aside) == finished
     assert all_bytes(out) != finished
+
+
+def test_a_start_that_was_killed_before_its_mark_is_started_again(tmp_path: Path) -> None:
+    (tmp_path / ".lock").touch()
+    (tmp_path / f".simulation.started.{'a1' * 6}.tmp.json").write_text("{")
+    assert find_dataset(tmp_path) == ("absent", {})
+    (tmp_path / "mine.json").write_text("{}")
+    with pytest.raises(UserError, match="not empty"):
+        find_dataset(tmp_path)
+
+
+def test_a_data_set_that_is_finished_meanwhile_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process renames the mark between two looks."""
+    started, finished = (tmp_path / name for name in ("simulation.started.json", "simulation.json"))
+    started.write_text('{"settings": {"seed": 1}}')
+    read = dataset_files.read_json
+
+    def read_late(path: Path):
+        if path == started:
+            started.rename(finished)
+        return read(path)
+
+    monkeypatch.setattr(dataset_files, "read_json", read_late)
+    assert find_dataset(tmp_path) == ("finished", {"seed": 1})
 
 
 def test_a_finished_simulation_is_left_alone(

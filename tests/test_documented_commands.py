@@ -1,0 +1,86 @@
+"""Every command line of README and docs that writes something is in a table of what may be lost."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import test_commands_lose_nothing
+import test_nothing_is_lost
+from test_docs import PAGES, page_name
+
+Command = tuple[str, frozenset[str]]  # the program, and the flags that decide what it writes
+
+# Flags that only say with what, how fast, or where.
+NEUTRAL = {
+    *("--config", "--set", "--results", "--no_pretrained", "--weights", "--out", "--num_workers"),
+    *("--gpu", "--root_dir", "--export_dir", "--test", "--nproc_per_node", "--experiments"),
+    *("--method", "--resamples", "--step", "--slides", "--maps", "--event", "--strain"),
+    *(
+        "--exclude",
+        "--top",
+        "--batch_size",
+        "--cluster",
+        "--no_tta",
+        "--seed",
+        "--stretch",
+        "--shift",
+    ),
+}
+# Command lines that are not in the tables, and why.
+ELSEWHERE = {
+    ("train", frozenset({"--list"})): "prints",
+    ("train", frozenset({"--show"})): "prints",
+    ("train", frozenset({"--help"})): "prints",
+    (
+        "train",
+        frozenset({"--dry_run"}),
+    ): "writes into dry_run/, which no command reads and the next "
+    "dry run may delete: tests/experiments/test_dry_run.py",
+}
+# `python -m ...`, `make` and `snakemake` start the programs of the tables, or benchmarks:
+# tests/experiments/test_pipeline*.py and tests/benchmarks/ have what they leave.
+LINE = re.compile(r"(?:python|torchrun[^`\n]*?) (\w+)\.py([^`#|\n]*)")
+
+
+def documented_commands() -> Iterator[tuple[str, Command]]:
+    """Yield the page and the command of each command line in README and docs."""
+    for page in PAGES:
+        # A line that ends with a backslash goes on in the next.
+        for program, rest in LINE.findall(page.read_text().replace("\\\n", " ")):
+            flags = frozenset(re.findall(r"(?<=\s)--\w+", rest))
+            yield page_name(page), (program, flags - NEUTRAL)
+
+
+def commands_of_the_tables() -> set[Command]:
+    """Return the commands of both tables."""
+    found = set()
+    for case in test_nothing_is_lost.CASES:
+        program = "train_pseudo" if case.run == "pseudo_demo" else "train"
+        found.add((program, frozenset(word for word in case.arguments if word[:2] == "--")))
+    for case in test_commands_lose_nothing.CASES:
+        flags = frozenset(word for word in case.arguments.split() if word[:2] == "--")
+        found.add((case.program, flags - NEUTRAL))
+    return found
+
+
+def test_every_documented_command_line_is_in_a_table() -> None:
+    tested = commands_of_the_tables()
+    missing = [
+        f"{page}: {program}.py {' '.join(sorted(flags))}"
+        for page, (program, flags) in documented_commands()
+        if (program, flags) not in tested and (program, flags) not in ELSEWHERE
+    ]
+    assert not missing
+
+
+def test_no_exception_is_out_of_date() -> None:
+    documented = {command for _, command in documented_commands()}
+    assert {command for command in ELSEWHERE if "--help" not in command[1]} <= documented
+    assert len(documented) > 12  # the pattern finds them
+
+
+def test_every_program_is_killed_and_repeated() -> None:
+    killed = {case.program for case in test_commands_lose_nothing.CASES if case.killed_at}
+    assert killed == {"prep_data", "stacking", "report", "detect"}
+    assert test_nothing_is_lost.KILLS
