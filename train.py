@@ -146,6 +146,7 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
     args = build_parser(pseudo).parse_args(argv)
+    # Imports follow here and below, so that --help answers without torch.
     import configs  # noqa: F401 - importing it registers the experiments
     from configuration.config_class import find_config
     from configuration.overrides import override
@@ -160,6 +161,7 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
         print(format_config(config.to_plain()))
         return 0
     check_script(config, pseudo)
+    # After the checks: a misspelt setting is reported now and not when the wait is over.
     if args.wait > 0:
         time.sleep(args.wait)
     from runtime.torch_settings import torch_settings_restored
@@ -194,7 +196,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     from runtime import interruption
     from training import distributed
 
-    distributed.start()
+    distributed.start()  # first: the device depends on the rank of this process
     device = choose_device(args.gpu)
     options = RunOptions(
         results=args.results,
@@ -227,6 +229,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     try:
         experiment = Experiment(config, options, device)
         logger = configure_logging(log_file)
+        # Every process computes the same scores; one of them reports.
         if not distributed.is_main():
             logger.setLevel("WARNING")
         with interruption.watched(), experiment.lock(), explains_device(config, device):
@@ -234,7 +237,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
             text = train_and_predict(experiment, args)
         if tell:
             notify(f"{config.name} is done", text)
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C too: somebody may wait for the notification
         if tell:
             what = "was stopped" if isinstance(error, Interrupted) else "failed"
             notify(f"{config.name} {what}", f"{type(error).__name__}: {error}")
@@ -265,6 +268,7 @@ def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:
             if distributed.is_main():
                 print(text)
             return text
+    # All processes predict, each its part of the rows; only the first has files to summarize.
     experiment.predict()
     if not distributed.is_main():
         return ""
@@ -381,7 +385,7 @@ def choose_device(gpu: str) -> torch.device:
     if not count:
         keep_freed_memory()
         return torch.device("cpu")
-    ids = ids or list(range(count))
+    ids = ids or list(range(count))  # without --gpu torchrun takes all in order
     if distributed.local_rank() >= len(ids):
         raise UserError(
             f"torchrun started more processes than there are GPUs ({len(ids)}): lower "
@@ -397,8 +401,10 @@ def set_determinism(deterministic: bool) -> None:
     import torch
 
     if deterministic:
+        # cuBLAS sums in one order only with workspaces of a fixed size.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
+    # Choosing the fastest algorithm by timing may choose another one in the next run.
     torch.backends.cudnn.benchmark = not deterministic
 
 

@@ -41,6 +41,7 @@ class IndexBatch(list):
         self.counters, self.progress = counters, progress
         self.rank, self.batch_size = rank, batch_size or len(self)
 
+    # A list subclass pickles its items only; reader processes need the other attributes as well.
     def __reduce__(self) -> tuple:
         return IndexBatch, (
             list(self),
@@ -116,7 +117,7 @@ class CountedBatchSampler(Sampler[IndexBatch]):
     def num_batches(self) -> int:
         """Steps of a whole epoch on this rank, whatever `start_step` is."""
         if self.shuffle:
-            return -(-self.n // (self.batch_size * self.world_size))
+            return -(-self.n // (self.batch_size * self.world_size))  # ceiling division
         first, last = self.bounds(0, self.n)
         return -(-(last - first) // self.batch_size)
 
@@ -153,15 +154,18 @@ class CountedBatchSampler(Sampler[IndexBatch]):
     def bounds(self, start: int, stop: int) -> tuple[int, int]:
         """Return this rank's part of rows `start` to `stop`, parts as even as possible."""
         rows = stop - start
+        # Fewer rows than ranks: some are used twice, so that no rank has an empty batch.
         if self.shuffle and rows < self.world_size:
             first = start + self.rank % rows
             return first, first + 1
+        # The first `more` ranks get one row more than the others.
         each, more = divmod(rows, self.world_size)
         first = start + self.rank * each + min(self.rank, more)
         return first, first + each + (self.rank < more)
 
     def __iter__(self) -> Iterator[IndexBatch]:
         if self.shuffle:
+            # All ranks draw the same order, each from a generator of its own.
             generator = torch.Generator()
             generator.manual_seed(counted_seed(*self.counters, self.epoch, "order"))
             order = torch.randperm(self.n, generator=generator)
@@ -173,6 +177,7 @@ class CountedBatchSampler(Sampler[IndexBatch]):
                 start, stop = self.step_bounds(step)
                 first, last = self.bounds(start, stop)
             else:
+                # Evaluation: ranks read on in their own shard, independent of one another.
                 start = first = shard + step * self.batch_size
                 last = min(first + self.batch_size, end)
             counters = (*self.counters, self.epoch, step)

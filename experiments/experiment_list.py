@@ -41,7 +41,9 @@ SHORT = {
 
 def network_key(config: ConfigMeta) -> str:
     """Return a digest of all that decides a network's size."""
+    # Where the weights come from does not change how many there are.
     params = {k: v for k, v in config.model_params.items() if k not in ("pretrained", "weights")}
+    # Sorted keys: the digest must not depend on the order in which a config names its arguments.
     plain = json.dumps([config.model.__name__, to_plain(params)], sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
@@ -59,9 +61,10 @@ def table_rows() -> list[tuple[str, ...]]:
 def table_row(config: ConfigMeta, sizes: dict[str, dict[str, Any]]) -> tuple[str, ...]:
     params, size = config.model_params, sizes.get(network_key(config), {})
     front_end = params["spectrogram"].__name__ if "spectrogram" in params else "-"
+    # timm's names end with a tag of the pretrained weights, e.g. 'resnet18.a1_in1k'.
     backbone = str(params.get("model_name", config.model.__name__)).split(".")[0]
     image = size.get("image")
-    source = config.__base__.__name__
+    source = config.__base__.__name__  # the parent, whose settings it inherits
     if config.pseudo_labels is not None:
         source = f"labels of {label_source_class(config)}"
     scores = [config.published.get(key) for key in ("cv", "public", "private")]
@@ -94,6 +97,7 @@ def label_source_class(config: ConfigMeta) -> str:
 def print_table() -> None:
     """Print the table for a terminal."""
     table = [COLUMNS, *table_rows()]
+    # Padded by hand and stripped: lines can be copied without trailing spaces.
     widths = [max(len(cells[i]) for cells in table) for i in range(len(COLUMNS))]
     for cells in table:
         print(

@@ -47,9 +47,11 @@ def build_network(
     Raises:
         UserError: they are missing or of another network.
     """
+    # Pretrained weights are not even read where a checkpoint replaces them a moment later.
     model = build_model(
         config, pretrained and options.pretrained, options.weights if pretrained else None
     ).to(device)
+    # In place: the names of the parameters stay those of checkpoints without --compile.
     if options.compile:
         compile_network(model)
         if training and config.sync_batch_norm and distributed.world_size() > 1:
@@ -86,6 +88,7 @@ def build_fold_trainer(
         optimizer = build_optimizer(config, network, device)
         scheduler = build_scheduler(config, optimizer, updates_per_epoch)
         ema = None if config.ema_decay is None else WeightAverage(network, config.ema_decay)
+    # On a CPU reader processes would only compete with the training for the same cores.
     default_workers = 0 if device.type == "cpu" else 4
     return Trainer(
         network,
@@ -134,6 +137,7 @@ def record_adjusted(state: TrainerState, fold: int, settings: dict[str, Any]) ->
         state: of the fold, new or resumed.
         settings: as `identity.adjustable_settings` returns them.
     """
+    # Only changes are listed, so that a run that is resumed a hundred times has one entry.
     before = {k: v for k, v in (state.adjusted or [{}])[-1].items() if k != "from_epoch"}
     if before == settings:
         return

@@ -68,6 +68,8 @@ class Plan:
     def train(self, run: str, fold: int) -> str:
         """Return the command that trains a fold; pipeline_jobs.py runs these command lines."""
         options = shlex.split(self.options)
+        # --resume, because Snakemake runs the same command again after a failure. --gpu free,
+        # because several jobs share the GPUs of a machine.
         return self.command(run, "--limit_fold", str(fold), "--resume", "--gpu", "free", *options)
 
     def predict(self, run: str, views: bool = False) -> str:
@@ -96,6 +98,7 @@ def read_config(config: Mapping[str, Any]) -> tuple[Plan, int, str | None]:
     Raises:
         UserError: an unknown key, threads that are no number, or as in `make_plan`.
     """
+    # Snakemake accepts any key, so that a misspelt one would silently be ignored.
     for key in config:
         if key not in KEYS:
             raise UserError(
@@ -124,7 +127,7 @@ def split_words(name: str, text: str) -> list[str]:
     """Split as a shell does.
 
     Raises:
-        UserError: a quote without its other.
+        UserError: a quote is not closed.
     """
     try:
         return shlex.split(text)
@@ -158,18 +161,20 @@ def make_plan(
     if not names:
         names = [config.__name__ for config in published_stack()]
     words = tuple(split_words("settings", settings))
-    split_words("options", options)
+    split_words("options", options)  # refuses unbalanced quotes now and not in the first job
     if any(word.partition("=")[0].strip() == "name" for word in words):
         raise UserError(
             f"settings = {settings!r}: a pipeline finds its runs by their names; write a class "
             f"instead of renaming one"
         )
     chosen = [find_config(name) for name in names]
+    # Twice the same run in a stack would count it with double weight.
     if len(set(chosen)) < len(chosen):
         raise UserError(f"experiments = {', '.join(names)}: one is named twice")
     runs: dict[str, ConfigMeta] = {}
     for config in chosen:
         for needed in with_sources(config):
+            # A dict keeps the order: sources come before the runs that need them.
             runs[needed.name] = override(needed, words)
     members = tuple(config.name for config in chosen)
     return Plan(runs, members, results, words, options, python)
@@ -209,6 +214,7 @@ def with_sources(config: ConfigMeta, needed_by: tuple[ConfigMeta, ...] = ()) -> 
                 f"config {config.__name__}: its pseudo-labels come from {name!r}, and no "
                 f"experiment has that name"
             )
+    # A source may have sources of its own, e.g. a pseudo-label run that starts from weights.
     needed_by = (*needed_by, config)
     needed = [part for source in sources if source for part in with_sources(source, needed_by)]
-    return [*dict.fromkeys(needed), config]
+    return [*dict.fromkeys(needed), config]  # without doubles, in order

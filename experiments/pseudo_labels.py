@@ -38,6 +38,7 @@ class Labels:
 
     @property
     def digest(self) -> str:
+        # Fixed byte order and width: the digest must be the same on every machine.
         content = hashlib.sha256(np.ascontiguousarray(self.rows, "<i8"))
         content.update(np.ascontiguousarray(self.values, "<f8"))
         return content.hexdigest()
@@ -84,7 +85,7 @@ class PseudoLabels:
                     f"pseudo_labels: confident_samples = {confident_samples!r}: expected None or "
                     f"two fractions in order, e.g. (0.2, 0.9)"
                 )
-            confident_samples = tuple(values)
+            confident_samples = tuple(values)  # `--set` gives a list
         if not source or Path(source).name != source:
             raise UserError(
                 f"pseudo_labels: source = {source!r}: expected the name of an experiment"
@@ -130,6 +131,7 @@ class PseudoLabels:
             )
         source = read_predictions(folder)
         source.check_complete(self.command(), allow_unfinished)
+        # Fold k of this run learns the labels of the source's fold k, so both need the same folds.
         n_folds = int(folds.max()) + 1
         if len(source.logits) != n_folds:
             raise UserError(
@@ -137,6 +139,7 @@ class PseudoLabels:
                 f"the same cv and run {self.command()} again"
             )
         self.check_folds(source, train_ids, folds)
+        # The source may list its test samples in another order.
         place = self.place_of(source.test_ids, test_ids, folder)
         labels = self.choose(sigmoid(source.logits[:, place].astype(np.float64)))
         return replace(labels, unfinished=source.unfinished)
@@ -166,7 +169,8 @@ class PseudoLabels:
         confident = np.ones(m, bool)
         if self.confident_samples is not None:
             lower, upper = self.confident_samples
-            order = np.argsort(probability.mean(0), kind="stable")
+            order = np.argsort(probability.mean(0), kind="stable")  # (folds, m) -> (m,)
+            # The middle of the order: neither surely noise nor surely a signal.
             confident[order[round(lower * m) : round(upper * m)]] = False
         if self.hard_label is False:
             return Labels(np.arange(m), probability)

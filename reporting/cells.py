@@ -64,6 +64,7 @@ def sample_cell(kind: str, variant: str) -> Callable[[ReportedRun], TableCell]:
     def cell(run: ReportedRun) -> TableCell:
         scores = run.variants.get(variant)
         sample: MeasuredScores | None = getattr(scores, kind) if scores else None
+        # No figure is shown as a dash, never as 0, which could be read as a score.
         if sample is None:
             return TableCell(DASH, None)
         mark = "stored" if sample.stored else ""
@@ -92,11 +93,12 @@ def published_cell(key: str) -> Callable[[ReportedRun], TableCell]:
             return TableCell(DASH, None)
         content = f"<b>{value:.4f}</b>"
         mean = run.best.mean
+        # A run with other settings is another experiment: no difference to the published score.
         if run.changed_settings:
             changed = escape("run with --set " + " ".join(run.changed_settings))
             content += f'<small class="mark" title="{changed}">other settings</small>'
         elif key == "cv" and mean is not None and not run.best.validated:
-            difference = f"{mean - value:+.4f}".replace("-", "−")
+            difference = f"{mean - value:+.4f}".replace("-", "−")  # a true minus sign
             content += f'<small title="this run minus the published score">{difference}</small>'
         return TableCell(content, value)
 
@@ -127,7 +129,7 @@ def epochs_cell(run: ReportedRun) -> TableCell:
     text = str(done[0]) if len(set(done)) == 1 else f"{min(done)}–{max(done)}"
     if planned is not None and set(done) != {planned}:
         text += f"<small>of {planned}</small>"
-    return TableCell(text, sum(done) / len(done))
+    return TableCell(text, sum(done) / len(done))  # folds may have stopped at different epochs
 
 
 def time_cell(run: ReportedRun) -> TableCell:
@@ -137,7 +139,7 @@ def time_cell(run: ReportedRun) -> TableCell:
 def samples_cell(run: ReportedRun) -> TableCell:
     if run.samples is None or run.n_train is None:
         return TableCell(DASH, None)
-    number = f"{run.n_train:,}".replace(",", "\u202f")
+    number = f"{run.n_train:,}".replace(",", "\u202f")  # a narrow space that does not break
     return TableCell(f"<b>{escape(run.samples)}</b><small>{number}</small>", run.samples)
 
 
@@ -174,6 +176,7 @@ def started_text(run: ReportedRun) -> str | None:
 
 def folds_cell(runs: Sequence[ReportedRun]) -> Callable[[ReportedRun], TableCell]:
     """Return a function that draws the folds' scores of a run, on one axis for all runs."""
+    # One axis for the whole table, so that the plots of different rows can be compared.
     every = sorted(score for run in runs for score in run.best.folds.values())
     low, high = axis_ends(every)
 
@@ -198,7 +201,7 @@ def axis_ends(values: Sequence[float]) -> tuple[float, float]:
     """
     if not values:
         return 0.0, 1.0
-    high, middle = values[-1], values[len(values) // 2]
+    high, middle = values[-1], values[len(values) // 2]  # largest and median
     low = max(values[0], high - 4 * max(high - middle, 0.005))
     return (low, high) if high > low else (low - 0.01, high + 0.01)
 
@@ -214,6 +217,7 @@ def strip_plot_svg(
     """Draw scores as dots on a line 110 units long, and their mean as a stroke across it."""
 
     def place(value: float) -> float:
+        # From 6 to 104 of 110 units, so that dots at the ends are not cut.
         return round(6 + 98 * (min(max(value, low), high) - low) / (high - low), 1)
 
     parts = ['<path class="rule" d="M2 9H108"/>']

@@ -49,6 +49,7 @@ def write_inputs(folder: Path, n: int) -> dict[str, list[str]]:
     """
     np.save(folder / "sample.npy", np.random.default_rng(0).normal(0, TYPICAL_STRAIN, SAMPLE_SHAPE))
     ids = sample_ids(n)
+    # One file for all rows without the cache, missing files for all rows with it.
     write_sample_table(folder / "train.csv", ids, ["sample.npy"] * n)
     write_sample_table(folder / "test.csv", sample_ids(N_TEST, first=n), ["sample.npy"] * N_TEST)
     write_sample_table(folder / "cached.csv", ids, [f"{name}.npy" for name in ids])
@@ -81,7 +82,7 @@ def start_process(
         "--results",
         str(folder / "results"),
         "--started",
-        repr(time.monotonic()),
+        repr(time.monotonic()),  # the same clock in all processes of a machine
         "--set",
         *changes,
         *(TINY[CONFIG] if settings.quick else []),
@@ -89,7 +90,7 @@ def start_process(
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
     if done.returncode:
         raise UserError(f"a start with {workers} readers failed: {done.stderr[-300:]}")
-    return json.loads(done.stdout.splitlines()[-1])
+    return json.loads(done.stdout.splitlines()[-1])  # torch may print warnings before it
 
 
 def compare(
@@ -101,6 +102,7 @@ def compare(
 ) -> list[Measurement]:
     """Return the measurements of seconds and, if the system reports it, of memory."""
     found: dict[str, list[dict[str, Any]]] = {side: [] for side in inputs}
+    # In turn, so that a change of the machine's load meets both sides.
     for _ in range(rounds):
         for side, changes in inputs.items():
             found[side].append(start_process(settings, folder, workers, changes))
@@ -123,6 +125,7 @@ def compare(
             **common,
         )
     ]
+    # Shared pages are only reported by Linux.
     if any(one["memory"] is None for ones in found.values() for one in ones):
         return rows
     memory = {

@@ -104,6 +104,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         value = getattr(args, name)
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: expected 1 or more")
+    # Checked before anything is measured: some benchmarks run for an hour.
     if not args.folder.is_dir():
         raise UserError(f"--folder {args.folder} is not a folder: make it, or name another")
     if args.quick and args.out is not None and args.out.resolve() == RESULTS:
@@ -127,7 +128,7 @@ def run_benchmark(
         description: the module's docstring, as the help.
         measure: the benchmark.
         argv: the arguments; None takes those of the process.
-        default_out: the folder of the files where `--out` names none, but for `--quick`.
+        default_out: the folder of the files without `--out`; `--quick` then writes none.
         after: called with the JSON file once it is written.
     """
     parser = CommandLine(
@@ -139,7 +140,7 @@ def run_benchmark(
     args = parser.parse_args(argv)
     check_arguments(args)
     device = find_device(args.device)
-    before = torch.get_num_threads()
+    before = torch.get_num_threads()  # restored below, for the benchmarks that run after this one
     if args.threads is not None:
         torch.set_num_threads(args.threads)
     try:
@@ -153,6 +154,7 @@ def run_benchmark(
     for title, detail in entry["details"].items():
         lines += ["", f"{title}:", "", *detail]
     print("\n".join(lines))
+    # Quick figures are only kept where that is asked for.
     out = args.out or (None if args.quick else default_out)
     if out is not None:
         path = record_entry(out, device, name, entry)

@@ -60,6 +60,7 @@ class Measurement:
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> Measurement:
         """Return the measurement that `to_plain` wrote; unknown keys are ignored."""
+        # Files of later versions may have more keys.
         known = {key: value for key, value in plain.items() if key in cls.__dataclass_fields__}
         for key in ("figure", "ours", "theirs"):
             if known.get(key) is not None:
@@ -78,7 +79,7 @@ class Measurement:
         )
 
     def is_close(self, kind: str) -> bool:
-        """Whether the target lies within the quartiles: another run may then come out otherwise."""
+        """Whether the target lies within the quartiles: another run may give another verdict."""
         return kind in self.targets and (self.figure.lower < self.targets[kind] < self.figure.upper)
 
     def target_text(self, kind: str) -> str:
@@ -92,6 +93,7 @@ class Measurement:
         verdict = self.verdict(kind)
         if verdict is not None:
             verdict = "**missed**" if verdict == "missed" else verdict
+            # Such a verdict may turn round with the next measurement.
             verdict += " (within the quartiles)" if self.is_close(kind) else ""
         settings = ", ".join(f"{key} {value}" for key, value in self.settings.items())
         return (
@@ -117,7 +119,7 @@ def format_significant(value: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    for scale, unit in ((1, "s"), (1e-3, "ms")):
+    for scale, unit in ((1, "s"), (1e-3, "ms")):  # the first unit that gives 1 or more
         if abs(seconds) >= scale:
             return f"{format_significant(seconds / scale)} {unit}"
     return f"{format_significant(seconds / 1e-6)} µs"

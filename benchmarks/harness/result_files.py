@@ -32,7 +32,7 @@ def load_results(path: Path) -> Results:
     """Read a file of results.
 
     Raises:
-        UserError: it is no file of results, or of another format.
+        UserError: it is not a file of results, or has another format.
     """
     results = read_json(path)
     if not isinstance(results, dict) or results.get("format") != FORMAT:
@@ -73,6 +73,7 @@ def locked_record(path: Path) -> Iterator[None]:
 
 def write_record(path: Path, results: Mapping[str, Any], lines: Sequence[str]) -> None:
     """Write figures as JSON and their tables as Markdown; the caller holds the record."""
+    # JSON first: the Markdown can be written again from it.
     write_json(path, results)
     with atomic_path(path.with_suffix(".md")) as temporary:
         temporary.write_text("\n".join(lines) + "\n")
@@ -101,11 +102,12 @@ def replace_between_marks(text: str, begin: str, end: str, lines: Sequence[str],
     Raises:
         UserError: a mark is missing from the page.
     """
+    # As few characters as possible, so that a second pair of marks would be a second match.
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     if len(pattern.findall(text)) != 1:
         raise UserError(f"{page} lacks the lines {begin!r} and {end!r}: put them back")
     content = "\n".join([begin, "", *lines, end])
-    return pattern.sub(lambda _: content, text)
+    return pattern.sub(lambda _: content, text)  # a function: backslashes are no group references
 
 
 # --- as Markdown -----------------------------------------------------------------------------
@@ -113,6 +115,8 @@ def replace_between_marks(text: str, begin: str, end: str, lines: Sequence[str],
 
 def measurements_of(results: Results) -> list[tuple[Measurement, dict[str, Any]]]:
     """Return every row with the entry it belongs to, in the order of the benchmarks."""
+    # Entries are stored in the order in which they were run. Unknown ones, of older versions,
+    # come last.
     order = {name: place for place, name in enumerate(BENCHMARKS)}
     entries = sorted(results["benchmarks"].items(), key=lambda item: order.get(item[0], len(order)))
     return [
@@ -153,6 +157,7 @@ def format_measurements(results: Results) -> list[str]:
     found = measurements_of(results)
     body = []
     for row, entry in found:
+        # The mark goes to the figure itself, the third cell.
         cells = row.cells(kind)
         mark = " ⚠" if entry["load"]["disturbed"] else ""
         body.append((*cells[:2], cells[2] + mark, *cells[3:]))
@@ -172,7 +177,7 @@ def format_conditions(results: Results) -> str:
     torches = sorted({entry["versions"].get("torch", "unknown") for entry in entries})
     threads = sorted({str(entry["threads"]) for entry in entries})
     others = [entry["load"]["cores_used_by_others"] for entry in entries]
-    known = [value for value in others if value is not None]
+    known = [value for value in others if value is not None]  # not every system reports it
     beside = f", others used up to {max(known):.2f} cores meanwhile" if known else ""
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
     return f"{when}, torch {', '.join(torches)}, {', '.join(threads)} threads{beside}."

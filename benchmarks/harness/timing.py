@@ -27,7 +27,7 @@ class Spread:
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
         """Return median and quartiles of at least one figure."""
-        if len(values) == 1:
+        if len(values) == 1:  # quantiles need two values
             return cls(values[0], values[0], values[0], 1)
         lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
         return cls(median, lower, upper, len(values))
@@ -53,11 +53,11 @@ def synchronise(device: torch.device) -> None:
 
 def time_calls(function: Callable[[], Any], device: torch.device, number: int = 1) -> float:
     """Return the seconds that a call takes, from `number` calls in a row on an idle device."""
-    synchronise(device)
+    synchronise(device)  # work that was queued before must not be counted
     started = time.perf_counter()
     for _ in range(number):
         function()
-    synchronise(device)
+    synchronise(device)  # a call on a GPU returns before its work is done
     return (time.perf_counter() - started) / number
 
 
@@ -71,7 +71,7 @@ def interleave(
     """Time the sides in turn, A B A B ..., and return the seconds a call of each round.
 
     Args:
-        sides: functions by name; what they return is thrown away.
+        sides: functions by name; what they return is discarded.
         device: what to wait for.
         rounds: timings of each side.
         least_seconds: a timing repeats a short function until it takes about so long.
@@ -80,9 +80,11 @@ def interleave(
     """
     numbers = {}
     for name, function in sides.items():
+        # The last of the warm-up calls tells how often a short function must be repeated.
         seconds = [time_calls(function, device) for _ in range(max(warm_up, 1))]
         numbers[name] = max(1, math.ceil(least_seconds / max(seconds[-1], 1e-9)))
     times: dict[str, list[float]] = {name: [] for name in sides}
+    # In turn, not one side after the other: a machine that slows down then slows both.
     for _ in range(rounds):
         for name, function in sides.items():
             times[name].append(time_calls(function, device, numbers[name]))
@@ -112,9 +114,10 @@ def check_agreement(what: str, ours: torch.Tensor, theirs: torch.Tensor, toleran
             "the same, so their times are not compared"
         )
     theirs = theirs.to(ours.device, torch.float64)
+    # Relative to the peak, since single values may be near zero.
     peak = theirs.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
     difference = float((ours.double() - theirs).abs().max() / peak)
-    if not difference <= tolerance:
+    if not difference <= tolerance:  # a NaN is refused as well
         raise UserError(
             f"{what}: the results differ by {difference:.1e} of their peak, more than "
             f"{tolerance:.0e}, so their times are not compared"
