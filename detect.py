@@ -28,7 +28,7 @@ from runtime.files import atomic_path, write_json
 
 if TYPE_CHECKING:
     from configuration.config_class import ConfigMeta
-    from search.recording import Recording
+    from data.recording import Recording
     from search.search import Search
     from search.settings import SearchSettings
     from search.window_scorer import WindowScorer
@@ -131,11 +131,11 @@ def main(argv: list[str] | None = None) -> int:
     if bool(args.strain) == bool(args.event):
         raise UserError("give either --strain H1=FILE L1=FILE or --event NAME")
     configure_logging()
+    from data.strain_files import open_recordings
     from physics.constants import DETECTORS
     from search.folder import RECORD, SearchFolder
     from search.open_data import fetch_event
     from search.result_files import format_summary, make_search_record, write_figure, write_triggers
-    from search.strain_files import open_recordings
 
     started = time.monotonic()
     config, scorer, unfinished = load_networks(args)

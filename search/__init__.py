@@ -2,7 +2,6 @@
 
 Imports experiments for the networks of a run and physics for the detectors; detect.py imports it.
 Open search.py first. time_slides.py: how time slides give the background. triggers.py: what a
-trigger is. segments.py and conditioning.py: how strain is read, whitened and cut into windows.
-strain_files.py: how files are
-opened, as recordings (recording.py). window_scorer.py: the networks.
+trigger is. segments.py and conditioning.py: how strain is read, whitened and cut into windows; the
+files are opened by data/strain_files.py. window_scorer.py: the networks.
 """

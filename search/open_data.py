@@ -6,11 +6,11 @@ import math
 import re
 import textwrap
 
+from data.gwf_reading_process import EXTRA
+from data.recording import Recording, StrainInMemory, check_rate
 from physics.constants import DETECTORS
 from runtime.errors import UserError
 from runtime.optional_packages import require
-from search.gwf_reading_process import EXTRA
-from search.recording import Recording, StrainInMemory, check_rate
 
 EVENT_SECONDS = 512  # fetched around an event
 

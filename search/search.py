@@ -14,10 +14,10 @@ from typing import Protocol
 
 import numpy as np
 
+from data.recording import Recording
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE
 from runtime.errors import UserError
 from search.folder import SegmentStore
-from search.recording import Recording
 from search.result import ENVELOPE_BINS, SearchResult
 from search.segments import Segment, WindowGrid, cut_whitened_strain, load_segment, score_windows
 from search.settings import MIN_OVERLAP_SECONDS, SearchSettings, check_settings

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.recording import Recording
+from data.strain_conditioning import condition_strain
 from physics.constants import DETECTORS, MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE
 from runtime.console import LOGGER
 from runtime.seeds import counted_seed
-from search.conditioning import condition_strain, make_design_noise, make_whitening_matrix
-from search.recording import Recording
+from search.conditioning import make_design_noise, make_whitening_matrix
 from search.settings import SearchSettings
 
 

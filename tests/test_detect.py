@@ -21,10 +21,10 @@ import detect
 from configs import Demo
 from configuration.config_class import ConfigMeta, find_config
 from configuration.overrides import override
+from data.recording import Recording, StrainInMemory
 from experiments.building import build_model
 from runtime.command_line import run_command
 from runtime.errors import UserError
-from search.recording import Recording, StrainInMemory
 from search.search import Search
 from search.settings import SearchSettings
 from training.checkpoints import save_checkpoint

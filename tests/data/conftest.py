@@ -21,3 +21,9 @@ def cache_path(files, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("cache") / "train_cache.f32"
     assert write_cache(path, files[0], files[1], processes=1) == 150
     return path
+
+
+@pytest.fixture
+def strain(rng: np.random.Generator) -> np.ndarray:
+    """Return 8 s of white strain at 4,096 Hz."""
+    return rng.normal(0, 1e-21, 8 * 4096)

@@ -8,8 +8,8 @@ import h5py
 import numpy as np
 from competition import noise_of
 
-from search.recording import Recording
-from search.strain_files import open_recordings
+from data.recording import Recording
+from data.strain_files import open_recordings
 
 START = 1_200_000_000  # GPS, s
 

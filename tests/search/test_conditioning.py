@@ -1,120 +1,24 @@
-"""Conditioning and whitening of real strain, against scipy and against known noise."""
+"""Whitening of real strain against known noise, and noise of the design curves."""
 
 from __future__ import annotations
-
-import tracemalloc
 
 import numpy as np
 import pytest
 from competition import design_matrix
 from real_strain import START, coloured_noise
-from scipy import signal
 
+from data.recording import Recording, StrainInMemory
+from data.strain_conditioning import condition_strain
 from physics.constants import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
-from search.conditioning import (
-    WELCH_SAMPLES,
-    colouring_matrix,
-    condition_piece,
-    condition_strain,
-    count_spoilt_samples,
-    make_design_noise,
-    make_whitening_matrix,
-    measure_psd,
-    median_bias,
-)
-from search.recording import Recording, StrainInMemory
+from search.conditioning import colouring_matrix, make_design_noise, make_whitening_matrix
 
 
 def held(values: np.ndarray, rate: int = 4096) -> Recording:
     return Recording("H1", [StrainInMemory("held", values, rate, START)])
 
 
-@pytest.mark.parametrize("rate", [2048, 4096, 16384, 20000])
-def test_resampling_keeps_the_band_and_its_phase(rate):
-    time = np.arange(16 * rate) / rate
-    fine = np.arange(16 * SAMPLE_RATE) / SAMPLE_RATE
-    inner = slice(2 * SAMPLE_RATE, -2 * SAMPLE_RATE)
-    for frequency in (20.0, 150.0, 950.0):
-        x = condition_piece(np.sin(2 * np.pi * frequency * time), rate)
-        expected = np.sin(2 * np.pi * frequency * fine)
-        # both filters ripple by 1e-4 (80 dB) at most
-        assert np.abs(x[inner] - expected[inner]).max() < 3e-4
-    for frequency in (0.0, 1.0, 7.0):
-        x = condition_piece(1e5 * np.cos(2 * np.pi * frequency * time), rate)
-        assert np.abs(x[inner]).max() < 1  # 120 dB, less a little at the edge of the stop-band
-
-
-def test_what_lies_above_is_not_folded_over():
-    time = np.arange(16 * 4096) / 4096
-    x = condition_piece(np.sin(2 * np.pi * 1300 * time), 4096)
-    assert np.abs(x[4096:-4096]).max() < 3e-4
-
-
-@pytest.mark.parametrize("rate", [2048, 4096])
-def test_a_gap_spoils_its_reach_and_no_more(rng, rate):
-    x = rng.standard_normal(16 * rate)
-    broken = x.copy()
-    broken[8 * rate : 8 * rate + 100] = np.nan
-    good, seen = condition_piece(x, rate), condition_piece(broken, rate)
-    missing = np.flatnonzero(np.isnan(seen))
-    low = 8 * SAMPLE_RATE - count_spoilt_samples(rate)
-    high = 8 * SAMPLE_RATE + 100 * SAMPLE_RATE // rate + count_spoilt_samples(rate)
-    assert low <= missing[0]
-    assert missing[-1] <= high
-    rest = np.isfinite(seen)
-    # filters of finite length: outside, what was in the gap does not matter
-    assert np.allclose(seen[rest], good[rest], rtol=0, atol=1e-9)
-
-
-def test_pieces_join_without_a_seam():
-    strain = coloured_noise("H1", 140)
-    whole = condition_strain(held(strain), START + 3, 130 * SAMPLE_RATE)
-    shifted = condition_strain(held(strain), START + 50, 60 * SAMPLE_RATE)
-    assert np.isfinite(whole).all()
-    part = whole[47 * SAMPLE_RATE : 107 * SAMPLE_RATE]
-    assert np.abs(part - shifted).max() < 1e-4 * whole.std()
-
-
-def test_the_ends_are_missing():
-    x = condition_strain(held(coloured_noise("H1", 20)), START, 20 * SAMPLE_RATE)
-    edge = count_spoilt_samples(4096)
-    assert np.isnan(x[:edge]).all()
-    assert np.isfinite(x[edge:-edge]).all()
-
-
-def test_median_bias():
-    # B12 against the mean of the median of many draws
-    draws = np.random.default_rng(0).exponential(size=(200_000, 15))
-    assert median_bias(15) == pytest.approx(np.median(draws, axis=1).mean(), rel=3e-3)
-
-
-def test_psd_is_scipys():
-    x = make_design_noise("L1", 256 * SAMPLE_RATE, np.random.default_rng(0))
-    frequencies, expected = signal.welch(
-        x.astype(np.float64),
-        SAMPLE_RATE,
-        nperseg=WELCH_SAMPLES,
-        average="median",
-        detrend="constant",
-    )
-    # At the Nyquist frequency ours counts twice, as those of `noise` do.
-    band = (frequencies >= 12) & (frequencies < SAMPLE_RATE / 2)
-    assert np.allclose(measure_psd(x)[band], expected[band], rtol=1e-4)
-
-
-def test_psd_does_not_feel_a_loud_event_and_leaves_gaps_out(rng):
-    x = make_design_noise("L1", 256 * SAMPLE_RATE, rng)
-    loud = x.copy()
-    loud[100 * SAMPLE_RATE : 100 * SAMPLE_RATE + 400] *= 100
-    loud[50 * SAMPLE_RATE] = np.nan
-    assert np.median(measure_psd(loud) / measure_psd(x)) == pytest.approx(1, abs=0.03)
-
-
-def test_too_little_strain_has_no_psd(rng):
+def test_too_little_strain_has_no_whitening(rng):
     x = rng.standard_normal(18 * SAMPLE_RATE).astype(np.float32)
-    assert measure_psd(x) is not None
-    x[9 * SAMPLE_RATE] = np.nan
-    assert measure_psd(x) is None
     assert make_whitening_matrix(x[:4096]) is None
 
 
@@ -140,24 +44,3 @@ def test_design_noise_and_its_colour():
     identity = colouring_matrix("V1") @ design_matrix("V1").astype(np.float64)
     assert np.abs(identity - np.eye(NUM_SAMPLES)).max() < 1e-3  # the cached matrix is float32
     assert STRAIN_UNIT == 1e-21
-
-
-def test_memory_does_not_grow_with_the_length():
-    class Endless:
-        name, rate, start, size = "endless", 16384, START, 2**40
-
-        def read(self, first: int, last: int) -> np.ndarray:
-            return np.zeros(last - first)
-
-    recording = Recording("H1", [Endless()])
-
-    def peak(seconds: int) -> int:
-        tracemalloc.start()
-        condition_strain(recording, START + 100, seconds * SAMPLE_RATE)
-        used = tracemalloc.get_traced_memory()[1]
-        tracemalloc.stop()
-        return used
-
-    peak(64)  # what is made once
-    short, long = peak(128), peak(512)
-    assert long - short < 1.1 * 4 * 384 * SAMPLE_RATE  # the result itself, float32

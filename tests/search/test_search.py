@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from real_strain import START
 
+from data.recording import Recording, StrainInMemory
 from physics.constants import MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE
 from runtime.errors import UserError
 from search import segments
 from search.folder import SegmentStore
-from search.recording import Recording, StrainInMemory
 from search.search import Search
 from search.settings import SearchSettings
 from search.triggers import HISTOGRAM_EDGES

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from real_strain import START, open_strain
 
+from data.strain_files import open_recordings
 from runtime.errors import UserError
-from search.strain_files import open_recordings
 
 
 @pytest.mark.parametrize(

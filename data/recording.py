@@ -10,7 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
-from physics.constants import SAMPLE_RATE
+from physics.observation import COMPETITION
 from runtime.errors import UserError
 
 SITES = {"H1": "Hanford", "L1": "Livingston", "V1": "Virgo"}
@@ -99,17 +99,22 @@ class Recording:
         return values
 
 
-def check_rate(rate: float, where: str) -> int:
+def check_rate(rate: float, where: str, lowest: int = COMPETITION.sample_rate) -> int:
     """Return a sampling rate as a whole number of Hz.
 
+    Args:
+        rate: Hz.
+        where: the file, for messages.
+        lowest: Hz, that the networks need.
+
     Raises:
-        UserError: it is not a whole number, or is below the 2,048 Hz that the networks need.
+        UserError: it is not a whole number, or is below what the networks need.
     """
     if not math.isfinite(rate) or abs(rate - round(rate)) > 1e-8 * rate or rate > 2**20:
         raise UserError(f"{where}: a sampling rate of {rate:g} Hz is not a whole number of Hz")
-    if round(rate) < SAMPLE_RATE:
+    if round(rate) < lowest:
         raise UserError(
-            f"{where} is sampled at {rate:g} Hz and the networks take {SAMPLE_RATE} Hz: use the "
+            f"{where} is sampled at {rate:g} Hz and the networks take {lowest} Hz: use the "
             f"4 kHz or 16 kHz file"
         )
     return round(rate)

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from data.gwf_reading_process import EXTRA, call_in_reading_process, describe_frames, read_frames
+from data.recording import check_rate, file_digest
+from physics.observation import COMPETITION
 from runtime.errors import UserError
 from runtime.optional_packages import require
-from search.gwf_reading_process import EXTRA, call_in_reading_process, describe_frames, read_frames
-from search.recording import check_rate, file_digest
 
 
 class GWFStrain:
@@ -19,13 +20,20 @@ class GWFStrain:
         path: the file.
         detector: whose strain to read.
         channel: its channel; None takes the only one of the detector with "STRAIN" in its name.
+        lowest_rate: Hz, that the networks need.
 
     Raises:
         UserError: gwpy or its reader of frames is missing, the file is damaged, the channel is of
             another detector, or several channels fit.
     """
 
-    def __init__(self, path: Path, detector: str, channel: str | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        detector: str,
+        channel: str | None = None,
+        lowest_rate: int = COMPETITION.sample_rate,
+    ) -> None:
         if channel is not None:
             check_channel(channel, detector)
         require("gwpy", EXTRA)
@@ -33,7 +41,7 @@ class GWFStrain:
         self.channel, rate, self.start, self.end = call_in_reading_process(
             describe_frames, path, detector, channel
         )
-        self.rate = check_rate(rate, self.name)
+        self.rate = check_rate(rate, self.name, lowest_rate)
         self.size = round((self.end - self.start) * self.rate)
 
     def read(self, first: int, last: int) -> np.ndarray:

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from real_strain import START, open_strain, write_strain
 
+from data import hdf5_files
 from runtime.errors import UserError
-from search import hdf5_files
 
 h5py = pytest.importorskip("h5py")
 

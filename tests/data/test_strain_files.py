@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from real_strain import START, open_strain, write_strain
 
+from data.strain_files import open_recordings
 from runtime.errors import UserError
-from search.strain_files import open_recordings
 
 
 @pytest.mark.parametrize(

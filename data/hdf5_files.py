@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from data.gwf_reading_process import EXTRA
+from data.recording import check_rate, explain_wrong_detector, file_digest
+from physics.observation import COMPETITION
 from runtime.errors import UserError
 from runtime.optional_packages import require
-from search.gwf_reading_process import EXTRA
-from search.recording import check_rate, explain_wrong_detector, file_digest
 
 if TYPE_CHECKING:
     import h5py
@@ -36,19 +37,23 @@ class HDF5Strain:
     Args:
         path: the file.
         detector: whose strain it should be.
+        lowest_rate: Hz, that the networks need.
 
     Raises:
-        UserError: it is damaged, is not laid out as GWOSC's files are, or belongs to another
-            detector.
+        UserError: it is damaged, is sampled more slowly than that, is not laid out as GWOSC's
+            files are, or belongs to another detector.
     """
 
-    def __init__(self, path: Path, detector: str) -> None:
+    def __init__(
+        self, path: Path, detector: str, lowest_rate: int = COMPETITION.sample_rate
+    ) -> None:
         self.path, self.name = path, str(path)
         with self.open_file() as file:
             data = find_dataset(file, STRAIN, path)
             check_storage(data, path)
             spacing = check_number(data.attrs.get("Xspacing"), f"{path}: the attribute Xspacing")
-            self.rate = check_rate(1 / spacing if spacing > 0 else math.nan, self.name)
+            rate = 1 / spacing if spacing > 0 else math.nan
+            self.rate = check_rate(rate, self.name, lowest_rate)
             start = data.attrs.get("Xstart")
             if start is None:
                 start = read_scalar(file, "meta/GPSstart", path)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from data.gwf_files import GWFStrain
+from data.hdf5_files import HDF5Strain
+from data.recording import SITES, Recording, Source
 from physics.constants import DETECTORS
+from physics.observation import COMPETITION
 from runtime.errors import UserError, nearest
-from search.gwf_files import GWFStrain
-from search.hdf5_files import HDF5Strain
-from search.recording import SITES, Recording, Source
 
 
 def open_recordings(words: Sequence[str], channels: Sequence[str] = ()) -> dict[str, Recording]:
@@ -29,16 +30,35 @@ def open_recordings(words: Sequence[str], channels: Sequence[str] = ()) -> dict[
         path = Path(text)
         if not path.is_file():
             raise UserError(f"--strain {word}: there is no file {path}: check its name")
-        with open(path, "rb") as file:
-            magic = file.read(8)
-        if magic == b"\x89HDF\r\n\x1a\n":
-            source: Source = HDF5Strain(path, detector)
-        elif magic[:4] == b"IGWD":
-            source = GWFStrain(path, detector, names.get(detector))
-        else:
-            raise UserError(f"{path} is neither HDF5 nor GWF: expected a strain file of GWOSC")
+        source = open_source(path, detector, names.get(detector))
         sources.setdefault(detector, []).append(source)
     return {name: Recording(name, sources[name]) for name in DETECTORS if name in sources}
+
+
+def open_source(
+    path: Path,
+    detector: str,
+    channel: str | None = None,
+    lowest_rate: int = COMPETITION.sample_rate,
+) -> Source:
+    """Open a strain file, HDF5 as GWOSC lays it out or GWF.
+
+    Args:
+        path: the file.
+        detector: whose strain it should be.
+        channel: of a frame file; see `GWFStrain`.
+        lowest_rate: Hz, that the networks need.
+
+    Raises:
+        UserError: it is no strain file, or cannot be used.
+    """
+    with open(path, "rb") as file:
+        magic = file.read(8)
+    if magic == b"\x89HDF\r\n\x1a\n":
+        return HDF5Strain(path, detector, lowest_rate)
+    if magic[:4] == b"IGWD":
+        return GWFStrain(path, detector, channel, lowest_rate)
+    raise UserError(f"{path} is neither HDF5 nor GWF: expected a strain file of GWOSC")
 
 
 def split_at_detector(word: str, option: str, what: str) -> tuple[str, str]:

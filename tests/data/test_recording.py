@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from real_strain import START, open_strain, write_strain
 
-from search.recording import Recording, StrainInMemory
-from search.strain_files import open_recordings
+from data.recording import Recording, StrainInMemory
+from data.strain_files import open_recordings
 
 
 def test_what_is_not_there_is_nan(tmp_path, strain):

@@ -1,0 +1,216 @@
+"""Conditioning of recorded strain: resampled, high-passed, and its PSD measured.
+
+The networks are trained at the rate of an observation, on noise without anything below its lowest
+frequency. Two filters of finite length bring recorded strain there; because they are finite, it is
+known exactly which samples a gap spoils. Strain is in units of 1e-21 throughout. "The rate" below
+is that of the observation.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+
+import numpy as np
+
+from data.recording import Recording
+from physics import noise
+from physics.constants import STRAIN_UNIT
+from physics.observation import COMPETITION, Observation
+
+READ_SECONDS = 64  # read at once
+PADDING_SECONDS = 2  # read beyond either end; more than half of both filters together
+MIN_WELCH_PIECES = 7  # half overlapping. The median of fewer is too rough to whiten with
+HIGH_PASS_SECONDS = 2
+HIGH_PASS_ATTENUATION = 120.0  # dB: strain at 1 Hz is 1e5 times that at 100 Hz
+RESAMPLE_WIDTH = 48.0  # Hz, from pass-band to stop-band around half the rate
+RESAMPLE_ATTENUATION = 80.0  # dB
+
+
+# --- resampling and high-pass ------------------------------------------------------------------
+
+
+@functools.cache
+def high_pass_taps(sample_rate: int, min_frequency: float) -> np.ndarray:
+    """Return a linear-phase high-pass of 2 s, (2 sample_rate + 1,).
+
+    Half gain at `min_frequency`, nothing 2 Hz below it.
+    """
+    from scipy.signal import firwin, kaiser_beta
+
+    taps = HIGH_PASS_SECONDS * sample_rate + 1
+    window = ("kaiser", kaiser_beta(HIGH_PASS_ATTENUATION))
+    return firwin(taps, min_frequency, window=window, pass_zero=False, fs=sample_rate)
+
+
+@functools.cache
+def resampling_taps(rate: int, sample_rate: int) -> np.ndarray:
+    """Return the low-pass of a polyphase resampler from `rate` to `sample_rate`.
+
+    The gain at half the new rate is one half, so aliases reach 24 Hz below it and no further; the
+    networks see nothing of a merger there.
+
+    Args:
+        rate: Hz, of the strain as it was recorded.
+        sample_rate: Hz, wanted.
+
+    Returns:
+        (taps,) float64, an odd number of them: a delay of whole samples.
+    """
+    from scipy.signal import firwin, kaiserord
+
+    up = sample_rate // math.gcd(rate, sample_rate)
+    fine = rate * up  # Hz, after upsampling and before decimation, where the filter acts
+    taps, beta = kaiserord(RESAMPLE_ATTENUATION, RESAMPLE_WIDTH / (fine / 2))
+    return firwin(taps | 1, sample_rate / 2, window=("kaiser", beta), fs=fine)
+
+
+def count_spoilt_samples(rate: int, observation: Observation = COMPETITION) -> int:
+    """Return how many samples at the rate a gap spoils on either side: half of both filters.
+
+    Args:
+        rate: Hz, of the strain as it was recorded.
+        observation: what it is brought to.
+    """
+    sample_rate = observation.sample_rate
+    half = HIGH_PASS_SECONDS * sample_rate // 2
+    if rate == sample_rate:
+        return half
+    up = sample_rate // math.gcd(rate, sample_rate)
+    taps = len(resampling_taps(rate, sample_rate))
+    return half + math.ceil((taps - 1) / 2 / (rate * up) * sample_rate)
+
+
+def condition_strain(
+    recording: Recording, start: float, count: int, observation: Observation = COMPETITION
+) -> np.ndarray:
+    """Return a recording's strain at the rate, high-passed at the lowest frequency.
+
+    The strain is read in pieces of 64 s, so that the memory is that of the result and one piece.
+
+    Args:
+        recording: of one detector.
+        start: GPS time in s of the first sample.
+        count: samples at the rate.
+        observation: what it is brought to.
+
+    Returns:
+        (count,) float32 in 1e-21; NaN where there is no strain or where a filter saw a gap.
+
+    Raises:
+        UserError: a file of the recording cannot be read.
+    """
+    sample_rate = observation.sample_rate
+    result = np.empty(count, np.float32)
+    for first in range(0, count, READ_SECONDS * sample_rate):
+        wanted = min(READ_SECONDS * sample_rate, count - first)
+        seconds = math.ceil(wanted / sample_rate) + 2 * PADDING_SECONDS
+        # (seconds * rate,), with the padding at both ends that the filters need
+        raw = recording.read(
+            start + first / sample_rate - PADDING_SECONDS, seconds * recording.rate
+        )
+        piece = condition_piece(raw / STRAIN_UNIT, recording.rate, observation)
+        skip = PADDING_SECONDS * sample_rate
+        result[first : first + wanted] = piece[skip : skip + wanted]
+    return result
+
+
+def condition_piece(
+    raw: np.ndarray, rate: int, observation: Observation = COMPETITION
+) -> np.ndarray:
+    """Resample and high-pass a whole number of seconds of strain.
+
+    Args:
+        raw: (seconds * rate,) float64; NaN or infinite where strain is missing.
+        rate: Hz, of the strain as it was recorded.
+        observation: what it is brought to.
+
+    Returns:
+        (seconds * sample_rate,) float64; NaN wherever either filter saw a missing sample.
+    """
+    from scipy.ndimage import maximum_filter1d
+    from scipy.signal import oaconvolve, resample_poly
+
+    sample_rate = observation.sample_rate
+    size = len(raw) * sample_rate // rate
+    missing = ~np.isfinite(raw)
+    bad = np.zeros(size, bool)
+    bad[np.flatnonzero(missing) * sample_rate // rate] = True
+    if bad.all():
+        return np.full(size, np.nan)
+    # Missing samples enter the filters as zeros; whatever they touch is marked below.
+    x = np.where(missing, 0.0, raw)
+    if rate != sample_rate:
+        common = math.gcd(rate, sample_rate)
+        taps = resampling_taps(rate, sample_rate)
+        x = resample_poly(x, sample_rate // common, rate // common, window=taps)
+    x = oaconvolve(x, high_pass_taps(sample_rate, observation.min_frequency), mode="same")
+    reach = 2 * count_spoilt_samples(rate, observation) + 1
+    bad = maximum_filter1d(bad.view(np.uint8), reach).astype(bool)
+    return np.where(bad, np.nan, x)
+
+
+# --- the PSD -------------------------------------------------------------------------------------
+
+
+def median_bias(count: int) -> float:
+    """Return the expected median of `count` exponential variables of mean 1.
+
+    A bin of a periodogram of Gaussian noise is exponentially distributed, so this is the ratio of
+    the median of `count` periodograms to their mean. It is
+    sum (-1)^(i+1) / i for i = 1 to `count`, for an odd count (Allen et al., Physical Review D 85,
+    122006 (2012), equation B12).
+    """
+    odd = count if count % 2 else count - 1
+    return sum((-1) ** (i + 1) / i for i in range(1, odd + 1))
+
+
+def welch_samples(observation: Observation = COMPETITION) -> int:
+    """Return the length of a piece of Welch's method: C of a window needs lags of a window."""
+    return 2 * observation.num_samples
+
+
+def measure_psd(x: np.ndarray, observation: Observation = COMPETITION) -> np.ndarray | None:
+    """Return the PSD of conditioned strain by Welch's method with the median for the mean.
+
+    A merger or a glitch in a few of the pieces hardly changes their median, while it would raise
+    their mean (Allen et al. 2012, appendix B). The pieces of two windows' length have a Hann window
+    and overlap by half; those that touch a gap are left out.
+
+    Args:
+        x: (samples,) in 1e-21 at the rate; NaN where missing.
+        observation: gives the rate and the length of a window.
+
+    Returns:
+        (num_samples + 1,) float64, one-sided, in (1e-21)^2 / Hz, at every half of 1 / window;
+        positive. None where less than eight windows' length are clean (16 s for windows of 2 s).
+    """
+    size = welch_samples(observation)
+    if len(x) < size:
+        return None
+    window = np.hanning(size + 1)[:-1]
+    pieces = np.lib.stride_tricks.sliding_window_view(x, size)[:: size // 2]
+    pieces = [piece for piece in pieces if np.isfinite(piece).all()]
+    if len(pieces) < MIN_WELCH_PIECES:
+        return None
+    powers = np.empty((len(pieces), size // 2 + 1))
+    for row, piece in zip(powers, pieces, strict=True):
+        row[:] = np.abs(np.fft.rfft((piece.astype(np.float64) - piece.mean()) * window)) ** 2
+    power = np.median(powers, axis=0) / median_bias(len(pieces))
+    power *= 2 / (observation.sample_rate * (window**2).sum())
+    return raise_to_floor(power, observation)
+
+
+def raise_to_floor(power: np.ndarray, observation: Observation = COMPETITION) -> np.ndarray:
+    """Return a PSD, (num_samples + 1,), that is nowhere too small to whiten with.
+
+    The high-pass left next to nothing below the lowest frequency, and dividing by that would bring
+    it back. There the PSD is raised to the level at that frequency times `noise.FLOOR`, as it is
+    for the design curves; elsewhere it is only kept above zero.
+    """
+    frequencies = np.fft.rfftfreq(welch_samples(observation), 1 / observation.sample_rate)
+    lowest = observation.min_frequency
+    at_edge = power[np.searchsorted(frequencies, lowest)]
+    tiny = 1e-9 * power.max()
+    floor = np.where(frequencies < lowest, noise.FLOOR * at_edge, 0.0)
+    return np.maximum(power, np.maximum(floor, max(tiny, np.finfo(float).tiny)))
