@@ -6,52 +6,27 @@ import math
 from collections.abc import Sequence
 from typing import NoReturn
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from models1d.arrival_grid import arrival_bounds, largest_delays, make_arrival_grid
 from models1d.classifier import WaveformClassifier
+from models1d.strided_correlation import POLYPHASE, strided_correlation
+from physics.constants import STRAIN_UNIT
+from physics.curves import NoiseCurve
 from physics.observation import COMPETITION, Observation
+from physics.signals import Population
 from physics.waveforms import BankSettings
 from runtime.errors import UserError
 
-POLYPHASE = 32  # samples that are the input channels of one convolution, see strided_correlation
 PAIRED_AT_A_TIME = {"cpu": 2**22}  # numbers, over all delays, that fit a CPU's caches
 SMALLEST_SUM = 1e-30  # of ratios divided by their row's largest; float32 holds no less than 1e-38
-
-
-def strided_correlation(x: Tensor, filters: Tensor, stride: int) -> Tensor:
-    """Correlate (B, T) with long filters (C, L) at every `stride`-th place: (B, C, n).
-
-    y_c(k) = sum_l f_c(l) x(stride k + l). With one input channel this is a matrix-vector product
-    for each filter, which no hardware does fast. In polyphase form it is a product of matrices:
-    write l + stride i = P b + p and k = (P / stride) j + i with P = `POLYPHASE` and
-    0 <= i < P / stride. Then
-
-        y_c(k) = sum_p sum_b  f_c(P b + p - stride i)  x(P (j + b) + p),
-
-    a convolution over b whose input channels are the P phases p, and whose output channels are
-    the filters, each shifted by stride i for every i.
-
-    n is the number of places in whole blocks of P samples that the filters fit on.
-    """
-    channels, length = filters.shape
-    shifts = POLYPHASE // stride
-    blocks = -(-(length + POLYPHASE - stride) // POLYPHASE)  # that the most shifted filter spans
-    shifted = torch.stack(
-        [
-            F.pad(filters, (stride * i, blocks * POLYPHASE - length - stride * i))
-            for i in range(shifts)
-        ],
-        dim=1,
-    )  # (C, shift, blocks x P)
-    # (C, shift, blocks x P) -> (C x shift, blocks, P) -> (C x shift, P, blocks)
-    kernel = shifted.reshape(channels * shifts, blocks, POLYPHASE).transpose(1, 2)
-    # (B, T) -> (B, T / P, P) -> (B, P, T / P)
-    phases = x.unflatten(1, (-1, POLYPHASE)).transpose(1, 2)
-    y = F.conv1d(phases, kernel)  # (B, C x shift, n / shifts)
-    # (B, C x shift, n / shifts) -> (B, C, n / shifts, shift) -> (B, C, n)
-    return y.unflatten(1, (channels, shifts)).transpose(2, 3).flatten(2)
+# Initial a of a detector that sees a binary with at least half of the power that the most sensitive
+# one does, and of any other. Found for H1 and L1, and for V1, whose share is 0.41.
+SENSITIVE, LESS_SENSITIVE = 0.76, 0.6
+INSPIRAL_BAND = (20.0, 1000.0)  # Hz, in which sensitivities are compared
 
 
 class MatchedFilter1d(WaveformClassifier):
@@ -62,12 +37,13 @@ class MatchedFilter1d(WaveformClassifier):
     known. If a detector's complex amplitude is Gaussian with variance s, in units of the noise,
     the ratio of the likelihoods with and without a signal is (1 - a) exp(a P), with
     a = s / (1 + s). The ratios of the detectors are multiplied, each averaged over the delays
-    that light allows with respect to the first, and averaged over templates and arrival times:
+    that light allows with respect to one of them, the reference r, and averaged over templates and
+    arrival times at the reference:
 
-        R = sum_{m, t} w_m / T  (1 - a_0) exp(a_0 P_0m(t))
+        R = sum_{m, t} w_m / T  (1 - a_r) exp(a_r P_rm(t))
             prod_d sum_u k_d(u) (1 - a_d) exp(a_d P_dm(t + u)).
 
-    With `correlation`, the amplitudes of the first two detectors are Gaussian together, with the
+    With `correlation`, the amplitudes of a pair of detectors are Gaussian together, with the
     covariance S of s_0, s_1 and rho sqrt(s_0 s_1): detectors as alike as the LIGO ones see a
     signal with nearly the same amplitude and phase, or the opposite one. With z = p·x + i q·x of
     either detector, the ratio at a delay is then exp(z^H S (1 + S)^-1 z / 2) / det(1 + S).
@@ -81,7 +57,7 @@ class MatchedFilter1d(WaveformClassifier):
     templates and arrival times lie denser than here.
 
     Args:
-        in_channels: detectors; the first two are the LIGO ones.
+        in_channels: detectors; None takes as many as the observation has.
         num_classes: logits; 0 leaves the pooled features.
         pretrained: start with whitened templates, which need a bank of waveforms (LALSuite,
             extra `sim`, once). Otherwise filters are random and of no use until a checkpoint or
@@ -90,19 +66,25 @@ class MatchedFilter1d(WaveformClassifier):
         basis: number of filters on the strain; templates are combinations of them.
         before, after: length of a filter before the merger and from it on, s.
         stride: samples between arrival times; divides 32.
-        arrival: bounds of the arrival time at the first detector, s after the window begins.
-        delays: largest delay of each detector with respect to the first, s.
-        amplitudes: initial a of each detector.
+        arrival: bounds of the arrival time at the reference, s after the window begins; None takes
+            those of the population, see `arrival_grid`.
+        delays: largest delay of each detector with respect to the reference, s; None takes the time
+            that light needs, and a margin.
+        amplitudes: initial a of each detector; None begins with 0.76 for those that are at least
+            half as sensitive as the best one, and with 0.6 for the others.
         correlation: initial rho, between -0.999 and 0.999; None takes all amplitudes as
             independent, which is cheaper.
+        pair: names of the two detectors whose amplitudes are correlated; None is the first two.
+            The first of them is the reference. Without `correlation` that is the first detector.
         hidden: units of the small network.
         learn_filters: whether basis and templates are trained.
-        share_ligo: whether the first two detectors share filters.
+        share_filters: whether detectors with the same noise curve share filters.
         decimate: decimation of the whitening: strain is sampled at the observation's rate over
             `decimate`.
         bank_size, bank_seed: the bank of binaries that the filters are computed from.
         observation: detectors, sampling, window and the curves that the strain is whitened with;
             an experiment gives its own.
+        population: law of the arrival times; an experiment gives its own.
 
     Raises:
         UserError: arguments do not fit together, or the strain is not one window long.
@@ -110,7 +92,7 @@ class MatchedFilter1d(WaveformClassifier):
 
     def __init__(
         self,
-        in_channels: int = 3,
+        in_channels: int | None = None,
         num_classes: int = 1,
         pretrained: bool = False,
         templates: int = 256,
@@ -118,30 +100,42 @@ class MatchedFilter1d(WaveformClassifier):
         before: float = 0.6875,
         after: float = 0.0625,
         stride: int = 4,
-        arrival: Sequence[float] = (1.45, 1.86),
-        delays: Sequence[float] = (0.0, 0.0115, 0.029),
+        arrival: Sequence[float] | None = None,
+        delays: Sequence[float] | None = None,
         amplitudes: Sequence[float] | None = None,
         correlation: float | None = None,
+        pair: Sequence[str] | None = None,
         hidden: int = 16,
         learn_filters: bool = False,
-        share_ligo: bool = True,
+        share_filters: bool = True,
         decimate: int = 2,
         bank_size: int = 8000,
         bank_seed: int = 1,
         *,
         observation: Observation = COMPETITION,
+        population: Population | None = None,
     ) -> None:
         super().__init__()
+        detectors = observation.detectors
+        in_channels = len(detectors) if in_channels is None else in_channels
+        if correlation is None and pair is not None:
+            raise UserError(
+                f"MatchedFilter1d: pair = {tuple(pair)} says which amplitudes are correlated: set "
+                f"correlation as well, or leave it out"
+            )
+        self.pair = None if correlation is None else find_pair(detectors, pair)
+        reference = 0 if self.pair is None else self.pair[0]
+        if arrival is None:
+            arrival = arrival_bounds((population or Population()).merger)
+        if delays is None:
+            delays = largest_delays(detectors, reference)
         if amplitudes is None:
-            amplitudes = [0.76] * min(in_channels, 2) + [0.6] * max(in_channels - 2, 0)
-        self.share_ligo = share_ligo and in_channels > 1
+            amplitudes = initial_amplitudes(observation)
         check_arguments(
             in_channels,
-            self.share_ligo,
             delays,
             amplitudes,
             observation,
-            arrival,
             correlation,
             {"templates": templates, "basis": basis, "stride": stride, "decimate": decimate},
         )
@@ -150,11 +144,10 @@ class MatchedFilter1d(WaveformClassifier):
         self.samples = observation.num_samples // decimate
         self.before, self.after = round(before * rate), round(after * rate)
         # Arrival times and delays are counted in strides from here on.
-        self.first = math.floor(arrival[0] * rate / stride)
-        self.num_times = math.floor(arrival[1] * rate / stride) - self.first + 1
-        self.reach = [math.ceil(delay * rate / stride) for delay in delays]
-        channels = [d for d in range(in_channels) if not (d == 1 and self.share_ligo)]
-        shape = (len(channels), basis, self.before + self.after)
+        self.grid = make_arrival_grid(observation, reference, arrival, delays, rate, stride)
+        # Channels that share filters, by the number of their filters.
+        self.groups = group_channels(observation, share_filters)
+        shape = (len(self.groups), basis, self.before + self.after)
         if not (before >= 0 and after >= 0 and basis <= shape[-1]):
             raise UserError(
                 f"MatchedFilter1d: before = {before}, after = {after}: expected filters of at "
@@ -165,7 +158,7 @@ class MatchedFilter1d(WaveformClassifier):
 
             bank = BankSettings(size=bank_size, seed=bank_seed)
             filters, combinations = template_filters(
-                tuple(observation.noise(d) for d in channels),
+                tuple(observation.noise(group[0]) for group in self.groups),
                 templates,
                 basis,
                 self.before,
@@ -176,7 +169,7 @@ class MatchedFilter1d(WaveformClassifier):
             )
         else:
             filters = torch.randn(shape) / math.sqrt(shape[-1])
-            combinations = torch.randn(len(channels), templates, 2, basis) / math.sqrt(basis)
+            combinations = torch.randn(shape[0], templates, 2, basis) / math.sqrt(basis)
         for name, values in (("filters", filters), ("templates", combinations)):
             if learn_filters:
                 self.register_parameter(name, nn.Parameter(values.clone()))
@@ -188,9 +181,11 @@ class MatchedFilter1d(WaveformClassifier):
         self.correlation = None
         if correlation is not None:
             self.correlation = nn.Parameter(torch.tensor(correlation).atanh())
-        # Logarithms of k and w up to constants, which a softmax fixes. The first detector has no
-        # delays.
-        self.delay = nn.ParameterList(torch.zeros(2 * reach + 1) for reach in self.reach[1:])
+        # Logarithms of k and w up to constants, which a softmax fixes; k of all detectors but the
+        # reference, in the order of the channels.
+        self.delay = nn.ParameterList(
+            torch.zeros(2 * self.grid.reach[d] + 1) for d in self.grid.others
+        )
         self.prior = nn.Parameter(torch.zeros(templates))
         self.hidden = nn.Linear(1, hidden)
         self.num_features = 1 + hidden
@@ -209,13 +204,13 @@ class MatchedFilter1d(WaveformClassifier):
 
         Args:
             x: (B, T) whitened strain.
-            which: the detector's filters.
+            which: number of the detector's filters.
             reach: strides before and after the arrival times that are wanted as well.
 
         Returns:
             (B, template, 2, num_times + 2 reach).
         """
-        first, number = self.first - reach, self.num_times + 2 * reach  # in strides
+        first, number = self.grid.first - reach, self.grid.num_times + 2 * reach  # in strides
         start = first * self.stride - self.before  # sample; negative before the window
         # As many samples as `strided_correlation` needs for `number` places: whole blocks of
         # places, and the blocks that the last filter reaches into.
@@ -260,7 +255,7 @@ class MatchedFilter1d(WaveformClassifier):
         return torch.where(sums > SMALLEST_SUM, exact, loudest)
 
     def correlated_pair_ratio(self, z_first: Tensor, z_second: Tensor) -> Tensor:
-        """Return the log-likelihood ratio of the first two detectors, averaged over delays.
+        """Return the log-likelihood ratio of the pair of detectors, averaged over delays.
 
         With a signal z = (z_0, z_1) has the covariance 1 + S in each quadrature, without it 1.
         Their Gaussian densities have the ratio (see the class)
@@ -281,10 +276,12 @@ class MatchedFilter1d(WaveformClassifier):
         Returns:
             (B, template, time).
         """
-        (s_0, s_1), rho = self.amplitude[:2].exp(), self.correlation.tanh()
+        s_0, s_1 = (self.amplitude[channel].exp() for channel in self.pair)
+        rho = self.correlation.tanh()
         c = rho * (s_0 * s_1).sqrt()
         det = (1 + s_0) * (1 + s_1) - c**2  # D
-        log_weights = F.log_softmax(self.delay[0], 0) - det.log()  # log k(u) - log D
+        # log k(u) - log D
+        log_weights = F.log_softmax(self.delays_of(self.pair[1]), 0) - det.log()
         # Computed once for all delays: the second detector's own term, and c / D times z_0.
         own_second = (1 - (1 + s_0) / det) * power(z_second)  # (B, template, time + 2 reach)
         scaled_first, num_times = z_first * (c / det), z_first.shape[-1]
@@ -326,29 +323,46 @@ class MatchedFilter1d(WaveformClassifier):
                 f"MatchedFilter1d: strain of shape {tuple(x.shape)}: expected {self.in_channels} "
                 f"detectors and {self.samples} samples: whiten with the network's own decimate"
             )
-        if self.share_ligo:
-            # Both LIGO detectors in one call, which computes the second one's delays for both:
-            # (B, 2, T) -> (2B, T) -> (2B, template, 2, time) -> two (B, template, 2, time)
-            ligo = self.filtered(x[:, :2].transpose(0, 1).flatten(0, 1), 0, self.reach[1])
-            first, second = ligo.unflatten(0, (2, -1))
-            z = [first[..., self.reach[1] : self.reach[1] + self.num_times], second]
-        else:
-            z = []
-        for d in range(len(z), self.in_channels):
-            z.append(self.filtered(x[:, d], d - self.share_ligo, self.reach[d]))
+        z = self.quadratures(x)
         # Exponents of loud signals overflow in half precision.
         with torch.autocast(x.device.type, enabled=False):
             a = self.amplitude.sigmoid()
-            # log [(1 - a) exp(a P)] = a P + log(1 - a); all but the first averaged over delays
+            # log [(1 - a) exp(a P)] = a P + log(1 - a); all but the reference averaged over delays
+            r, others = self.grid.reference, self.grid.others
             if self.correlation is None:
-                log_ratio, detectors_done = a[0] * power(z[0]) + torch.log1p(-a[0]), 1
+                log_ratio = a[r] * power(z[r]) + torch.log1p(-a[r])
             else:
-                log_ratio, detectors_done = self.correlated_pair_ratio(*z[:2]), 2
-            for d in range(detectors_done, self.in_channels):
+                log_ratio = self.correlated_pair_ratio(z[r], z[self.pair[1]])
+                others = tuple(d for d in others if d != self.pair[1])
+            for d in others:
                 log_ratio = log_ratio + self.average_over_delays(
-                    a[d] * power(z[d]), self.delay[d - 1]
+                    a[d] * power(z[d]), self.delays_of(d)
                 )
-            return log_ratio + torch.log1p(-a[detectors_done:]).sum()
+            return log_ratio + sum(torch.log1p(-a[d]) for d in others)
+
+    def quadratures(self, x: Tensor) -> list[Tensor]:
+        """Return z of every detector, each (B, template, 2, num_times + 2 reach).
+
+        Detectors that share filters are filtered in one call, with the longest reach among them.
+
+        Args:
+            x: (B, D, T) whitened strain.
+        """
+        z: dict[int, Tensor] = {}
+        times = self.grid.num_times
+        for which, channels in enumerate(self.groups):
+            reach = max(self.grid.reach[d] for d in channels)
+            # (channel, B, T) -> (channel x B, T) -> (channel x B, template, 2, time)
+            strain = torch.stack([x[:, d] for d in channels]).flatten(0, 1)
+            filtered = self.filtered(strain, which, reach).unflatten(0, (len(channels), -1))
+            for d, own in zip(channels, filtered, strict=True):
+                beyond = reach - self.grid.reach[d]  # strides that this detector does not need
+                z[d] = own[..., beyond : beyond + times + 2 * self.grid.reach[d]]
+        return [z[d] for d in range(self.in_channels)]
+
+    def delays_of(self, channel: int) -> Tensor:
+        """Return log k of a detector up to a constant, (2 reach + 1,)."""
+        return self.delay[self.grid.others.index(channel)]
 
     def forward_head(self, x: Tensor) -> Tensor:
         """(B, template, time) -> (B, num_classes)."""
@@ -371,13 +385,54 @@ def autocasts_safely(device_type: str) -> bool:
     return enabled and torch.get_autocast_dtype(device_type) != torch.float16
 
 
+def initial_amplitudes(observation: Observation) -> list[float]:
+    """Return the initial a of each detector, by the power with which it sees a binary.
+
+    At the leading order the spectrum of an inspiral falls as f^(-7/6), so that its squared SNR is
+    proportional to the integral of f^(-7/3) / S(f).
+    """
+    low, high = INSPIRAL_BAND
+    frequencies = np.arange(
+        max(low, observation.min_frequency), min(high, observation.nyquist), 0.25
+    )
+    powers = []
+    for d in range(observation.num_detectors):
+        amplitude = observation.noise(d).asd(frequencies) / STRAIN_UNIT
+        powers.append((frequencies ** (-7 / 3) / amplitude**2).sum())
+    return [SENSITIVE if p >= max(powers) / 2 else LESS_SENSITIVE for p in powers]
+
+
+def group_channels(observation: Observation, share_filters: bool) -> list[tuple[int, ...]]:
+    """Return the channels that share filters, in the order of the first channel of each group."""
+    if not share_filters:
+        return [(d,) for d in range(observation.num_detectors)]
+    groups: dict[NoiseCurve, tuple[int, ...]] = {}  # curves of the same numbers are equal
+    for d in range(observation.num_detectors):
+        curve = observation.noise_curve(d)
+        groups[curve] = (*groups.get(curve, ()), d)
+    return list(groups.values())
+
+
+def find_pair(detectors: Sequence[str], pair: Sequence[str] | None) -> tuple[int, int]:
+    """Return the channels of the two detectors whose amplitudes are correlated.
+
+    Raises:
+        UserError: there are not two different detectors of these names.
+    """
+    names = tuple(detectors[:2] if pair is None else pair)
+    if len(set(names)) != 2 or len(names) != 2 or not set(names) <= set(detectors):
+        raise UserError(
+            f"MatchedFilter1d: correlation of the pair {names}: expected two different detectors "
+            f"out of {', '.join(detectors)}; without correlation any number will do"
+        )
+    return detectors.index(names[0]), detectors.index(names[1])
+
+
 def check_arguments(
     in_channels: int,
-    share_ligo: bool,
     delays: Sequence[float],
     amplitudes: Sequence[float],
     observation: Observation,
-    arrival: Sequence[float],
     correlation: float | None,
     counts: dict[str, int],
 ) -> None:
@@ -397,25 +452,13 @@ def check_arguments(
     numbers = {"delays": len(delays), "amplitudes": len(amplitudes), "detectors": len(detectors)}
     if set(numbers.values()) != {in_channels}:
         refuse(f"{numbers}: give each as many as in_channels = {in_channels}")
-    if share_ligo and observation.noise_curve(0) != observation.noise_curve(1):
-        refuse(
-            f"{detectors[0]} and {detectors[1]} have different noise curves and cannot share "
-            f"filters: set share_ligo=False"
-        )
     if correlation is not None and not (
-        in_channels > 1 and type(correlation) in (int, float) and abs(correlation) <= 0.999
+        type(correlation) in (int, float) and abs(correlation) <= 0.999
     ):
         refuse(
-            f"correlation = {correlation!r} of {in_channels} detectors: expected a number between "
-            f"-0.999 and 0.999 and at least two detectors, or None"
+            f"correlation = {correlation!r}: expected a number between -0.999 and 0.999, or None"
         )
     if POLYPHASE % counts["stride"]:
         refuse(f"stride = {counts['stride']}: expected a divisor of {POLYPHASE}")
-    if len(arrival) != 2 or not 0 < arrival[0] < arrival[1] < observation.window:
-        refuse(
-            f"arrival = {tuple(arrival)}: expected two rising times within {observation.window:g} s"
-        )
-    if delays[0] != 0 or min(delays) < 0:
-        refuse(f"delays = {tuple(delays)}: expected them to begin with 0, the first detector's")
     if not all(0 < a < 1 for a in amplitudes):
         refuse(f"amplitudes = {tuple(amplitudes)}: expected numbers between 0 and 1")

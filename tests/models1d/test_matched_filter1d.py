@@ -7,12 +7,11 @@ import pytest
 import scipy.integrate
 import scipy.stats
 import torch
-import torch.nn.functional as F
 from competition import SAMPLES, window_of
 from network_checks import check_classifier, check_gradients, check_mixing, count
 
 from models1d import MatchedFilter1d, matched_filter1d
-from models1d.matched_filter1d import power, strided_correlation
+from models1d.matched_filter1d import power
 from runtime.errors import UserError
 
 SMALL = {"templates": 5, "basis": 7, "before": 0.25, "after": 0.0625, "arrival": (1.6, 1.7)}
@@ -26,22 +25,10 @@ def randomised(model: MatchedFilter1d) -> MatchedFilter1d:
     return model
 
 
-@pytest.mark.parametrize("stride", [1, 2, 4, 8, 32])
-@pytest.mark.parametrize("length", [1, 31, 100, 128])
-def test_strided_correlation_is_a_strided_convolution(stride: int, length: int) -> None:
-    x = torch.randn(2, 512, dtype=torch.float64)
-    filters = torch.randn(3, length, dtype=torch.float64)
-    found = strided_correlation(x, filters, stride)
-    expected = F.conv1d(x[:, None], filters[:, None], stride=stride)[..., : found.shape[-1]]
-    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
-    # No more than a block of places is left out at the end.
-    assert (512 - length) // stride + 1 - found.shape[-1] <= 32 // stride
-
-
 @pytest.mark.parametrize("share", [True, False])
 def test_power_is_that_of_two_quadratures(share: bool) -> None:
     """Beside numpy's correlation of each template with the strain, silence around the window."""
-    model = MatchedFilter1d(**SMALL | {"arrival": (0.1, 1.99)}, share_ligo=share).double()
+    model = MatchedFilter1d(**SMALL | {"arrival": (0.1, 1.99)}, share_filters=share).double()
     x = torch.randn(2, 2048, dtype=torch.float64)
     found = power(model.filtered(x, 1, reach=3)).detach().numpy()
     templates = (model.templates[1] @ model.filters[1]).detach().numpy()  # (template, 2, samples)
@@ -50,7 +37,7 @@ def test_power_is_that_of_two_quadratures(share: bool) -> None:
         for m in range(5):
             both = [np.correlate(silent[row], q, "valid") for q in templates[m]]
             # A filter whose merger is at sample t begins `before` = 256 samples earlier.
-            times = (model.first - 3 + np.arange(model.num_times + 6)) * 4 - 256 + 1000
+            times = (model.grid.first - 3 + np.arange(model.grid.num_times + 6)) * 4 - 256 + 1000
             expected = (both[0][times] ** 2 + both[1][times] ** 2) / 2
             np.testing.assert_allclose(found[row, m], expected, rtol=1e-4, atol=1e-5)
 
@@ -89,7 +76,7 @@ def test_the_ratio_is_the_sum_of_products_over_detectors(share: bool) -> None:
     torch.manual_seed(3)
     model = MatchedFilter1d(
         **SMALL | {"templates": 2, "arrival": (1.6, 1.615)},
-        share_ligo=share,
+        share_filters=share,
         amplitudes=(0.5, 0.6, 0.7),
     ).double()
     randomised(model)
@@ -99,13 +86,13 @@ def test_the_ratio_is_the_sum_of_products_over_detectors(share: bool) -> None:
     assert [len(k) for k in delays] == [1, 7, 17]  # up to 3 and 8 strides of 3.9 ms
     filters = (model.templates @ model.filters[:, None]).detach().numpy()
     which = (0, 0, 1) if share else (0, 1, 2)
-    expected = np.zeros((3, 2, model.num_times))
+    expected = np.zeros((3, 2, model.grid.num_times))
     for row, m, t in np.ndindex(expected.shape):
         ratio = 1.0
         for d, a in enumerate((0.5, 0.6, 0.7)):
             mean = 0.0
             for i, weight in enumerate(delays[d]):
-                merger = (model.first + t + i - len(delays[d]) // 2) * 4
+                merger = (model.grid.first + t + i - len(delays[d]) // 2) * 4
                 cut = x[row, d, merger - 256 : merger + 64].numpy()
                 power = sum((q @ cut) ** 2 for q in filters[which[d], m]) / 2
                 mean += weight * (1 - a) * np.exp(a * power)
@@ -113,7 +100,7 @@ def test_the_ratio_is_the_sum_of_products_over_detectors(share: bool) -> None:
         expected[row, m, t] = ratio
     found = model.forward_features(x)
     np.testing.assert_allclose(found.detach().numpy(), np.log(expected), rtol=1e-5, atol=1e-5)
-    pooled = np.log((w[:, None] * expected).sum((1, 2)) / model.num_times)
+    pooled = np.log((w[:, None] * expected).sum((1, 2)) / model.grid.num_times)
     model.reset_classifier(1)
     model.double()
     np.testing.assert_allclose(model(x)[:, 0].detach().numpy(), pooled, rtol=1e-5, atol=1e-5)
@@ -196,20 +183,73 @@ def test_correlated_amplitudes_are_gaussian_together(
     covariance[0, 1] = covariance[1, 0] = correlation * np.sqrt(variances.prod())
     signal = scipy.stats.multivariate_normal(cov=np.eye(2) + covariance)  # of each quadrature
     noise = scipy.stats.multivariate_normal(cov=np.eye(2))
-    expected = np.zeros((9, 2, model.num_times))
+    expected = np.zeros((9, 2, model.grid.num_times))
     for row, m, t in np.ndindex(expected.shape):
         for u, weight in enumerate(delays):
             z = np.stack([first[row, m, :, t], second[row, m, :, t + u]], axis=1)
             expected[row, m, t] += weight * np.exp((signal.logpdf(z) - noise.logpdf(z)).sum())
-    of_a_row = 7 * 2 * (model.num_times + 6)
+    of_a_row = 7 * 2 * (model.grid.num_times + 6)
     monkeypatch.setitem(matched_filter1d.PAIRED_AT_A_TIME, "cpu", 4 * of_a_row)  # then 4, 4 and 1
     found = model.forward_features(x).detach().numpy()
     np.testing.assert_allclose(found, np.log(expected), rtol=1e-6, atol=1e-6)
-    assert model.forward_features(x[:0]).shape == (0, 2, model.num_times)
+    assert model.forward_features(x[:0]).shape == (0, 2, model.grid.num_times)
     if correlation == 0:
         model.correlation = None
         independent = model.forward_features(x).detach().numpy()
         np.testing.assert_allclose(found, independent, rtol=1e-6, atol=1e-6)
+
+
+def test_the_pair_can_be_any_two_detectors() -> None:
+    """L1 and V1 of H1, L1, V1 give what the first two give where they come first, H1 the third."""
+    settings = SMALL | {"templates": 2, "stride": 2, "correlation": -0.5, "share_filters": False}
+    torch.manual_seed(2)
+    later = MatchedFilter1d(**settings, pair=("L1", "V1"), amplitudes=(0.5, 0.6, 0.7)).double()
+    swapped = window_of(SAMPLES, "L1", "V1", "H1")
+    first = MatchedFilter1d(**settings, observation=swapped, amplitudes=(0.6, 0.7, 0.5)).double()
+    # L1 is the reference of both. Strides of 2 ms: 26 ms to V1, 10 ms to H1, and 1.6 ms more.
+    assert later.grid.reach == (6, 0, 15)
+    assert first.grid.reach == (0, 15, 6)
+    randomised(later)
+    order = [1, 2, 0]
+    with torch.no_grad():
+        first.filters.copy_(later.filters[order])
+        first.templates.copy_(later.templates[order])
+        first.delay[0].copy_(later.delay[1])  # of V1
+        first.delay[1].copy_(later.delay[0])  # of H1
+        first.prior.copy_(later.prior)
+    x = torch.randn(2, 3, 2048, dtype=torch.float64)
+    torch.testing.assert_close(later.forward_features(x), first.forward_features(x[:, order]))
+    check_gradients(later, x)
+
+
+def test_detectors_of_one_curve_share_filters() -> None:
+    """Any of them, neighbours or not; what is computed does not depend on it."""
+    names = ("H1", "V1", "L1", "K1")
+    shared = MatchedFilter1d(**SMALL, observation=window_of(SAMPLES, *names)).double()
+    assert shared.groups == [(0, 2), (1,), (3,)]
+    assert MatchedFilter1d(**SMALL, observation=window_of(SAMPLES, "ET1", "ET2", "ET3")).groups == [
+        (0, 1, 2)
+    ]
+    apart = MatchedFilter1d(
+        **SMALL, share_filters=False, observation=window_of(SAMPLES, *names)
+    ).double()
+    assert len(apart.filters) == 4
+    which = [0, 1, 0, 2]
+    apart.filters.copy_(shared.filters[which])
+    apart.templates.copy_(shared.templates[which])
+    x = torch.randn(2, 4, 2048, dtype=torch.float64)
+    torch.testing.assert_close(shared.forward_features(x), apart.forward_features(x))
+
+
+def test_amplitudes_begin_by_sensitivity() -> None:
+    def initial(*names: str) -> list[float]:
+        model = MatchedFilter1d(**SMALL, observation=window_of(SAMPLES, *names))
+        return model.amplitude.sigmoid().tolist()
+
+    assert initial("H1", "L1", "V1") == pytest.approx([0.76, 0.76, 0.6])
+    assert initial("V1", "H1", "L1") == pytest.approx([0.6, 0.76, 0.76])
+    assert initial("V1") == pytest.approx([0.76])
+    assert initial("H1", "CE") == pytest.approx([0.6, 0.76])
 
 
 @pytest.mark.parametrize("detectors", [1, 2, 3])
@@ -227,7 +267,7 @@ def test_shapes_and_gradients(detectors: int, learn: bool, correlation: float | 
         **SMALL,
     )
     x = torch.randn(2, detectors, 2048)
-    assert model.forward_features(x).shape == (2, 5, model.num_times)
+    assert model.forward_features(x).shape == (2, 5, model.grid.num_times)
     assert model(x).shape == (2, 1)
     filters = max(detectors - 1, 1) * (7 * 320 + 5 * 2 * 7) if learn else 0
     offsets = sum(2 * int(np.ceil(delay * 256)) + 1 for delay in delays[1:])
@@ -261,16 +301,20 @@ def test_silence_and_loud_strain_stay_finite(correlation: float | None) -> None:
         ({"stride": 4.0}, "a whole number"),
         ({"decimate": 0}, "decimate = 0"),
         ({"templates": 0}, "templates = 0"),
-        ({"delays": (0.01, 0.0, 0.0)}, "begin with 0"),
+        ({"delays": (0.01, 0.0, 0.0)}, "expected 0 for H1"),
         ({"arrival": (1.8, 1.5)}, "rising times"),
         ({"arrival": (1.8, 2.5)}, "within 2 s"),
         ({"arrival": (1.6,)}, "two rising times"),
         ({"amplitudes": (0.5, 0.5, 1.0)}, "between 0 and 1"),
-        ({"correlation": -1.0}, "correlation = -1.0 of 3 detectors: expected a number"),
+        ({"correlation": -1.0}, "correlation = -1.0: expected a number"),
         ({"correlation": 1 - 1e-9}, "expected a number between -0.999 and 0.999"),
         ({"correlation": "no"}, "correlation = 'no'"),
         ({"correlation": False}, "correlation = False"),
-        ({"observation": window_of(SAMPLES, "H1", "V1", "L1")}, "share_ligo=False"),
+        ({"in_channels": 2}, "as many as in_channels = 2"),
+        ({"correlation": 0.5, "pair": ("H1", "K1")}, "out of H1, L1, V1"),
+        ({"pair": ("H1", "L1")}, "set correlation as well"),
+        ({"correlation": 0.5, "pair": ("H1", "H1")}, "two different detectors"),
+        ({"correlation": 0.5, "observation": window_of(SAMPLES, "H1")}, "two different detectors"),
         ({"before": 0.01, "after": 0.01}, "at least as many samples as basis"),
         ({"pretrained": True, "templates": 9, "bank_size": 8}, "too small"),
         ({"pretrained": True, "before": 1.8, "bank_size": 300}, "do not fit a window"),

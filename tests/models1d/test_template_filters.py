@@ -46,7 +46,7 @@ def test_template_filters_find_a_signal_of_the_bank() -> None:
         assert ratio.min() > 0.8
         assert ratio.median() > 0.92
         assert ratio.max() < 1.001
-        times = (place % model.num_times + model.first) / 1024
+        times = (place % model.grid.num_times + model.grid.first) / 1024
         # Templates of other masses find it a few milliseconds away.
         assert (times - arrival[detector]).abs().max() < 6e-3
 
