@@ -104,14 +104,14 @@ def test_out_of_fold_rows_come_from_the_fold_that_never_saw_them(trained: Path, 
 
     import configs
     from configuration.overrides import override
-    from experiments.building import build_model, build_transforms
+    from experiments.building import build_model, build_transforms, observation_of
     from training.checkpoints import load_model
 
     config = override(configs.Demo, SMALL)
     train = pd.read_csv(data / "train.csv")
     stored = np.load(trained / "demo" / "outoffolds.npy")
     splitter = StratifiedKFold(2, shuffle=True, random_state=2021)
-    transform = build_transforms(config.transforms["test"])
+    transform = build_transforms(config.transforms["test"], observation_of(config))
     for fold, (_, rows) in enumerate(splitter.split(train["id"], train["target"])):
         model = build_model(config, pretrained=False).eval()
         load_model(model, trained / "demo" / f"fold{fold}.pt")

@@ -14,7 +14,7 @@ from small_run import run_here as run
 
 import configs
 from configuration.overrides import override
-from experiments.building import build_model, build_transforms
+from experiments.building import build_model, build_transforms, observation_of
 from experiments.experiment import Experiment
 from experiments.run_options import RunOptions
 from training.checkpoints import load_model
@@ -62,7 +62,7 @@ def test_labels_of_a_fold_come_from_the_network_that_never_saw_its_validation_ro
     parent = captured_sets(configs.Demo, results, data)
     child = captured_sets(configs.PseudoDemo, results, data)
     config = override(configs.Demo, SMALL)
-    transform = build_transforms(config.transforms["test"])
+    transform = build_transforms(config.transforms["test"], observation_of(config))
     test = pd.read_csv(data / "test.csv")
     strain = np.stack([np.load(data / path) for path in test["path"]])
     for fold in range(2):

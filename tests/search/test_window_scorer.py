@@ -13,7 +13,7 @@ from configuration.class_with_arguments import Part
 from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import to_plain
 from configuration.overrides import override
-from experiments.building import build_model, build_transforms
+from experiments.building import build_model, build_transforms, observation_of
 from physics.constants import DETECTORS, NUM_SAMPLES
 from physics.noise import NoiseGenerator
 from runtime.errors import UserError
@@ -46,7 +46,7 @@ def adapt(*arguments) -> Compose:
 @pytest.mark.parametrize("config", [Demo, Nspec16])
 def test_other_noise_comes_out_like_that_of_the_design(config, design, strain):
     """Louder noise, whitened by its own PSD, is to the network what the design's would be."""
-    expected = build_transforms(config.transforms["test"])(strain)
+    expected = build_transforms(config.transforms["test"], observation_of(config))(strain)
     whitening = {"H1": design["H1"] / 3, "L1": design["L1"] * 2}  # and V1 is missing
     other = strain * torch.tensor([3, 0.5, 1])[:, None]
     change = adapt(config.transforms["test"], whitening)(other) - expected
