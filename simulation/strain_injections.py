@@ -39,17 +39,19 @@ class InjectionLaw(Protocol):
         approximant: LALSimulation's name of the waveform model.
         min_frequency: Hz, from which signals have their full amplitude.
         reference_frequency: Hz, at which spins and phase are defined.
+        snr: bounds of the network SNR, whose density is proportional to 1 / snr^2; used where no
+            distances are drawn.
     """
 
     approximant: str
     min_frequency: float
     reference_frequency: float
+    snr: tuple[float, float]
 
-    def draw(self, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Return parameters by bilby's names, each (count,).
+    def draw_injections(self, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Return parameters by bilby's names, each (count,): all but the arrival time.
 
-        In place of "luminosity_distance" (Mpc) there may be "network_snr", to which signals are
-        then scaled.
+        "luminosity_distance" (Mpc) may be absent; signals are then scaled to a network SNR.
         """
 
 
@@ -69,15 +71,13 @@ class IsotropicBankLaw:
     def reference_frequency(self) -> float:
         return self.bank.reference_frequency
 
-    def draw(self, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
+    def draw_injections(self, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         seed = int(rng.integers(2**62))
         bank = BankSettings(**{**vars(self.bank), "size": count, "seed": seed})
         drawn = dict(zip(PARAMETERS, draw_parameters(bank).T, strict=True))
         drawn["ra"], drawn["phase"] = rng.uniform(0, 2 * np.pi, (2, count))
         drawn["dec"] = np.arcsin(rng.uniform(-1, 1, count))
         drawn["psi"] = rng.uniform(0, np.pi, count)
-        # With a density of 1 / snr^2, 1 / snr is uniform.
-        drawn["network_snr"] = 1 / rng.uniform(1 / self.snr[1], 1 / self.snr[0], count)
         return drawn
 
 
@@ -245,7 +245,10 @@ class InjectionPlan:
         self.law, self.observation, self.noises, self.start = law, observation, noises, start
         rng = np.random.default_rng(counted_seed("injections", *counters))
         self.times = draw_times(start, start + duration, spacing, rng)
-        self.parameters = law.draw(len(self.times), rng)
+        self.parameters = law.draw_injections(len(self.times), rng)
+        # With a density of 1 / snr^2, 1 / snr is uniform.
+        low, high = law.snr
+        self.wanted_snr = 1 / rng.uniform(1 / high, 1 / low, len(self.times))
         self.parameters["geocent_time"] = self.times
         self.network = Network(observation.detectors)
 
@@ -291,7 +294,7 @@ class InjectionPlan:
             ]
         )
         if scaled:
-            scale = row["network_snr"] / np.linalg.norm(snr)
+            scale = self.wanted_snr[number] / np.linalg.norm(snr)
             row["luminosity_distance"] /= scale
             spectra, snr = spectra * scale, snr * scale
         row["network_snr"] = float(np.linalg.norm(snr))
