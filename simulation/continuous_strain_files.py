@@ -16,17 +16,22 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from physics.constants import STRAIN_UNIT
 from runtime.errors import UserError
-from runtime.files import read_json_object
+from runtime.files import TEMPORARY, read_json_object
 from runtime.optional_packages import require
+
+if TYPE_CHECKING:
+    import h5py
 
 STARTED, FINISHED = "strain.started.json", "strain.json"
 LOCK = ".lock"
@@ -138,16 +143,16 @@ class StrainFile:
 def lay_out(path: Path, detector: str, kind: str, segment: Segment, sample_rate: int) -> int:
     """Create a strain file without its samples, and return where in the file they belong."""
     h5py = require("h5py", "gwosc")
-    shape = (segment.duration * sample_rate,)
+    samples = segment.duration * sample_rate
+    space = h5py.h5s.create_simple((samples,))
     with h5py.File(path, "w") as file:
-        created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+        created = plain_storage(h5py)
         created.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)  # so that there is an offset
         created.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
         group = file.create_group("strain")
-        space = h5py.h5s.create_simple(shape)
         h5py.h5d.create(group.id, b"Strain", h5py.h5t.IEEE_F32LE, space, created)
         strain = group["Strain"]
-        strain.attrs["Npoints"] = shape[0]
+        strain.attrs["Npoints"] = samples
         strain.attrs["Xlabel"], strain.attrs["Xunits"] = "GPS time", "second"
         strain.attrs["Xstart"], strain.attrs["Xspacing"] = segment.start, 1 / sample_rate
         strain.attrs["Ylabel"], strain.attrs["Yunits"] = "Strain", ""
@@ -155,27 +160,33 @@ def lay_out(path: Path, detector: str, kind: str, segment: Segment, sample_rate:
         file["meta/GPSstart"], file["meta/Duration"] = segment.start, segment.duration
         # gwpy hands every attribute to its class and takes no other than its own, so that each
         # program has a view with attributes of its own.
-        for name, attributes in (
-            ("data", {"delta_t": 1 / sample_rate, "start_time": float(segment.start)}),
-            (
-                detector,
-                {
-                    "x0": float(segment.start),
-                    "dx": 1 / sample_rate,
-                    "xunit": "s",
-                    "unit": "strain",
-                    "name": f"{detector} {kind}",
-                    "channel": f"{detector}:STRAIN",
-                },
-            ),
-        ):
-            layout = h5py.VirtualLayout(shape, "<f4")
+        of_pycbc = {"delta_t": 1 / sample_rate, "start_time": float(segment.start)}
+        of_gwpy = {
+            "x0": float(segment.start),
+            "dx": 1 / sample_rate,
+            "xunit": "s",
+            "unit": "strain",
+            "name": f"{detector} {kind}",
+            "channel": f"{detector}:STRAIN",
+        }
+        for name, attributes in (("data", of_pycbc), (detector, of_gwpy)):
+            created = plain_storage(h5py)
             # '.': the file itself, whatever it is called
-            layout[:] = h5py.VirtualSource(".", "strain/Strain", shape, "<f4")
-            view = file.create_virtual_dataset(name, layout)
+            created.set_virtual(space, b".", b"strain/Strain", space)
+            h5py.h5d.create(file.id, name.encode(), h5py.h5t.IEEE_F32LE, space, created)
             for key, value in attributes.items():
-                view.attrs[key] = value
+                file[name].attrs[key] = value
         return strain.id.get_offset()
+
+
+def plain_storage(h5py: ModuleType) -> h5py.h5p.PropDCID:
+    """Return how a data set is stored: without the time at which it was made.
+
+    Files of the same content are then the same bit by bit.
+    """
+    created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    created.set_obj_track_times(False)
+    return created
 
 
 # --- records ------------------------------------------------------------------------------------
@@ -220,7 +231,9 @@ def find_strain(out: Path) -> tuple[str, dict[str, Any]]:
             advice = "choose another folder with --out, or move this one away"
             mark = read_json_object(out / name, {"settings": dict}, advice, required=("settings",))
             return state, mark["settings"]
-    if out.is_dir() and any(path.name != LOCK for path in out.iterdir()):
+    # The mark itself may be on its way: written, but not yet renamed, by another process.
+    known = re.compile(rf"{re.escape(LOCK)}|\.{re.escape(Path(STARTED).stem)}{TEMPORARY}")
+    if out.is_dir() and not all(known.fullmatch(path.name) for path in out.iterdir()):
         raise UserError(
             f"{out} is not empty and holds no simulated strain ({FINISHED} is missing): choose "
             f"another folder with --out, or empty this one"
