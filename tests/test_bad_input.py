@@ -271,11 +271,19 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+NAMES = list(CASES)
+ABOUT_SAMPLES = NAMES[NAMES.index("no table") : NAMES.index("one cache on the device") + 1]
+ROWS = [pytest.param(case, 0, id=case) for case in CASES]
+ROWS += [pytest.param(case, 2, id=f"{case}, two readers") for case in ABOUT_SAMPLES]
+
+
+@pytest.mark.parametrize(("case", "workers"), ROWS)
 def test_one_sentence(
-    case: str, place: Path, trained: Path, tmp_path: Path, monkeypatch, capsys
+    case: str, workers: int, place: Path, trained: Path, tmp_path: Path, monkeypatch, capsys
 ) -> None:
     main, arguments, message = CASES[case]
+    if workers:
+        arguments = [*arguments, "--num_workers", str(workers)]
     monkeypatch.chdir(place)
     if main in (TRAIN, PSEUDO):
         arguments = ["--results", str(tmp_path / "out"), *arguments]
