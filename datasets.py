@@ -23,8 +23,9 @@ from torch.utils.data import Dataset
 from data.batch_order import IndexBatch
 from data.device_cache import DeviceCache
 from data.sample_files import load_index, read_strain
-from data.strain_cache import WRITE_AGAIN, StrainCache
-from physics.constants import SAMPLE_SHAPE
+from data.strain_cache import NAME_ANOTHER, WRITE_AGAIN, StrainCache
+from data.table_sampling import check_sampling
+from physics.observation import COMPETITION, Observation, Sampling
 from runtime.errors import UserError, nearest
 
 __all__ = ["G2NetDataset", "collate", "load_index"]
@@ -42,11 +43,13 @@ class G2NetDataset(Dataset):
     dimension:
 
     ========== ================ ========= =======================================================
-    waveform   (B, 3, 4096)     float32   strain as stored, about 1e-20, unless `norm_factor`
+    waveform   (B, D, T)        float32   strain as stored, about 1e-20, unless `norm_factor`
     target     (B, 1)           float32   0 where there are no targets
     index      (B,)             int64     position in this data set, pseudo-labelled ones last
     pseudo     (B,)             bool      whether pseudo-labelled; only with `pseudo_label`
     ========== ================ ========= =======================================================
+
+    D detectors and T samples are those of the observation.
 
     Transforms of the waveform, a second view of the same signal and the spectrogram are not this
     class's task: they run on whole batches, on the device of the model, in the trainer.
@@ -55,7 +58,7 @@ class G2NetDataset(Dataset):
         paths: one `.npy` file a sample; may be None where a cache holds every one of `ids`.
         targets: one number a sample, 0 to 1; None where unknown.
         ids: one id a sample; None takes the names of the files.
-        norm_factor: three numbers that divide the channels H1, L1, V1 before anything else.
+        norm_factor: numbers that divide the channels before anything else, one a detector.
         cache: the cache of `paths`; with a `DeviceCache` the batches are made on its device.
         mixup: mix every sample with a partner: λx + (1-λ)x', λ ~ Beta(alpha, alpha).
         mixup_alpha: the parameter of that distribution.
@@ -69,12 +72,13 @@ class G2NetDataset(Dataset):
         test_targets, test_paths, test_ids: of the pseudo-labelled samples.
         test_cache: the cache of `test_paths`, which are looked up nowhere else. Without
             `pseudo_label`, samples that `cache` lacks are looked up here too.
+        observation: whose samples these are; an experiment gives its own.
 
     Raises:
-        UserError: arguments have different lengths or contradict each other; a cache lacks some
-            of the samples it was given for, holds other strain than their files, or shares ids
-            with the other cache; when reading, a file is bad, or mixup is asked for with indices
-            that carry no seed.
+        UserError: a cache is of another observation, lacks some of the samples it was given for,
+            holds other strain than their files, or shares ids with the other cache; arguments have
+            different lengths or contradict each other; when reading, a file is bad, or mixup is
+            asked for with indices that carry no seed.
     """
 
     def __init__(
@@ -96,14 +100,18 @@ class G2NetDataset(Dataset):
         test_paths: Sequence[str | os.PathLike[str]] | None = None,
         test_ids: Sequence[str] | None = None,
         test_cache: StrainCache | DeviceCache | None = None,
+        observation: Observation = COMPETITION,
     ) -> None:
+        self.sampling = observation.sampling
         self.caches = [cache for cache in (cache, test_cache) if cache is not None]
+        for held in self.caches:
+            check_sampling(held.path, held.sampling, self.sampling, NAME_ANOTHER)
         self.pseudo_label = pseudo_label and not is_test
         self.mixup = mixup and not is_test
         self.mixup_alpha, self.mixup_option = mixup_alpha, mixup_option
         self.hard_label = None if hard_label is False else hard_label
         self.lor_label = lor_label
-        self.norm_factor = check_factors(norm_factor)
+        self.norm_factor = check_factors(norm_factor, self.sampling)
 
         # Ids are unique within a split only: '000' may be a training and a test sample. So the
         # samples of a split are looked up in the cache of that split.
@@ -266,7 +274,7 @@ class G2NetDataset(Dataset):
         return any(isinstance(cache, DeviceCache) for cache in self.caches)
 
     def read(self, index: np.ndarray) -> Strain:
-        """Return the strain of some samples, (B, 3, 4096) float32, divided by `norm_factor`."""
+        """Return the strain of some samples, (B, D, T) float32, divided by `norm_factor`."""
         source, row = self.source[index], self.row[index]
         if len(index) and source[0] >= 0 and (source == source[0]).all():
             strain = self.caches[source[0]].read(row)  # the usual case, without a further copy
@@ -278,7 +286,7 @@ class G2NetDataset(Dataset):
 
     def read_mixed(self, index: np.ndarray, source: np.ndarray, row: np.ndarray) -> Strain:
         """Return the strain of samples that lie in several caches or in files."""
-        shape = (len(index), *SAMPLE_SHAPE)
+        shape = (len(index), *self.sampling.shape)
         if self.cached_on_device:
             strain = torch.empty(shape, device=self.caches[0].device)
         else:
@@ -288,7 +296,7 @@ class G2NetDataset(Dataset):
             if len(places):
                 strain[places] = cache.read(row[places])
         for place in np.flatnonzero(source < 0):
-            one = read_strain(os.fsdecode(self.paths[index[place]]))
+            one = read_strain(os.fsdecode(self.paths[index[place]]), self.sampling)
             strain[place] = torch.from_numpy(one) if self.cached_on_device else one
         return strain
 
@@ -369,9 +377,9 @@ def check_cached_strain(
         if not os.path.isfile(paths[place]):
             continue
         cache = caches[source[place]]
-        kept = cache.read(row[[place]])[0]  # (3, 4096)
+        kept = cache.read(row[[place]])[0]  # (detector, time)
         kept = kept.cpu().numpy() if isinstance(kept, torch.Tensor) else kept
-        if not np.array_equal(kept, read_strain(paths[place])):
+        if not np.array_equal(kept, read_strain(paths[place], cache.sampling)):
             raise UserError(
                 f"{cache.path} holds other strain for {names[place].decode()!r} than "
                 f"{os.fspath(paths[place])}: it is the cache of other data or of the other split, "
@@ -379,14 +387,18 @@ def check_cached_strain(
             )
 
 
-def check_factors(factors: Sequence[float] | None) -> np.ndarray | None:
-    """Return `norm_factor` as a (3, 1) float32 array that divides (B, 3, 4096)."""
+def check_factors(factors: Sequence[float] | None, sampling: Sampling) -> np.ndarray | None:
+    """Return `norm_factor` as a (detector, 1) float32 array that divides (B, detector, time)."""
     if factors is None:
         return None
     values = np.asarray(factors, np.float32)
-    if values.shape != SAMPLE_SHAPE[:1] or not (values > 0).all():
-        raise UserError(f"norm_factor = {factors}: expected three numbers above 0, one a channel")
-    # (3,) -> (3, 1)
+    detectors = len(sampling.detectors)
+    if values.shape != (detectors,) or not (values > 0).all():
+        raise UserError(
+            f"norm_factor = {factors}: expected {detectors} numbers above 0, one for each of "
+            f"{' '.join(sampling.detectors)}"
+        )
+    # (detector,) -> (detector, 1)
     return values[:, None]
 
 

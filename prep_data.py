@@ -3,6 +3,7 @@
     python prep_data.py --root_dir input --cache          # the Kaggle data: index, then cache
     python prep_data.py --root_dir input --check          # read every file first, report bad ones
     python prep_data.py --simulate 1000 --cache           # a data set of our own in input/simulated
+    python prep_data.py --root_dir et --export_dir et --cache --set observation.detectors=[ET1,ET2]
 
 Reads `training_labels.csv`, `sample_submission.csv` and `{train,test}/a/b/c/abc....npy` below
 --root_dir. Writes to --export_dir: `train.csv` and `test.csv` (id, target, path; paths are
@@ -10,6 +11,10 @@ relative to the folder of the CSV, so that data and index can move together) and
 `train_cache.f32` and `test_cache.f32`. Files that are finished are left alone, and a cache that
 was interrupted is resumed. Finished files of other samples are only replaced with --overwrite,
 which moves them aside.
+
+Samples are the competition's (H1, L1 and V1, 2 s at 2,048 Hz) unless --config or --set say what
+else is observed, as they do for train.py. It is then written beside the tables (`observation.json`)
+and into the caches.
 """
 
 from __future__ import annotations
@@ -34,7 +39,9 @@ from runtime.machine import num_cores
 if TYPE_CHECKING:
     import pandas as pd
 
+    from configuration.config_class import ConfigMeta
     from data.sample_checks import Fault
+    from physics.observation import Sampling
 
 SPLITS = {"train": "training_labels.csv", "test": "sample_submission.csv"}
 REPORT = "check_report.csv"
@@ -79,6 +86,17 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         metavar="N",
         help="processes that read files (default: every core, here %(default)s)",
     )
+    observed = parser.add_argument_group("what is observed (default: as in the competition)")
+    add = observed.add_argument
+    add("--config", metavar="NAME", help="as this experiment of configs.py says")
+    add(
+        "--set",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change its settings, e.g. --set observation.detectors=[H1,L1] observation.window=4",
+    )
     simulation = parser.add_argument_group("simulated data in place of the Kaggle data")
     add = simulation.add_argument
     add("--simulate", type=parse_count, metavar="N", help="make N training samples")
@@ -99,22 +117,55 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
+    sampling = chosen_sampling(options)
     root = options.root_dir or Path("input")
     export = options.export_dir or Path("input")
     if options.simulate is not None:
         root = simulate(options)
         export = options.export_dir or root
     tables = {split: read_labels(root / name, split) for split, name in SPLITS.items()}
-    if options.check and not check_data(root, export, tables, options.num_workers):
+    if options.check and not check_data(root, export, tables, options.num_workers, sampling):
         return EXIT_BAD_DATA
     indexes = [make_index(root, export, split, table) for split, table in tables.items()]
-    write_indexes(export, indexes, options.overwrite)
+    write_indexes(export, indexes, options.overwrite, sampling)
     if options.cache:
         for split in SPLITS:
-            cache_split(root, export, split, options.num_workers, options.overwrite)
+            cache_split(root, export, split, options.num_workers, options.overwrite, sampling)
     if not Path(os.path.realpath(root)).is_relative_to(os.path.realpath(export)):
         print(f"the samples lie outside {export}: train with --set data_root={root}")
     return 0
+
+
+def chosen_config(options: argparse.Namespace) -> ConfigMeta | None:
+    """Return the config that --config and --set choose, None where neither is given.
+
+    Raises:
+        UserError: there is no such config or setting.
+    """
+    if options.config is None and not options.set:
+        return None
+    import configs  # noqa: F401 - importing it registers the experiments
+    from configuration.config_class import find_config
+    from configuration.overrides import override
+    from experiments.settings import Config
+
+    return override(Config if options.config is None else find_config(options.config), options.set)
+
+
+def chosen_sampling(options: argparse.Namespace) -> Sampling:
+    """Return what the samples are: as the chosen config says, or else as in the competition.
+
+    Raises:
+        UserError: there is no such config, or what it says is not possible.
+    """
+    from physics.observation import COMPETITION
+
+    config = chosen_config(options)
+    if config is None:
+        return COMPETITION.sampling
+    from experiments.building import observation_of
+
+    return observation_of(config).sampling
 
 
 def simulate(options: argparse.Namespace) -> Path:
@@ -273,13 +324,18 @@ def locked_export(export: Path) -> Iterator[None]:
         yield
 
 
-def write_indexes(export: Path, indexes: list[Index], overwrite: bool) -> None:
-    """Write the tables of both splits.
+def write_indexes(export: Path, indexes: list[Index], overwrite: bool, sampling: Sampling) -> None:
+    """Write the tables of both splits, and what their samples are.
 
     Raises:
-        UserError: tables of other samples are there, and `overwrite` is False.
+        UserError: tables of other samples or of another observation are there, and `overwrite` is
+            False.
     """
-    if all(index.finished for index in indexes):
+    from data.table_sampling import write_sampling
+
+    if all(index.finished for index in indexes) and not move_other_sampling(
+        export, indexes, sampling, overwrite, only_check=True
+    ):
         lock = contextlib.nullcontext()  # nothing is to be written: the folder may be read-only
     else:
         lock = locked_export(export)
@@ -287,14 +343,57 @@ def write_indexes(export: Path, indexes: list[Index], overwrite: bool) -> None:
         # Both are checked before either is written, so that a refusal changes nothing.
         for index in indexes:
             index.check(overwrite)
+        # It goes first, so that a killed process never leaves tables that say nothing of it.
+        if move_other_sampling(export, indexes, sampling, overwrite):
+            write_sampling(export, sampling)
         for index in indexes:
             index.write()
+
+
+def move_other_sampling(
+    export: Path,
+    indexes: list[Index],
+    sampling: Sampling,
+    overwrite: bool,
+    only_check: bool = False,
+) -> bool:
+    """Move tables of another observation aside; return whether it must be written what these are.
+
+    Args:
+        export: the folder of the tables.
+        indexes: the tables that are to lie there.
+        sampling: what their samples are.
+        overwrite: move tables of another observation aside.
+        only_check: move nothing.
+
+    Raises:
+        UserError: tables of another observation are there, and `overwrite` is False.
+    """
+    from data.table_sampling import read_sampling, sampling_path
+
+    found = read_sampling(export)
+    if found == sampling:
+        return False
+    tables = [index.csv for index in indexes if os.path.lexists(index.csv)]
+    if tables and not overwrite:
+        raise UserError(
+            f"{tables[0]} lists samples of {found} and this command is for {sampling}: name the "
+            "config of its observation with --config or --set, add --overwrite to move it aside, "
+            "or choose another folder with --export_dir"
+        )
+    record = sampling_path(export)
+    if not only_check:
+        for path in (*tables, *([record] if record.exists() else [])):
+            print(f"{path}: moved aside to {move_aside(path).name}")
+    return True
 
 
 # --- cache -----------------------------------------------------------------------------------
 
 
-def cache_split(root: Path, export: Path, split: str, processes: int, overwrite: bool) -> None:
+def cache_split(
+    root: Path, export: Path, split: str, processes: int, overwrite: bool, sampling: Sampling
+) -> None:
     """Write the cache of a split from its index.
 
     Raises:
@@ -307,7 +406,7 @@ def cache_split(root: Path, export: Path, split: str, processes: int, overwrite:
     index = load_index(export / f"{split}.csv", root)
     path = export / f"{split}_cache.f32"
     ids, paths = index["id"].tolist(), index["path"].tolist()
-    read = write_cache(path, ids, paths, processes, overwrite=overwrite)
+    read = write_cache(path, ids, paths, processes, overwrite=overwrite, sampling=sampling)
     size = f"{len(index)} samples, {path.stat().st_size / 2**30:.2f} GiB"
     if read == 0:
         print_done(f"{path}: up to date, {size}", started)
@@ -320,7 +419,9 @@ def cache_split(root: Path, export: Path, split: str, processes: int, overwrite:
 # --- check -----------------------------------------------------------------------------------
 
 
-def check_data(root: Path, export: Path, tables: dict[str, pd.DataFrame], processes: int) -> bool:
+def check_data(
+    root: Path, export: Path, tables: dict[str, pd.DataFrame], processes: int, sampling: Sampling
+) -> bool:
     """Read every file of both splits and return whether all of them are sound.
 
     `check_report.csv` gets a line for each fault; data/sample_checks.py lists their kinds. The
@@ -329,7 +430,7 @@ def check_data(root: Path, export: Path, tables: dict[str, pd.DataFrame], proces
     from data.sample_checks import find_faults
 
     started = time.monotonic()
-    faults, count = find_faults(root, tables, processes)
+    faults, count = find_faults(root, tables, processes, sampling)
     return write_check_report(export, faults, count, started)
 
 

@@ -3,9 +3,9 @@
 This file names them all; configs import them from here. They are written in training/, one file
 for each kind. The test-time views below are those of strain:
 
-The sign of a signal and, with equal noise curves, the exchange of H1 and L1 are symmetries of the
-strain. After transforms they need not be: the channels of `GetDiff` are no detectors, and
-`Normalize` divides each by a number of its own. So these two act before the transforms.
+The sign of a signal and, with equal noise curves, the exchange of two detectors such as H1 and L1
+are symmetries of the strain. After transforms they need not be: the channels of `GetDiff` are no
+detectors, and `Normalize` divides each by a number of its own. So these act before the transforms.
 
 A shift in time acts after them. The gap it leaves is filled with zeros, which are silence in
 whitened noise. In strain, whose slow noise is far louder than the rest, they would be a step, and
@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError, nearest
 from training.batch_preparation import WAVEFORMS, OnWaveforms, Preparation
 from training.callbacks import EarlyStopping, EpochVerdict, KeepLast
@@ -50,24 +51,54 @@ __all__ = [
 ]
 
 
-def make_swap(norm_factor: Sequence[float] | None = None) -> Callable[[Tensor], Tensor]:
-    """Return the exchange of H1 and L1, whose noise curves are taken to be the same.
+def make_swap(
+    first: int, second: int, norm_factor: Sequence[float] | None = None
+) -> Callable[[Tensor], Tensor]:
+    """Return the exchange of two detectors, whose noise curves are taken to be the same.
 
     Args:
+        first, second: their channels, the smaller one first.
         norm_factor: what a data set has divided the channels by. Exchanged is the strain, so that
             each channel is multiplied by its own factor and divided by that of its new place.
     """
-    factors = norm_factor or (1.0, 1.0, 1.0)
-    h1_to_l1, l1_to_h1 = factors[0] / factors[1], factors[1] / factors[0]
 
     def swapped(x: Tensor) -> Tensor:
         # Slices, since a list as an index of a CUDA tensor makes the host wait for the device.
-        h1, l1, others = x[:, :1], x[:, 1:2], x[:, 2:]
+        one, two = x[:, first : first + 1], x[:, second : second + 1]
         if norm_factor is not None:
-            h1, l1 = h1 * h1_to_l1, l1 * l1_to_h1
-        return torch.cat([l1, h1, others], dim=1)
+            one = one * (norm_factor[first] / norm_factor[second])
+            two = two * (norm_factor[second] / norm_factor[first])
+        before, between, after = x[:, :first], x[:, first + 1 : second], x[:, second + 1 :]
+        return torch.cat([before, two, between, one, after], dim=1)
 
     return swapped
+
+
+def find_swap(
+    name: str, observation: Observation, norm_factor: Sequence[float] | None
+) -> Callable[[Tensor], Tensor]:
+    """Return the exchange that a view's name means.
+
+    Args:
+        name: 'swap_ligo' for H1 and L1, or 'swap_alike' for the first two with the same curve.
+        observation: whose detectors are exchanged.
+        norm_factor: as in `make_swap`.
+
+    Raises:
+        UserError: the observation has no two such detectors with the same noise curve.
+    """
+    pairs = observation.alike_pairs()
+    if name == "swap_ligo":
+        detectors = list(observation.detectors)
+        ligo = sorted(detectors.index(one) for one in ("H1", "L1") if one in detectors)
+        pairs = [pair for pair in pairs if list(pair) == ligo]
+    if not pairs:
+        which = "H1 and L1" if name == "swap_ligo" else "two detectors"
+        raise UserError(
+            f"views: {name} exchanges {which} with the same noise curve, and the observation "
+            f"({observation}) has none such: leave it out of views"
+        )
+    return make_swap(*pairs[0], norm_factor)
 
 
 def make_shift(samples: int) -> Callable[[Tensor], Tensor]:
@@ -88,27 +119,38 @@ def make_shift(samples: int) -> Callable[[Tensor], Tensor]:
     return shifted
 
 
-VIEWS = ("identity", "flip", "swap_ligo")  # and shifts, of any number of samples
+VIEWS = ("identity", "flip", "swap_ligo", "swap_alike")  # and shifts, of any number of samples
 
 
-def find_views(names: Sequence[str], norm_factor: Sequence[float] | None = None) -> list[View]:
+def find_views(
+    names: Sequence[str],
+    norm_factor: Sequence[float] | None = None,
+    *,
+    observation: Observation = COMPETITION,
+) -> list[View]:
     """Return the views of these names: those of `VIEWS`, or 'shift+8', 'shift-8' and the like.
 
     Args:
         norm_factor: what the data set divides the channels of the strain by, if it does.
+        observation: whose samples are viewed; an experiment gives its own.
 
     Raises:
-        UserError: an unknown name, or none at all.
+        UserError: an unknown name, or none at all; or detectors are to be exchanged that the
+            observation does not have, or whose noise curves differ.
     """
     if not names:
         raise UserError("views is empty: name at least 'identity'")
-    on_strain = {"flip": torch.neg, "swap_ligo": make_swap(norm_factor)}
     views = []
     for name in names:
         if not isinstance(name, str):
             raise UserError(f"views: {name!r} is no name; there are {', '.join(VIEWS)}")
-        if name in VIEWS:
-            views.append(View(name, on_strain.get(name)))
+        if name == "identity":
+            views.append(IDENTITY)
+        elif name == "flip":
+            views.append(View(name, on_strain=torch.neg))
+        elif name in VIEWS:
+            swap = find_swap(name, observation, norm_factor)
+            views.append(View(name, on_strain=swap))
         elif name.startswith("shift") and name[5:6] in ("+", "-") and name[6:].isdecimal():
             views.append(View(name, on_waveform=make_shift(int(name[5:]))))
         else:

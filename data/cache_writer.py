@@ -24,12 +24,13 @@ from data.strain_cache import (
     MAGIC,
     PAGE,
     PREFIX,
-    ROW_BYTES,
     StrainCache,
     encode_header,
     file_size,
     make_header,
+    row_bytes,
 )
+from physics.observation import COMPETITION, Sampling
 from runtime.console import LOGGER, progress
 from runtime.errors import UserError
 from runtime.files import move_aside
@@ -49,6 +50,7 @@ def write_cache(
     processes: int | None = None,
     show: bool | None = None,
     overwrite: bool = False,
+    sampling: Sampling = COMPETITION.sampling,
 ) -> int:
     """Read every file of `paths` and write them as one cache; return how many were read.
 
@@ -64,6 +66,7 @@ def write_cache(
         show: show a progress bar; None shows it if stderr is a terminal.
         overwrite: move a finished cache of other samples, or a file that is no cache, aside when
             the new one is finished.
+        sampling: what the files are samples of.
 
     Raises:
         UserError: a file is missing or bad, ids are doubled, the disk is too small, `path` is a
@@ -75,10 +78,10 @@ def write_cache(
     names = encode_ids(ids)
     if len(paths) != len(names):
         raise UserError(f"{path}: {len(names)} ids but {len(paths)} files were given")
-    header = make_header(names, sources_digest(ids, paths))
+    header = make_header(names, sources_digest(ids, paths), sampling)
     start = encode_header(header) + names.tobytes()
     start += bytes(header["data_offset"] - len(start))
-    if is_finished(path, start, ids, paths, processes, show, overwrite):
+    if is_finished(path, start, ids, paths, sampling, processes, show, overwrite):
         return 0
     part = path.with_name(path.name + ".part")
     busy = f"{path} is being written by another process ({{owner}}): wait for it"
@@ -92,7 +95,7 @@ def write_cache(
         done = begin_part(file, part, header, start)
         todo = np.flatnonzero(done == 0)
         tasks = (
-            (os.fspath(part), header["data_offset"], rows, [os.fspath(paths[row]) for row in rows])
+            (part, header["data_offset"], sampling, rows, [os.fspath(paths[row]) for row in rows])
             for rows in (todo[at : at + CHUNK].tolist() for at in range(0, len(todo), CHUNK))
         )
         processes = max(1, min(processes, len(todo) // CHUNK))
@@ -112,6 +115,7 @@ def is_finished(
     start: bytes,
     ids: Sequence[str],
     paths: Sequence[str | os.PathLike[str]],
+    sampling: Sampling,
     processes: int,
     show: bool | None,
     overwrite: bool,
@@ -142,10 +146,16 @@ def is_finished(
         cache = StrainCache(path)
     except UserError:  # damaged or of another format: nothing finished
         return False
-    if cache.ids.tolist() == list(ids) and holds_files(cache, paths, processes, show):
+    same = cache.sampling == sampling and cache.ids.tolist() == list(ids)
+    if same and holds_files(cache, paths, processes, show):
         return True
     if overwrite:
         return False
+    if cache.sampling != sampling:
+        raise UserError(
+            f"{path} is a finished cache of {cache.sampling} and one of {sampling} is to be "
+            f"written: add --overwrite to move it aside, or choose another folder with --export_dir"
+        )
     raise UserError(
         f"{path} is a finished cache of other samples, or its files have changed: add --overwrite "
         f"to move it aside, or choose another folder with --export_dir"
@@ -174,9 +184,11 @@ def holds_files(
 
 def rows_equal(cache: str, first: int, paths: list[str]) -> bool:
     """Return whether rows of a cache equal their files (runs in a worker)."""
-    strain = StrainCache(cache).read(range(first, first + len(paths)))
+    opened = StrainCache(cache)
+    strain = opened.read(range(first, first + len(paths)))
     return all(
-        np.array_equal(row, read_strain(path)) for row, path in zip(strain, paths, strict=True)
+        np.array_equal(row, read_strain(path, opened.sampling))
+        for row, path in zip(strain, paths, strict=True)
     )
 
 
@@ -215,8 +227,8 @@ def starts_with(path: Path, start: bytes) -> bool:
     with open(path, "rb") as file:
         found = file.read(len(start))
         rest = os.fstat(file.fileno()).st_size - len(start)
-    rows = json.loads(start[PREFIX.size : PAGE].rstrip(b"\0"))["shape"][0]
-    return found == start and rest == rows * ROW_BYTES
+    header = json.loads(start[PREFIX.size : PAGE].rstrip(b"\0"))
+    return found == start and rest == header["shape"][0] * row_bytes(header)
 
 
 def is_cache(path: Path) -> bool:
@@ -254,12 +266,15 @@ def begin_part(file: BinaryIO, part: Path, header: dict[str, Any], start: bytes)
     return np.zeros(rows, np.uint8)
 
 
-def write_rows(part: str, data_offset: int, rows: list[int], paths: list[str]) -> list[int]:
+def write_rows(
+    part: Path, data_offset: int, sampling: Sampling, rows: list[int], paths: list[str]
+) -> list[int]:
     """Copy the files of some rows to their places in the part file (runs in a worker)."""
     with open(part, "r+b") as file:
         for row, path in zip(rows, paths, strict=True):
-            file.seek(data_offset + row * ROW_BYTES)
-            file.write(read_strain(path).astype("<f4").tobytes())
+            content = read_strain(path, sampling).astype("<f4").tobytes()
+            file.seek(data_offset + row * len(content))
+            file.write(content)
     return rows
 
 

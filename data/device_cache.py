@@ -14,10 +14,11 @@ import torch
 from torch import Tensor
 
 from data.strain_cache import StrainCache
+from physics.observation import Sampling
 from runtime.console import progress
 from runtime.errors import UserError
 
-ROWS_AT_A_TIME = 4096  # 192 MiB
+BYTES_AT_A_TIME = 192 * 2**20
 MEMORY_SHARE = 0.9  # of the free memory that a cache may take
 
 
@@ -30,7 +31,8 @@ class DeviceCache:
 
     Attributes:
         path: the file's.
-        data: (rows, 3, 4096) float32 on the device.
+        sampling: what its rows are samples of.
+        data: (rows, detector, time) float32 on the device.
 
     Raises:
         UserError: it does not fit into the free memory of the device.
@@ -38,6 +40,7 @@ class DeviceCache:
 
     def __init__(self, cache: StrainCache, device: torch.device) -> None:
         self.cache, self.path, self.device = cache, cache.path, device
+        self.sampling = cache.sampling
         need = cache.data.nbytes
         free = None
         if device.type == "cuda":
@@ -50,8 +53,9 @@ class DeviceCache:
                 f"{free / 2**30:.1f} GiB free: leave it out, and the cache is read from disk"
             )
         self.data = torch.empty(cache.data.shape, device=device)
-        for start in progress(range(0, len(cache), ROWS_AT_A_TIME), desc=f"{cache.path.name}"):
-            rows = np.arange(start, min(start + ROWS_AT_A_TIME, len(cache)))
+        at_a_time = max(1, BYTES_AT_A_TIME // cache.row_bytes)  # rows
+        for start in progress(range(0, len(cache), at_a_time), desc=f"{cache.path.name}"):
+            rows = np.arange(start, min(start + at_a_time, len(cache)))
             self.data[rows[0] : rows[-1] + 1] = torch.from_numpy(cache.read(rows))
 
     def __len__(self) -> int:
@@ -62,11 +66,20 @@ class DeviceCache:
         return self.cache.find(ids)
 
     def read(self, rows: np.ndarray) -> Tensor:
-        """Return the strain of some rows, (n, 3, 4096) float32 on the device."""
+        """Return the strain of some rows, (n, detector, time) float32 on the device."""
         return self.data[torch.from_numpy(rows).to(self.device, non_blocking=True)]
 
 
 @functools.lru_cache(maxsize=4)
-def device_cache(path: str, device: torch.device) -> DeviceCache:
-    """Return a cache on a device; a process reads each once, and all folds share it."""
-    return DeviceCache(StrainCache(path), device)
+def device_cache(path: str, device: torch.device, expected: Sampling | None = None) -> DeviceCache:
+    """Return a cache on a device; a process reads each once, and all folds share it.
+
+    Args:
+        path: the file.
+        device: that holds its rows.
+        expected: what its rows must be samples of; None takes any.
+
+    Raises:
+        UserError: it does not fit, or see `StrainCache`.
+    """
+    return DeviceCache(StrainCache(path, expected), device)

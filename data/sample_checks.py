@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from data.sample_files import list_sample_files, read_strain
-from physics.constants import DETECTORS
+from physics.observation import COMPETITION, Sampling
 from runtime.console import progress
 from runtime.errors import UserError
 from runtime.worker_pool import run_parallel
@@ -42,7 +42,10 @@ class Fault(NamedTuple):
 
 
 def find_faults(
-    root: Path, tables: Mapping[str, pd.DataFrame], processes: int
+    root: Path,
+    tables: Mapping[str, pd.DataFrame],
+    processes: int,
+    sampling: Sampling = COMPETITION.sampling,
 ) -> tuple[list[Fault], int]:
     """Read every file of all splits; return the faults and the number of files read.
 
@@ -50,6 +53,7 @@ def find_faults(
         root: the folder of the samples.
         tables: (id, target, path) of each split; paths are below the root.
         processes: the largest number of reading processes.
+        sampling: what the files are samples of.
     """
     faults: list[Fault] = []
     files: list[tuple[str, str]] = []  # split and path
@@ -61,7 +65,7 @@ def find_faults(
 
     digests: list[bytes] = [b""] * len(files)
     tasks = (
-        (os.fspath(root), at, [path for _, path in files[at : at + CHECK_CHUNK]])
+        (os.fspath(root), at, [path for _, path in files[at : at + CHECK_CHUNK]], sampling)
         for at in range(0, len(files), CHECK_CHUNK)
     )
     # A process costs more to start than a few files to read.
@@ -82,15 +86,17 @@ def find_faults(
     return faults, len(files)
 
 
-def check_files(root: str, at: int, paths: list[str]) -> tuple[int, list[tuple[bytes, str, str]]]:
+def check_files(
+    root: str, at: int, paths: list[str], sampling: Sampling
+) -> tuple[int, list[tuple[bytes, str, str]]]:
     """Return for each file a digest of its strain (empty where unreadable), problem and detail."""
-    return at, [check_file(os.path.join(root, path)) for path in paths]
+    return at, [check_file(os.path.join(root, path), sampling) for path in paths]
 
 
-def check_file(path: str) -> tuple[bytes, str, str]:
+def check_file(path: str, sampling: Sampling) -> tuple[bytes, str, str]:
     """Return a digest of a file's strain (empty where unreadable), problem and detail."""
     try:
-        strain = read_strain(path)
+        strain = read_strain(path, sampling)
     except UserError as error:
         text = str(error).removeprefix(f"{path}: ").split(": ")[0]
         for words, problem in (
@@ -104,7 +110,7 @@ def check_file(path: str) -> tuple[bytes, str, str]:
     digest = hashlib.blake2b(strain.tobytes(), digest_size=16).digest()
     silent = [
         name
-        for name, channel in zip(DETECTORS, strain, strict=True)
+        for name, channel in zip(sampling.detectors, strain, strict=True)
         if channel.min() == channel.max()
     ]
     return digest, "silent" if silent else "", " ".join(silent)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from physics.constants import SAMPLE_SHAPE
+from physics.observation import COMPETITION, Sampling
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,11 +26,20 @@ PLAIN_ID = r"[0-9a-zA-Z_-]+"
 # --- one sample ------------------------------------------------------------------------------
 
 
-def read_strain(path: str | os.PathLike[str]) -> np.ndarray:
-    """Read one `.npy` sample: (3, 4096) of float64 or float32 on disk, returned as float32.
+def read_strain(
+    path: str | os.PathLike[str], sampling: Sampling = COMPETITION.sampling
+) -> np.ndarray:
+    """Read one `.npy` sample, float64 or float32 on disk, returned as float32.
 
     The header is checked before anything is allocated, so that a damaged one cannot ask for
     terabytes.
+
+    Args:
+        path: the file.
+        sampling: what it is a sample of.
+
+    Returns:
+        (detector, time).
 
     Raises:
         UserError: the file is missing, is cut short, is not a `.npy` file, has another shape or
@@ -39,7 +48,7 @@ def read_strain(path: str | os.PathLike[str]) -> np.ndarray:
     advice = "restore the file, or find all such files with `python prep_data.py --check`"
     try:
         with open(path, "rb") as file:
-            raw = read_array(file)
+            raw = read_array(file, sampling)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist: {advice}") from error
     except (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError) as error:
@@ -51,8 +60,8 @@ def read_strain(path: str | os.PathLike[str]) -> np.ndarray:
     return strain
 
 
-def read_array(file: BinaryIO) -> np.ndarray:
-    """Read a (3, 4096) float array.
+def read_array(file: BinaryIO, sampling: Sampling) -> np.ndarray:
+    """Read the float array (detector, time) of a sample.
 
     Raises:
         ValueError: says in a few words what is wrong with the file.
@@ -64,15 +73,17 @@ def read_array(file: BinaryIO) -> np.ndarray:
         shape, fortran, dtype = np.lib.format.read_array_header_2_0(file)
     else:
         raise ValueError(f"has npy format {version}, expected 1.0 or 2.0")
-    if shape != SAMPLE_SHAPE:
-        raise ValueError(f"has the wrong shape {shape}, expected {SAMPLE_SHAPE}")
+    expected = sampling.shape
+    if shape != expected:
+        raise ValueError(f"has the wrong shape {shape}, expected {expected} of {sampling}")
     if dtype.kind != "f" or dtype.itemsize not in (4, 8):
         raise ValueError(f"has the wrong dtype {dtype}, expected float64 or float32")
-    flat = np.frombuffer(file.read(dtype.itemsize * SAMPLE_SHAPE[0] * SAMPLE_SHAPE[1]), np.uint8)
-    if flat.size != dtype.itemsize * SAMPLE_SHAPE[0] * SAMPLE_SHAPE[1]:
+    size = dtype.itemsize * expected[0] * expected[1]  # bytes
+    flat = np.frombuffer(file.read(size), np.uint8)
+    if flat.size != size:
         raise ValueError("is cut short")
-    # (3 * 4096,) -> (3, 4096)
-    return flat.view(dtype).reshape(SAMPLE_SHAPE, order="F" if fortran else "C")
+    # (detector * time,) -> (detector, time)
+    return flat.view(dtype).reshape(expected, order="F" if fortran else "C")
 
 
 # --- tables of samples -----------------------------------------------------------------------

@@ -5,9 +5,12 @@ from the cache it costs a copy of 48 KiB each. The file holds no code and no pic
 
     bytes 0-7      magic "G2STRAIN"
     bytes 8-15     format version and length of the JSON header, two little-endian uint32
-    bytes 16-      JSON header: dtype, shape, id_width, ids_offset, data_offset, sources
+    bytes 16-      JSON header: dtype, shape, id_width, ids_offset, data_offset, sources, and
+                   observation: detectors, sample_rate and window, where they are not those of
+                   the competition
     ids_offset-    ids, `id_width` ASCII bytes each, zero-padded
-    data_offset-   rows of (3, 4096) little-endian float32, in the order of the ids; page-aligned
+    data_offset-   rows of (detector, time) little-endian float32, in the order of the ids;
+                   page-aligned
 
 cache_writer.py writes it.
 """
@@ -25,32 +28,49 @@ from typing import Any
 
 import numpy as np
 
-from physics.constants import SAMPLE_SHAPE
+from data.table_sampling import check_sampling
+from physics.observation import COMPETITION, Sampling
 from runtime.errors import UserError
 
 MAGIC = b"G2STRAIN"
 VERSION = 1
 PREFIX = struct.Struct("<8sII")
 PAGE = 4096
-ROW_BYTES = 4 * SAMPLE_SHAPE[0] * SAMPLE_SHAPE[1]
 # --overwrite, because a finished cache of other samples is there when this is asked for.
 WRITE_AGAIN = (
     "write it again with `python prep_data.py --cache --overwrite`, which moves this one aside "
     "(and --root_dir, --export_dir where the data are not in input/)"
 )
+NAME_ANOTHER = (
+    "name the cache of its own samples with --set train_cache=… test_cache=…, or write one with "
+    "`python prep_data.py --cache --config NAME --export_dir DIR`"
+)
 
 
-def make_header(names: np.ndarray, sources: str) -> dict[str, Any]:
+def make_header(
+    names: np.ndarray, sources: str, sampling: Sampling = COMPETITION.sampling
+) -> dict[str, Any]:
+    """Return the header of a cache.
+
+    Args:
+        names: the ids, fixed-width bytes.
+        sources: a digest of the files.
+        sampling: what they are samples of.
+    """
     ids_offset = PAGE
     end_of_ids = ids_offset + names.nbytes
-    return {
+    header = {
         "dtype": "<f4",
-        "shape": [len(names), *SAMPLE_SHAPE],
+        "shape": [len(names), *sampling.shape],
         "id_width": names.itemsize,
         "ids_offset": ids_offset,
         "data_offset": -(-end_of_ids // PAGE) * PAGE,
         "sources": sources,
     }
+    # Caches that are older than this key are the competition's, which are still written without.
+    if sampling != COMPETITION.sampling:
+        header["observation"] = sampling.to_plain()
+    return header
 
 
 def encode_header(header: dict[str, Any]) -> bytes:
@@ -58,8 +78,24 @@ def encode_header(header: dict[str, Any]) -> bytes:
     return (PREFIX.pack(MAGIC, VERSION, len(text)) + text).ljust(header["ids_offset"], b"\0")
 
 
+def row_bytes(header: dict[str, Any]) -> int:
+    """Return the bytes of a sample."""
+    _, detectors, samples = header["shape"]
+    return 4 * detectors * samples
+
+
 def file_size(header: dict[str, Any]) -> int:
-    return header["data_offset"] + header["shape"][0] * ROW_BYTES
+    return header["data_offset"] + header["shape"][0] * row_bytes(header)
+
+
+def sampling_of(header: dict[str, Any]) -> Sampling:
+    """Return what the rows of a cache are samples of.
+
+    Raises:
+        UserError: the header's entry is damaged.
+    """
+    plain = header.get("observation")
+    return COMPETITION.sampling if plain is None else Sampling.from_plain(plain)
 
 
 class StrainCache:
@@ -68,25 +104,35 @@ class StrainCache:
     All processes of a machine share the same pages. A pickled cache is its path and header; it
     opens itself again where it is unpickled, and refuses a file that was replaced in between.
 
+    Args:
+        path: the file.
+        expected: what its rows must be samples of; None takes any.
+
     Attributes:
         path: the absolute path of the file.
         header: the JSON header of the file.
+        sampling: what its rows are samples of.
 
     Raises:
-        UserError: the file is missing, is no cache, has another version, or is cut short.
+        UserError: the file is missing, is no cache, has another version, is cut short, or holds
+            samples of another observation.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], expected: Sampling | None = None) -> None:
         self.path = Path(path).absolute()
         self.header = read_header(self.path)
+        self.sampling = sampling_of(self.header)
+        if expected is not None:
+            check_sampling(self.path, self.sampling, expected, NAME_ANOTHER)
         with open(self.path, "rb") as file:
             self.memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         rows = self.header["shape"][0]
+        self.row_bytes = row_bytes(self.header)
         values = np.frombuffer(
-            self.memory, "<f4", rows * ROW_BYTES // 4, self.header["data_offset"]
+            self.memory, "<f4", rows * self.row_bytes // 4, self.header["data_offset"]
         )
-        # (rows * 3 * 4096,) -> (rows, 3, 4096)
-        self.data = values.reshape(rows, *SAMPLE_SHAPE)
+        # (rows * detector * time,) -> (rows, detector, time)
+        self.data = values.reshape(rows, *self.sampling.shape)
 
     def __len__(self) -> int:
         return len(self.data)
@@ -141,7 +187,7 @@ class StrainCache:
         return rows
 
     def read(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
-        """Return the strain of some rows, (n, 3, 4096) float32, in the order asked for.
+        """Return the strain of some rows, (n, detector, time) float32, in the order asked for.
 
         Rows are touched in the order of the file, and all of them are announced to the kernel
         first, so that a disk sees the whole batch at once and not one page fault after another:
@@ -156,10 +202,10 @@ class StrainCache:
         order = np.argsort(rows, kind="stable")
         if hasattr(self.memory, "madvise"):
             for row in rows[order]:
-                at = self.header["data_offset"] + int(row) * ROW_BYTES
+                at = self.header["data_offset"] + int(row) * self.row_bytes
                 before = at % mmap.PAGESIZE  # 0, but for machines with larger pages than ours
-                self.memory.madvise(mmap.MADV_WILLNEED, at - before, before + ROW_BYTES)
-        strain = np.empty((len(rows), *SAMPLE_SHAPE), np.float32)
+                self.memory.madvise(mmap.MADV_WILLNEED, at - before, before + self.row_bytes)
+        strain = np.empty((len(rows), *self.sampling.shape), np.float32)
         for place in order:
             strain[place] = self.data[rows[place]]
         return strain
@@ -187,20 +233,21 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         header = json.loads(text)
         rows, *shape = header["shape"]
+        expected = sampling_of(header).shape
         offsets = [header["ids_offset"], header["data_offset"]]
         sound = (
             header["dtype"] == "<f4"
-            and tuple(shape) == SAMPLE_SHAPE
+            and tuple(shape) == expected
             and all(type(n) is int and n > 0 for n in [rows, header["id_width"], *offsets])
             and offsets[0] + rows * header["id_width"] <= offsets[1]
             and offsets[1] % PAGE == 0
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, UserError) as error:
         raise UserError(f"{path} has a damaged header ({error}): {WRITE_AGAIN}") from error
     if not sound:
         raise UserError(
             f"{path} holds {header['dtype']} of shape {header['shape']}, expected float32 of "
-            f"shape (rows, {SAMPLE_SHAPE[0]}, {SAMPLE_SHAPE[1]}): {WRITE_AGAIN}"
+            f"shape (rows, {expected[0]}, {expected[1]}): {WRITE_AGAIN}"
         )
     if size != file_size(header):
         raise UserError(

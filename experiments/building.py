@@ -16,6 +16,7 @@ from configuration.class_with_arguments import Part, build_object, thaw
 from configuration.config_class import ConfigMeta, config_named
 from configuration.types import accepted_arguments
 from data.batch_order import IndexBatch
+from data.table_sampling import check_sampling, read_sampling
 from physics.observation import Observation
 from runtime.errors import UserError, nearest
 from runtime.versions import git_revision, versions
@@ -34,7 +35,8 @@ def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the train and test tables (id, target, path).
 
     Raises:
-        UserError: a file is missing; the message says how to make it.
+        UserError: a file is missing; the message says how to make it. Or its samples are of
+            another observation.
     """
     from datasets import load_index
 
@@ -46,6 +48,13 @@ def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
                 f"data, --simulate for simulated data), or name another with --set train_path=…"
             )
         frames.append(load_index(path, config.data_root))
+        check_sampling(
+            path,
+            read_sampling(Path(path).parent),
+            observation_of(config).sampling,
+            "name a table of its own samples with --set train_path=… test_path=…, or write one "
+            "with `python prep_data.py --config NAME`",
+        )
     targets = frames[0]["target"]
     wrong = ~targets.isin([0, 1])
     if wrong.any():
@@ -140,7 +149,8 @@ def open_cache(config: ConfigMeta, split: str, device: torch.device | None = Non
         device: hold it there; None leaves it on disk.
 
     Raises:
-        UserError: it is missing or damaged, or there is none to hold on a device.
+        UserError: it is missing, damaged or of another observation, or there is none to hold on a
+            device.
     """
     path = getattr(config, f"{split}_cache")
     if path is None:
@@ -153,10 +163,10 @@ def open_cache(config: ConfigMeta, split: str, device: torch.device | None = Non
     if device is not None:
         from data.device_cache import device_cache
 
-        return device_cache(str(Path(path).absolute()), device)
+        return device_cache(str(Path(path).absolute()), device, observation_of(config).sampling)
     from data.strain_cache import StrainCache
 
-    return StrainCache(path)
+    return StrainCache(path, observation_of(config).sampling)
 
 
 def check_caches(

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from configuration.config_class import ConfigMeta
-from configuration.json_types import to_plain
+from experiments.building import observation_of
 from experiments.existing_run import ExistingRun
 from experiments.fold_record import FoldRecord
 from experiments.npy_files import load_array
+from experiments.observation_record import plain_config
 from experiments.prediction_stamp import are_of_the_same_networks, read_stamp, samples_digest
 from experiments.prediction_weights import PREDICTION_SETTINGS, SampleTables
 from experiments.run_identity import (
@@ -54,7 +55,7 @@ def make_stamp(
             # Test samples that the network learnt from, with pseudo-labels.
             "pseudo_labelled_test_samples": int(np.isin(samples.test_ids, pseudo_ids).sum()),
         }
-    plain = to_plain(config)
+    plain, sampling = plain_config(config), observation_of(config).sampling
     decisive = {
         key: value for key, value in deciding_settings(plain).items() if key in PREDICTION_SETTINGS
     }
@@ -64,8 +65,8 @@ def make_stamp(
         "samples": samples_digest(samples.train_ids, samples.test_ids, samples.folds),
         "labelled": samples.labelled,
         "strain": {
-            "train": strain_digests(tables.train, config.train_cache),
-            "test": strain_digests(tables.test, config.test_cache),
+            "train": strain_digests(tables.train, config.train_cache, sampling=sampling),
+            "test": strain_digests(tables.test, config.test_cache, sampling=sampling),
         },
         "settings": settings_digest(decisive),
         "config": plain,

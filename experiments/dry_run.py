@@ -10,8 +10,11 @@ import numpy as np
 
 from configuration.config_class import ConfigMeta, config_named
 from configuration.types import accepted_arguments
+from data.table_sampling import sampling_path, write_sampling
+from experiments.building import observation_of
 from experiments.run_names import DRY_RUN
-from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
+from physics.constants import TYPICAL_STRAIN
+from physics.observation import Sampling
 from runtime.files import atomic_path
 from runtime.seeds import counted_seed
 
@@ -29,7 +32,7 @@ def shrink_to_dry_run(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMe
     changed = {"num_epochs": 1, "batch_size": BATCH_SIZE, "debug": False}
     if not (Path(config.train_path).is_file() and Path(config.test_path).is_file()):
         folder = results / "invented_noise"
-        invent_noise(folder, config.seed)
+        invent_noise(folder, config.seed, observation_of(config).sampling)
         print(f"{config.train_path} does not exist: the dry run reads invented noise in {folder}/")
         changed |= {
             "train_path": str(folder / "train.csv"),
@@ -51,8 +54,15 @@ def shrink_to_dry_run(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMe
     return small, dataclasses.replace(options, results=results)
 
 
-def invent_noise(folder: Path, seed: int) -> None:
-    """Write white noise of the strain's size with random labels, and its tables."""
+def invent_noise(folder: Path, seed: int, sampling: Sampling) -> None:
+    """Write white noise of the strain's size with random labels, and its tables.
+
+    Args:
+        folder: where to write; a dry run of another observation may have written there before.
+        seed: of the noise and the labels.
+        sampling: what the samples are of.
+    """
+    sampling_path(folder).unlink(missing_ok=True)
     rng = np.random.default_rng(counted_seed(seed, "dry run"))
     targets = rng.permutation(np.arange(NUM_TRAIN) % 2)
     for split, labels in (("train", targets), ("test", np.full(NUM_TEST, 0.5))):
@@ -60,7 +70,9 @@ def invent_noise(folder: Path, seed: int) -> None:
         for number, target in enumerate(labels):
             path = folder / f"{split}_{number}.npy"
             with atomic_path(path) as temporary:
-                np.save(temporary, rng.normal(0, TYPICAL_STRAIN, SAMPLE_SHAPE), allow_pickle=False)
+                noise = rng.normal(0, TYPICAL_STRAIN, sampling.shape)
+                np.save(temporary, noise, allow_pickle=False)
             lines.append(f"{split}{number},{target},{path.name}")
         with atomic_path(folder / f"{split}.csv") as temporary:
             temporary.write_text("\n".join(lines) + "\n")
+    write_sampling(folder, sampling)

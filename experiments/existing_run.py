@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from configuration.config_class import ConfigMeta
-from configuration.json_types import to_plain
 from experiments.fold_plan import FoldPlan, plan_fold
 from experiments.fold_record import FoldRecord, read_fold
 from experiments.npy_files import load_array
+from experiments.observation_record import explain_other_observation, plain_config
 from experiments.prediction_stamp import read_stamp, samples_digest
 from experiments.run_identity import (
     ADJUSTABLE,
@@ -171,6 +171,14 @@ class ExistingRun:
         epochs = before.get("num_epochs", self.config.num_epochs)
         if self.config.num_epochs > epochs and "scheduler_params" in changed:
             changed.remove("scheduler_params")  # a longer training has a longer schedule
+        if "observation" in changed:
+            then, now = explain_other_observation(
+                before.get("observation"), plain_config(self.config)["observation"]
+            )
+            raise UserError(
+                f"{config_path} is of a run that observes {then}, and this run observes {now}: "
+                f"{ANEW}"
+            )
         if changed:
             raise UserError(f"{config_path} differs from this run in {', '.join(changed)}: {ANEW}")
         self.check_epochs(epochs, str(config_path))
@@ -192,7 +200,7 @@ class ExistingRun:
         Raises:
             UserError: they were; or a fold is older than these digests.
         """
-        now = settings_digest(deciding_settings(to_plain(self.config)))
+        now = settings_digest(deciding_settings(plain_config(self.config)))
         for fold in self.other_folds(()):
             record = self.record(fold)
             if not record.is_known:

@@ -16,12 +16,12 @@ import torch
 
 from configuration.class_with_arguments import build_object, thaw
 from configuration.config_class import ConfigMeta
-from configuration.json_types import to_plain
 from configuration.types import accepted_arguments
 from experiments.building import (
     check_caches,
     count_training_samples,
     fold_of_rows,
+    observation_of,
     open_cache,
     read_data,
     split_folds,
@@ -36,6 +36,7 @@ from experiments.fold_trainer import (
     record_adjusted,
 )
 from experiments.inference import PredictionTask, predict
+from experiments.observation_record import plain_config
 from experiments.prediction_weights import SampleTables
 from experiments.pseudo_labels import Labels, label_figures
 from experiments.run_directory import RunDirectory
@@ -74,7 +75,9 @@ class Experiment:
         for key in ("batch_size", "accumulate", "num_epochs", "max_bad_losses"):
             check_at_least_one(key, getattr(config, key))
         self.view_names = tuple(config.views) if options.tta else ("identity",)
-        find_views(self.view_names)  # refuses a misspelt one before the training, not after it
+        find_views(
+            self.view_names, observation=observation_of(config)
+        )  # refuses a misspelt one before the training, not after it
         self.train, self.test = read_data(config)
         self.folds = split_folds(config, self.train)
         self.directory = RunDirectory(
@@ -204,14 +207,15 @@ class Experiment:
     def trained_from(self, fold: int) -> TrainedFrom:
         """Return what this run trains a fold from."""
         config, options, directory = self.config, self.options, self.directory
-        strain = {"train": strain_digests(self.train, config.train_cache)}
+        sampling = observation_of(config).sampling
+        strain = {"train": strain_digests(self.train, config.train_cache, sampling=sampling)}
         if self.labels is not None:
             part = self.test.iloc[self.labels.rows]
-            strain["pseudo"] = strain_digests(part, config.test_cache)
+            strain["pseudo"] = strain_digests(part, config.test_cache, sampling=sampling)
         return TrainedFrom(
             samples=directory.samples.labelled,
             strain=strain,
-            settings=settings_digest(deciding_settings(to_plain(config))),
+            settings=settings_digest(deciding_settings(plain_config(config))),
             start=start_of_fold(
                 config, Path(options.results), fold, options.pretrained, options.weights
             ),
@@ -293,8 +297,10 @@ class Experiment:
         self, frame: pd.DataFrame, rows: np.ndarray, split: str, is_test: bool = False, **extra: Any
     ) -> Dataset:
         part = frame.iloc[rows]
-        if "device" in (accepted_arguments(self.config.dataset) or ()):
-            extra["device"] = self.device  # it draws its samples there
+        # Some data sets draw their samples, on the device.
+        offered = {"device": self.device, "observation": observation_of(self.config)}
+        known = accepted_arguments(self.config.dataset) or ()
+        extra |= {key: value for key, value in offered.items() if key in known}
         return build_object(
             self.config.dataset,
             {

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 
 from configuration.config_class import ConfigMeta
+from experiments.building import observation_of
 from experiments.current_predictions import (
     add_digests_to_earlier_stamps,
     are_current,
@@ -149,7 +150,11 @@ def compute_logits(
     tables = task.tables
     train, test, folds = tables.train, tables.test, tables.folds
     # Views act on the strain that the data set returns, in its units.
-    views = find_views(task.view_names, task.config.dataset_params.get("norm_factor"))
+    views = find_views(
+        task.view_names,
+        task.config.dataset_params.get("norm_factor"),
+        observation=observation_of(task.config),
+    )
     out_of_fold = np.full((len(train), 1), np.nan, np.float32)
     predictions = np.full((len(folds), len(test), 1), np.nan, np.float32)
     by_fold = np.full((len(folds), len(train), 1), np.nan, np.float32)

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from configuration.config_class import ConfigMeta
-from experiments.building import weights_of_fold
+from experiments.building import observation_of, weights_of_fold
 from experiments.existing_run import ANEW, ExistingRun, is_saved
 from experiments.fold_record import FoldRecord, check_finished, read_fold
+from experiments.observation_record import check_observation_of_weights
 from experiments.run_identity import changed_settings, differing_sample, strain_digests
 from experiments.run_records import read_run_config
 from experiments.samples_learnt_from import LearntSamples
@@ -36,6 +37,7 @@ PREDICTION_SETTINGS = (
     "splitter",
     "splitter_params",
     "debug",
+    "observation",
     "dataset",
     "dataset_params",
     "model",
@@ -68,7 +70,7 @@ def find_records(
     still there.
 
     Raises:
-        UserError: no fold has weights.
+        UserError: no fold has weights, or those of `weight_path` are of another observation.
     """
     config = own.config
     records = {fold: read_fold(own.weights(fold)) for fold in fold_numbers}
@@ -83,6 +85,8 @@ def find_records(
         )
     if config.weight_path is not None:
         paths = {fold: weights_of_fold(config, results, fold) for fold in records}
+        for path in paths.values():
+            check_observation_of_weights(config, path)
         records = {fold: read_fold(path) for fold, path in paths.items()}
     if not any(has_traces(record) for record in records.values()):
         load_checkpoint(next(iter(records.values())).path)  # says what is missing, what to do
@@ -193,9 +197,10 @@ def check_sources(
         raise UserError(
             f"{unknown}: restore it, as samples that they have seen would be scored as unseen"
         )
+    sampling = observation_of(config).sampling
     everywhere = [
-        of_fold.count_seen(tables.train, config.train_cache)
-        + of_fold.count_seen(tables.test, config.test_cache)
+        of_fold.count_seen(tables.train, config.train_cache, sampling)
+        + of_fold.count_seen(tables.test, config.test_cache, sampling)
         for of_fold in learnt.values()
     ]
     if not any(everywhere):
@@ -212,8 +217,8 @@ def check_sources(
         taught = of_fold.without_pseudo_labels()
         # Pseudo-labelled test samples are allowed, as their true targets are unknown; the stamp
         # counts them.
-        if of_fold.count_seen(held_out, config.train_cache) or taught.count_seen(
-            tables.test, config.test_cache
+        if of_fold.count_seen(held_out, config.train_cache, sampling) or taught.count_seen(
+            tables.test, config.test_cache, sampling
         ):
             raise UserError(
                 f"the networks in {folder} were trained on some of the samples of "
@@ -266,7 +271,9 @@ def check_own_networks(
         recorded = record.trained_from.get("strain", {}).get("train", {})
         if not recorded:
             continue
-        now = strain_digests(train, config.train_cache, list(recorded))
+        now = strain_digests(
+            train, config.train_cache, list(recorded), observation_of(config).sampling
+        )
         other = differing_sample(recorded, now)
         if other is not None:
             raise UserError(

@@ -26,12 +26,12 @@ import numpy as np
 import torch
 
 from configuration.config_class import ConfigMeta
-from configuration.json_types import to_plain
 from experiments.building import provenance
 from experiments.existing_run import ExistingRun, is_saved
 from experiments.fold_plan import FoldAction, FoldPlan
 from experiments.moved_aside import JOURNAL, complete_move, move_aside
 from experiments.npy_files import save_array
+from experiments.observation_record import plain_config
 from experiments.run_identity import LOCATIONS, RunSamples
 from experiments.run_records import read_fold_state, read_run_config, read_starts
 from experiments.summary import write_history
@@ -170,7 +170,7 @@ class RunDirectory:
 
     def write_config(self, trains: bool) -> None:
         """Write the config; where nothing is trained, of its changes only where samples lie now."""
-        path, plain = self.path / "config.json", to_plain(self.config)
+        path, plain = self.path / "config.json", plain_config(self.config)
         if not trains:
             before = read_run_config(self.path) or self.existing.recorded_settings()
             plain |= {k: v for k, v in before.items() if k not in LOCATIONS}

@@ -28,6 +28,8 @@ from data.sample_files import read_strain
 from data.strain_cache import StrainCache
 from experiments.building import weights_of_fold
 from experiments.fold_record import read_fold
+from experiments.observation_record import plain_config, recorded_digest
+from physics.observation import COMPETITION, Sampling
 from training.schedules import LENGTHS
 
 if TYPE_CHECKING:
@@ -57,6 +59,11 @@ EARLIER_STRAIN_SAMPLES = 8  # older records have so many; they are among the 512
 def deciding_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that decide what is learnt, of a config in JSON's own types."""
     kept = {k: v for k, v in plain.items() if k not in (*LOCATIONS, *ADJUSTABLE)}
+    # Of the observation its content decides. That of the competition is left out, as it is in
+    # records that are older than the setting, whose digests must still be found.
+    observation = recorded_digest(kept.pop("observation", None))
+    if observation != COMPETITION.digest:
+        kept["observation"] = observation
     if "optimizer_params" in kept:
         kept["optimizer_params"] = without(kept["optimizer_params"], "lr")
     if "scheduler_params" in kept:  # OneCycleLR has a learning rate of its own
@@ -80,7 +87,7 @@ def changed_settings(config: ConfigMeta, before: Mapping[str, Any]) -> list[str]
 
     A setting that did not exist then has not changed where it stands at its default.
     """
-    plain, root = to_plain(config), config.root()
+    plain, root = plain_config(config), config.root()
     now, then = deciding_settings(plain), deciding_settings(before)
     return sorted(
         key
@@ -135,7 +142,10 @@ def labelled_samples_digest(ids: np.ndarray, targets: np.ndarray, folds: np.ndar
 
 
 def strain_digests(
-    table: pd.DataFrame, cache: str | None, wanted: Sequence[str] | None = None
+    table: pd.DataFrame,
+    cache: str | None,
+    wanted: Sequence[str] | None = None,
+    sampling: Sampling = COMPETITION.sampling,
 ) -> dict[str, str]:
     """Return digests of the strain of samples, as float32, by id.
 
@@ -151,6 +161,7 @@ def strain_digests(
         cache: the path of the samples' cache, if they have one. What is digested then is the
             strain in the cache, which is what a network gets.
         wanted: ids; None takes those said above.
+        sampling: what the files are samples of; a cache says so itself.
 
     Raises:
         UserError: a sample is missing or damaged.
@@ -166,7 +177,7 @@ def strain_digests(
         # One at a time: all of them at once would need 25 MB.
         digests = [strain_digest(opened.read([place])[0]) for place in places]
     else:
-        digests = [file_digest(path) for path in table["path"].iloc[rows]]
+        digests = [file_digest(path, sampling) for path in table["path"].iloc[rows]]
     return {str(ids[row]): digest for row, digest in zip(rows, digests, strict=True)}
 
 
@@ -180,24 +191,24 @@ def rows_to_compare(count: int) -> np.ndarray:
 
 
 def strain_digest(strain: np.ndarray) -> str:
-    """Return a digest of the strain of a sample, (3, 4096)."""
+    """Return a digest of the strain of a sample, (detector, time)."""
     return hashlib.sha256(np.ascontiguousarray(strain, "<f4")).hexdigest()
 
 
-def file_digest(path: str) -> str:
+def file_digest(path: str, sampling: Sampling = COMPETITION.sampling) -> str:
     """Return a digest of the strain in a file, which is read once in a process while unchanged."""
     try:
         stat = os.stat(path)
     except OSError:
-        return strain_digest(read_strain(path))  # raises with what is wrong
+        return strain_digest(read_strain(path, sampling))  # raises with what is wrong
     version = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
-    return digest_of_version(str(path), version)
+    return digest_of_version(str(path), sampling, version)
 
 
 @lru_cache(maxsize=8 * STRAIN_SAMPLES)  # of train, test and pseudo-labelled samples, for each fold
-def digest_of_version(path: str, version: tuple[int, ...]) -> str:
+def digest_of_version(path: str, sampling: Sampling, version: tuple[int, ...]) -> str:
     """Return a digest of the strain in a file; `version` is what changes when it is replaced."""
-    return strain_digest(read_strain(path))
+    return strain_digest(read_strain(path, sampling))
 
 
 def differing_sample(one: Mapping[str, str], two: Mapping[str, str]) -> str | None:

@@ -19,6 +19,7 @@ from experiments.fold_record import FoldRecord, read_fold
 from experiments.npy_files import load_array
 from experiments.run_identity import strain_digests
 from experiments.run_records import read_fold_state, read_run_config
+from physics.observation import COMPETITION, Sampling
 from runtime.errors import UserError
 from simulation.dataset_on_the_fly import SimulatedDataset
 
@@ -52,7 +53,9 @@ class LearntSamples:
         before = None if self.before is None else self.before.without_pseudo_labels()
         return replace(self, pseudo_ids=self.pseudo_ids[:0], before=before)
 
-    def count_seen(self, table: pd.DataFrame, cache: str | None) -> int:
+    def count_seen(
+        self, table: pd.DataFrame, cache: str | None, sampling: Sampling = COMPETITION.sampling
+    ) -> int:
         """Return how many samples of a table are among those that the network learnt from.
 
         Data sets number their samples alike, so that the same id alone does not make the same
@@ -65,10 +68,11 @@ class LearntSamples:
         Args:
             table: id and path.
             cache: the path of the samples' cache, if they have one.
+            sampling: what its files are samples of.
         """
-        return int(self.find_seen(table, cache).sum())
+        return int(self.find_seen(table, cache, sampling).sum())
 
-    def find_seen(self, table: pd.DataFrame, cache: str | None) -> np.ndarray:
+    def find_seen(self, table: pd.DataFrame, cache: str | None, sampling: Sampling) -> np.ndarray:
         """Return (n,) bool, which rows of a table are among them; see `count_seen`."""
         ids = table["id"].to_numpy(str)
         seen = np.zeros(len(ids), bool)
@@ -76,13 +80,13 @@ class LearntSamples:
             common = np.isin(ids, learnt)
             recorded = self.strain.get(split, {})
             wanted = [name for name in ids[common] if name in recorded]
-            now = strain_digests(table, cache, wanted) if wanted else {}
+            now = strain_digests(table, cache, wanted, sampling) if wanted else {}
             same = [name for name, digest in now.items() if digest == recorded[name]]
             seen |= common & np.isin(ids, same)
             if same or not now:
                 seen |= common & ~np.isin(ids, wanted)
         # Each training is compared with its own digests: it may have had another data set.
-        return seen if self.before is None else seen | self.before.find_seen(table, cache)
+        return seen if self.before is None else seen | self.before.find_seen(table, cache, sampling)
 
 
 def learnt_samples(

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configuration.config_class import ConfigMeta
-from experiments.building import weights_of_fold
+from experiments.building import observation_of, weights_of_fold
 from experiments.fold_record import check_finished, read_fold
+from experiments.observation_record import check_observation_of_weights
 from experiments.samples_learnt_from import learnt_samples
 from runtime.console import LOGGER
 from runtime.errors import UserError
@@ -27,7 +28,8 @@ def check_starting_weights(
         allow_unfinished: accept the best weights so far of a training that has not ended.
 
     Raises:
-        UserError: they have learnt from some of them; or their training has not ended, and that
+        UserError: they are of a run of another observation; they have learnt from some of them; or
+            their training has not ended, and that
             is not allowed.
     """
     if config.weight_path is None:
@@ -35,6 +37,7 @@ def check_starting_weights(
     weights = weights_of_fold(config, results, fold)
     if not weights.is_file():
         return  # reported where they are read
+    check_observation_of_weights(config, weights)
     record = read_fold(weights)
     check_finished(
         [record],
@@ -52,7 +55,7 @@ def check_starting_weights(
         return
     if learnt.unknown is not None:
         LOGGER.warning(f"{learnt.unknown}: if they are of this run, its validation flatters")
-    seen = learnt.count_seen(validated, config.train_cache)
+    seen = learnt.count_seen(validated, config.train_cache, observation_of(config).sampling)
     if seen:
         raise UserError(
             f"weight_path = {config.weight_path}: {weights} has learnt from {seen} samples "

@@ -8,15 +8,60 @@ competition: nothing else in the project knows its numbers.
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from physics.curves import DetectorNoise, NoiseCurve, find_curve
 from physics.detectors import find_site
 from runtime.errors import UserError
 
 SHORTEST_WINDOW = 16  # samples
+
+
+class Sampling(NamedTuple):
+    """What a sample of strain is, whatever the noise is: the part of an observation files share.
+
+    Attributes:
+        detectors: names, in the order of the channels.
+        sample_rate: Hz.
+        window: s.
+    """
+
+    detectors: tuple[str, ...]
+    sample_rate: int
+    window: float
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(detector, time) of the strain of one sample."""
+        return len(self.detectors), round(self.sample_rate * self.window)
+
+    def __str__(self) -> str:
+        return f"{' '.join(self.detectors)} at {self.sample_rate} Hz, {self.window:g} s"
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return all fields in JSON's own types."""
+        return {**self._asdict(), "detectors": list(self.detectors)}
+
+    @classmethod
+    def from_plain(cls, plain: Any) -> Sampling:
+        """Return the sampling that `to_plain` described; further keys are left out.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        try:
+            return cls(
+                tuple(map(str, plain["detectors"])),
+                int(plain["sample_rate"]),
+                float(plain["window"]),
+            )
+        except (TypeError, KeyError, ValueError, OverflowError) as error:
+            raise UserError(
+                f"{plain!r} does not say detectors, sample_rate and window ({error})"
+            ) from error
 
 
 @dataclass(frozen=True)
@@ -124,14 +169,27 @@ class Observation:
         curve = self.noise_curve(channel)
         return DetectorNoise(curve, float(self.sample_rate), self.min_frequency)
 
+    def alike_pairs(self) -> list[tuple[int, int]]:
+        """Return the pairs of channels whose noise curves are the same, the first ones first.
+
+        Raises:
+            UserError: a curve is not known or is damaged.
+        """
+        digests = [self.noise_curve(channel).digest for channel in range(self.num_detectors)]
+        return [
+            (one, two)
+            for one, two in itertools.combinations(range(self.num_detectors), 2)
+            if digests[one] == digests[two]
+        ]
+
     def has_samples_like(self, other: Observation) -> bool:
         """Return whether samples of the other are samples of this one: channels, rate, length."""
         return self.sampling == other.sampling
 
     @property
-    def sampling(self) -> tuple[tuple[str, ...], int, float]:
+    def sampling(self) -> Sampling:
         """Detectors, sampling rate (Hz) and window (s), which decide what a sample is."""
-        return tuple(self.detectors), self.sample_rate, self.window
+        return Sampling(tuple(self.detectors), self.sample_rate, self.window)
 
     @property
     def digest(self) -> str:
@@ -141,7 +199,7 @@ class Observation:
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
     def __str__(self) -> str:
-        return f"{' '.join(self.detectors)} at {self.sample_rate} Hz, {self.window:g} s"
+        return str(self.sampling)
 
     def to_plain(self) -> dict[str, Any]:
         """Return all fields in JSON's own types."""

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
 from signal_transforms.channels import draw_channel_mask
@@ -24,14 +25,22 @@ class Normalize(WaveTransform):
     """Divide each detector by its factor.
 
     Args:
-        factors: one a detector, in strain; those of the competition are its largest amplitudes,
-            4.61e-20, 4.23e-20 and 1.11e-20.
+        factors: one a detector, in strain; `PEAKS` of experiments/settings.py are those of the
+            competition, its largest amplitudes. None divides by one.
+        observation: how many detectors there are; an experiment gives its own.
     """
 
     def __init__(
-        self, factors: Sequence[float] = (1.0, 1.0, 1.0), always_apply: bool = True, p: float = 0.5
+        self,
+        factors: Sequence[float] | None = None,
+        always_apply: bool = True,
+        p: float = 0.5,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__(always_apply, p)
+        if factors is None:
+            factors = (1.0,) * observation.num_detectors
         if any(factor == 0 for factor in factors):
             raise UserError(f"Normalize: factors = {list(factors)} must not hold a zero")
         column = torch.tensor(factors, dtype=torch.float32)[:, None]  # (detector, 1)

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
 from signal_transforms.checks import check_channels
@@ -63,16 +64,35 @@ class DropChannel(WaveTransform):
 
 
 class SwapChannel(WaveTransform):
-    """Exchange two channels: by default the two LIGO detectors, which have one noise curve.
+    """Exchange two channels: by default the first two detectors that have the same noise curve.
+
+    In the competition these are the two LIGO detectors.
 
     Args:
-        channels: the two.
+        channels: the two; None chooses them by the observation.
+        observation: whose detectors these are; an experiment gives its own.
+
+    Raises:
+        UserError: not two channels; or none are given, and no two detectors have the same curve.
     """
 
     def __init__(
-        self, channels: Sequence[int] = (0, 1), always_apply: bool = False, p: float = 0.5
+        self,
+        channels: Sequence[int] | None = None,
+        always_apply: bool = False,
+        p: float = 0.5,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__(always_apply, p)
+        if channels is None:
+            pairs = observation.alike_pairs()
+            if not pairs:
+                raise UserError(
+                    f"SwapChannel: no two detectors of the observation ({observation}) have the "
+                    "same noise curve: leave it out, or say which channels to exchange"
+                )
+            channels = pairs[0]
         if len(channels) != 2:
             raise UserError(f"SwapChannel: channels = {list(channels)}: give two")
         self.channels = list(channels)
@@ -86,13 +106,13 @@ class SwapChannel(WaveTransform):
 
 
 class GetDiff(WaveTransform):
-    """Replace three channels by their differences: x1 - x0, x2 - x1, x0 - x2."""
+    """Replace channels by differences to the next: x1 - x0, x2 - x1 and, of three, x0 - x2."""
 
     def __init__(self, always_apply: bool = True, p: float = 0.5) -> None:
         super().__init__(always_apply, p)
 
     def transform_rows(self, x: Tensor) -> Tensor:
-        if x.shape[1] != 3:
-            raise UserError(f"GetDiff needs three channels and was given {x.shape[1]}")
+        if x.shape[1] < 2:
+            raise UserError(f"GetDiff needs two channels or more and was given {x.shape[1]}")
         # rolled by one, channel i holds x[i + 1], and the last one x[0]
         return x.roll(-1, dims=1) - x

@@ -88,7 +88,7 @@ class BandPass2(WaveTransform):
     """`BandPass` with a band for each channel.
 
     Args:
-        bands: (lower, upper) in Hz, one a channel.
+        bands: (lower, upper) in Hz, one a channel; None is 12 to 500 Hz for each.
         sr: sampling rate in Hz; None is that of the observation.
         order: order of the prototype.
     """
@@ -97,7 +97,7 @@ class BandPass2(WaveTransform):
 
     def __init__(
         self,
-        bands: Sequence[Sequence[float]] = ((12, 500), (12, 500), (12, 500)),
+        bands: Sequence[Sequence[float]] | None = None,
         sr: float | None = None,
         order: int = 8,
         always_apply: bool = True,
@@ -107,6 +107,7 @@ class BandPass2(WaveTransform):
     ) -> None:
         super().__init__(always_apply, p)
         sr = observation.sample_rate if sr is None else sr
+        bands = ((12, 500),) * observation.num_detectors if bands is None else bands
         self.filters = nn.ModuleList(BandPass(*band, sr=sr, order=order) for band in bands)
 
     def transform_rows(self, x: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ def test_norm_factor_divides_each_channel(samples: Samples) -> None:
     # float32 division: a relative error of at most 2^-23, twice (the factor is rounded too)
     np.testing.assert_allclose(data[5]["waveform"], expected, rtol=2.5e-7)
     for wrong in ((1, 2), (1, 2, 0), (1, -1, 1)):
-        with pytest.raises(UserError, match="three numbers above 0"):
+        with pytest.raises(UserError, match="expected 3 numbers above 0, one for each of H1 L1 V1"):
             G2NetDataset(samples.paths[:N], norm_factor=wrong)
 
 

@@ -21,6 +21,7 @@ from paths import ROOT
 import prep_data
 from data.strain_cache import StrainCache
 from datasets import load_index
+from physics.observation import COMPETITION
 from runtime.errors import UserError
 from runtime.machine import num_cores
 
@@ -94,7 +95,7 @@ def test_half_written_tables_of_killed_processes_are_removed(tmp_path: Path) -> 
     for path in half:
         path.write_text("id,tar")
     index = prep_data.Index(tmp_path / "train.csv", b"id,target,path\n", 0, 0.0)
-    prep_data.write_indexes(tmp_path, [index], overwrite=False)
+    prep_data.write_indexes(tmp_path, [index], False, COMPETITION.sampling)
     assert not any(path.exists() for path in half)
     assert (tmp_path / "train.csv").is_file()
 

@@ -23,7 +23,7 @@ class View:
 
     Attributes:
         name: as configs name it.
-        on_strain: strain (B, 3, T) -> strain; None leaves it as it is.
+        on_strain: strain (B, detector, T) -> strain; None leaves it as it is.
         on_waveform: the same for what the transforms make of it, (B, C, T').
     """
 
@@ -40,7 +40,7 @@ def prepare_views(
     Views that leave the strain as it is share the transforms.
 
     Args:
-        batch: with the strain (B, 3, T), on its device.
+        batch: with the strain (B, detector, T), on its device.
         preparation: the transforms, a batch -> batch.
     """
     untouched = None

@@ -24,10 +24,14 @@ import numpy as np
 from benchmarks import ROOT
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
 from benchmarks.harness.measurements import Measurement
-from benchmarks.harness.random_data import sample_ids, write_sample_table, write_sparse_cache
+from benchmarks.harness.random_data import (
+    ROW_BYTES,
+    sample_ids,
+    write_sample_table,
+    write_sparse_cache,
+)
 from benchmarks.harness.timed_steps import TINY
 from benchmarks.harness.timing import Spread, paired_differences
-from data.strain_cache import ROW_BYTES
 from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
 from runtime.command_line import run_command
 from runtime.errors import UserError

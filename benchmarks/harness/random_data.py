@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 
 from data.cache_writer import encode_ids
-from data.strain_cache import ROW_BYTES, encode_header, file_size, make_header
-from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
+from data.strain_cache import encode_header, file_size, make_header
+from physics.constants import TYPICAL_STRAIN
+from physics.observation import COMPETITION
 
+ROW_BYTES = 4 * math.prod(COMPETITION.shape)  # of a float32 sample
 CHUNK = 1024  # rows drawn at a time, 48 MiB
 
 
@@ -27,7 +30,7 @@ def write_random_cache(path: Path, ids: list[str], seed: int = 0) -> None:
     with open(path, "r+b") as file:
         for start in range(0, len(ids), CHUNK):
             rows = min(CHUNK, len(ids) - start)
-            white = rng.standard_normal((rows, *SAMPLE_SHAPE), np.float32)
+            white = rng.standard_normal((rows, *COMPETITION.shape), np.float32)
             strain = white * np.float32(TYPICAL_STRAIN)
             file.seek(offset + start * ROW_BYTES)
             file.write(strain.tobytes())

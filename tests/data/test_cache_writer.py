@@ -17,7 +17,7 @@ from small_samples import make_files
 
 from data import cache_writer
 from data.cache_writer import write_cache
-from data.strain_cache import PAGE, ROW_BYTES, StrainCache
+from data.strain_cache import PAGE, StrainCache
 from runtime import locks
 from runtime.errors import UserError
 from runtime.locks import hold
@@ -33,7 +33,7 @@ def test_cache_holds_what_the_files_hold(files, cache_path: Path) -> None:
     # magic, page-aligned rows, and nothing after them
     assert cache_path.read_bytes()[:8] == b"G2STRAIN"
     assert cache.header["data_offset"] % PAGE == 0
-    assert cache_path.stat().st_size == cache.header["data_offset"] + 150 * ROW_BYTES
+    assert cache_path.stat().st_size == cache.header["data_offset"] + 150 * 4 * 3 * 4096
 
 
 def test_several_processes_write_the_same_file(files, cache_path: Path, tmp_path: Path) -> None:
