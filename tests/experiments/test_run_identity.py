@@ -105,7 +105,7 @@ def test_a_file_is_read_once_while_it_is_unchanged(
     table = write_samples(tmp_path / "one", IDS, 0)
     read = []
     monkeypatch.setattr(
-        run_identity, "read_strain", lambda path: read.append(path) or read_strain(path)
+        run_identity, "read_strain", lambda path, *of: read.append(path) or read_strain(path, *of)
     )
     for _ in range(3):
         strain_digests(table, None)
