@@ -13,6 +13,7 @@ A B A B ... A machine that slows down slows down both.
 | `cqt` | spectrograms/ | the constant-Q front-end against nnAudio's layer |
 | `preparation` | signal_transforms/ | a batch on the device against scipy, a sample at a time |
 | `simulating` | simulation/ | injections drawn on the fly against samples from files |
+| `continuous_strain` | simulation/ | hours of strain in files against one whole-series FFT |
 | `reading` | data/ | shuffled batches from the cache against single files |
 | `training_step` | training/ | whole steps of the trainer against the bare network and optimiser |
 | `mixed_precision` | training/ | a step of a network in bf16 or fp16 against float32 |
@@ -45,6 +46,7 @@ MODULES = {
     "cqt": "benchmarks.spectrograms.cqt",
     "preparation": "benchmarks.signal_transforms.preparation",
     "simulating": "benchmarks.simulation.simulating",
+    "continuous_strain": "benchmarks.simulation.continuous_strain",
     "reading": "benchmarks.data.reading",
     "training_step": "benchmarks.training.training_step",
     "mixed_precision": "benchmarks.training.mixed_precision",

@@ -18,7 +18,7 @@ from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.result_files import load_results
 from benchmarks.runtime import command_line
 from benchmarks.signal_transforms import preparation
-from benchmarks.simulation import simulating
+from benchmarks.simulation import continuous_strain, simulating
 from benchmarks.spectrograms import cqt, cwt, cwt_width
 from benchmarks.training import mixed_precision, profile_step, training_step
 
@@ -34,6 +34,7 @@ MODULES = {
     "command_line": command_line,
     "profile_step": profile_step,
     "simulating": simulating,
+    "continuous_strain": continuous_strain,
     "mixed_precision": mixed_precision,
 }
 
@@ -48,6 +49,7 @@ KEYS = {
         "simulating.published",
         "simulating.rate",
     ],
+    "continuous_strain": ["continuous_strain.rate", "continuous_strain.noise"],
     "mixed_precision": [
         f"mixed_precision.{name}"
         for name in (
