@@ -1,4 +1,4 @@
-"""A residual network with one branch for each detector, the two LIGO branches sharing weights."""
+"""A residual network with a branch for each detector; detectors that are alike share one."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from layers.attention import Cbam1d
 from layers.pooling import GeMPool1d, GlobalPool1d
 from layers.stochastic_depth import DropPath
 from models1d.classifier import WaveformClassifier
+from models1d.detector_groups import group_channels
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError, check_choice
 
 # Arguments of `BranchedResNet1d` for strain whitened to 1,024 Hz, by name of the size.
@@ -126,9 +128,9 @@ class ResidualBlock1d(nn.Module):
 class BranchedResNet1d(WaveformClassifier):
     """A 1-D residual network on pre-whitened strain, branched by detector at its beginning.
 
-    Each detector has a stem and first stages of its own. The LIGO detectors, whose noise and
-    response are alike, share one set of weights (they are folded into the batch, so that it is
-    one call). Then the branches are concatenated by channel and followed by one joint network.
+    Each detector has a stem and first stages of its own. Detectors with the same noise curve, such
+    as the two of LIGO, share one set of weights (they are folded into the batch, so that it is one
+    call). Then the branches are concatenated by channel and followed by one joint network.
     The idea, with long first kernels, is that of the third-placed team of the G2Net challenge
     (one such network: CV 0.8819, private leaderboard 0.8820); this implementation and its sizes
     are ours.
@@ -136,7 +138,7 @@ class BranchedResNet1d(WaveformClassifier):
     stride, and are concatenated to the joint network a second time.
 
     Args:
-        in_channels: detectors; the first two are the LIGO ones.
+        in_channels: detectors; None takes as many as the observation has.
         num_classes: logits; 0 leaves the pooled features.
         widths: channels of each stage; in a branch stage, of each branch.
         depths: residual blocks of each stage.
@@ -146,7 +148,8 @@ class BranchedResNet1d(WaveformClassifier):
         first_stride: by how much the stem divides the length.
         branch_stages: how many stages come before the detectors meet.
         second_concat: whether the branches join the joint network a second time.
-        share_ligo: whether the first two detectors share a branch's weights.
+        share_branches: which detectors share a branch's weights: true for those with the same noise
+            curve, false for none, or groups of their names, e.g. [[H1, L1], [ET1, ET2]].
         activation: name in `layers.ACTIVATIONS` or a module class.
         downsampling: 'stride', or a pooling 'avg', 'max', 'gem' after a full-rate convolution.
         pooling: over time at the end: 'avg', 'max', 'concat' (both) or 'gem'.
@@ -155,6 +158,7 @@ class BranchedResNet1d(WaveformClassifier):
             depth, from zero in the first block.
         dropout: inside the blocks.
         head_dropout: before the linear layer.
+        observation: the detectors and their noise curves; an experiment gives its own.
 
     Raises:
         UserError: arguments that do not fit together.
@@ -162,7 +166,7 @@ class BranchedResNet1d(WaveformClassifier):
 
     def __init__(
         self,
-        in_channels: int = 3,
+        in_channels: int | None = None,
         num_classes: int = 1,
         widths: Sequence[int] = (16, 48, 64, 96),
         depths: Sequence[int] = (1, 1, 1, 1),
@@ -171,7 +175,7 @@ class BranchedResNet1d(WaveformClassifier):
         first_kernel_size: int = 63,
         first_stride: int = 8,
         branch_stages: int = 1,
-        share_ligo: bool = True,
+        share_branches: bool | Sequence[Sequence[str]] = True,
         activation: str | type[nn.Module] = "silu",
         downsampling: str = "stride",
         pooling: str = "concat",
@@ -180,8 +184,16 @@ class BranchedResNet1d(WaveformClassifier):
         second_concat: bool = False,
         attention: str | None = None,
         drop_path: float = 0.0,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
+        in_channels = observation.num_detectors if in_channels is None else in_channels
+        if in_channels != observation.num_detectors:
+            raise UserError(
+                f"BranchedResNet1d: in_channels = {in_channels} and the observation "
+                f"({observation}) has {observation.num_detectors} detectors: leave it out"
+            )
         check_stages(widths, depths, kernel_sizes, strides, branch_stages, in_channels)
         if second_concat and not 0 < branch_stages < len(widths):
             raise UserError(
@@ -190,7 +202,8 @@ class BranchedResNet1d(WaveformClassifier):
             )
         last = max(sum(depths) - 1, 1)
         self.in_channels = in_channels
-        self.share_ligo = share_ligo and in_channels > 1
+        # Channels that share a branch, by the number of the branch.
+        self.groups = group_channels(observation, share_branches)
 
         def stage(i: int, channels: int, out: int | None = None) -> nn.Sequential:
             width = out or widths[i]
@@ -219,7 +232,7 @@ class BranchedResNet1d(WaveformClassifier):
             inner = (stage(i, widths[max(i - 1, 0)]) for i in range(branch_stages))
             return nn.Sequential(*stem, *inner)
 
-        branches = in_channels - 1 if self.share_ligo else in_channels
+        branches = len(self.groups)
         self.branches = nn.ModuleList(branch() for _ in range(branches))
         own = widths[max(branch_stages - 1, 0)]
         merged = in_channels * own
@@ -238,22 +251,27 @@ class BranchedResNet1d(WaveformClassifier):
         self.reset_classifier(num_classes)
 
     def forward_branches(self, x: Tensor, branches: nn.ModuleList | None = None) -> Tensor:
-        """(B, D·C, T) -> (B, D·C', T'), the detectors' channels one after the other."""
+        """(B, D·C, T) -> (B, D·C', T'), the detectors' channels one after the other.
+
+        Detectors come in the order of `groups`, those of a group side by side.
+        """
         branches = self.branches if branches is None else branches
         batch, channels = len(x), x.shape[1] // self.in_channels
-        # One detector in each; with shared weights, two in the first.
-        shares = [2] if self.share_ligo else []
-        shares += [1] * (self.in_channels - sum(shares))
+        shares = [len(group) for group in self.groups]
         parts = x.split([share * channels for share in shares], dim=1)
         outputs = []
         for share, part, branch in zip(shares, parts, branches, strict=True):
-            # (B, 2C, T) -> (2B, C, T) -> (2B, C', T') -> (B, 2C', T')
+            # of n detectors: (B, nC, T) -> (nB, C, T) -> (nB, C', T') -> (B, nC', T')
             y = branch(part.reshape(share * batch, channels, -1))
             outputs.append(y.reshape(batch, -1, y.shape[-1]))
         return torch.cat(outputs, dim=1)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, D, T) -> (B, C, T')."""
+        order = [channel for group in self.groups for channel in group]
+        if order != sorted(order):
+            # Slices, since a list as an index of a CUDA tensor makes the host wait for the device.
+            x = torch.cat([x[:, channel : channel + 1] for channel in order], dim=1)
         x = self.forward_branches(x)
         if not self.late_branches:
             return self.stages(x)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from models1d.classifier import WaveformClassifier
 from models1d.convolutions import SameConv1d, reinitialise
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 
 
@@ -69,9 +70,10 @@ class DenseNet1d(WaveformClassifier):
         bottleneck_size: width of the bottleneck in growth rates; 0 for none.
         first_kernel_size: of the stem.
         kernel_size: of the layers.
-        in_channels: detectors.
+        in_channels: detectors; None takes as many as the observation has.
         num_classes: logits; 0 leaves the pooled features.
         reinit: Kaiming-normal convolutions instead of torch's own.
+        observation: how many detectors there are; an experiment gives its own.
 
     Raises:
         UserError: no blocks, or a negative bottleneck.
@@ -85,11 +87,14 @@ class DenseNet1d(WaveformClassifier):
         bottleneck_size: int = 4,
         first_kernel_size: int = 7,
         kernel_size: int = 3,
-        in_channels: int = 3,
+        in_channels: int | None = None,
         num_classes: int = 1,
         reinit: bool = True,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
+        in_channels = observation.num_detectors if in_channels is None else in_channels
         if not block_config or bottleneck_size < 0:
             raise UserError(
                 f"DenseNet1d: block_config = {tuple(block_config)} and bottleneck_size = "
@@ -132,16 +137,16 @@ class DenseNet1d(WaveformClassifier):
         return self.features(x)
 
 
-def densenet121_1d(**params: Any) -> DenseNet1d:
+def densenet121_1d(*, observation: Observation = COMPETITION, **params: Any) -> DenseNet1d:
     """Return a DenseNet1d with blocks of 6, 12, 24 and 16 layers."""
-    return DenseNet1d(**{"block_config": (6, 12, 24, 16), **params})
+    return DenseNet1d(**{"block_config": (6, 12, 24, 16), **params}, observation=observation)
 
 
-def densenet169_1d(**params: Any) -> DenseNet1d:
+def densenet169_1d(*, observation: Observation = COMPETITION, **params: Any) -> DenseNet1d:
     """Return a DenseNet1d with blocks of 6, 12, 32 and 32 layers."""
-    return DenseNet1d(**{"block_config": (6, 12, 32, 32), **params})
+    return DenseNet1d(**{"block_config": (6, 12, 32, 32), **params}, observation=observation)
 
 
-def densenet201_1d(**params: Any) -> DenseNet1d:
+def densenet201_1d(*, observation: Observation = COMPETITION, **params: Any) -> DenseNet1d:
     """Return a DenseNet1d with blocks of 6, 12, 48 and 32 layers."""
-    return DenseNet1d(**{"block_config": (6, 12, 48, 32), **params})
+    return DenseNet1d(**{"block_config": (6, 12, 48, 32), **params}, observation=observation)

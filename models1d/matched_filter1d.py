@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from models1d.arrival_grid import arrival_bounds, largest_delays, make_arrival_grid
 from models1d.classifier import WaveformClassifier
+from models1d.detector_groups import group_channels
 from models1d.strided_correlation import POLYPHASE, strided_correlation
 from physics.constants import STRAIN_UNIT
-from physics.curves import NoiseCurve
 from physics.observation import COMPETITION, Observation
 from physics.signals import Population
 from physics.waveforms import BankSettings
@@ -400,17 +400,6 @@ def initial_amplitudes(observation: Observation) -> list[float]:
         amplitude = observation.noise(d).asd(frequencies) / STRAIN_UNIT
         powers.append((frequencies ** (-7 / 3) / amplitude**2).sum())
     return [SENSITIVE if p >= max(powers) / 2 else LESS_SENSITIVE for p in powers]
-
-
-def group_channels(observation: Observation, share_filters: bool) -> list[tuple[int, ...]]:
-    """Return the channels that share filters, in the order of the first channel of each group."""
-    if not share_filters:
-        return [(d,) for d in range(observation.num_detectors)]
-    groups: dict[NoiseCurve, tuple[int, ...]] = {}  # curves of the same numbers are equal
-    for d in range(observation.num_detectors):
-        curve = observation.noise_curve(d)
-        groups[curve] = (*groups.get(curve, ()), d)
-    return list(groups.values())
 
 
 def find_pair(detectors: Sequence[str], pair: Sequence[str] | None) -> tuple[int, int]:

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from layers.activations import make_activation
 from models1d.classifier import WaveformClassifier
 from models1d.convolutions import SameConv1d, reinitialise
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 
 
@@ -77,7 +78,7 @@ class ResNet1dBody(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 3,
+        in_channels: int,
         base_filters: int = 64,
         kernel_size: int = 16,
         stride: int = 2,
@@ -137,7 +138,7 @@ class ResNet1d(WaveformClassifier):
     so that there are 2·base_filters fewer parameters than published.
 
     Args:
-        in_channels: detectors.
+        in_channels: detectors; None takes as many as the observation has.
         base_filters: channels of the stem.
         kernel_size: of every convolution.
         stride: by which some blocks divide the length.
@@ -152,6 +153,7 @@ class ResNet1d(WaveformClassifier):
         activation: name in `layers.ACTIVATIONS` or module class.
         final_act: activation before pooling.
         reinit: Kaiming-normal convolutions instead of torch's own.
+        observation: how many detectors there are; an experiment gives its own.
 
     Raises:
         UserError: filters that the groups do not divide.
@@ -159,7 +161,7 @@ class ResNet1d(WaveformClassifier):
 
     def __init__(
         self,
-        in_channels: int = 3,
+        in_channels: int | None = None,
         base_filters: int = 64,
         kernel_size: int = 16,
         stride: int = 2,
@@ -173,8 +175,11 @@ class ResNet1d(WaveformClassifier):
         activation: str | type[nn.Module] = nn.ReLU,
         final_act: bool = True,
         reinit: bool = False,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
+        in_channels = observation.num_detectors if in_channels is None else in_channels
         self.body = ResNet1dBody(
             in_channels,
             base_filters,

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from layers.activations import make_activation
 from models1d.classifier import WaveformClassifier
 from models1d.convolutions import SameConv1d, reinitialise
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError, check_choice
 
 
@@ -134,7 +135,7 @@ class WaveNet1d(WaveformClassifier):
     """Wave blocks, each followed by batch norm; then activation, average over time, linear.
 
     Args:
-        in_channels: detectors.
+        in_channels: detectors; None takes as many as the observation has.
         hidden_dims: channels of each block.
         wave_layers: dilated layers of each block.
         wave_block: 'gated' (alias 'none') or 'simplified'.
@@ -143,6 +144,7 @@ class WaveNet1d(WaveformClassifier):
         activation: before pooling, name in `layers.ACTIVATIONS` or module class.
         downsample: by how much each block divides the length: bool, factor, or one a block.
         reinit: Kaiming-normal convolutions instead of torch's own.
+        observation: how many detectors there are; an experiment gives its own.
 
     Raises:
         UserError: lists of different lengths or an unknown block.
@@ -150,7 +152,7 @@ class WaveNet1d(WaveformClassifier):
 
     def __init__(
         self,
-        in_channels: int = 3,
+        in_channels: int | None = None,
         hidden_dims: Sequence[int] = (16, 32, 64, 128),
         wave_layers: Sequence[int] = (12, 8, 4, 1),
         wave_block: str = "none",
@@ -159,8 +161,11 @@ class WaveNet1d(WaveformClassifier):
         activation: str | type[nn.Module] = nn.ReLU,
         downsample: bool | int | Sequence[bool | int] = False,
         reinit: bool = False,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
+        in_channels = observation.num_detectors if in_channels is None else in_channels
         block = wave_block_class(wave_block)
         factors = [downsample] * len(hidden_dims) if isinstance(downsample, int) else downsample
         if not len(hidden_dims) == len(wave_layers) == len(factors):

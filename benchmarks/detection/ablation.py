@@ -84,7 +84,7 @@ SWITCHES: dict[str, tuple[bool, tuple[str, ...]]] = {
     "second concatenation": (True, ("model_params.second_concat=true",)),
     "CBAM": (True, ("model_params.attention=cbam",)),
     "stochastic depth": (True, ("model_params.drop_path=0.1",)),
-    "LIGO branches that share weights": (False, ("model_params.share_ligo=false",)),
+    "LIGO branches that share weights": (False, ("model_params.share_branches=false",)),
     "long first kernels": (False, ("model_params.first_kernel_size=7",)),
 }
 OF_BANKS: dict[str, tuple[bool, tuple[str, ...]]] = {  # of experiments with a MatchedFilter1d

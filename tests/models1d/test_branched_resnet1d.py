@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from competition import window_of
 from network_checks import check_classifier, check_gradients, check_mixing, count
 
 from models1d import BRANCHED_SIZES, BranchedResNet1d
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 
 SMALL = {
@@ -33,7 +35,12 @@ def test_branched_shapes_and_gradients(downsampling: str, pooling: str) -> None:
 @pytest.mark.parametrize("share", [True, False])
 def test_branched_branches(stages: int, detectors: int, share: bool) -> None:
     model = BranchedResNet1d(
-        detectors, num_classes=2, branch_stages=stages, share_ligo=share, activation="relu", **SMALL
+        num_classes=2,
+        branch_stages=stages,
+        share_branches=share,
+        activation="relu",
+        observation=window_of(512, *COMPETITION.detectors[:detectors]),
+        **SMALL,
     )
     assert len(model.branches) == (detectors - 1 if share and detectors > 1 else detectors)
     x = torch.randn(2, detectors, 512)
@@ -66,8 +73,27 @@ def test_ligo_detectors_share_and_virgo_does_not() -> None:
     assert (v1_as_ligo - v1).abs().max() > 1e-3
 
 
+def test_detectors_of_a_group_share_wherever_their_channels_are() -> None:
+    """Groups by name, and by equal curves; a detector's features do not depend on its channel."""
+    triangle = Observation(("ET1", "V1", "ET2"), window=0.25)
+    assert BranchedResNet1d(**SMALL, observation=triangle).groups == [(0, 2), (1,)]
+    by_name = {"share_branches": [["ET1", "V1"]], "observation": triangle}
+    model = BranchedResNet1d(**SMALL, **by_name).eval()
+    assert model.groups == [(0, 1), (2,)]
+    model = BranchedResNet1d(**SMALL, observation=triangle).eval()
+    assert len(model.branches) == 2
+    x = torch.randn(1, 3, 512)
+    changed = x.clone()
+    changed[:, 1] += 1.0  # V1
+    arranged = [torch.cat([y[:, :1], y[:, 2:], y[:, 1:2]], dim=1) for y in (x, changed)]
+    before, after = (model.forward_branches(y).chunk(3, dim=1) for y in arranged)
+    assert [torch.equal(a, b) for a, b in zip(before, after, strict=True)] == [True, True, False]
+    # the same network on the channels as they are: V1 goes to the second branch
+    assert torch.equal(model.forward_features(x), model.stages(torch.cat(before, dim=1)))
+
+
 def test_branches_see_one_detector_each() -> None:
-    model = BranchedResNet1d(**SMALL, share_ligo=False).eval()
+    model = BranchedResNet1d(**SMALL, share_branches=False).eval()
     x = torch.randn(1, 3, 512)
     changed = x.clone()
     changed[:, 1] += 1.0
@@ -80,7 +106,7 @@ def test_branches_see_one_detector_each() -> None:
     "arguments",
     [
         {"second_concat": True},
-        {"second_concat": True, "share_ligo": False, "branch_stages": 2},
+        {"second_concat": True, "share_branches": False, "branch_stages": 2},
         {"attention": "cbam"},
         {"drop_path": 0.3},
         {"pooling": "gem", "downsampling": "avg"},
@@ -130,6 +156,10 @@ def test_branched_sizes(size: str) -> None:
         ({"activation": "sillu"}, "did you mean 'silu'"),
         ({"pooling": "mean"}, "pooling"),
         ({"downsampling": "pool"}, "downsampling"),
+        ({"in_channels": 2}, "H1 L1 V1 at 2048 Hz, 2 s. has 3 detectors: leave it out"),
+        ({"share_branches": [["H1", "K1"]]}, "'K1' is no detector of the observation"),
+        ({"share_branches": [["H1", "L1"], ["L1"]]}, "'L1' is in two groups"),
+        ({"share_branches": ["H1", "L1"]}, "expected true, false or groups"),
     ],
 )
 def test_branched_refuses(arguments: dict, message: str) -> None:
