@@ -16,6 +16,7 @@ from models2d.backbones import BackboneOptions, create_timm, size_params
 from models2d.image_network import HeadOptions, ImageNetwork, check_patches
 from models2d.memory_format import MemoryFormat
 from models2d.spectrogram_image import FrontEnd, ImageOptions, Size, SpectrogramImage
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError, check_choice
 
 PREPROCESS = ("none", "positional-add", "positional-cat")
@@ -25,11 +26,12 @@ ATTENTIONS = ("none", "triplet", "mixup")
 
 def check_options(
     owner: str, head: HeadOptions, mixup: str, timm_params: Mapping[str, Any]
-) -> tuple[bool, int]:
+) -> tuple[bool, int | None]:
     """Check the options by themselves and in pairs.
 
     Returns:
-        Whether images are mixed (otherwise features are), and the channels of an image.
+        Whether images are mixed (otherwise features are), and the channels of an image; None
+        for those that the front-end gives.
 
     Raises:
         UserError: an option that does not exist, or options that do not go together.
@@ -56,7 +58,7 @@ def check_options(
             )
         in_chans -= 1
     mixes_features = "mixup" in (head.custom_classifier, head.custom_attention)
-    return not mixes_features, in_chans or 3
+    return not mixes_features, in_chans
 
 
 class ImageModel(nn.Module):
@@ -70,6 +72,7 @@ class ImageModel(nn.Module):
         allow_timm_head: keep timm's own pooling and linear head where no part of a custom head is
             asked for.
         channels_last: as in `SpectroCNN`.
+        observation: whose strain becomes images.
 
     Raises:
         UserError: an option that does not exist, or options that do not go together.
@@ -85,11 +88,13 @@ class ImageModel(nn.Module):
         n_patch: int,
         allow_timm_head: bool,
         channels_last: bool,
+        observation: Observation,
     ) -> None:
         super().__init__()
         mixes_image, in_chans = check_options(owner, head, image.mixup, backbone.timm_params)
         # The order of construction decides what the seed draws: front-end first, then the network.
-        self.image = SpectrogramImage(image, in_chans, mixes_image)
+        self.image = SpectrogramImage(image, in_chans, mixes_image, observation)
+        in_chans = self.image.channels
         if n_patch > 1 and self.image.size is not None:
             check_patches(self.image.size)
         self.return_spec, self.n_patch = return_spec, n_patch
@@ -109,9 +114,11 @@ class ImageModel(nn.Module):
         """See whether strain as the data set gives it, (B, detector, time), becomes an image.
 
         Raises:
-            UserError: the image has other channels than the backbone takes, or fewer columns than
-                rows where squares are cut from it.
+            UserError: the strain is sampled at another rate than the front-end is made for; or the
+                image has other channels than the backbone takes, or fewer columns than rows where
+                squares are cut from it.
         """
+        self.image.check_sample_rate(strain)
         size = self.image.find_image_size(strain)  # rows and columns, after resizing
         if self.n_patch > 1:
             check_patches(size)
@@ -151,8 +158,8 @@ class SpectroCNN(ImageModel):
         model_name: timm's name, best with the tag of its weights.
         pretrained: take timm's pretrained weights.
         num_classes: logits.
-        timm_params: further arguments of the timm network; `in_chans` where the front-end does
-            not give three channels (with 'positional-cat', one more than it gives).
+        timm_params: further arguments of the timm network. `in_chans` is by default the number of
+            channels that the front-end gives (with 'positional-cat', one more).
         custom_preprocess: 'none', or 'positional-add' / 'positional-cat': a sinusoidal table of
             the rows of `resize_img`, added or as a further channel.
         custom_classifier: pooling 'avg', 'max', 'concat' (maximum and average), 'gem',
@@ -173,6 +180,7 @@ class SpectroCNN(ImageModel):
         channels_last: keep images and weights with the channels of a pixel side by side, which is
             faster. Networks that could crash so on a CPU are left as they are there, see
             models2d/memory_format.py.
+        observation: detectors, sampling rate and window; an experiment gives its own.
 
     Raises:
         UserError: an option that does not exist, or options that do not go together.
@@ -199,6 +207,8 @@ class SpectroCNN(ImageModel):
         feature_mode: bool = False,
         weights: str | None = None,
         channels_last: bool = True,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__(
             "SpectroCNN",
@@ -220,6 +230,7 @@ class SpectroCNN(ImageModel):
             n_patch=1,
             allow_timm_head=True,
             channels_last=channels_last,
+            observation=observation,
         )
 
 
@@ -258,6 +269,8 @@ class MultiInstanceSCNN(ImageModel):
         feature_mode: bool = False,
         weights: str | None = None,
         channels_last: bool = True,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         if n_patch < 1:
             raise UserError(f"MultiInstanceSCNN: n_patch = {n_patch}: expected at least 1")
@@ -281,6 +294,7 @@ class MultiInstanceSCNN(ImageModel):
             n_patch=n_patch,
             allow_timm_head=False,
             channels_last=channels_last,
+            observation=observation,
         )
 
 

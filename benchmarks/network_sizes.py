@@ -16,7 +16,6 @@ from benchmarks import ROOT
 from benchmarks.harness.measurements import markdown_table
 from configuration.config_class import ConfigMeta
 from experiments.experiment_list import COLUMNS, SIZES, network_key, read_sizes, table_rows
-from physics.constants import SAMPLE_SHAPE
 from runtime.command_line import CommandLine, run_command
 from runtime.console import progress
 from runtime.errors import UserError
@@ -31,14 +30,14 @@ def measure_network(config: ConfigMeta) -> dict[str, Any]:
     """Build a network and return its trainable parameters and the size of its image, if any."""
     import torch
 
-    from experiments.building import build_model
+    from experiments.building import build_model, observation_of
 
     model = build_model(config).eval()
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     image = None
     if hasattr(model, "image"):
         with torch.inference_mode():
-            made, _ = model.image(torch.randn(1, *SAMPLE_SHAPE))
+            made, _ = model.image(torch.randn(1, *observation_of(config).shape))
         image = list(made.shape[-2:])
     return {"classes": [config.__name__], "parameters": count, "image": image}
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from configuration.config_class import ConfigMeta, config_named
 from configuration.json_types import to_plain
+from physics.observation import COMPETITION
 from runtime.files import read_json
 
 SIZES = Path(__file__).with_name("network_sizes.json")
@@ -44,7 +45,13 @@ def network_key(config: ConfigMeta) -> str:
     # Where the weights come from does not change how many there are.
     params = {k: v for k, v in config.model_params.items() if k not in ("pretrained", "weights")}
     # Sorted keys: the digest must not depend on the order in which a config names its arguments.
-    plain = json.dumps([config.model.__name__, to_plain(params)], sort_keys=True)
+    decisive = [config.model.__name__, to_plain(params)]
+    # Networks have as many channels, and images as many columns, as the observation says. Keys of
+    # the competition's networks are older than this setting.
+    sampling = config.observation.build().sampling
+    if sampling != COMPETITION.sampling:
+        decisive.append(sampling.to_plain())
+    plain = json.dumps(decisive, sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from layers.mixing import cutmix, mix_rows
 from layers.resampling import resize
+from physics.observation import Observation
 from runtime.errors import UserError, check_choice
 
 Size = int | Sequence[int] | None
@@ -58,8 +60,10 @@ def build_augmentations(augmentations: Any, key: str) -> nn.Module | None:
     raise UserError(f"{key} = {augmentations!r}: expected modules that take an image")
 
 
-def build_front_end(spectrogram: FrontEnd | None, spec_params: Mapping[str, Any]) -> nn.Module:
-    """Return spectrogram(**spec_params).
+def build_front_end(
+    spectrogram: FrontEnd | None, spec_params: Mapping[str, Any], observation: Observation
+) -> nn.Module:
+    """Return spectrogram(**spec_params), given the observation where it takes one.
 
     Raises:
         UserError: it is no class or function, or takes no such argument.
@@ -69,8 +73,11 @@ def build_front_end(spectrogram: FrontEnd | None, spec_params: Mapping[str, Any]
             f"spectrogram = {spectrogram!r}: expected a front-end class such as ComplexMorletCWT, "
             "with its arguments in spec_params"
         )
+    given = {}
+    if "observation" in inspect.signature(spectrogram).parameters:
+        given["observation"] = observation
     try:
-        return spectrogram(**spec_params)
+        return spectrogram(**given, **spec_params)
     except TypeError as error:
         raise UserError(f"spec_params = {dict(spec_params)}: {error}") from error
 
@@ -80,14 +87,29 @@ class SpectrogramImage(nn.Module):
 
     Args:
         options: front-end, augmentations, size and norm.
-        channels: of the image, as the backbone takes them.
+        channels: of the image, as the backbone takes them; None for those that the front-end gives.
         mixes_image: whether rows are mixed here; False where the network mixes features instead.
+        observation: whose strain becomes images.
+
+    Attributes:
+        channels: of the image.
     """
 
-    def __init__(self, options: ImageOptions, channels: int, mixes_image: bool) -> None:
+    def __init__(
+        self,
+        options: ImageOptions,
+        channels: int | None,
+        mixes_image: bool,
+        observation: Observation,
+    ) -> None:
         super().__init__()
         check_choice("image model", "upsample", options.upsample, UPSAMPLE)
-        self.spectrogram = build_front_end(options.spectrogram, options.spec_params or {})
+        self.spectrogram = build_front_end(
+            options.spectrogram, options.spec_params or {}, observation
+        )
+        self.window = observation.window
+        if channels is None:  # a front-end that does not say gives one channel for each detector
+            channels = getattr(self.spectrogram, "image_channels", observation.num_detectors)
         self.augmentations = build_augmentations(options.augmentations, "augmentations")
         self.augmentations_test = build_augmentations(
             options.augmentations_test, "augmentations_test"
@@ -111,6 +133,23 @@ class SpectrogramImage(nn.Module):
         self.spectrogram.train(training)
         self.check_channels(image)
         return self.size or tuple(image.shape[-2:])
+
+    def check_sample_rate(self, strain: Tensor) -> None:
+        """Check that strain (B, detector, time) has the rate that the front-end is made for.
+
+        A transform that keeps every n-th sample divides the rate of the observation by n.
+
+        Raises:
+            UserError: it has another one.
+        """
+        made_for = getattr(self.spectrogram, "fs", None)
+        rate = strain.shape[-1] / self.window
+        if made_for is not None and made_for != rate:
+            raise UserError(
+                f"{type(self.spectrogram).__name__} is made for {made_for:g} Hz and is given "
+                f"{strain.shape[-1]} samples of {self.window:g} s, which are {rate:g} Hz: set "
+                f"model_params.spec_params (fs, or sr of CQT) to {rate:g}"
+            )
 
     def check_channels(self, image: Tensor) -> None:
         if image.shape[1] != self.channels:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from signal_transforms.checks import check_positive, check_waveforms
 from signal_transforms.per_sample_operations import output_for_empty_batch
@@ -31,13 +32,14 @@ class CQT(nn.Module):
     frequency. `fmax`, where given, overrides `n_bins`: ceil(bins_per_octave log2(fmax / fmin)).
 
     Args:
-        sr: sampling rate in Hz.
+        sr: sampling rate in Hz; None is that of the observation.
         hop_length: samples between frames.
         fmin: frequency of row 0 in Hz.
         fmax: upper limit in Hz, or None.
         n_bins: number of rows where fmax is None.
         bins_per_octave: rows in an octave.
         filter_scale: scales the kernels' length.
+        observation: gives the sampling rate; an experiment gives its own.
 
     Raises:
         UserError: an argument out of its range, or, in the forward pass, a waveform too short for
@@ -46,15 +48,19 @@ class CQT(nn.Module):
 
     def __init__(
         self,
-        sr: float = 22050,
+        sr: float | None = None,
         hop_length: int = 512,
         fmin: float = 32.7,
         fmax: float | None = None,
         n_bins: int = 84,
         bins_per_octave: int = 12,
         filter_scale: float = 1.0,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
+        sr = observation.sample_rate if sr is None else sr
+        self.fs = sr
         check_positive("CQT", sr=sr, hop_length=hop_length, fmin=fmin, n_bins=n_bins)
         top = fmax if fmax is not None else fmin * 2 ** ((n_bins - 1) / bins_per_octave)
         if not fmin < top <= sr / 2:

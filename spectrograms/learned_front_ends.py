@@ -6,6 +6,7 @@ frequencies, and follow autocast as any network.
 
 from __future__ import annotations
 
+import inspect
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -17,12 +18,17 @@ from layers.resampling import average_to
 from models1d.convolutions import reinitialise
 from models1d.resnet1d import ResNet1dBody
 from models1d.wavenet1d import wave_block_class
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from signal_transforms.checks import check_waveforms
 
 
 def as_tuple(value: int | Sequence[int]) -> tuple[int, ...]:
     return (value,) if isinstance(value, int) else tuple(value)
+
+
+def takes_observation(cls: type[nn.Module]) -> bool:
+    return "observation" in inspect.signature(cls).parameters
 
 
 class AverageAndSquash(nn.Module):
@@ -46,7 +52,7 @@ class WaveNetSpectrogram(nn.Module):
     """One branch of wave blocks an image channel.
 
     Args:
-        in_channels: detectors that a branch sees; 1 with `separate_channel`.
+        in_channels: detectors that a branch sees; None takes all, or 1 with `separate_channel`.
         base_filters: rows of the image; several for a chain of blocks, each downsampling again.
         wave_layers: dilated layers of each branch's blocks.
         wave_block: "simplified" or "gated" (alias "none").
@@ -56,6 +62,7 @@ class WaveNetSpectrogram(nn.Module):
         output_size: average the time axis to this many frames.
         separate_channel: feed detector i to branch i alone.
         reinit: Kaiming-normal convolutions instead of torch's own.
+        observation: how many detectors there are; an experiment gives its own.
 
     Raises:
         UserError: an unknown block, or arguments that contradict each other.
@@ -63,7 +70,7 @@ class WaveNetSpectrogram(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 3,
+        in_channels: int | None = None,
         base_filters: int | Sequence[int] = 128,
         wave_layers: Sequence[int] = (10, 6, 2),
         wave_block: str = "simplified",
@@ -73,8 +80,12 @@ class WaveNetSpectrogram(nn.Module):
         output_size: int | None = None,
         separate_channel: bool = False,
         reinit: bool = True,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
+        if in_channels is None:
+            in_channels = 1 if separate_channel else observation.num_detectors
         if separate_channel and in_channels != 1:
             raise UserError(
                 f"WaveNetSpectrogram: separate_channel needs in_channels = 1, not {in_channels}"
@@ -91,6 +102,7 @@ class WaveNetSpectrogram(nn.Module):
             for layers in wave_layers
         )
         self.separate_channel = separate_channel
+        self.image_channels = len(self.branches)
         self.finish = AverageAndSquash(output_size, sigmoid)
         if reinit:
             reinitialise(self)
@@ -114,7 +126,7 @@ class CNNSpectrogram(nn.Module):
     """One strided convolution an image channel, each with its own kernel size.
 
     Args:
-        in_channels: detectors.
+        in_channels: detectors; None takes as many as the observation has.
         base_filters: rows of the image; after the first of several follow batch norm, ReLU and a
             convolution of the same kernel size and stride 1 each.
         kernel_sizes: one a branch.
@@ -124,11 +136,12 @@ class CNNSpectrogram(nn.Module):
         conv: class of the convolutions.
         disable_amp: work in float32 under autocast.
         reinit: Kaiming-normal convolutions instead of torch's own.
+        observation: how many detectors there are; an experiment gives its own.
     """
 
     def __init__(
         self,
-        in_channels: int = 3,
+        in_channels: int | None = None,
         base_filters: int | Sequence[int] = 128,
         kernel_sizes: Sequence[int] = (32, 16, 4),
         stride: int = 4,
@@ -137,8 +150,11 @@ class CNNSpectrogram(nn.Module):
         conv: type[nn.Module] = nn.Conv1d,
         disable_amp: bool = False,
         reinit: bool = True,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
+        in_channels = observation.num_detectors if in_channels is None else in_channels
         filters = as_tuple(base_filters)
         self.branches = nn.ModuleList()
         for kernel_size in kernel_sizes:
@@ -154,6 +170,7 @@ class CNNSpectrogram(nn.Module):
                 ]
             self.branches.append(nn.Sequential(*stages))
         self.disable_amp = disable_amp
+        self.image_channels = len(self.branches)
         self.finish = AverageAndSquash(output_size, sigmoid)
         if reinit:
             reinitialise(self)
@@ -177,7 +194,7 @@ class ResNetSpectrogram(nn.Module):
     It has 2 base_filters parameters fewer than published: a batch norm that saw no data is gone.
 
     Args:
-        in_channels: detectors.
+        in_channels: detectors; None takes as many as the observation has.
         base_filters: channels of the stem; they double every `increasefilter_gap` blocks.
         kernel_size: of every convolution.
         stride: by which some blocks divide the length.
@@ -187,11 +204,12 @@ class ResNetSpectrogram(nn.Module):
         increasefilter_gap: blocks from one doubling of channels to the next.
         transpose: exchange frequency and time.
         reinit: Kaiming-normal convolutions instead of torch's own.
+        observation: how many detectors there are; an experiment gives its own.
     """
 
     def __init__(
         self,
-        in_channels: int = 3,
+        in_channels: int | None = None,
         base_filters: int = 32,
         kernel_size: int = 3,
         stride: int = 2,
@@ -201,8 +219,11 @@ class ResNetSpectrogram(nn.Module):
         increasefilter_gap: int = 6,
         transpose: bool = False,
         reinit: bool = False,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
+        in_channels = observation.num_detectors if in_channels is None else in_channels
         self.body = ResNet1dBody(
             in_channels,
             base_filters,
@@ -217,6 +238,7 @@ class ResNetSpectrogram(nn.Module):
         if reinit:
             reinitialise(self)
         self.transpose = transpose
+        self.image_channels = 1
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform (batch, detector, time) to (batch, 1, feature, frame)."""
@@ -231,18 +253,29 @@ class MultiSpectrogram(nn.Module):
     Args:
         configs: pairs of a front-end class and its arguments; their images must be of one size.
         frozen: whether the members' parameters are kept as they are.
+        observation: given to the members that take one; an experiment gives its own.
 
     Raises:
         UserError: no member, or, in the forward pass, images of different sizes.
     """
 
     def __init__(
-        self, configs: Sequence[tuple[type[nn.Module], dict[str, Any]]], frozen: bool = False
+        self,
+        configs: Sequence[tuple[type[nn.Module], dict[str, Any]]],
+        frozen: bool = False,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
         if not configs:
             raise UserError("MultiSpectrogram: give at least one front-end")
-        self.members = nn.ModuleList(cls(**params) for cls, params in configs)
+        self.members = nn.ModuleList(
+            cls(**({"observation": observation} if takes_observation(cls) else {}), **params)
+            for cls, params in configs
+        )
+        self.image_channels = sum(
+            getattr(member, "image_channels", observation.num_detectors) for member in self.members
+        )
         if frozen:
             self.requires_grad_(False)
 

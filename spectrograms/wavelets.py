@@ -13,6 +13,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from signal_transforms.checks import check_positive, check_waveforms
 from signal_transforms.per_sample_operations import output_for_empty_batch
@@ -78,7 +79,7 @@ class ComplexMorletCWT(nn.Module):
 
     Args:
         wavelet_width: w.
-        fs: sampling rate in Hz.
+        fs: sampling rate in Hz; None is that of the observation.
         lower_freq: frequency of the last row in Hz.
         upper_freq: frequency of row 0 in Hz, at most fs / 2.
         n_scales: number of rows.
@@ -88,6 +89,7 @@ class ComplexMorletCWT(nn.Module):
         trainable_filter: make the kernels themselves parameters (2, n_scales, 2 h + 1).
         border_crop: samples, in time steps of the input, to cut from either end of the output.
         stride: samples between frames.
+        observation: gives the sampling rate; an experiment gives its own.
 
     Raises:
         UserError: an argument out of its range, or both trainable options at once.
@@ -96,7 +98,7 @@ class ComplexMorletCWT(nn.Module):
     def __init__(
         self,
         wavelet_width: float,
-        fs: float,
+        fs: float | None,
         lower_freq: float,
         upper_freq: float,
         n_scales: int,
@@ -105,8 +107,11 @@ class ComplexMorletCWT(nn.Module):
         trainable_filter: bool = False,
         border_crop: int = 0,
         stride: int = 1,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
+        fs = observation.sample_rate if fs is None else fs
         check_positive(
             "ComplexMorletCWT",
             wavelet_width=wavelet_width,
@@ -232,7 +237,7 @@ class RickerCWT(nn.Module):
     are geometric, highest frequency first; cross-correlation with zeros beyond both ends.
 
     Args:
-        fs: sampling rate in Hz.
+        fs: sampling rate in Hz; None is that of the observation.
         lower_freq: frequency of the last row in Hz.
         upper_freq: frequency of row 0 in Hz, at most fs / 2.
         n_scales: number of rows.
@@ -240,6 +245,7 @@ class RickerCWT(nn.Module):
         trainable_filter: make the kernels parameters (n_scales, 2 h + 1).
         border_crop: samples to cut from either end of the output.
         stride: samples between frames.
+        observation: gives the sampling rate; an experiment gives its own.
 
     Raises:
         UserError: an argument out of its range.
@@ -249,7 +255,7 @@ class RickerCWT(nn.Module):
 
     def __init__(
         self,
-        fs: float,
+        fs: float | None,
         lower_freq: float,
         upper_freq: float,
         n_scales: int,
@@ -257,8 +263,12 @@ class RickerCWT(nn.Module):
         trainable_filter: bool = False,
         border_crop: int = 0,
         stride: int = 1,
+        *,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__()
+        fs = observation.sample_rate if fs is None else fs
+        self.fs = fs
         check_positive("RickerCWT", fs=fs, size_factor=size_factor, stride=stride)
         if border_crop < 0:
             raise UserError(f"RickerCWT: border_crop = {border_crop} is negative")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import spectrograms
 from architectures import MultiInstanceSCNN, SpectroCNN
+from physics.observation import Observation
 from runtime.errors import UserError
 
 
@@ -219,7 +220,8 @@ def test_refused_when_built(options: dict, message: str) -> None:
 
 
 def test_images_that_do_not_fit_are_refused_when_tried(strain: Tensor) -> None:
-    one_channel = SpectroCNN("test_efficientnet", spectrogram=spectrograms.ResNetSpectrogram)
+    options = {"spectrogram": spectrograms.ResNetSpectrogram, "timm_params": {"in_chans": 3}}
+    one_channel = SpectroCNN("test_efficientnet", **options)
     with pytest.raises(UserError, match=r"set timm_params to \{'in_chans': 1\}"):
         one_channel.try_input(strain)
     squares = MultiInstanceSCNN("test_efficientnet", spectrogram=Frames, spec_params={"rows": 128})
@@ -236,6 +238,35 @@ def test_the_trial_is_of_the_shape_that_the_data_have() -> None:
     squares.try_input(torch.zeros(1, 3, 4096))  # 64 rows, 64 columns
     with pytest.raises(UserError, match="cannot be cut into squares"):
         squares.try_input(torch.zeros(1, 3, 2048))  # 64 rows, 32 columns
+
+
+@pytest.mark.parametrize(
+    ("front_end", "params", "channels"),
+    [
+        (spectrograms.ComplexMorletCWT, {"wavelet_width": 3, "n_scales": 8}, 2),
+        (spectrograms.CQT, {"fmin": 50, "fmax": 1000, "hop_length": 32}, 2),
+        (spectrograms.CNNSpectrogram, {"base_filters": 16, "kernel_sizes": (9, 5, 3)}, 3),
+        (spectrograms.ResNetSpectrogram, {"n_block": 2}, 1),
+    ],
+)
+def test_an_image_has_the_channels_and_the_rate_of_the_observation(
+    front_end: type, params: dict, channels: int
+) -> None:
+    """Without in_chans, in_channels and a rate, all follow the detectors and the sampling."""
+    observation = Observation(("H1", "L1"), sample_rate=4096, window=0.5)
+    if front_end is spectrograms.ComplexMorletCWT:
+        params = {**params, "fs": None, "lower_freq": 50, "upper_freq": 1000, "stride": 8}
+    model = SpectroCNN(
+        "test_efficientnet", spectrogram=front_end, spec_params=params, observation=observation
+    )
+    model.try_input(torch.randn(1, *observation.shape))
+    assert model.image.channels == channels
+    assert model(torch.randn(2, *observation.shape)).shape == (2, 1)
+    rate = getattr(model.image.spectrogram, "fs", None)
+    if rate is not None:
+        assert rate == observation.sample_rate
+        with pytest.raises(UserError, match=r"4096 Hz.*1024 samples.*2048 Hz: set"):
+            model.try_input(torch.randn(1, 2, 1024))
 
 
 def test_a_trial_changes_nothing() -> None:
