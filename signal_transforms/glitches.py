@@ -173,8 +173,12 @@ class AddGlitches(WaveTransform):
         return f"{super().extra_repr()}, {', '.join(self.kinds)}, snr={self.snr}"
 
 
-def check_kinds(kinds: Mapping[str, float]) -> dict[str, float]:
+def check_kinds(kinds: Mapping[str, float], owner: str = "AddGlitches") -> dict[str, float]:
     """Return the kinds whose weight is above zero.
+
+    Args:
+        kinds: weights by kind.
+        owner: the class that they are an argument of, for messages.
 
     Raises:
         UserError: a kind is not known, a weight is negative or not finite, or none is positive.
@@ -182,14 +186,12 @@ def check_kinds(kinds: Mapping[str, float]) -> dict[str, float]:
     for name, weight in kinds.items():
         if name not in KINDS:
             raise UserError(
-                f"AddGlitches: kind {name!r}{nearest(str(name), KINDS)} is not known: choose from "
+                f"{owner}: kind {name!r}{nearest(str(name), KINDS)} is not known: choose from "
                 f"{', '.join(KINDS)}"
             )
         if not 0 <= weight < float("inf"):
-            raise UserError(
-                f"AddGlitches: the weight of {name!r} is {weight!r}: expected 0 or more"
-            )
+            raise UserError(f"{owner}: the weight of {name!r} is {weight!r}: expected 0 or more")
     weights = {name: float(weight) for name, weight in kinds.items() if weight > 0}
     if not weights:
-        raise UserError("AddGlitches: kinds: give at least one kind a weight above 0")
+        raise UserError(f"{owner}: kinds: give at least one kind a weight above 0")
     return weights

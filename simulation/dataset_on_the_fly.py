@@ -13,15 +13,16 @@ from torch import Tensor
 from configuration.class_with_arguments import Part
 from data.batch_order import IndexBatch
 from datasets import Batch, G2NetDataset
-from physics.constants import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
-from physics.noise import NoiseGenerator
+from physics.constants import STRAIN_UNIT
+from physics.observation import COMPETITION, Observation
 from physics.signals import Population, SignalGenerator
 from physics.waveforms import BankSettings, WaveformBank
 from runtime.errors import UserError, nearest
 from runtime.seeds import counted_seed
-from signal_transforms import whitening_operators
 from signal_transforms.whitening import Whiten
 from simulation.noise_mixtures import MIXED, orthogonal_mixtures
+from simulation.spectral_whitening import SpectralWhitening, fade_in
+from simulation.training_noise import AnyStrain, Gaussian, TrainingNoise
 from simulation.whitened_signals import WhitenedSignals
 
 NOISES = ("gaussian", "real")
@@ -40,9 +41,17 @@ def shared_signals(
 
 
 @functools.lru_cache(maxsize=2)
-def shared_whitened(signals: SignalGenerator, whiten: Part) -> WhitenedSignals:
+def shared_whitened(
+    signals: SignalGenerator, whiten: Part, observation: Observation, corrected: bool
+) -> WhitenedSignals:
     """Return what draws these signals whitened; the fit is made once in a process."""
-    return WhitenedSignals(signals, whiten.build())
+    return WhitenedSignals(signals, whiten.build_for(observation=observation), corrected)
+
+
+@functools.lru_cache(maxsize=2)
+def shared_noise(noise: Part, observation: Observation, device: torch.device) -> TrainingNoise:
+    """Return a kind of noise on a device; all folds of a process share one."""
+    return noise.build_for(observation=observation, device=device)
 
 
 class SignalPool(NamedTuple):
@@ -50,6 +59,7 @@ class SignalPool(NamedTuple):
 
     signals: Tensor  # (signal, detector, time), of network SNR 1
     noise: Tensor | None  # (stretch, detector, time); None if every step draws its own
+    psd_numbers: Tensor | None  # (signal, detector) of the noise; None if rows do not differ
 
 
 class SimulatedDataset(G2NetDataset):
@@ -66,6 +76,14 @@ class SimulatedDataset(G2NetDataset):
     Gaussian noise as white noise, which costs almost nothing. Then leave the `Whiten` out of
     `transforms["train"]`, and begin `transforms["test"]` with it.
 
+    Noise may have many PSDs: a family of curves, or hours of strain (see `TrainingNoise`). Each
+    row and detector then has one of them. The PSDs of a signal are drawn with it, into the pool:
+    it is whitened and scaled to its SNR by them, and whenever it is used, it is put into new noise
+    of these PSDs. Rows without a signal draw their PSDs at each step, by the same law. Noise of the
+    pool is mixed only where mixtures follow the law of what they are made of; other noise is drawn
+    for every row. Glitches are drawn for every row, after the mixing. All of it follows from the
+    counters of the step.
+
     Args:
         paths, targets, ids, cache, is_test: as in `G2NetDataset`.
         device: where to draw.
@@ -73,8 +91,9 @@ class SimulatedDataset(G2NetDataset):
         snr: bounds of the network SNR; its density is proportional to 1 / snr^2.
         curriculum: (first lower bound, epochs): during these epochs the lower bound of the SNR
             falls geometrically from the first one to that of `snr`.
-        noise: 'gaussian', drawn from the design curves; or 'real', the samples of target 0 in the
-            training part of the fold.
+        noise: 'gaussian', drawn from the observation's curves; 'real', the samples of target 0 in
+            the training part of the fold; or a part: `Gaussian`, `RealStrain`, `Glitches`, or a
+            class with `sample(count, generator)` that returns (count, detector, time) strain.
         whiten: a `Whiten` of the design curves that decimates without a band.
         reuse: how often a signal is used, each time with another SNR and other noise. A CPU uses a
             stretch of Gaussian noise twice as often, each time in another mixture (see
@@ -82,10 +101,11 @@ class SimulatedDataset(G2NetDataset):
         pool: signals, and stretches of noise, that are drawn at a time.
         bank_size: number of binaries.
         bank_seed: seed of the binaries; simulated data sets on disk use 0.
+        observation: detectors, sampling, window and curves; an experiment gives its own.
 
     Raises:
-        UserError: an argument out of its range, no sample of target 0 for real noise, or a
-            whitening whose noise is not white.
+        UserError: an argument out of its range, no sample of target 0 for real noise, a whitening
+            whose noise is not white, or noise that is of no use here.
     """
 
     def __init__(
@@ -100,12 +120,13 @@ class SimulatedDataset(G2NetDataset):
         samples_per_epoch: int = 65_536,
         snr: Sequence[float] = Population.snr,
         curriculum: Sequence[float] | None = None,
-        noise: str = "gaussian",
+        noise: str | Part = "gaussian",
         whiten: Part | None = None,
         reuse: int = 1,
         pool: int = 1024,
         bank_size: int = 8000,
         bank_seed: int = 1,
+        observation: Observation = COMPETITION,
     ) -> None:
         super().__init__(paths, targets, ids=ids, cache=cache, is_test=is_test)
         self.is_test, self.device = is_test, torch.device(device)
@@ -125,10 +146,10 @@ class SimulatedDataset(G2NetDataset):
                 f"SimulatedDataset: curriculum = {curriculum}: expected a lower bound within "
                 f"snr = {tuple(snr)} to begin with, and a number of epochs"
             )
-        if noise not in NOISES:
+        if noise not in NOISES and not isinstance(noise, Part):
             raise UserError(
                 f"SimulatedDataset: noise = {noise!r}{nearest(str(noise), NOISES)}: expected one "
-                f"of {', '.join(NOISES)}"
+                f"of {', '.join(NOISES)}, or a part such as Gaussian or RealStrain"
             )
         self.samples_per_epoch = samples_per_epoch
         self.snr, self.curriculum, self.noise = tuple(snr), curriculum, noise
@@ -136,12 +157,13 @@ class SimulatedDataset(G2NetDataset):
         self.drawn: tuple[tuple, SignalPool] | None = (
             None  # the last pool and what it was drawn for
         )
-        self.whiten = None if whiten is None else whiten.build()
+        self.observation = observation
+        self.whiten = None if whiten is None else whiten.build_for(observation=observation)
         if self.whiten is not None and not whitens_design_noise(self.whiten):
             raise UserError(
-                "SimulatedDataset: whiten needs a Whiten of the three design curves that decimates "
-                f"{NUM_SAMPLES} samples of {SAMPLE_RATE} Hz by a power of two, without a band, "
-                "after which noise is white"
+                "SimulatedDataset: whiten needs a Whiten of the design curves that decimates "
+                f"{observation.num_samples} samples of {observation.sample_rate} Hz by a power of "
+                "two, without a band, after which noise is white"
             )
         if is_test:
             return
@@ -152,8 +174,37 @@ class SimulatedDataset(G2NetDataset):
         self.signals = shared_signals(
             BankSettings(size=bank_size, seed=bank_seed), Population(snr=self.snr), self.device
         )
-        self.whitened = None if whiten is None else shared_whitened(self.signals, whiten)
-        self.noise_generator = NoiseGenerator(self.device)
+        self.noise_source = self.build_noise_source()
+        has_psds = self.noise_source is not None and self.noise_source.has_psds
+        self.whitened = None
+        if whiten is not None:
+            self.whitened = shared_whitened(self.signals, whiten, observation, not has_psds)
+
+    def build_noise_source(self) -> TrainingNoise | None:
+        """Return where the noise comes from; None for the samples of files.
+
+        Raises:
+            UserError: it cannot be whitened and should be, or is no noise.
+        """
+        if self.noise == "real":
+            return None
+        part = self.noise if isinstance(self.noise, Part) else Part(Gaussian)
+        source = shared_noise(part, self.observation, self.device)
+        if not isinstance(source, TrainingNoise):
+            if not callable(getattr(source, "sample", None)):
+                raise UserError(
+                    f"SimulatedDataset: noise = {part!r} has no method sample(count, generator): "
+                    f"expected Gaussian, RealStrain, Glitches, or a class that has one"
+                )
+            source = AnyStrain(source, self.device, self.observation, self.whiten)
+        if self.whiten is not None and source.needs_strain:
+            raise UserError(
+                f"SimulatedDataset: noise = {part!r} and whiten do not go together: "
+                f"{source.needs_strain}; take the drop-outs out of kinds, or leave whiten out"
+            )
+        decimate = 1 if self.whiten is None else self.whiten.decimate
+        self.whitening = SpectralWhitening(source.psds, self.observation, decimate, self.device)
+        return source
 
     def __len__(self) -> int:
         return super().__len__() if self.is_test else self.samples_per_epoch
@@ -184,10 +235,15 @@ class SimulatedDataset(G2NetDataset):
         # With an odd number of rows, the middle one holds a signal in half of the batches.
         count = (size + indices.seed % 2) // 2
         pool, chosen = self.pool_of_step(indices)
+        psd_numbers = None
+        if pool.psd_numbers is not None:
+            others = self.noise_source.draw_psd_numbers(size - count, generator)
+            psd_numbers = torch.cat([pool.psd_numbers[chosen[:count]], others])
         if pool.noise is None:
-            waveform = self.draw_noise(size, generator)
+            waveform = self.draw_noise(size, generator, psd_numbers)
         else:
             waveform = orthogonal_mixtures(pool.noise, size, generator)
+        waveform = self.add_transients(waveform, psd_numbers, generator)
         if count:
             bounds = (self.lowest_snr(indices.progress), self.snr[1])
             snr = self.signals.draw_snr(count, bounds, generator)
@@ -212,9 +268,30 @@ class SimulatedDataset(G2NetDataset):
         # Geometrically: the same factor in each step, from `start` to `low`.
         return start * (low / start) ** min(progress / epochs, 1.0)
 
-    def draw_noise(self, size: int, generator: torch.Generator) -> Tensor:
-        """Return noise (size, detector, time), whitened if `whiten` is given."""
-        if self.noise == "real":
+    def add_transients(
+        self, noise: Tensor, psd_numbers: Tensor | None, generator: torch.Generator
+    ) -> Tensor:
+        """Return noise (rows, detector, time) with what each row has of its own, as glitches."""
+        if self.noise_source is None:
+            return noise
+        if psd_numbers is None:
+            psd_numbers = self.noise_source.draw_psd_numbers(len(noise), generator)
+        whitened = self.whiten is not None
+        return self.noise_source.add_transients(
+            noise, psd_numbers, self.whitening, whitened, generator
+        )
+
+    def draw_noise(
+        self, size: int, generator: torch.Generator, psd_numbers: Tensor | None = None
+    ) -> Tensor:
+        """Return noise without transients, (size, detector, time), whitened if `whiten` is given.
+
+        Args:
+            size: rows.
+            generator: on the device.
+            psd_numbers: (size, detector); None for noise that has the same in all rows.
+        """
+        if self.noise_source is None:
             chosen = torch.randint(
                 len(self.negatives), (size,), generator=generator, device=self.device
             )
@@ -222,16 +299,10 @@ class SimulatedDataset(G2NetDataset):
             strain = strain.to(self.device)
             return strain if self.whiten is None else self.whiten(strain)
         if self.whiten is None:
-            return self.noise_generator.sample(size, generator)
-        shape = (
-            size,
-            self.whiten.observation.num_detectors,
-            self.noise_generator.n // self.whiten.decimate,
-        )
-        noise = torch.randn(shape, generator=generator, device=self.device)
-        return whitening_operators.remove_low_frequencies(
-            noise, self.whiten.sr / self.whiten.decimate, self.whiten.lowest
-        )
+            return self.noise_source.sample(size, generator, psd_numbers)
+        if psd_numbers is None:
+            psd_numbers = self.noise_source.draw_psd_numbers(size, generator)
+        return self.noise_source.sample_whitened(psd_numbers, self.whitening, generator)
 
     def pool_of_step(self, indices: IndexBatch) -> tuple[SignalPool, Tensor]:
         """Return the pool that a step draws from, and which of its signals the step uses.
@@ -284,21 +355,47 @@ class SimulatedDataset(G2NetDataset):
             generator: draws them.
             old_pool: a pool that is not needed any more; its memory is overwritten.
         """
-        old_signals, old_noise = (None, None) if old_pool is None else old_pool
+        old_signals, old_noise, _ = (None, None, None) if old_pool is None else old_pool
         at_a_time = RAW_AT_A_TIME if self.whitened is None else WHITE_AT_A_TIME
         rows_at_a_time = at_a_time.get(self.device.type, at_a_time["cuda"])
-        signals = draw_in_parts(self.draw_signals, size, rows_at_a_time, generator, old_signals)
-        if self.reuse == 1 or self.noise == "real" or self.device.type != "cpu":
-            return SignalPool(signals, None)
+        psd_numbers, draw_signals = None, self.draw_signals
+        if self.noise_source is not None and self.noise_source.has_psds:
+            psd_numbers = self.noise_source.draw_psd_numbers(size, generator)
+            parts = iter(psd_numbers.split(rows_at_a_time))
+
+            def draw_signals(count: int, generator: torch.Generator) -> Tensor:
+                return self.draw_signals(count, generator, next(parts))
+
+        signals = draw_in_parts(draw_signals, size, rows_at_a_time, generator, old_signals)
+        can_be_mixed = self.noise_source is not None and self.noise_source.can_be_mixed(
+            whitened=self.whiten is not None
+        )
+        if self.reuse == 1 or not can_be_mixed or self.device.type != "cpu":
+            return SignalPool(signals, None, psd_numbers)
         stretches = -(-size // MIXED) * MIXED  # mixtures are made of whole groups
         noise = draw_in_parts(self.draw_noise, stretches, NOISE_AT_A_TIME, generator, old_noise)
-        return SignalPool(signals, noise)
+        return SignalPool(signals, noise, psd_numbers)
 
-    def draw_signals(self, count: int, generator: torch.Generator) -> Tensor:
-        """Return signals (count, detector, time) of network SNR 1, whitened if `whiten` is set."""
+    def draw_signals(
+        self, count: int, generator: torch.Generator, psd_numbers: Tensor | None = None
+    ) -> Tensor:
+        """Return signals (count, detector, time) of network SNR 1, whitened if `whiten` is set.
+
+        Args:
+            count: how many.
+            generator: on the device.
+            psd_numbers: (count, detector) of the noise that they go into; None for the design
+                curves.
+        """
         if self.whitened is not None:
-            return self.whitened.draw_unit_snr(count, generator)
+            gain = None
+            if psd_numbers is not None:
+                size = self.whitened.stretch_samples
+                gain = self.whitening.gains(size, self.whitening.decimate)[psd_numbers]
+            return self.whitened.draw_unit_snr(count, generator, gain)
         strain, snr, _ = self.signals.draw_at_bank_distance(count, generator)
+        if psd_numbers is not None:
+            snr = self.whitening.optimal_snr(fade_in(strain), psd_numbers)  # (count, detector)
         # The network SNR is the root of the sum of the detectors' squares.
         return strain * (STRAIN_UNIT / snr.norm(dim=1))[:, None, None]
 
@@ -333,5 +430,5 @@ def whitens_design_noise(whiten: Whiten) -> bool:
     """Return whether noise of the design curves comes out white, at a rate signals are drawn at."""
     designs = whiten.psds is None and whiten.matrices is None
     units = whiten.sr == whiten.observation.sample_rate and whiten.unit == STRAIN_UNIT
-    rate = whiten.decimate > 1 and NUM_SAMPLES % whiten.decimate == 0
+    rate = whiten.decimate > 1 and whiten.observation.num_samples % whiten.decimate == 0
     return designs and units and whiten.band is None and rate

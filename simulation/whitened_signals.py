@@ -41,9 +41,11 @@ class WhitenedSignals:
     Args:
         signals: draws them.
         whiten: a `Whiten` of the design curves that decimates without a band.
+        corrected: fit the correction at the edges, which takes seconds. Signals that are whitened
+            by other PSDs than those of the design curves have none.
     """
 
-    def __init__(self, signals: SignalGenerator, whiten: Whiten) -> None:
+    def __init__(self, signals: SignalGenerator, whiten: Whiten, corrected: bool = True) -> None:
         self.signals, self.decimate, device = signals, whiten.decimate, signals.device
         # In samples at the decimated rate.
         self.size, self.length = (
@@ -71,7 +73,8 @@ class WhitenedSignals:
         options = {"dtype": torch.float64, "device": device}
         self.coarse_bins = torch.arange(0, bins, FINE, **options)
         self.fine_bins = torch.arange(FINE, **options)
-        self.right, self.left = self.fit_edges(whiten)
+        if corrected:
+            self.right, self.left = self.fit_edges(whiten)
 
     def products_beyond(self, gain: np.ndarray, first: int) -> Tensor:
         """Return what decimation leaves out of each waveform, as products of its polarisations.
@@ -124,13 +127,18 @@ class WhitenedSignals:
         return self.signals.network.antenna_patterns(drawn["longitude"], drawn["dec"], drawn["psi"])
 
     def whitened_stretch(
-        self, drawn: Mapping[str, Tensor], patterns: tuple[Tensor, Tensor]
+        self,
+        drawn: Mapping[str, Tensor],
+        patterns: tuple[Tensor, Tensor],
+        gain: Tensor | None = None,
     ) -> Tensor:
         """Return signals at the distance of the bank, whitened as if the window had no edges.
 
         Args:
             drawn: what `SignalGenerator.draw_placements` returns.
             patterns: F+ and Fx at those places, each (rows, detector).
+            gain: what the spectrum of each row and detector is multiplied by, (rows, detector,
+                frequency); None for the design curves.
 
         Returns:
             (rows, detector, size): the window, what follows it and, since the stretch is periodic,
@@ -147,11 +155,11 @@ class WhitenedSignals:
         # An orbital phase phi multiplies the spectra of h+ and hx by exp(2 i phi).
         phase = 2 * drawn["phase"][:, None, None]
         response = torch.stack([plus, cross], dim=-1) * torch.complex(phase.cos(), phase.sin())
-        bins = self.gain.shape[1]
+        bins, gain = self.gain.shape[1], self.gain if gain is None else gain[..., None]
         polarisations = self.signals.spectra[:, :, :bins][drawn["waveform"]]
         # (rows, detector, 2) @ (rows, 2, frequency) -> (rows, detector, frequency)
         spectra = (response @ polarisations).mul_(self.phase_factors(shift))
-        torch.view_as_real(spectra).mul_(self.gain)
+        torch.view_as_real(spectra).mul_(gain)
         return torch.fft.irfft(spectra, self.size)
 
     def edges_of(self, stretch: Tensor) -> Tensor:
@@ -209,6 +217,27 @@ class WhitenedSignals:
             stretch[..., : self.length], self.sample_rate / self.decimate, self.lowest
         )
 
+    def whitened_by(self, drawn: Mapping[str, Tensor], gain: Tensor) -> tuple[Tensor, Tensor]:
+        """Return signals whitened by other PSDs than the design curves', and their network SNR.
+
+        Each row and detector has its own. There is no correction at the edges.
+
+        Args:
+            drawn: what `SignalGenerator.draw_placements` returns.
+            gain: (rows, detector, frequency), of `SpectralWhitening.gains` for `stretch_samples`.
+
+        Returns:
+            (rows, detector, length), and (rows,): the SNR in the band that is kept.
+        """
+        stretch = self.whitened_stretch(drawn, self.antenna_patterns(drawn), gain)
+        white = self.window_of(stretch)
+        return white, white.square().sum((1, 2)).sqrt()
+
+    @property
+    def stretch_samples(self) -> int:
+        """Samples of a stretch before decimation."""
+        return self.size * self.decimate
+
     def whitened(self, drawn: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """Return whitened signals at the distance of the bank, and their network SNR.
 
@@ -231,9 +260,18 @@ class WhitenedSignals:
         # rho^2 = |C^(-1/2) h|^2, in the band that is kept and beyond it
         return white, (white.square().sum((1, 2)) + beyond).sqrt()
 
-    def draw_unit_snr(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """Return signals of network SNR one, (count, detector, length) float32."""
-        white, snr = self.whitened(self.signals.draw_placements(count, generator))
+    def draw_unit_snr(
+        self, count: int, generator: torch.Generator | None = None, gain: Tensor | None = None
+    ) -> Tensor:
+        """Return signals of network SNR one, (count, detector, length) float32.
+
+        Args:
+            count: how many.
+            generator: on the device; default torch's own.
+            gain: as in `whitened_by`; None for the design curves.
+        """
+        drawn = self.signals.draw_placements(count, generator)
+        white, snr = self.whitened(drawn) if gain is None else self.whitened_by(drawn, gain)
         return white.mul_(1 / snr[:, None, None])
 
 

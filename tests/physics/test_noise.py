@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from competition import SAMPLES, noise_of, window_of
+from curve_families import write_family
 
 from physics import noise
 from physics.constants import DETECTORS
@@ -192,16 +193,6 @@ def test_noise_is_seeded_float32_strain() -> None:
 
 
 # --- families of curves -------------------------------------------------------------------------
-
-
-def write_family(folder: Path, *slopes: float) -> Path:
-    """Write a curve a slope, ASD ~ f^slope, on a level of its own."""
-    folder.mkdir(parents=True)
-    frequencies = np.arange(5.0, 1030.0)
-    for number, slope in enumerate(slopes):
-        table = np.stack([frequencies, 1e-23 * (1 + number) * (frequencies / 100) ** slope], 1)
-        np.savetxt(folder / f"{number}.txt", table)
-    return folder
 
 
 def check_members(observation: Observation, count: int) -> None:

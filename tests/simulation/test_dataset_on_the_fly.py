@@ -145,7 +145,7 @@ def test_a_short_last_batch_takes_signals_that_were_not_used(tmp_path, reuse) ->
 def test_noise_and_signals_differ_in_nothing_else(tmp_path) -> None:
     """A batch's halves have the same noise, also where a Whiten leaves nothing of it."""
     data = make(tmp_path, whiten=WHITEN, samples_per_epoch=64 * 16, reuse=4, pool=64)
-    cosines = whitening_operators.low_frequency_cosines(2048, 1024.0, torch.device("cpu"))
+    cosines = whitening_operators.low_frequency_cosines(2048, 1024.0, 12.0, torch.device("cpu"))
     low, targets = [], []
     for batch in batches(data, size=64):
         low.append((batch["waveform"] @ cosines).square().mean((1, 2)))
@@ -167,7 +167,7 @@ def test_a_signal_is_used_so_often(tmp_path, reuse) -> None:
 def test_snr_follows_its_law_and_the_curriculum(tmp_path, monkeypatch) -> None:
     data = make(tmp_path, snr=(5, 20), curriculum=(10, 2.0), whiten=WHITEN)
     assert [data.lowest_snr(p) for p in (0, 1, 2, 3)] == pytest.approx([10, 50**0.5, 5, 5])
-    monkeypatch.setattr(data, "draw_noise", lambda size, _: torch.zeros(size, 3, 2048))
+    monkeypatch.setattr(data, "draw_noise", lambda size, *_: torch.zeros(size, 3, 2048))
     norms = []
     for progress in (0.0, 5.0):
         indices = IndexBatch(range(400), 1, 0, (7, 0, 0, 0), progress)
@@ -251,4 +251,4 @@ def test_more_refusals(tmp_path) -> None:
 
 def test_the_population_is_that_of_the_files() -> None:
     assert SimulatedDataset.__init__.__kwdefaults__["snr"] == Population.snr
-    assert len(Whiten().detectors) == len(DETECTORS)
+    assert Whiten().observation.detectors == DETECTORS
