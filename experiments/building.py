@@ -18,6 +18,7 @@ from configuration.types import accepted_arguments
 from data.batch_order import IndexBatch
 from data.table_sampling import check_sampling, read_sampling
 from physics.observation import Observation
+from physics.population import Population
 from runtime.errors import UserError, nearest
 from runtime.versions import git_revision, versions
 from training import distributed
@@ -220,6 +221,8 @@ def build_model(
         params["weights"] = weights or (params.get("weights") if pretrained else None)
     if "observation" in known:
         params["observation"] = observation_of(config)
+    if "population" in known:
+        params["population"] = population_of(config)
     return build_object(config.model, params)
 
 
@@ -243,6 +246,15 @@ def observation_of(config: ConfigMeta) -> Observation:
         UserError: a detector or a curve is not known, or numbers are out of their range.
     """
     return config.observation.build()
+
+
+def population_of(config: ConfigMeta) -> Population:
+    """Return the laws of the signals that the config says.
+
+    Raises:
+        UserError: a law is not known, or its numbers are out of their range.
+    """
+    return config.population.build()
 
 
 def build_transforms(parts: tuple | None, observation: Observation) -> torch.nn.Module:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +26,9 @@ import transforms
 from configuration.config_class import ClassChoices
 from datasets import G2NetDataset
 from experiments.pseudo_labels import PseudoLabels
+from physics.distance_laws import DISTANCE_LAWS
+from physics.mass_laws import MASS_LAWS
+from physics.spin_laws import SPIN_LAWS
 from signal_transforms import image_augmentations
 from signal_transforms.base import Compose, OneOf, WaveTransform
 from simulation.dataset_on_the_fly import SimulatedDataset
@@ -112,7 +115,7 @@ def image_transforms() -> ClassChoices:
 
 
 def datasets_by_name() -> ClassChoices:
-    given = ("paths", "targets", "ids", "cache", "is_test", "device")
+    given = ("paths", "targets", "ids", "cache", "is_test", "device", "observation", "population")
     return ClassChoices("data set", by_name([G2NetDataset, SimulatedDataset]), True, given)
 
 
@@ -146,6 +149,11 @@ def label_sources() -> ClassChoices:
     return ClassChoices("source of labels", by_name([PseudoLabels]))
 
 
+def laws(kind: str, classes: Mapping[str, type]) -> Callable[[], ClassChoices]:
+    """Return the choices of one kind of laws of a population, as a function."""
+    return lambda: ClassChoices(kind, classes)
+
+
 # The last of these names in a setting's path decides: `transforms.train.0` is a transform,
 # `model_params.augmentations` an image transform, `dataset_params.whiten` a transform again.
 CHOICES: dict[str, Callable[[], ClassChoices]] = {
@@ -165,6 +173,9 @@ CHOICES: dict[str, Callable[[], ClassChoices]] = {
     "hook": hooks,
     "callbacks": callbacks,
     "pseudo_labels": label_sources,
+    "masses": laws("law of masses", MASS_LAWS),
+    "spins": laws("law of spins", SPIN_LAWS),
+    "distance": laws("law of distances", DISTANCE_LAWS),
 }
 
 

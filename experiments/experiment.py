@@ -23,6 +23,7 @@ from experiments.building import (
     fold_of_rows,
     observation_of,
     open_cache,
+    population_of,
     read_data,
     split_folds,
     try_one_sample,
@@ -298,7 +299,11 @@ class Experiment:
     ) -> Dataset:
         part = frame.iloc[rows]
         # Some data sets draw their samples, on the device.
-        offered = {"device": self.device, "observation": observation_of(self.config)}
+        offered = {
+            "device": self.device,
+            "observation": observation_of(self.config),
+            "population": population_of(self.config),
+        }
         known = accepted_arguments(self.config.dataset) or ()
         extra |= {key: value for key, value in offered.items() if key in known}
         return build_object(

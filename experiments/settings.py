@@ -15,6 +15,7 @@ from experiments.pseudo_labels import PseudoLabels
 from loss_functions import BCEWithLogitsLoss
 from metrics import AUC
 from physics.observation import Observation
+from physics.population import Population
 from training_extras import EarlyStopping, TrainHook
 from transforms import BandPass, FlipWave, GaussianNoiseSNR, Normalize
 
@@ -35,6 +36,9 @@ class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
 
     # --- detectors, sampling rate, window and noise curves ---
     observation: Part = Part(Observation)
+
+    # --- what merges, where and when, in simulated samples and in templates ---
+    population: Part = Part(Population)
 
     # --- data: tables (id, target, path) and caches, both written by prep_data.py ---
     train_path: str = "input/train.csv"

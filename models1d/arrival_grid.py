@@ -13,13 +13,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from physics.constants import EARTH_MAJOR_AXIS, SPEED_OF_LIGHT
-from physics.detectors import longest_delay
+from physics.constants import LIGHT_TIME
 from physics.observation import Observation
+from physics.sites import longest_delay
 from runtime.errors import UserError
 
-# From the Earth's centre to any detector, s; its elevation adds less than a microsecond.
-LIGHT_TIME = EARTH_MAJOR_AXIS / SPEED_OF_LIGHT
 # Margins in s: of the first and the last arrival time, and of a delay. They were once found for the
 # competition by rounding; these give it the same strides, at every stride and decimation.
 EARLIER, LATER = 0.0288, 0.0388

@@ -17,7 +17,7 @@ from models1d.detector_groups import group_channels
 from models1d.strided_correlation import POLYPHASE, strided_correlation
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
-from physics.signals import Population
+from physics.population import Population
 from physics.waveforms import BankSettings
 from runtime.errors import UserError
 
@@ -126,7 +126,7 @@ class MatchedFilter1d(WaveformClassifier):
         self.pair = None if correlation is None else find_pair(detectors, pair)
         reference = 0 if self.pair is None else self.pair[0]
         if arrival is None:
-            arrival = arrival_bounds((population or Population()).merger)
+            arrival = arrival_bounds((population or Population()).merger_range(observation.window))
         if delays is None:
             delays = largest_delays(detectors, reference)
         if amplitudes is None:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from physics.constants import MERGER_TIME
 from physics.curves import DetectorNoise
-from physics.waveforms import BEFORE_MERGER, BankSettings, WaveformBank
+from physics.waveforms import BankSettings, WaveformBank
 from runtime.errors import UserError
 from signal_transforms import whitening_operators
 
@@ -66,9 +66,9 @@ def template_filters(
             f"filters of {before} samples before and {after} after a merger at {MERGER_TIME} s do "
             f"not fit a window of {samples // decimate} samples at {rate:g} Hz"
         )
-    waveforms = torch.as_tensor(WaveformBank.build(bank).waveforms)  # (binary, 2, STRETCH)
+    waveforms = torch.as_tensor(WaveformBank.build(bank).waveforms)  # (binary, 2, stretch)
     # Cut a window out of the bank's series in which the merger lies at MERGER_TIME.
-    first = BEFORE_MERGER - merger * decimate
+    first = bank.series.before - merger * decimate
     waveforms = waveforms[..., first : first + samples]
     around_merger = slice(merger - before, merger + after)
     bases, coefficients = [], []

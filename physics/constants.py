@@ -39,3 +39,5 @@ SOLAR_MASS_SECONDS = 4.925490947e-6  # s, G M_sun / c^3
 EARTH_ROTATION = 7.29211561701959e-5  # rad / s
 MEAN_EARTH_RADIUS = 6_378_136.6  # m, IAU 2009, of the sphere on which ET's corners are placed
 EARTH_MAJOR_AXIS, EARTH_MINOR_AXIS = 6_378_137.0, 6_356_752.314_245  # m, WGS-84
+# s, from the Earth's centre to any detector; its elevation adds less than a microsecond.
+LIGHT_TIME = EARTH_MAJOR_AXIS / SPEED_OF_LIGHT

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from physics.curves import DetectorNoise, NoiseCurve, find_curve
-from physics.detectors import find_site
+from physics.sites import find_site
 from runtime.errors import UserError
 
 SHORTEST_WINDOW = 16  # samples
@@ -69,7 +69,7 @@ class Observation:
     """Which detectors are read, at what rate, in windows of what length, and their noise.
 
     Args:
-        detectors: names out of `physics.detectors.SITES`; the order is that of the channels.
+        detectors: names out of `physics.sites.SITES`; the order is that of the channels.
         sample_rate: Hz.
         window: s; an even number of samples.
         min_frequency: Hz, below which there is no noise and nothing is seen.

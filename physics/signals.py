@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from physics.constants import EARTH_ROTATION, MERGER_RANGE, SIDEREAL_TIME, STRAIN_UNIT
+from physics.constants import EARTH_ROTATION, SIDEREAL_TIME, STRAIN_UNIT
 from physics.curves import DetectorNoise
 from physics.detectors import Network
 from physics.noise import autocovariance
 from physics.observation import COMPETITION, Observation
-from physics.waveforms import BEFORE_MERGER, DISTANCE, PARAMETERS, STRETCH, WaveformBank
-
-
-@dataclass(frozen=True)
-class Population:
-    """The law of sky position, orientation, arrival time and SNR; binaries come from the bank.
-
-    The density of the network SNR is proportional to 1 / snr^2 between two bounds. Sky position
-    and orientation are isotropic, weighted by the amplitude that the network sees (see
-    `SignalGenerator.draw_orientations`).
-    """
-
-    snr: tuple[float, float] = (3.7, 27.0)
-    merger: tuple[float, float] = MERGER_RANGE  # s after the window begins, at the geocentre
-    weights: tuple[float, float, float] = (1.0, 1.0, 0.33)  # of the detectors' power
+from physics.population import PARAMETERS, Population, chirp_mass
+from physics.waveforms import DISTANCE, WaveformBank
+from runtime.errors import UserError
 
 
 def likelihood_filters(noise: DetectorNoise, n: int) -> np.ndarray:
@@ -55,18 +42,28 @@ def likelihood_filters(noise: DetectorNoise, n: int) -> np.ndarray:
     return np.stack([x, np.concatenate([[0.0], x[:0:-1]])])
 
 
+# Turns of a phase that float32 holds to 6e-5: as many as a shift has in the competition's series.
+LONGEST_IN_FLOAT32 = 8192  # samples of a series
+
+
 class SignalGenerator:
-    """Signals as the detectors see them, scaled to a drawn SNR.
+    """Signals as the detectors see them, scaled to a drawn SNR or placed at a drawn distance.
 
     A waveform of the bank is used again and again with fresh sky position, polarisation, orbital
-    phase, arrival time and SNR.
+    phase, arrival time and SNR or distance. What the population binds to the binary stays with it
+    (`Population.columns`).
 
     Args:
         bank: the waveforms.
         device: where to draw; the bank is copied there.
-        population: how signals are placed.
+        population: how signals are placed; default as the binaries' own, with the competition's
+            placement.
         members: first and last + 1 of the waveforms to use; default all.
         observation: detectors, sampling, window and noise.
+
+    Raises:
+        UserError: the bank is of other binaries or another sampling, or the population does not
+            fit the observation.
     """
 
     # Candidates drawn for each signal at once, so that a GPU need not report how many are accepted
@@ -84,24 +81,56 @@ class SignalGenerator:
     ) -> None:
         self.device, self.observation = torch.device(device), observation
         n = observation.num_samples
-        self.population = population or Population()
+        settings = bank.settings
+        self.population = population or settings.population
+        self.series, self.columns = settings.series, settings.population.columns
+        if self.population.of_binaries() != settings.population:
+            raise UserError(
+                "the waveform bank was drawn from another population than the one that is asked "
+                "for: build it with BankSettings.of(population, observation)"
+            )
+        if self.series.sample_rate != observation.sample_rate:
+            raise UserError(
+                f"the waveform bank is sampled at {self.series.sample_rate} Hz and the observation "
+                f"at {observation.sample_rate} Hz: build it with BankSettings.of"
+            )
+        self.merger = self.population.merger_range(observation.window)
         self.members = members or (0, len(bank))
         self.network = Network(observation.detectors, device)
         chosen = slice(*self.members)
         waveforms = torch.as_tensor(bank.waveforms[chosen])
-        # Spectra take the room of the series: (waveform, 2, STRETCH // 2 + 1) complex64.
+        # Spectra take the room of the series: (waveform, 2, stretch // 2 + 1) complex64.
         self.spectra = torch.cat([torch.fft.rfft(part.to(device)) for part in waveforms.split(256)])
         self.binaries = torch.tensor(
             bank.parameters[chosen], dtype=torch.float32, device=device
-        )  # (waveform, 9)
+        )  # (waveform, columns)
         channels = range(observation.num_detectors)
         filters = np.stack([likelihood_filters(observation.noise(d), n) for d in channels])
         # Padded to twice the window, a circular correlation does not wrap around.
         self.filters = torch.tensor(
             np.fft.rfft(filters, 2 * n).conj(), dtype=torch.complex64, device=device
         )  # (detector, 2, frequency)
-        self.bins = torch.arange(STRETCH // 2 + 1, dtype=torch.float32, device=device)
-        self.weights = torch.tensor(self.population.weights, device=device)
+        stretch = self.series.stretch
+        exact = torch.float32 if stretch <= LONGEST_IN_FLOAT32 else torch.float64
+        self.bins = torch.arange(stretch // 2 + 1, dtype=exact, device=device)
+        weights = self.population.detector_weights(observation.detectors)
+        self.weights = torch.tensor(weights, device=device)
+
+    def column(self, name: str, waveform: torch.Tensor) -> torch.Tensor:
+        """Return a parameter that is kept with the binaries, of the shape of `waveform`."""
+        return self.binaries[:, self.columns.index(name)][waveform]
+
+    def replace_binaries(self, first: int, waveforms: np.ndarray, parameters: np.ndarray) -> None:
+        """Put other binaries in the place of some members.
+
+        Args:
+            first: number of the first member that is replaced.
+            waveforms: (rows, 2, stretch) float32, as in the bank.
+            parameters: (rows, columns).
+        """
+        rows = slice(first, first + len(waveforms))
+        self.spectra[rows] = torch.fft.rfft(torch.as_tensor(waveforms).to(self.device))
+        self.binaries[rows] = torch.as_tensor(parameters).float().to(self.device)
 
     def uniform(
         self, shape: tuple[int, ...], low: float, high: float, generator: torch.Generator | None
@@ -120,6 +149,37 @@ class SignalGenerator:
     def draw_orientations(
         self, count: int, generator: torch.Generator | None = None
     ) -> dict[str, torch.Tensor]:
+        """Draw waveform, sky position and polarisation together.
+
+        They are isotropic, or weighted by amplitude where the population says so. What the
+        population binds to the binary is taken from it.
+
+        Returns:
+            "waveform" (its number among the members), "longitude", "dec" and "psi", each (count,).
+        """
+        if self.population.sky == "amplitude":
+            drawn = self.draw_weighted_orientations(count, generator)
+        else:
+            number = len(self.binaries)
+            drawn = {
+                "waveform": torch.randint(
+                    number, (count,), generator=generator, device=self.device
+                ),
+                "longitude": self.uniform((count,), 0, math.tau, generator),
+                "dec": self.uniform((count,), -1, 1, generator).asin(),
+                "psi": self.uniform((count,), 0, math.pi, generator),
+            }
+        for name in ("dec", "psi"):
+            if name in self.columns:
+                drawn[name] = self.column(name, drawn["waveform"])
+        if "ra" in self.columns:
+            # The sky turns by 0.15 mrad while a window lasts, which is left out here.
+            drawn["longitude"] = self.column("ra", drawn["waveform"]) - SIDEREAL_TIME
+        return drawn
+
+    def draw_weighted_orientations(
+        self, count: int, generator: torch.Generator | None = None
+    ) -> dict[str, torch.Tensor]:
         """Draw waveform, sky position and polarisation together, weighted by amplitude.
 
         The density is that of an isotropic population times
@@ -135,11 +195,14 @@ class SignalGenerator:
         longitude = self.uniform(shape, 0, math.tau, generator)
         dec = self.uniform(shape, -1, 1, generator).asin()
         psi = self.uniform(shape, 0, math.pi, generator)
-        plus, cross = self.network.antenna_patterns(longitude, dec, psi)  # (count, candidate, 3)
-        cos_i = self.binaries[:, PARAMETERS.index("theta_jn")].cos()[waveform][..., None]
+        plus, cross = self.network.antenna_patterns(
+            longitude, dec, psi
+        )  # (count, candidate, detector)
+        cos_i = self.column("theta_jn", waveform).cos()[..., None]
         power = (plus * (1 + cos_i**2) / 2) ** 2 + (cross * cos_i) ** 2
         amplitude = (self.weights * power).sum(-1).sqrt()  # (count, candidate)
-        bound = math.sqrt(sum(self.population.weights))  # F+^2 + Fx^2 is at most one
+        weights = self.population.detector_weights(self.observation.detectors)
+        bound = math.sqrt(sum(weights))  # F+^2 + Fx^2 is at most one
         accepted = self.uniform(shape, 0, bound, generator) < amplitude
         first = accepted.byte().argmax(dim=1, keepdim=True)  # (count, 1)
         drawn = {"waveform": waveform, "longitude": longitude, "dec": dec, "psi": psi}
@@ -161,7 +224,7 @@ class SignalGenerator:
             longitude: right ascension less sidereal time, rad, (rows,).
             dec: declination, rad, (rows,).
             psi: polarisation angle, rad, (rows,).
-            phase: orbital phase at the reference frequency, rad, (rows,).
+            phase: orbital phase that is added to that of the waveform, rad, (rows,).
             merger_time: of the merger at the geocentre, s after the window begins, (rows,).
 
         Returns:
@@ -169,19 +232,20 @@ class SignalGenerator:
         """
         plus, cross = self.network.antenna_patterns(longitude, dec, psi)  # (rows, detector)
         arrival = merger_time[:, None] + self.network.delays(longitude, dec)  # (rows, detector)
-        # A shift by t multiplies bin k of the series (2.625 s long) by exp(-2 pi i k t / 2.625 s).
-        # Angles are counted in turns: at most 540 of them, which float32 holds to 3e-5. The bank's
-        # merger, at sample BEFORE_MERGER, is shifted to the arrival time in the window, which is
-        # the beginning of the series.
-        shift = arrival * (self.observation.sample_rate / STRETCH) - BEFORE_MERGER / STRETCH
+        # A shift by t multiplies bin k of a series of length T by exp(-2 pi i k t / T). Angles are
+        # counted in turns: in the competition at most 540 of them, which float32 holds to 3e-5.
+        # The bank's merger, at sample `before`, is shifted to the arrival time in the window,
+        # which is the beginning of the series.
+        before, stretch = self.series.before, self.series.stretch
+        shift = arrival * (self.observation.sample_rate / stretch) - before / stretch
         turns = shift[..., None] * self.bins  # (rows, detector, frequency)
-        angle = (2 * phase)[:, None, None] - math.tau * (turns - turns.round())
+        angle = (2 * phase)[:, None, None] - math.tau * (turns - turns.round()).float()
         polarisations = self.spectra[waveform]  # (rows, 2, frequency)
         # h = F+ h+ + Fx hx: (rows, detector, 1) * (rows, 1, frequency)
         seen = plus[..., None] * polarisations[:, None, 0]
         seen = seen + cross[..., None] * polarisations[:, None, 1]
         seen = seen * torch.complex(angle.cos(), angle.sin())
-        return torch.fft.irfft(seen, STRETCH)[..., : self.observation.num_samples]
+        return torch.fft.irfft(seen, stretch)[..., : self.observation.num_samples]
 
     def optimal_snr(self, strain: torch.Tensor) -> torch.Tensor:
         """Return the optimal SNR of signals within their window, for each detector.
@@ -207,9 +271,27 @@ class SignalGenerator:
     ) -> dict[str, torch.Tensor]:
         """Draw the arguments of `project`, each (count,), from the population's law."""
         drawn = self.draw_orientations(count, generator)
-        drawn["phase"] = self.uniform((count,), 0, math.tau, generator)
-        drawn["merger_time"] = self.uniform((count,), *self.population.merger, generator)
+        if self.population.phase_is_a_factor:
+            drawn["phase"] = self.uniform((count,), 0, math.tau, generator)
+        else:  # the binary has one
+            drawn["phase"] = torch.zeros(count, device=self.device)
+        drawn["merger_time"] = self.uniform((count,), *self.merger, generator)
         return drawn
+
+    def draw_distance(
+        self, waveform: torch.Tensor, generator: torch.Generator | None = None
+    ) -> torch.Tensor:
+        """Draw luminosity distances (count,) in Mpc by the population's law.
+
+        Args:
+            waveform: numbers among the members, (count,).
+            generator: on the generator's own device; default torch's own.
+        """
+        if "luminosity_distance" in self.columns:
+            return self.column("luminosity_distance", waveform)
+        mass = chirp_mass(self.column("mass_1", waveform), self.column("mass_2", waveform))
+        u = self.uniform(tuple(waveform.shape), 0, 1, generator)
+        return self.population.distance.distance(u, mass)
 
     def draw_at_bank_distance(
         self, count: int, generator: torch.Generator | None = None
@@ -242,19 +324,26 @@ class SignalGenerator:
             Strain (count, detector, time) float32, and the parameters, each (count,): those of
             the binary, "waveform" (its number in the bank), "phase", "ra", "dec", "psi",
             "merger_time" (s after the window begins, at the geocentre), "luminosity_distance"
-            (Mpc), "snr_H1", "snr_L1", "snr_V1" and "network_snr".
+            (Mpc), the optimal SNR of each detector, such as "snr_H1", and "network_snr".
         """
         strain, snr, drawn = self.draw_at_bank_distance(count, generator)
         merger_time = drawn["merger_time"]
-        network_snr = self.draw_snr(count, self.population.snr, generator)
-        scale = network_snr / snr.norm(dim=1)
+        if self.population.has_distance:
+            scale = DISTANCE / self.draw_distance(drawn["waveform"], generator)
+            network_snr = snr.norm(dim=1) * scale
+        else:
+            network_snr = self.draw_snr(count, self.population.snr, generator)
+            scale = network_snr / snr.norm(dim=1)
         strain = strain * (scale[:, None, None] * STRAIN_UNIT)
-        binary = self.binaries[drawn["waveform"]]  # (count, 9)
+        binary = self.binaries[drawn["waveform"]]  # (count, columns)
         sidereal = SIDEREAL_TIME + EARTH_ROTATION * merger_time
         parameters = {name: binary[:, i] for i, name in enumerate(PARAMETERS)}
+        phase = drawn["phase"]
+        if "phase" in self.columns:
+            phase = phase + self.column("phase", drawn["waveform"])
         parameters |= {
             "waveform": drawn["waveform"] + self.members[0],
-            "phase": drawn["phase"],
+            "phase": phase,
             "ra": (drawn["longitude"] + sidereal) % math.tau,
             "dec": drawn["dec"],
             "psi": drawn["psi"],

@@ -1,10 +1,11 @@
-"""A bank of binary-black-hole waveforms: drawn, computed by LALSuite, kept on disk, reused.
+"""A bank of waveforms of binaries: drawn, computed by LALSuite, kept on disk, reused.
 
 The bank holds the pair (h+, hx) of each binary, seen from one direction. Everything else can be
 drawn anew, exactly, each time a waveform is used: sky position, polarisation angle, arrival time,
 distance and the orbital phase. The phase is a factor because IMRPhenomPv2 twists up a (2, +-2)
 waveform: with the spins held in the frame of the total angular momentum, a phase multiplies the
-spectra of h+ and hx by exp(2 i phase).
+spectra of h+ and hx by exp(2 i phase). Where there are other modes, the phase is drawn with the
+binary.
 
 Importing this file imports neither torch nor LALSuite. So worker processes start fast, and a bank
 on disk can be read where LALSuite is not installed.
@@ -17,14 +18,22 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from configuration.json_types import to_plain
 from physics.cache_folder import cache_folder, kept_path, remove_abandoned
-from physics.constants import SAMPLE_RATE, SOLAR_MASS_SECONDS, STRAIN_UNIT
+from physics.constants import LIGHT_TIME, SOLAR_MASS_SECONDS, STRAIN_UNIT
+from physics.mass_laws import LogUniformTotalMass
+from physics.observation import COMPETITION, Observation
+from physics.polarisations import highest_m, polarisations
+from physics.population import COMPETITION_POPULATION, Population, chirp_mass
+from physics.spin_laws import IsotropicSpins
+from physics.waveform_series import FADE_IN, WaveformSeries, waveform_series
 from runtime.console import LOGGER, progress
 from runtime.errors import UserError
 from runtime.files import read_json
@@ -34,148 +43,298 @@ from runtime.seeds import counted_seed
 from runtime.worker_pool import run_parallel
 
 FORMAT = 1  # raise it when the same settings would give another bank
-
-# A window of 2 s has its merger at the geocentre 1.5 to 1.8 s after its beginning, and up to
-# 21.5 ms earlier or later at a detector. So it may hold what lies from 1.8215 s before the merger
-# to 0.5215 s after it. The bank stores a little more, faded to zero at both ends: the series is
-# smoothly periodic, and a Fourier transform shifts it exactly by any fraction of a sample.
-# 5,376 = 2^8 x 3 x 7 samples are fast to transform.
-BEFORE_MERGER = 4096  # samples
-AFTER_MERGER = 1280
-STRETCH = BEFORE_MERGER + AFTER_MERGER
-FADE_IN, FADE_OUT = 307, 204  # 0.15 s and 0.1 s
 DISTANCE = 1000.0  # Mpc, of every waveform in the bank
+COMPETITION_SERIES = waveform_series(
+    COMPETITION.sample_rate,
+    COMPETITION.window,
+    COMPETITION_POPULATION.merger_range(COMPETITION.window),
+)
+# The part of the SNR^2 of a law's lightest binary that may lie before the stored series begins.
+LARGEST_LOSS = 0.15
+BINARIES_TRIED = 2000  # draws among which the lightest binary of a law is looked for
 
-PARAMETERS = ("mass_1", "mass_2", "a_1", "a_2", "tilt_1", "tilt_2", "phi_12", "phi_jl", "theta_jn")
+
+def series_of(population: Population, observation: Observation) -> WaveformSeries:
+    """Return the series that a bank for these stores of each waveform."""
+    merger = population.merger_range(observation.window)
+    return waveform_series(observation.sample_rate, observation.window, merger)
 
 
 @dataclass(frozen=True)
 class BankSettings:
-    """The law that the binaries of a bank are drawn from. Masses: detector frame, solar masses.
+    """What decides the waveforms of a bank.
 
-    The logarithm of the total mass, the mass ratio and the spin magnitudes are uniform; spins and
-    orbits are isotropic. Angles are defined as in bilby, at the reference frequency.
+    Args:
+        size: number of binaries.
+        seed: of their parameters.
+        population: the laws of the binaries; where and how loud they are makes no difference.
+        series: what is stored of each waveform.
     """
 
     size: int = 8000
     seed: int = 0
-    total_mass: tuple[float, float] = (30.0, 80.0)
-    mass_ratio: tuple[float, float] = (0.3, 1.0)
-    max_spin: float = 0.99
-    min_frequency: float = 20.0  # Hz
-    reference_frequency: float = 20.0  # Hz
-    longest: float = 5.0  # s; no waveform begins earlier before its merger
-    duration: float = 8.0  # s, of the periodic series that LALSuite's spectra stand for
+    population: Population = COMPETITION_POPULATION
+    series: WaveformSeries = COMPETITION_SERIES
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise UserError(f"a waveform bank needs at least one waveform, not {self.size}")
-        for name, (low, high) in (("total_mass", self.total_mass), ("mass_ratio", self.mass_ratio)):
-            if not 0 < low <= high:
-                raise UserError(f"{name} must be two rising positive numbers, not {low}, {high}")
+        object.__setattr__(self, "population", self.population.of_binaries())
+
+    @classmethod
+    def of(
+        cls, population: Population, observation: Observation, size: int = 8000, seed: int = 0
+    ) -> BankSettings:
+        """Return the settings of a bank for an observation.
+
+        Raises:
+            UserError: the window does not hold the binaries; see `check_window`.
+        """
+        settings = cls(size, seed, population, series_of(population, observation))
+        check_window(settings, observation)
+        return settings
+
+    @property
+    def min_frequency(self) -> float:
+        """Where waveforms begin at the earliest, Hz."""
+        return self.population.min_frequency
+
+    @property
+    def reference_frequency(self) -> float:
+        """At which spins and phase are defined, Hz."""
+        return self.population.reference_frequency
+
+    @property
+    def longest(self) -> float:
+        """How long before its merger a waveform begins at most, s."""
+        return self.population.longest or self.series.longest
+
+    @property
+    def duration(self) -> float:
+        """Length of the periodic series that LALSuite's spectra stand for, s: a power of two."""
+        stored = self.series.stretch / self.series.sample_rate
+        return power_of_two(max(1.5 * self.longest, stored))
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the settings in JSON's own types; what the competition's have not is left out."""
+        law, default = self.population, COMPETITION_POPULATION
+        plain: dict[str, Any] = {"size": self.size, "seed": self.seed}
+        if isinstance(law.masses, LogUniformTotalMass):
+            plain |= {"total_mass": law.masses.total, "mass_ratio": law.masses.ratio}
+        else:
+            plain["masses"] = law.masses
+        if isinstance(law.spins, IsotropicSpins) and isinstance(law.spins.most, float):
+            plain["max_spin"] = law.spins.most
+        else:
+            plain["spins"] = law.spins
+        plain |= {
+            "min_frequency": law.min_frequency,
+            "reference_frequency": law.reference_frequency,
+            "longest": self.longest,
+            "duration": self.duration,
+        }
+        if law.longest is not None:
+            plain["cut"] = True  # `longest` was asked for, and does not follow from the series
+        for name in ("orientation", "distance", "frame", "cosmology", "approximant", "modes"):
+            if getattr(law, name) != getattr(default, name):
+                plain[name] = getattr(law, name)
+        if law.prior is not None:
+            plain["prior"] = dict(law.prior)
+        if self.series != COMPETITION_SERIES:
+            plain["series"] = self.series
+        return to_plain(plain)
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> BankSettings:
+        """Return the settings that `to_plain` described.
+
+        Raises:
+            UserError: they are damaged.
+        """
+        try:
+            rest = dict(plain)
+            size, seed = rest.pop("size"), rest.pop("seed")
+            series = WaveformSeries(**rest.pop("series", COMPETITION_SERIES.to_plain()))
+            if not rest.pop("cut", False):
+                del rest["longest"]
+            del rest["duration"]
+            if "total_mass" in rest:
+                total, ratio = rest.pop("total_mass"), rest.pop("mass_ratio")
+                rest["masses"] = LogUniformTotalMass(total, ratio)
+            if "max_spin" in rest:
+                rest["spins"] = IsotropicSpins(rest.pop("max_spin"))
+            return cls(size, seed, Population.from_plain(rest), series)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise UserError(f"{plain!r} are no settings of a bank ({error!r})") from error
 
     def key(self) -> str:
         """Return a digest of the settings, which names the bank's files."""
-        text = json.dumps({"format": FORMAT, **asdict(self)}, sort_keys=True)
+        text = json.dumps({"format": FORMAT, **self.to_plain()}, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
 
 
+def power_of_two(value: float) -> float:
+    """Return the smallest power of two that is not below a positive value."""
+    return 2.0 ** math.ceil(math.log2(value) - 1e-9)
+
+
 def draw_parameters(settings: BankSettings) -> np.ndarray:
-    """Return the parameters of every waveform: (size, 9) float64 in the order of `PARAMETERS`."""
+    """Return the parameters of every waveform.
+
+    Returns:
+        (size, columns) float64 in the order of `Population.columns`.
+    """
     rng = np.random.default_rng(counted_seed(settings.seed, "waveforms"))
-    size = settings.size
-    total = np.exp(rng.uniform(*np.log(settings.total_mass), size))
-    ratio = rng.uniform(*settings.mass_ratio, size)
-    spins = rng.uniform(0, settings.max_spin, (2, size))
-    tilts = np.arccos(rng.uniform(-1, 1, (2, size)))
-    phi_12, phi_jl = rng.uniform(0, 2 * np.pi, (2, size))
-    theta_jn = np.arccos(rng.uniform(-1, 1, size))
-    mass_1 = total / (1 + ratio)
-    return np.stack(
-        [mass_1, total - mass_1, *spins, *tilts, phi_12, phi_jl, theta_jn], axis=1
-    )  # (size, 9)
+    drawn = settings.population.draw(settings.size, rng)
+    return np.stack([drawn[name] for name in settings.population.columns], axis=1)
+
+
+# --- how long an inspiral lasts -----------------------------------------------------------------
+
+
+def inspiral_frequency(seconds: float, mass_1: float, mass_2: float) -> float:
+    """Return the frequency of the (2, 2) mode some time before the merger, Hz.
+
+    At the leading order of the inspiral a time tau before the merger the frequency is
+    f = (5 / (256 tau))^(3/8) M^(-5/8) / pi, with the chirp mass M in seconds (Cutler and Flanagan,
+    Physical Review D 49, 2658, 1994, equation 2.19).
+    """
+    mass = chirp_mass(mass_1, mass_2) * SOLAR_MASS_SECONDS
+    return (5 / (256 * seconds)) ** 0.375 * mass**-0.625 / math.pi
+
+
+def inspiral_seconds(frequency: float, mass_1: float, mass_2: float) -> float:
+    """Return how long before the merger the (2, 2) mode has a frequency, s."""
+    mass = chirp_mass(mass_1, mass_2) * SOLAR_MASS_SECONDS
+    return 5 / 256 * (math.pi * frequency) ** (-8 / 3) * mass ** (-5 / 3)
 
 
 def start_frequency(mass_1: float, mass_2: float, settings: BankSettings) -> float:
     """Return the frequency at which a waveform begins, in Hz.
 
     It is the higher one of `min_frequency` and the frequency `longest` seconds before the merger.
-    At the leading order of the inspiral a time tau before the merger the frequency is
-    f = (5 / (256 tau))^(3/8) M^(-5/8) / pi, with the chirp mass M in seconds (Cutler and Flanagan,
-    Physical Review D 49, 2658, 1994, equation 2.19).
     """
-    chirp_mass = (mass_1 * mass_2) ** 0.6 / (mass_1 + mass_2) ** 0.2 * SOLAR_MASS_SECONDS
-    frequency = (5 / (256 * settings.longest)) ** 0.375 * chirp_mass**-0.625 / math.pi
-    return max(settings.min_frequency, frequency)
+    return max(settings.min_frequency, inspiral_frequency(settings.longest, mass_1, mass_2))
+
+
+def lost_before(
+    seconds: float, mass_1: float, mass_2: float, population: Population, observation: Observation
+) -> float:
+    """Return the part of an inspiral's SNR^2 that comes so many seconds before its merger or more.
+
+    An inspiral has |h(f)|^2 proportional to f^(-7/3) up to the innermost stable orbit of its total
+    mass m, at 1 / (6^(3/2) pi m); its SNR^2 is the integral of that over the PSD. The detector
+    that loses most counts.
+    """
+    last = 1 / (6**1.5 * math.pi * (mass_1 + mass_2) * SOLAR_MASS_SECONDS)
+    last = min(max(last, 2 * population.min_frequency), observation.nyquist)
+    frequencies = np.linspace(max(population.min_frequency, observation.min_frequency), last, 4000)
+    missed = frequencies < inspiral_frequency(seconds, mass_1, mass_2)
+    losses = []
+    for channel in range(observation.num_detectors):
+        density = frequencies ** (-7 / 3)
+        density /= (observation.noise(channel).asd(frequencies) / STRAIN_UNIT) ** 2
+        losses.append(density[missed].sum() / density.sum())
+    return float(max(losses))
+
+
+def check_window(settings: BankSettings, observation: Observation) -> None:
+    """Check that the window holds a population's inspirals, up to a stated loss.
+
+    What comes before the series that a bank stores is lost. Of the lightest of 2,000 binaries of
+    the population that may be `LARGEST_LOSS` of the SNR^2. Where the population says with
+    `longest` that waveforms are to be cut, a larger loss is only logged.
+
+    Raises:
+        UserError: more would be lost.
+    """
+    population, series = settings.population, settings.series
+    rng = np.random.default_rng(0)
+    drawn = population.draw(BINARIES_TRIED, rng)
+    at = int(np.argmin(chirp_mass(drawn["mass_1"], drawn["mass_2"])))
+    mass_1, mass_2 = float(drawn["mass_1"][at]), float(drawn["mass_2"][at])
+    held = min(series.before / series.sample_rate - FADE_IN - LIGHT_TIME, settings.longest)
+    lost = lost_before(held, mass_1, mass_2, population, observation)
+    if lost <= LARGEST_LOSS:
+        return
+    seconds = inspiral_seconds(population.min_frequency, mass_1, mass_2)
+    what = (
+        f"population: a binary of {mass_1:.3g} and {mass_2:.3g} solar masses takes {seconds:.3g} s "
+        f"from {population.min_frequency:g} Hz to its merger, and a window of "
+        f"{observation.window:g} s holds {held:.3g} s of them, which loses {lost:.0%} of its SNR^2"
+    )
+    if population.longest is not None:
+        LOGGER.warning("%s", what)
+        return
+    raise UserError(
+        f"{what}: take a longer observation.window, a higher population.min_frequency or heavier "
+        f"masses, or accept the loss with population.longest = {held:.3g}"
+    )
+
+
+# --- waveforms ----------------------------------------------------------------------------------
+
+
+def waveform_duration(mass_1: float, mass_2: float, settings: BankSettings) -> float:
+    """Return the length of the periodic series of a waveform, s.
+
+    A mode of m begins, at the same frequency, when the (2, 2) mode has 2 / m of it: (m / 2)^(8/3)
+    times as long before the merger. A series that is shorter would show that at its other end.
+    """
+    highest = highest_m(settings.population.approximant, settings.population.modes)
+    if highest <= 2:
+        return settings.duration
+    begin = start_frequency(mass_1, mass_2, settings) * 2 / highest
+    return max(settings.duration, power_of_two(1.5 * inspiral_seconds(begin, mass_1, mass_2)))
 
 
 def lal_waveform(
-    parameters: np.ndarray, settings: BankSettings, phase: float = 0.0
+    parameters: np.ndarray, settings: BankSettings, phase: float | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spectra of h+ and hx by LALSuite's IMRPhenomPv2, merger at time zero.
+    """Return the spectra of h+ and hx of a binary by LALSuite, merger at time zero.
 
     Args:
-        parameters: (9,) in the order of `PARAMETERS`.
-        settings: frequencies and duration.
-        phase: orbital phase at the reference frequency, rad.
+        parameters: (columns,) in the order of `Population.columns`.
+        settings: of the bank.
+        phase: orbital phase at the reference frequency, rad; default that of the parameters, or 0.
 
     Returns:
-        Two complex128 arrays at the frequencies k / duration up to 1,024 Hz, strain / Hz at
-        `DISTANCE`.
+        Two complex128 arrays at the frequencies k / `waveform_duration` up to half the sampling
+        rate, strain / Hz at `DISTANCE`.
     """
-    import lal
-    import lalsimulation
-
-    mass_1, mass_2, a_1, a_2, tilt_1, tilt_2, phi_12, phi_jl, theta_jn = map(float, parameters)
-    mass_1_si, mass_2_si = mass_1 * lal.MSUN_SI, mass_2 * lal.MSUN_SI
-    reference = settings.reference_frequency
-    inclination, *spins = lalsimulation.SimInspiralTransformPrecessingNewInitialConditions(
-        theta_jn, phi_jl, tilt_1, tilt_2, phi_12, a_1, a_2, mass_1_si, mass_2_si, reference, phase
-    )
-    plus, cross = lalsimulation.SimInspiralChooseFDWaveform(
-        mass_1_si,
-        mass_2_si,
-        *spins,
-        DISTANCE * 1e6 * lal.PC_SI,
-        inclination,
-        phase,
-        0.0,
-        0.0,
-        0.0,
-        1 / settings.duration,
+    law = settings.population
+    binary = dict(zip(law.columns, map(float, parameters), strict=True))
+    mass_1, mass_2 = binary["mass_1"], binary["mass_2"]
+    return polarisations(
+        binary,
+        law.approximant,
+        settings.series.sample_rate,
+        waveform_duration(mass_1, mass_2, settings),
         start_frequency(mass_1, mass_2, settings),
-        SAMPLE_RATE / 2,
-        reference,
-        lal.CreateDict(),
-        lalsimulation.IMRPhenomPv2,
+        law.reference_frequency,
+        DISTANCE,
+        law.modes,
+        binary.get("phase", 0.0) if phase is None else phase,
     )
-    return plus.data.data, cross.data.data
-
-
-def fade() -> np.ndarray:
-    """Return weights (STRETCH,): one where a window may lie, falling to zero at both ends."""
-    weights = np.ones(STRETCH)
-    for size, part in ((FADE_IN, weights[:FADE_IN]), (FADE_OUT, weights[::-1][:FADE_OUT])):
-        part[:] = np.sin(np.pi / 2 * (np.arange(size) + 0.5) / size) ** 2
-    return weights
 
 
 def compute_waveforms(parameters: np.ndarray, settings: BankSettings) -> np.ndarray:
-    """Return (rows, 2, STRETCH) float32: h+ and hx around the merger, in units of 1e-21."""
+    """Return (rows, 2, stretch) float32: h+ and hx around the merger, in units of 1e-21."""
     import scipy.fft
 
-    weights = fade().astype(np.float32)
-    samples = round(settings.duration * SAMPLE_RATE)
-    waveforms = np.empty((len(parameters), 2, STRETCH), np.float32)
+    series, rate = settings.series, settings.series.sample_rate
+    weights = series.weights().astype(np.float32)
+    waveforms = np.empty((len(parameters), 2, series.stretch), np.float32)
     for row, values in enumerate(parameters):
         # Spectral amplitudes of 1e-23 per Hz would underflow float32: they are scaled first. The
         # sampling rate turns the inverse discrete transform into the inverse Fourier integral.
-        spectra = np.stack(lal_waveform(values, settings)) * (SAMPLE_RATE / STRAIN_UNIT)
-        series = scipy.fft.irfft(spectra.astype(np.complex64), samples)  # (2, samples)
+        spectra = np.stack(lal_waveform(values, settings)) * (rate / STRAIN_UNIT)
+        samples = round(waveform_duration(values[0], values[1], settings) * rate)
+        periodic = scipy.fft.irfft(spectra.astype(np.complex64), samples)  # (2, samples)
         # LALSuite puts the merger at time zero of a periodic series, and so what precedes it at
         # the end.
-        waveforms[row, :, :BEFORE_MERGER] = series[:, -BEFORE_MERGER:]
-        waveforms[row, :, BEFORE_MERGER:] = series[:, :AFTER_MERGER]
+        waveforms[row, :, : series.before] = periodic[:, -series.before :]
+        waveforms[row, :, series.before :] = periodic[:, : series.after]
     waveforms *= weights
     return waveforms
 
@@ -205,9 +364,9 @@ class WaveformBank:
     """Waveforms and the parameters they were computed from.
 
     Attributes:
-        waveforms: (size, 2, STRETCH) float32, h+ and hx in units of 1e-21 at 1,000 Mpc, sampled
-            at 2,048 Hz, the merger at sample `BEFORE_MERGER`.
-        parameters: (size, 9) float64 in the order of `PARAMETERS`.
+        waveforms: (size, 2, stretch) float32, h+ and hx in units of 1e-21 at 1,000 Mpc, as
+            `settings.series` says.
+        parameters: (size, columns) float64 in the order of `Population.columns`.
         settings: what they were drawn from.
     """
 
@@ -249,19 +408,19 @@ class WaveformBank:
         version = require("lalsimulation", "sim").__version__
         parameters = draw_parameters(settings)
         with kept_path(header.with_suffix(".npy")) as temporary:
-            shape = (settings.size, 2, STRETCH)
+            shape = (settings.size, 2, settings.series.stretch)
             np.lib.format.open_memmap(temporary, "w+", np.float32, shape).flush()
             compute_rows(temporary, parameters, settings, processes, show_progress)
         # The header is written last: where it is, the waveforms are complete.
         fields = {
             "format": FORMAT,
-            "settings": asdict(settings),
+            "settings": settings.to_plain(),
             "lalsimulation": version,
             "shape": shape,
             "unit": "1e-21 strain at 1000 Mpc",
-            "sample_rate": SAMPLE_RATE,
-            "merger_at": BEFORE_MERGER,
-            "parameters": PARAMETERS,
+            "sample_rate": settings.series.sample_rate,
+            "merger_at": settings.series.before,
+            "parameters": settings.population.columns,
             "rows": parameters.tolist(),
         }
         with kept_path(header) as temporary:
@@ -285,14 +444,8 @@ class WaveformBank:
             raise UserError(f"the waveforms {array} cannot be read ({error}): remove it") from error
         try:
             shape, parameters = tuple(fields["shape"]), np.array(fields["rows"], np.float64)
-            # JSON has no tuples: they come back as lists.
-            settings = BankSettings(
-                **{
-                    key: tuple(value) if isinstance(value, list) else value
-                    for key, value in fields["settings"].items()
-                }
-            )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            settings = BankSettings.from_plain(fields["settings"])
+        except (KeyError, TypeError, ValueError, AttributeError, UserError) as error:
             raise UserError(f"{header} is damaged ({error!r}): remove it") from error
         if waveforms.shape != shape or waveforms.dtype != np.float32:
             raise UserError(

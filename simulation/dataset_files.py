@@ -12,8 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from physics.constants import DETECTORS, GPS_START, SAMPLE_SHAPE
-from physics.waveforms import PARAMETERS
+from physics.constants import GPS_START
+from physics.observation import COMPETITION, Observation
+from physics.population import COMPETITION_POPULATION, PARAMETERS
+from physics.waveforms import BankSettings, start_frequency
 from runtime.errors import UserError
 from runtime.files import atomic_path, is_temporary, read_json
 
@@ -21,21 +23,6 @@ from runtime.files import atomic_path, is_temporary, read_json
 STARTED, FINISHED = "simulation.started.json", "simulation.json"
 LOCK = ".lock"
 
-PARAMETER_COLUMNS = (
-    "id",
-    "split",
-    "waveform",
-    *PARAMETERS,
-    "phase",
-    "ra",
-    "dec",
-    "psi",
-    "geocent_time",
-    "merger_time",
-    "luminosity_distance",
-    *(f"snr_{name}" for name in DETECTORS),
-    "network_snr",
-)
 LABELS, TEST_LABELS = "training_labels.csv", "test_labels.csv"
 SUBMISSION, TRUTH = "sample_submission.csv", "parameters.csv"
 TABLES = (LABELS, TEST_LABELS, SUBMISSION, TRUTH)
@@ -59,13 +46,13 @@ def sample_path(root: Path, split: str, name: str) -> Path:
     return root / split / name[0] / name[1] / name[2] / f"{name}.npy"
 
 
-def npy_header() -> bytes:
-    """Return what precedes the numbers in the .npy file of a sample.
+def npy_header(shape: tuple[int, int]) -> bytes:
+    """Return what precedes the numbers in the .npy file of a sample of shape (detector, time).
 
     It is the same for every sample, and writing it is cheaper than calling `np.save` each time.
     """
     buffer = io.BytesIO()
-    empty = np.empty(SAMPLE_SHAPE)
+    empty = np.empty(shape)
     np.save(buffer, empty, allow_pickle=False)
     return buffer.getvalue()[: -empty.nbytes]
 
@@ -89,20 +76,55 @@ def write_samples(root: Path, block: SampleBlock, strain: np.ndarray, header: by
 # --- tables -------------------------------------------------------------------------------------
 
 
-def parameter_rows(
-    block: SampleBlock, parameters: dict[str, torch.Tensor]
-) -> list[tuple[Any, ...]]:
-    """Return the rows of `parameters.csv` for the signals of a block, in its columns' order."""
-    columns = {name: values.cpu().numpy() for name, values in parameters.items()}
-    names = [name for name, target in zip(block.ids, block.targets, strict=True) if target]
-    rows = []
-    for row, name in enumerate(names):
-        values = {key: f"{column[row]:.9g}" for key, column in columns.items()}
-        # A GPS time to a microsecond has more digits than float32 holds.
-        values["geocent_time"] = f"{GPS_START + float(columns['merger_time'][row]):.7f}"
-        values |= {"id": name, "split": block.split}
-        rows.append(tuple(values[column] for column in PARAMETER_COLUMNS))
-    return rows
+@dataclass(frozen=True)
+class ParameterTable:
+    """The columns and rows of `parameters.csv`: what bilby needs to make each signal again.
+
+    Attributes:
+        observation: whose detectors have an SNR each.
+        bank: which waveforms they are.
+    """
+
+    observation: Observation
+    bank: BankSettings
+
+    @property
+    def waveform_columns(self) -> tuple[str, ...]:
+        """Arguments of bilby's source model; the competition's are in simulation.json alone."""
+        is_competition = self.bank.population == COMPETITION_POPULATION.of_binaries()
+        if is_competition and self.observation == COMPETITION:
+            return ()
+        return ("waveform_approximant", "mode_array", "reference_frequency", "minimum_frequency")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The names of all columns, in their order."""
+        place = ("phase", "ra", "dec", "psi", "geocent_time", "merger_time", "luminosity_distance")
+        snr = (*(f"snr_{name}" for name in self.observation.detectors), "network_snr")
+        return ("id", "split", "waveform", *PARAMETERS, *place, *snr, *self.waveform_columns)
+
+    def rows(
+        self, block: SampleBlock, parameters: dict[str, torch.Tensor]
+    ) -> list[tuple[Any, ...]]:
+        """Return the rows for the signals of a block."""
+        columns = {name: values.cpu().numpy() for name, values in parameters.items()}
+        names = [name for name, target in zip(block.ids, block.targets, strict=True) if target]
+        law, rows = self.bank.population, []
+        for row, name in enumerate(names):
+            values = {key: f"{column[row]:.9g}" for key, column in columns.items()}
+            # A GPS time to a microsecond has more digits than float32 holds.
+            values["geocent_time"] = f"{GPS_START + float(columns['merger_time'][row]):.7f}"
+            masses = (float(columns[f"mass_{body}"][row]) for body in (1, 2))
+            values |= {
+                "id": name,
+                "split": block.split,
+                "waveform_approximant": law.approximant,
+                "mode_array": " ".join(map(str, law.modes)),
+                "reference_frequency": f"{law.reference_frequency:g}",
+                "minimum_frequency": f"{start_frequency(*masses, self.bank):.9g}",
+            }
+            rows.append(tuple(values[column] for column in self.columns))
+        return rows
 
 
 def write_table(path: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
@@ -114,13 +136,17 @@ def write_table(path: Path, header: tuple[str, ...], rows: list[tuple[Any, ...]]
 
 
 def write_tables(
-    root: Path, blocks: list[SampleBlock], rows: dict[str, list[tuple[Any, ...]]]
+    root: Path,
+    blocks: list[SampleBlock],
+    columns: tuple[str, ...],
+    rows: dict[str, list[tuple[Any, ...]]],
 ) -> None:
     """Write the labels of both splits, the sample submission, and the parameters of all signals.
 
     Args:
         root: the folder of the data set.
         blocks: all of its samples.
+        columns: of `parameters.csv`.
         rows: those of `parameters.csv` by split.
     """
     labels = {
@@ -136,7 +162,7 @@ def write_tables(
     write_table(root / TEST_LABELS, ("id", "target"), labels["test"])
     submission = [(name, 0.5) for name, _ in labels["test"]]
     write_table(root / SUBMISSION, ("id", "target"), submission)
-    write_table(root / TRUTH, PARAMETER_COLUMNS, rows["train"] + rows["test"])
+    write_table(root / TRUTH, columns, rows["train"] + rows["test"])
 
 
 # --- what lies in a folder ----------------------------------------------------------------------
@@ -180,8 +206,12 @@ def belongs_to_a_start(path: Path) -> bool:
 
 
 def first_difference(known: dict[str, Any], settings: dict[str, Any]) -> str | None:
-    """Return the first setting in which a data set differs from the one that is asked for."""
-    return next((key for key, value in settings.items() if known.get(key) != value), None)
+    """Return the first setting in which a data set differs from the one that is asked for.
+
+    The observation comes first, and is the competition's where it is not stated.
+    """
+    keys = dict.fromkeys(("observation", *settings, *known))
+    return next((key for key in keys if known.get(key) != settings.get(key)), None)
 
 
 def check_settings(out: Path, known: dict[str, Any], settings: dict[str, Any]) -> None:
@@ -191,16 +221,23 @@ def check_settings(out: Path, known: dict[str, Any], settings: dict[str, Any]) -
         UserError: a setting differs.
     """
     key = first_difference(known, settings)
-    if key is not None:
-        raise UserError(
-            f"{out} holds a simulation with {key} = {known.get(key)!r} and {settings[key]!r} is "
-            "asked for: choose another folder with --out, or add --overwrite to move this one aside"
+    if key is None:
+        return
+    there, wanted = known.get(key), settings.get(key)
+    if key == "observation":
+        there, wanted = (
+            str(Observation.from_plain(plain or COMPETITION.to_plain()))
+            for plain in (there, wanted)
         )
+    raise UserError(
+        f"{out} holds a simulation with {key} = {there!r} and {wanted!r} is asked for: choose "
+        "another folder with --out, or add --overwrite to move this one aside"
+    )
 
 
-def sample_size() -> int:
-    """Return the bytes of the .npy file of a sample, which is the same for every sample."""
-    return len(npy_header()) + np.empty(SAMPLE_SHAPE).nbytes
+def sample_size(shape: tuple[int, int]) -> int:
+    """Return the bytes of the .npy file of a sample of shape (detector, time)."""
+    return len(npy_header(shape)) + np.empty(shape).nbytes
 
 
 def is_whole(path: Path, size: int) -> bool:
@@ -219,15 +256,21 @@ def is_whole_table(path: Path, rows: int) -> bool:
     return content.endswith(b"\n") and content.count(b"\n") >= rows + 1
 
 
-def is_complete(out: Path, blocks: list[SampleBlock]) -> bool:
-    """Return whether every file of a data set is there, and none was cut short."""
+def is_complete(out: Path, blocks: list[SampleBlock], shape: tuple[int, int]) -> bool:
+    """Return whether every file of a data set is there, and none was cut short.
+
+    Args:
+        out: the folder of the data set.
+        blocks: all of its samples.
+        shape: of a sample, (detector, time).
+    """
     counts = {
         LABELS: sum(len(block.ids) for block in blocks if block.split == "train"),
         TEST_LABELS: sum(len(block.ids) for block in blocks if block.split == "test"),
         TRUTH: sum(int(block.targets.sum()) for block in blocks),
     }
     counts[SUBMISSION] = counts[TEST_LABELS]
-    size = sample_size()
+    size = sample_size(shape)
     samples = (sample_path(out, block.split, name) for block in blocks for name in block.ids)
     return all(is_whole_table(out / name, rows) for name, rows in counts.items()) and all(
         is_whole(path, size) for path in samples

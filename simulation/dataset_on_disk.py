@@ -13,7 +13,6 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,9 @@ import torch
 
 from configuration.json_types import to_plain
 from physics.noise import NoiseGenerator
-from physics.signals import Population, SignalGenerator
+from physics.observation import COMPETITION, Observation
+from physics.population import COMPETITION_POPULATION, Population
+from physics.signals import SignalGenerator
 from physics.waveforms import FORMAT as BANK_FORMAT
 from physics.waveforms import BankSettings, WaveformBank
 from runtime.console import LOGGER, format_seconds, progress
@@ -36,6 +37,7 @@ from simulation.dataset_files import (
     LOCK,
     STARTED,
     TABLES,
+    ParameterTable,
     SampleBlock,
     check_settings,
     find_dataset,
@@ -43,7 +45,6 @@ from simulation.dataset_files import (
     is_complete,
     is_whole,
     npy_header,
-    parameter_rows,
     sample_path,
     sample_size,
     write_samples,
@@ -108,6 +109,7 @@ class BlockWriter:
         seed: of the data set.
         signals: for each split, where its signals come from.
         noise: where the noise comes from.
+        table: of the parameters.
         resumed: keep sample files that exist already in their full size.
     """
 
@@ -117,10 +119,12 @@ class BlockWriter:
         seed: int,
         signals: dict[str, SignalGenerator],
         noise: NoiseGenerator,
+        table: ParameterTable,
         resumed: bool,
     ) -> None:
         self.root, self.seed, self.signals, self.noise = root, seed, signals, noise
-        self.resumed, self.header, self.size = resumed, npy_header(), sample_size()
+        self.table, self.resumed, shape = table, resumed, table.observation.shape
+        self.header, self.size = npy_header(shape), sample_size(shape)
 
     def __call__(self, block: SampleBlock) -> list[tuple[Any, ...]]:
         """Write the samples of a block; return its rows of `parameters.csv`."""
@@ -131,7 +135,7 @@ class BlockWriter:
         # Signals are drawn even where the samples exist: their parameters go into a table.
         if count:
             strain, parameters = self.signals[block.split].sample(count, generator)
-            rows = parameter_rows(block, parameters)
+            rows = self.table.rows(block, parameters)
         if self.resumed and all(
             is_whole(sample_path(self.root, block.split, name), self.size) for name in block.ids
         ):
@@ -166,7 +170,11 @@ def write_blocks(
 
 
 def state_of(
-    out: Path, settings: dict[str, Any], blocks: list[SampleBlock], overwrite: bool
+    out: Path,
+    settings: dict[str, Any],
+    blocks: list[SampleBlock],
+    shape: tuple[int, int],
+    overwrite: bool,
 ) -> str:
     """Return how far the data set in a folder is.
 
@@ -184,7 +192,7 @@ def state_of(
     if overwrite and first_difference(known, settings):
         return "other"
     check_settings(out, known, settings)
-    if state == "finished" and is_complete(out, blocks):
+    if state == "finished" and is_complete(out, blocks, shape):
         LOGGER.info("%s already holds this simulation: nothing to do", out)
         return "complete"
     return state
@@ -231,10 +239,13 @@ def simulate_dataset(
     cache_dir: Path | None = None,
     workers: int | None = None,
     overwrite: bool = False,
+    *,
+    observation: Observation = COMPETITION,
+    population: Population = COMPETITION_POPULATION,
 ) -> dict[str, Any]:
     """Write a simulated data set in the competition's layout.
 
-    Below `out`: {train,test}/a/b/c/abc0123456.npy, float64 (3, 4096) strain;
+    Below `out`: {train,test}/a/b/c/abc0123456.npy, float64 (detector, time) strain;
     training_labels.csv and sample_submission.csv as in the competition; test_labels.csv and
     parameters.csv, which the competition does not give. simulation.json, written last, says that
     everything is there.
@@ -255,19 +266,21 @@ def simulate_dataset(
         cache_dir: where the waveform bank is kept; default that of `physics.cache_folder`.
         workers: how many cores to use; default all.
         overwrite: move a data set of other settings that lies in `out` aside, to `<out>.<time>`.
+        observation: detectors, sampling, window and noise.
+        population: the laws of the signals.
 
     Returns:
         "out", "train", "test", "signals", "bank_size", "seconds", and "done_before": whether
         everything was there already.
 
     Raises:
-        UserError: a number is out of range, the folder holds something else, or another process
-            simulates into it.
+        UserError: a number is out of range, the folder holds something else, another process
+            simulates into it, or the window does not hold the population.
     """
     began = time.perf_counter()
     out = Path(out)
     check_request(n_train, n_test, seed, bank_size)
-    bank_settings, population = BankSettings(size=bank_size), Population()
+    bank_settings = BankSettings.of(population, observation, bank_size)
     members = split_bank(bank_size, n_train, n_test)
     settings = to_plain(
         {
@@ -275,12 +288,14 @@ def simulate_dataset(
             "n_test": n_test,
             "seed": seed,
             "device": torch.device(device).type,
-            "bank": asdict(bank_settings),
-            "population": asdict(population),
+            "bank": bank_settings,
+            "population": population.placement(observation.window, observation.detectors),
             "format": [FORMAT, BANK_FORMAT],
             "batch": SAMPLES_PER_BLOCK,
         }
     )
+    if observation != COMPETITION:  # older records have none
+        settings["observation"] = observation.to_plain()
     blocks = plan_blocks(n_train, n_test, seed)
     summary = {
         "out": str(out),
@@ -292,12 +307,12 @@ def simulate_dataset(
     }
     done = summary | {"done_before": True, "seconds": 0.0}
     # Before the lock, because a finished data set may lie where nothing can be written.
-    if state_of(out, settings, blocks, overwrite) == "complete":
+    if state_of(out, settings, blocks, observation.shape, overwrite) == "complete":
         return done
     with contextlib.ExitStack() as stack:
         stack.enter_context(locked_folder(out))
         # Once more: another process may have begun or finished in the meantime.
-        state = state_of(out, settings, blocks, overwrite)
+        state = state_of(out, settings, blocks, observation.shape, overwrite)
         if state == "complete":
             return done
         if state == "other":
@@ -313,15 +328,19 @@ def simulate_dataset(
         write_json(out / STARTED, {"settings": settings})
         bank = WaveformBank.build(bank_settings, cache_dir, workers, show_progress)
         signals = {
-            split: SignalGenerator(bank, device, population, part)
+            split: SignalGenerator(bank, device, population, part, observation)
             for split, part in members.items()
         }
         for block in blocks:
             for name in block.ids:
                 sample_path(out, block.split, name).parent.mkdir(parents=True, exist_ok=True)
-        writer = BlockWriter(out, seed, signals, NoiseGenerator(device), state != "absent")
+        noise, table = (
+            NoiseGenerator(device, observation),
+            ParameterTable(observation, bank_settings),
+        )
+        writer = BlockWriter(out, seed, signals, noise, table, state != "absent")
         rows = write_blocks(writer, blocks, workers or num_cores(), show_progress)
-        write_tables(out, blocks, rows)
+        write_tables(out, blocks, table.columns, rows)
         os.replace(out / STARTED, out / FINISHED)  # last: now everything is there
     seconds = time.perf_counter() - began
     LOGGER.info(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,8 +17,9 @@ from data.batch_order import IndexBatch
 from datasets import Batch, G2NetDataset
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
-from physics.signals import Population, SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank
+from physics.population import COMPETITION_POPULATION, Population
+from physics.signals import SignalGenerator
+from physics.waveforms import DISTANCE, BankSettings, WaveformBank
 from runtime.errors import UserError, nearest
 from runtime.seeds import counted_seed
 from signal_transforms.whitening import Whiten
@@ -34,10 +37,10 @@ NOISE_AT_A_TIME = 64  # raw noise is cut out of stretches of four times the leng
 
 @functools.lru_cache(maxsize=2)
 def shared_signals(
-    bank: BankSettings, population: Population, device: torch.device
+    bank: BankSettings, population: Population, device: torch.device, observation: Observation
 ) -> SignalGenerator:
     """Return the signals of a bank on a device; all folds of a process share one generator."""
-    return SignalGenerator(WaveformBank.build(bank), device, population)
+    return SignalGenerator(WaveformBank.build(bank), device, population, observation=observation)
 
 
 @functools.lru_cache(maxsize=2)
@@ -60,6 +63,7 @@ class SignalPool(NamedTuple):
     signals: Tensor  # (signal, detector, time), of network SNR 1
     noise: Tensor | None  # (stretch, detector, time); None if every step draws its own
     psd_numbers: Tensor | None  # (signal, detector) of the noise; None if rows do not differ
+    snr: Tensor | None = None  # (signal,) at their distance; None if every step draws its own
 
 
 class SimulatedDataset(G2NetDataset):
@@ -88,7 +92,8 @@ class SimulatedDataset(G2NetDataset):
         paths, targets, ids, cache, is_test: as in `G2NetDataset`.
         device: where to draw.
         samples_per_epoch: length of an epoch.
-        snr: bounds of the network SNR; its density is proportional to 1 / snr^2.
+        snr: bounds of the network SNR; its density is proportional to 1 / snr^2. None takes the
+            population's; with a law of distance the SNR follows from that.
         curriculum: (first lower bound, epochs): during these epochs the lower bound of the SNR
             falls geometrically from the first one to that of `snr`.
         noise: 'gaussian', drawn from the observation's curves; 'real', the samples of target 0 in
@@ -102,6 +107,7 @@ class SimulatedDataset(G2NetDataset):
         bank_size: number of binaries.
         bank_seed: seed of the binaries; simulated data sets on disk use 0.
         observation: detectors, sampling, window and curves; an experiment gives its own.
+        population: the laws of the signals; an experiment gives its own.
 
     Raises:
         UserError: an argument out of its range, no sample of target 0 for real noise, a whitening
@@ -118,7 +124,7 @@ class SimulatedDataset(G2NetDataset):
         is_test: bool = False,
         device: torch.device | str = "cpu",
         samples_per_epoch: int = 65_536,
-        snr: Sequence[float] = Population.snr,
+        snr: Sequence[float] | None = None,
         curriculum: Sequence[float] | None = None,
         noise: str | Part = "gaussian",
         whiten: Part | None = None,
@@ -127,6 +133,7 @@ class SimulatedDataset(G2NetDataset):
         bank_size: int = 8000,
         bank_seed: int = 1,
         observation: Observation = COMPETITION,
+        population: Population = COMPETITION_POPULATION,
     ) -> None:
         super().__init__(paths, targets, ids=ids, cache=cache, is_test=is_test)
         self.is_test, self.device = is_test, torch.device(device)
@@ -137,6 +144,12 @@ class SimulatedDataset(G2NetDataset):
         ):
             if value < 1:
                 raise UserError(f"SimulatedDataset: {name} = {value}: expected 1 or more")
+        if population.has_distance and not (snr is None and curriculum is None):
+            raise UserError(
+                "SimulatedDataset: snr and curriculum need a law of the SNR, and the population "
+                "has one of distance: leave them out, or set population.distance=None"
+            )
+        snr = population.snr if snr is None else snr
         if len(snr) != 2 or not 0 < snr[0] < snr[1]:
             raise UserError(f"SimulatedDataset: snr = {snr}: expected two rising positive numbers")
         if curriculum is not None and (
@@ -171,9 +184,9 @@ class SimulatedDataset(G2NetDataset):
             self.negatives = np.flatnonzero(self.targets == 0)
             if targets is None or len(self.negatives) == 0:
                 raise UserError("SimulatedDataset: noise = 'real' needs samples of target 0")
-        self.signals = shared_signals(
-            BankSettings(size=bank_size, seed=bank_seed), Population(snr=self.snr), self.device
-        )
+        population = replace(population, snr=self.snr)
+        bank = BankSettings.of(population, observation, bank_size, bank_seed)
+        self.signals = shared_signals(bank, population, self.device, observation)
         self.noise_source = self.build_noise_source()
         has_psds = self.noise_source is not None and self.noise_source.has_psds
         self.whitened = None
@@ -245,8 +258,11 @@ class SimulatedDataset(G2NetDataset):
             waveform = orthogonal_mixtures(pool.noise, size, generator)
         waveform = self.add_transients(waveform, psd_numbers, generator)
         if count:
-            bounds = (self.lowest_snr(indices.progress), self.snr[1])
-            snr = self.signals.draw_snr(count, bounds, generator)
+            if pool.snr is None:
+                bounds = (self.lowest_snr(indices.progress), self.snr[1])
+                snr = self.signals.draw_snr(count, bounds, generator)
+            else:
+                snr = pool.snr[chosen[:count]]
             signals = pool.signals.index_select(0, chosen[:count])
             waveform[:count].addcmul_(signals, snr[:, None, None])
         target = torch.zeros(size, 1, device=self.device)
@@ -355,49 +371,67 @@ class SimulatedDataset(G2NetDataset):
             generator: draws them.
             old_pool: a pool that is not needed any more; its memory is overwritten.
         """
-        old_signals, old_noise, _ = (None, None, None) if old_pool is None else old_pool
+        old_signals, old_noise = (None, None) if old_pool is None else old_pool[:2]
         at_a_time = RAW_AT_A_TIME if self.whitened is None else WHITE_AT_A_TIME
         rows_at_a_time = at_a_time.get(self.device.type, at_a_time["cuda"])
-        psd_numbers, draw_signals = None, self.draw_signals
+        psd_numbers, parts = None, itertools.repeat(None)
         if self.noise_source is not None and self.noise_source.has_psds:
             psd_numbers = self.noise_source.draw_psd_numbers(size, generator)
             parts = iter(psd_numbers.split(rows_at_a_time))
+        snr_parts: list[Tensor] = []
 
-            def draw_signals(count: int, generator: torch.Generator) -> Tensor:
-                return self.draw_signals(count, generator, next(parts))
+        def draw_signals(count: int, generator: torch.Generator) -> Tensor:
+            signals, snr = self.draw_signals(count, generator, next(parts))
+            if snr is not None:
+                snr_parts.append(snr)
+            return signals
 
         signals = draw_in_parts(draw_signals, size, rows_at_a_time, generator, old_signals)
+        snr = torch.cat(snr_parts) if snr_parts else None
         can_be_mixed = self.noise_source is not None and self.noise_source.can_be_mixed(
             whitened=self.whiten is not None
         )
         if self.reuse == 1 or not can_be_mixed or self.device.type != "cpu":
-            return SignalPool(signals, None, psd_numbers)
+            return SignalPool(signals, None, psd_numbers, snr)
         stretches = -(-size // MIXED) * MIXED  # mixtures are made of whole groups
         noise = draw_in_parts(self.draw_noise, stretches, NOISE_AT_A_TIME, generator, old_noise)
-        return SignalPool(signals, noise, psd_numbers)
+        return SignalPool(signals, noise, psd_numbers, snr)
 
     def draw_signals(
         self, count: int, generator: torch.Generator, psd_numbers: Tensor | None = None
-    ) -> Tensor:
-        """Return signals (count, detector, time) of network SNR 1, whitened if `whiten` is set.
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return signals of network SNR 1, whitened if `whiten` is set.
 
         Args:
             count: how many.
             generator: on the device.
             psd_numbers: (count, detector) of the noise that they go into; None for the design
                 curves.
+
+        Returns:
+            (count, detector, time), and their network SNR (count,) at the distances of the
+            population, None where it has a law of the SNR.
         """
+        drawn = self.signals.draw_placements(count, generator)
         if self.whitened is not None:
             gain = None
             if psd_numbers is not None:
                 size = self.whitened.stretch_samples
                 gain = self.whitening.gains(size, self.whitening.decimate)[psd_numbers]
-            return self.whitened.draw_unit_snr(count, generator, gain)
-        strain, snr, _ = self.signals.draw_at_bank_distance(count, generator)
-        if psd_numbers is not None:
-            snr = self.whitening.optimal_snr(fade_in(strain), psd_numbers)  # (count, detector)
-        # The network SNR is the root of the sum of the detectors' squares.
-        return strain * (STRAIN_UNIT / snr.norm(dim=1))[:, None, None]
+            signals, snr = self.whitened.whitened_as(drawn, gain)
+            signals.mul_(1 / snr[:, None, None])
+        else:
+            strain = self.signals.project(**drawn)
+            if psd_numbers is not None:
+                snr = self.whitening.optimal_snr(fade_in(strain), psd_numbers)
+            else:
+                snr = self.signals.optimal_snr(strain)  # (count, detector)
+            snr = snr.norm(dim=1)  # of the network: the root of the sum of the squares
+            signals = strain * (STRAIN_UNIT / snr)[:, None, None]
+        if not self.signals.population.has_distance:
+            return signals, None
+        distance = self.signals.draw_distance(drawn["waveform"], generator)
+        return signals, snr * (DISTANCE / distance)
 
 
 def draw_in_parts(

@@ -19,7 +19,8 @@ from physics.constants import SOLAR_MASS_SECONDS, STRAIN_UNIT
 from physics.curves import DetectorNoise
 from physics.detectors import Network
 from physics.observation import Observation
-from physics.waveforms import DISTANCE, PARAMETERS, BankSettings, draw_parameters
+from physics.population import PARAMETERS
+from physics.waveforms import DISTANCE, BankSettings, draw_parameters
 from runtime.optional_packages import require
 from runtime.seeds import counted_seed
 

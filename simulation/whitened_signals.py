@@ -12,7 +12,6 @@ from torch import Tensor
 from physics.constants import STRAIN_UNIT
 from physics.noise import FLOOR
 from physics.signals import SignalGenerator
-from physics.waveforms import BEFORE_MERGER, STRETCH
 from runtime.float32_precision import full_precision
 from signal_transforms.whitening import Whiten
 from signal_transforms.whitening_operators import remove_low_frequencies
@@ -35,8 +34,8 @@ class WhitenedSignals:
     squares to signals that were also whitened exactly (`fit_edges`). The median difference from
     the exact whitening is 2.6 % of a signal without this correction and 0.3 % with it.
 
-    Names: "stretch" is the periodic series that a signal's spectrum stands for (2.625 s), sampled
-    at the decimated rate; the window is its beginning.
+    Names: "stretch" is the periodic series that a signal's spectrum stands for (2.625 s in the
+    competition), sampled at the decimated rate; the window is its beginning.
 
     Args:
         signals: draws them.
@@ -49,14 +48,14 @@ class WhitenedSignals:
         self.signals, self.decimate, device = signals, whiten.decimate, signals.device
         # In samples at the decimated rate.
         self.size, self.length = (
-            STRETCH // self.decimate,
+            signals.series.stretch // self.decimate,
             whiten.observation.num_samples // self.decimate,
         )
         bins = self.size // 2 + 1
         observation = whiten.observation
         self.noises = [observation.noise(d) for d in range(observation.num_detectors)]
         power = np.stack(
-            [noise.psd_on_grid(STRETCH, FLOOR) for noise in self.noises]
+            [noise.psd_on_grid(signals.series.stretch, FLOOR) for noise in self.noises]
         )  # (detector, frequency), one-sided
         # White noise of unit variance has the one-sided PSD 2 / rate: divide by the root of
         # PSD * rate / 2.
@@ -66,7 +65,9 @@ class WhitenedSignals:
         # norms makes it sqrt(d) larger. The rest is a factor of 1 / sqrt(d).
         gain = gain_of_all[:, :bins] / math.sqrt(self.decimate)
         gain[:, -1] = 0  # a decimated series holds what lies below its Nyquist frequency
-        self.power_beyond = self.products_beyond(gain_of_all, bins - 1)
+        squared_beyond = torch.tensor(gain_of_all[:, bins - 1 :] ** 2, dtype=torch.float32)
+        self.squared_beyond = squared_beyond.to(device)  # (detector, frequency)
+        self.power_beyond = self.products_beyond(signals.spectra)
         # Real and imaginary parts have the same gain: (detector, frequency, 2).
         gain = np.repeat(gain[..., None], 2, axis=-1)
         self.gain = torch.tensor(gain, dtype=torch.float32, device=device)
@@ -76,7 +77,7 @@ class WhitenedSignals:
         if corrected:
             self.right, self.left = self.fit_edges(whiten)
 
-    def products_beyond(self, gain: np.ndarray, first: int) -> Tensor:
+    def products_beyond(self, spectra: Tensor) -> Tensor:
         """Return what decimation leaves out of each waveform, as products of its polarisations.
 
         A detector sees h = F+ h+ + Fx hx. The power of its whitened high frequencies is therefore
@@ -84,23 +85,27 @@ class WhitenedSignals:
         the waveform, are computed once. An orbital phase turns h+ and hx alike and changes none.
 
         Args:
-            gain: the whitening, (detector, frequency).
-            first: first bin that is left out, with all above it.
+            spectra: of waveforms, (waveform, 2, frequency).
 
         Returns:
             (waveform, detector, 3).
         """
-        squared = torch.tensor(gain[:, first:] ** 2, dtype=torch.float32)
-        squared = squared.to(self.signals.device)  # (detector, frequency)
-        parts = []
-        for spectra in self.signals.spectra[:, :, first:].split(256):
-            plus, cross = spectra.unbind(1)  # (waveforms, frequency)
+        squared, parts = self.squared_beyond, []
+        first = spectra.shape[-1] - squared.shape[-1]  # bin that is left out, with all above it
+        for part in spectra[:, :, first:].split(256):
+            plus, cross = part.unbind(1)  # (waveforms, frequency)
             products = [plus.abs() ** 2, cross.abs() ** 2, 2 * (plus * cross.conj()).real]
             with full_precision(self.signals.device.type):
                 # (waveforms, frequency) @ (frequency, detector), three times
                 parts.append(torch.stack([term @ squared.T for term in products], dim=-1))
         # Parseval: sum_t x_t^2 = sum_k |X_k|^2 / N, and all bins but two stand for two of them.
-        return torch.cat(parts) * (2 / STRETCH)
+        return torch.cat(parts) * (2 / self.signals.series.stretch)
+
+    def replace_binaries(self, first: int, waveforms: np.ndarray, parameters: np.ndarray) -> None:
+        """Put other binaries in the place of some; see `SignalGenerator.replace_binaries`."""
+        self.signals.replace_binaries(first, waveforms, parameters)
+        rows = slice(first, first + len(waveforms))
+        self.power_beyond[rows] = self.products_beyond(self.signals.spectra[rows])
 
     def phase_factors(self, shift: Tensor) -> Tensor:
         """Return exp(-2 pi i shift k) of every bin k: (rows, detector, frequency) complex64.
@@ -147,11 +152,11 @@ class WhitenedSignals:
         plus, cross = patterns
         delays = self.signals.network.delays(drawn["longitude"], drawn["dec"])
         arrival = drawn["merger_time"][:, None] + delays  # (rows, detector), s
-        # The bank has its merger at sample BEFORE_MERGER. A decimating cosine transform puts its
+        # The bank has its merger at sample `before`. A decimating cosine transform puts its
         # n-th sample in the middle of the d samples that it stands for, (d - 1) / 2 after the
         # first of them.
-        begin = BEFORE_MERGER + (self.decimate - 1) / 2
-        shift = (arrival.double() * self.sample_rate - begin) / STRETCH
+        begin = self.signals.series.before + (self.decimate - 1) / 2
+        shift = (arrival.double() * self.sample_rate - begin) / self.signals.series.stretch
         # An orbital phase phi multiplies the spectra of h+ and hx by exp(2 i phi).
         phase = 2 * drawn["phase"][:, None, None]
         response = torch.stack([plus, cross], dim=-1) * torch.complex(phase.cos(), phase.sin())
@@ -270,9 +275,14 @@ class WhitenedSignals:
             generator: on the device; default torch's own.
             gain: as in `whitened_by`; None for the design curves.
         """
-        drawn = self.signals.draw_placements(count, generator)
-        white, snr = self.whitened(drawn) if gain is None else self.whitened_by(drawn, gain)
+        white, snr = self.whitened_as(self.signals.draw_placements(count, generator), gain)
         return white.mul_(1 / snr[:, None, None])
+
+    def whitened_as(
+        self, drawn: Mapping[str, Tensor], gain: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return what `whitened` returns, or `whitened_by` where a gain is given."""
+        return self.whitened(drawn) if gain is None else self.whitened_by(drawn, gain)
 
 
 def leading_rows(matrix: Tensor, rank: int) -> Tensor:

@@ -19,7 +19,8 @@ import torch
 from physics.cache_folder import cache_folder
 from physics.constants import DETECTORS, NUM_SAMPLES
 from physics.noise import NoiseGenerator
-from physics.signals import Population, SignalGenerator
+from physics.population import Population
+from physics.signals import SignalGenerator
 from physics.waveforms import FORMAT as BANK_FORMAT
 from physics.waveforms import BankSettings, WaveformBank
 from runtime.console import LOGGER, progress

@@ -23,7 +23,7 @@ from benchmarks.detection.holdout import Holdout
 from benchmarks.detection.templates import BANK_SEED, TemplateBank, network_power
 from physics.constants import DETECTORS, SAMPLE_RATE
 from physics.detectors import Network
-from physics.signals import Population
+from physics.population import Population
 from runtime.console import progress
 from runtime.errors import UserError
 from runtime.seeds import counted_seed
@@ -60,7 +60,7 @@ def draw_orientations(count: int, seed: int = BANK_SEED) -> Orientations:
     binaries that do not precess.
     """
     generator = torch.Generator().manual_seed(counted_seed(seed, "orientations"))
-    weights = torch.tensor(Population.weights)
+    weights = torch.tensor(Population().detector_weights(DETECTORS))
     network = Network(DETECTORS)
     responses, delays, found = [], [], 0
     while found < count:

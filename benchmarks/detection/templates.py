@@ -20,17 +20,16 @@ from benchmarks.detection.holdout import Holdout
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from physics.noise import whitening_matrix
 from physics.observation import COMPETITION
-from physics.waveforms import (
-    AFTER_MERGER,
-    BEFORE_MERGER,
-    PARAMETERS,
-    STRETCH,
-    BankSettings,
-    compute_waveforms,
-    draw_parameters,
-)
+from physics.population import PARAMETERS
+from physics.waveforms import COMPETITION_SERIES, BankSettings, compute_waveforms, draw_parameters
 from runtime.console import progress
 from runtime.optional_packages import require
+
+AFTER_MERGER, BEFORE_MERGER, STRETCH = (
+    COMPETITION_SERIES.after,
+    COMPETITION_SERIES.before,
+    COMPETITION_SERIES.stretch,
+)
 
 ARRIVAL = (1.47, 1.83)  # s after the window begins, at H1
 LARGEST_DELAYS = (0.0, 0.0105, 0.027)  # s from H1 to H1, L1, V1, and a little more
@@ -43,7 +42,7 @@ def aligned_parameters(count: int, seed: int = BANK_SEED) -> np.ndarray:
     """Draw binaries of the population with their spins projected onto the orbital axis, face on.
 
     Returns:
-        (count, 9) in the order of `waveforms.PARAMETERS`.
+        (count, 9) in the order of `population.PARAMETERS`.
     """
     parameters = draw_parameters(BankSettings(size=count, seed=seed))
     column = {name: place for place, name in enumerate(PARAMETERS)}

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from physics.constants import EARTH_ROTATION, GPS_START, SIDEREAL_TIME
-from physics.detectors import SITES, Network, arms, find_site, longest_delay, vertex
-from runtime.errors import UserError
+from physics.detectors import Network
+from physics.sites import SITES, arms, vertex
 
 
 def test_antenna_patterns_and_delays_are_those_of_bilby(rng: np.random.Generator) -> None:
@@ -48,13 +48,3 @@ def test_sidereal_time_is_that_of_lal() -> None:
     later = lal.GreenwichMeanSiderealTime(lal.LIGOTimeGPS(GPS_START + 1000))
     assert now % math.tau == pytest.approx(SIDEREAL_TIME, abs=1e-9)
     assert (later - now) / 1000 == pytest.approx(EARTH_ROTATION, rel=1e-7)
-
-
-def test_unknown_detector_is_refused() -> None:
-    with pytest.raises(UserError, match=r"no detector 'H2'.*choose from A1, CE, ET1"):
-        find_site("H2")
-
-
-def test_longest_delay_is_the_way_between_the_sites() -> None:
-    assert longest_delay("H1", "L1") == pytest.approx(0.010013, abs=1e-6)  # s, LIGO-T980044
-    assert longest_delay("H1", "V1") == longest_delay("V1", "H1") == pytest.approx(0.0273, abs=1e-4)

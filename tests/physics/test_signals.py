@@ -12,17 +12,18 @@ from competition import SAMPLES, noise_of
 from physics.constants import DETECTORS, EARTH_ROTATION, GPS_START, SIDEREAL_TIME
 from physics.detectors import Network
 from physics.noise import autocovariance, toeplitz
-from physics.signals import Population, SignalGenerator
+from physics.population import PARAMETERS, Population
+from physics.signals import SignalGenerator
 from physics.waveforms import (
-    BEFORE_MERGER,
+    COMPETITION_SERIES,
     DISTANCE,
-    PARAMETERS,
-    STRETCH,
     BankSettings,
     WaveformBank,
     draw_parameters,
     lal_waveform,
 )
+
+BEFORE_MERGER, STRETCH = COMPETITION_SERIES.before, COMPETITION_SERIES.stretch
 
 FS = 2048
 SETTINGS = BankSettings(size=48, seed=5)  # those of the fixture `bank`

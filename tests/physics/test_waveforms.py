@@ -8,14 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from physics.population import PARAMETERS
 from physics.waveforms import (
-    AFTER_MERGER,
-    BEFORE_MERGER,
+    COMPETITION_SERIES,
     DISTANCE,
-    FADE_IN,
-    FADE_OUT,
-    PARAMETERS,
-    STRETCH,
     BankSettings,
     WaveformBank,
     compute_rows,
@@ -25,6 +21,14 @@ from physics.waveforms import (
     start_frequency,
 )
 from runtime.errors import UserError
+
+AFTER_MERGER, BEFORE_MERGER, FADE_IN, FADE_OUT, STRETCH = (
+    COMPETITION_SERIES.after,
+    COMPETITION_SERIES.before,
+    COMPETITION_SERIES.fade_in,
+    COMPETITION_SERIES.fade_out,
+    COMPETITION_SERIES.stretch,
+)
 
 FS = 2048
 SETTINGS = BankSettings(size=48, seed=5)  # those of the fixture `bank`

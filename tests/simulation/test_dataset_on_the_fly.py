@@ -11,7 +11,8 @@ from data.batch_order import CountedBatchSampler, IndexBatch
 from metrics import AUC
 from physics.constants import DETECTORS
 from physics.noise import NoiseGenerator
-from physics.signals import Population, SignalGenerator
+from physics.population import Population
+from physics.signals import SignalGenerator
 from physics.waveforms import BankSettings, WaveformBank
 from runtime.errors import UserError
 from signal_transforms import whitening_operators
@@ -250,5 +251,6 @@ def test_more_refusals(tmp_path) -> None:
 
 
 def test_the_population_is_that_of_the_files() -> None:
-    assert SimulatedDataset.__init__.__kwdefaults__["snr"] == Population.snr
+    defaults = SimulatedDataset.__init__.__kwdefaults__
+    assert (defaults["snr"], defaults["population"]) == (None, Population())
     assert Whiten().observation.detectors == DETECTORS

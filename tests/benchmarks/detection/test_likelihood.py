@@ -26,8 +26,10 @@ from benchmarks.detection.likelihood import (
 from benchmarks.detection.templates import TemplateBank, network_power
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE
 from physics.detectors import Network
-from physics.signals import Population
-from physics.waveforms import STRETCH
+from physics.population import Population
+from physics.waveforms import COMPETITION_SERIES
+
+STRETCH = COMPETITION_SERIES.stretch
 
 pytest.importorskip("lalsimulation")
 
@@ -72,7 +74,7 @@ def test_interpolation_is_exact_for_cubics() -> None:
 
 def test_orientations_follow_the_populations_law() -> None:
     draws = draw_orientations(20_000)
-    weights = np.array(Population.weights)
+    weights = np.array(Population().detector_weights(DETECTORS))
     # by weights instead of rejection, from other draws
     uniform = torch.rand(4, 200_000, generator=torch.Generator().manual_seed(3))
     dec, cos_i = (2 * uniform[1] - 1).asin(), (2 * uniform[3] - 1).double().numpy()[:, None]

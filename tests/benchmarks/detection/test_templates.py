@@ -14,7 +14,10 @@ from benchmarks.detection.templates import ARRIVAL, MatchedFilter, aligned_param
 from physics.constants import NUM_SAMPLES
 from physics.noise import NoiseGenerator, whitening_matrix
 from physics.observation import COMPETITION
-from physics.waveforms import PARAMETERS, STRETCH
+from physics.population import PARAMETERS
+from physics.waveforms import COMPETITION_SERIES
+
+STRETCH = COMPETITION_SERIES.stretch
 
 pytest.importorskip("lalsimulation")
 

@@ -1,0 +1,170 @@
+"""The polarisations of a binary by LALSimulation: the one place that calls it.
+
+Importing this file does not import LALSuite.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from runtime.errors import UserError, nearest
+from runtime.optional_packages import require
+
+# Waveforms of the modes (2, +-2) alone in the frame that turns with the orbit. An orbital phase
+# multiplies the spectra of h+ and hx by exp(2 i phase), with the spins held in the frame of the
+# total angular momentum. Tests compare every one of them with LALSimulation at another phase.
+PHASE_IS_A_FACTOR = ("IMRPhenomD", "IMRPhenomPv2", "IMRPhenomXAS")
+# The largest m of the modes of a waveform, where it is above 2.
+HIGHEST_MODE = {"IMRPhenomHM": 4, "IMRPhenomXHM": 4, "IMRPhenomXPHM": 4, "IMRPhenomXO4a": 4}
+WITHOUT_PRECESSION = ("IMRPhenomD", "IMRPhenomXAS", "IMRPhenomHM", "IMRPhenomXHM")
+
+
+def lalsimulation_names() -> list[str]:
+    """Return the approximants that LALSimulation implements."""
+    lalsimulation = require("lalsimulation", "sim")
+    names = []
+    for number in range(lalsimulation.NumApproximants):
+        domains = (
+            lalsimulation.SimInspiralImplementedFDApproximants,
+            lalsimulation.SimInspiralImplementedTDApproximants,
+        )
+        if any(implemented(number) for implemented in domains):
+            names.append(lalsimulation.GetStringFromApproximant(number))
+    return names
+
+
+@functools.cache
+def find_approximant(name: str) -> int:
+    """Return LALSimulation's number of an approximant.
+
+    Raises:
+        UserError: there is none of that name, or LALSuite is not installed.
+    """
+    lalsimulation = require("lalsimulation", "sim")
+    names = lalsimulation_names()
+    if name not in names:
+        raise UserError(
+            f"population.approximant = {name!r}: LALSimulation {lalsimulation.__version__} has no "
+            f"such waveform{nearest(name, names)}: choose one such as IMRPhenomPv2, IMRPhenomXPHM "
+            f"or SEOBNRv4_ROM"
+        )
+    return lalsimulation.GetApproximantFromString(name)
+
+
+def check_modes(modes: Sequence[int]) -> None:
+    """Check that modes are written as two digits, l and m.
+
+    Raises:
+        UserError: one is not.
+    """
+    for mode in modes:
+        if (
+            not isinstance(mode, int)
+            or not 2 <= mode // 10 <= 9
+            or not 1 <= mode % 10 <= mode // 10
+        ):
+            raise UserError(
+                f"population.modes = {list(modes)}: expected modes as two digits, l and m, such as "
+                f"[22,21,33,32,44]"
+            )
+
+
+def phase_is_a_factor(approximant: str) -> bool:
+    """Return whether an orbital phase only multiplies the spectra by exp(2 i phase)."""
+    return approximant in PHASE_IS_A_FACTOR
+
+
+def highest_m(approximant: str, modes: Sequence[int]) -> int:
+    """Return the largest m of a waveform's modes; its frequency is m times that of the orbit."""
+    if modes:
+        return max(mode % 10 for mode in modes)
+    return HIGHEST_MODE.get(approximant, 4 if "HM" in approximant else 2)
+
+
+def polarisations(
+    parameters: Mapping[str, float],
+    approximant: str,
+    sample_rate: float,
+    duration: float,
+    min_frequency: float,
+    reference_frequency: float,
+    distance: float,
+    modes: Sequence[int] = (),
+    phase: float = 0.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the spectra of h+ and hx, the merger at time zero.
+
+    Args:
+        parameters: mass_1, mass_2 (detector frame, solar masses), a_1, a_2, tilt_1, tilt_2,
+            phi_12, phi_jl and theta_jn as in bilby.
+        approximant: a name of LALSimulation's.
+        sample_rate: Hz; the spectra reach half of it.
+        duration: of the periodic series that the spectra stand for, s.
+        min_frequency: where the (2, 2) mode begins, Hz.
+        reference_frequency: at which spins and phase are defined, Hz.
+        distance: luminosity distance, Mpc.
+        modes: those to include, as two digits l and m, each with -m; empty for all.
+        phase: orbital phase at the reference frequency, rad.
+
+    Returns:
+        Two complex128 arrays at the frequencies k / duration, strain / Hz.
+
+    Raises:
+        UserError: there is no such approximant, or it cannot be computed for this binary.
+    """
+    number = find_approximant(approximant)
+    import lal
+    import lalsimulation
+
+    mass_1_si, mass_2_si = (float(parameters[f"mass_{body}"]) * lal.MSUN_SI for body in (1, 2))
+    names = ("theta_jn", "phi_jl", "tilt_1", "tilt_2", "phi_12", "a_1", "a_2")
+    angles = [float(parameters[name]) for name in names]
+    inclination, *spins = lalsimulation.SimInspiralTransformPrecessingNewInitialConditions(
+        *angles, mass_1_si, mass_2_si, reference_frequency, phase
+    )
+    options = lal.CreateDict()
+    if modes:
+        chosen = lalsimulation.SimInspiralCreateModeArray()
+        for mode in modes:
+            for m in (mode % 10, -(mode % 10)):
+                lalsimulation.SimInspiralModeArrayActivateMode(chosen, mode // 10, m)
+        lalsimulation.SimInspiralWaveformParamsInsertModeArray(options, chosen)
+    in_frequency = lalsimulation.SimInspiralImplementedFDApproximants(number)
+    compute = (
+        lalsimulation.SimInspiralChooseFDWaveform if in_frequency else lalsimulation.SimInspiralFD
+    )
+    try:
+        plus, cross = compute(
+            mass_1_si,
+            mass_2_si,
+            *spins,
+            distance * 1e6 * lal.PC_SI,
+            inclination,
+            phase,
+            0.0,
+            0.0,
+            0.0,
+            1 / duration,
+            min_frequency,
+            sample_rate / 2,
+            reference_frequency,
+            options,
+            number,
+        )
+    except RuntimeError as error:
+        values = ", ".join(f"{key} = {float(value):.4g}" for key, value in parameters.items())
+        raise UserError(
+            f"population.approximant = {approximant}: LALSimulation cannot compute the waveform of "
+            f"{values} ({error}): choose another approximant, other modes, or a narrower law"
+        ) from error
+    spectra = plus.data.data, cross.data.data
+    if in_frequency:
+        return spectra
+    # A series in time has its merger somewhere: its epoch says where it begins, relative to that.
+    bins = np.arange(len(spectra[0]))
+    shift = 1 / plus.deltaF + plus.epoch.gpsSeconds + plus.epoch.gpsNanoSeconds * 1e-9
+    turn = np.exp(-2j * np.pi * shift * plus.deltaF * bins)
+    return spectra[0] * turn, spectra[1] * turn
