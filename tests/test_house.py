@@ -124,3 +124,55 @@ def test_every_wing_says_what_it_is_for() -> None:
             assert text, wing
             assert "mport" in text, f"{wing}/__init__.py does not say what it imports"
             assert "Open " in text, f"{wing}/__init__.py does not say which file to open first"
+
+
+# Modules without a test file of their own, each with the file of tests that covers it. They hold
+# data alone, or steps of a larger module that a test can only judge by what that module returns.
+TESTED_ELSEWHERE = {
+    "data/table_sampling.py": "tests/test_datasets.py",
+    "experiments/observation_record.py": "tests/experiments/test_run_identity.py",
+    "models1d/classifier.py": "tests/models1d/test_cnn1d.py",  # the base of all networks there
+    "models1d/detector_groups.py": "tests/models1d/test_branched_resnet1d.py",
+    "models2d/spectrogram_image.py": "tests/models2d/test_image_network.py",
+    "physics/constants.py": "tests/physics/test_detectors.py",  # numbers
+    "physics/curves.py": "tests/physics/test_noise.py",
+    "physics/observation.py": "tests/physics/test_noise.py",
+    "reporting/files.py": "tests/test_report.py",
+    "reporting/stack_html.py": "tests/reporting/test_page.py",
+    "search/result.py": "tests/search/test_result_files.py",  # the fields of a result
+    "signal_transforms/band_pass_operators.py": "tests/signal_transforms/test_filtering.py",
+    "signal_transforms/checks.py": "tests/signal_transforms/test_base.py",
+    "signal_transforms/per_sample_operations.py": "tests/signal_transforms/test_amplitude.py",
+    "signal_transforms/whitening_operators.py": "tests/signal_transforms/test_whitening.py",
+    "simulation/dataset_files.py": "tests/simulation/test_dataset_on_disk.py",
+    "stack/report.py": "tests/stack/test_files.py",
+}
+
+
+def mirrored_test(file: Path) -> Path:
+    """Return where a module is tested: stack/scores.py in tests/stack/test_scores.py."""
+    relative = file.relative_to(ROOT)
+    return ROOT / "tests" / relative.with_name(f"test_{relative.name}")
+
+
+def test_every_module_is_tested_where_its_path_says() -> None:
+    modules = {file for file in sources().values() if file.name != "__init__.py"}
+    elsewhere = {ROOT / module: ROOT / test for module, test in TESTED_ELSEWHERE.items()}
+    untested = {file for file in modules if not mirrored_test(file).exists()}
+    missing = sorted(str(mirrored_test(file)) for file in untested - elsewhere.keys())
+    assert not missing, f"write {missing}, or name in TESTED_ELSEWHERE what tests the module"
+    # An exception that is no longer one goes, so that the list stays short.
+    needless = sorted(str(file) for file in elsewhere.keys() - untested)
+    assert not needless, f"remove from TESTED_ELSEWHERE: {needless}"
+    absent = sorted(str(test) for test in elsewhere.values() if not test.exists())
+    assert not absent, absent
+
+
+def test_test_files_of_a_wing_are_named_after_its_modules() -> None:
+    """A renamed module takes its tests along; only tests of a whole wing have their own names."""
+    whole_wings = {"tests/spectrograms/test_every_front_end.py"}
+    mirrors = {mirrored_test(file) for file in sources().values()}
+    for wing in WINGS:
+        for file in (ROOT / "tests" / wing).rglob("test_*.py"):
+            name = str(file.relative_to(ROOT))
+            assert file in mirrors or name in whole_wings, f"{name} mirrors no module"

@@ -71,6 +71,9 @@ def check_clipping(mode: str | None, limit: float = 1.0) -> None:
 def are_finite(parameters: Iterator[nn.Parameter]) -> bool:
     """Whether no gradient is NaN or infinite."""
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if not gradients:
+        return True  # `_foreach_norm` refuses an empty list
     # The largest absolute value of each; unlike a sum of squares it cannot overflow by itself.
     largest = torch._foreach_norm(gradients, float("inf"))
-    return bool(torch.isfinite(torch.stack(largest)).all()) if largest else True
+    # One transfer to the host for all of them: each `bool` of a GPU tensor waits for the device.
+    return bool(torch.isfinite(torch.stack(largest)).all())

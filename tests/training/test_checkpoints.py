@@ -16,6 +16,7 @@ from runtime.console import LOGGER
 from runtime.errors import UserError
 from training.checkpoints import (
     adopt_weights,
+    content_digest,
     first_line,
     load_checkpoint,
     load_model,
@@ -135,3 +136,17 @@ def test_adopt_weights_takes_what_fits_and_names_the_rest(tmp_path, monkeypatch,
     assert "left as they began: 1.weight, 1.bias" in caplog.text
     with pytest.raises(UserError, match="no weight"):
         adopt_weights(nn.Conv1d(3, 2, 1), tmp_path / "a.pt")
+
+
+def test_the_digest_is_of_the_content(tmp_path: Path) -> None:
+    one = {"a": torch.ones(2, 3), "b": torch.zeros(())}
+    same = {"b": torch.zeros(()), "a": torch.ones(3, 2).T.contiguous()}
+    assert content_digest(one) == content_digest(same)
+    for other in (
+        {**one, "a": torch.ones(3, 2)},
+        {**one, "a": torch.ones(2, 3).double()},
+        {**one, "a": torch.ones(2, 3) + 1e-7},
+        {"a": one["a"], "c": one["b"]},
+    ):
+        assert content_digest(one) != content_digest(other)
+    content_digest({"half": torch.ones(2, dtype=torch.bfloat16), "empty": torch.empty(0)})

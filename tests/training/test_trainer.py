@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from paths import HELPERS
 from torch import nn
 from toy import Toy, make_trainer
 
@@ -19,7 +16,6 @@ from runtime.errors import UserError
 from runtime.interruption import Interrupted
 from train import build_parser
 from training.checkpoints import load_checkpoint
-from training.precision import check_clipping, choose_amp_dtype, clip_gradients
 from training_extras import EarlyStopping, KeepLast, TrainHook, WeightAverage, find_views
 
 
@@ -218,23 +214,6 @@ def test_schedule_by_epoch_and_by_batch(tmp_path) -> None:
     assert by_batch.optimizer.param_groups[0]["lr"] == pytest.approx(expected[2])
 
 
-def test_clipping(rng) -> None:
-    def fresh() -> nn.Parameter:
-        parameter = nn.Parameter(torch.zeros(4))
-        parameter.grad = torch.tensor([3.0, -0.1, 0.0, 4.0])
-        return parameter
-
-    by_value, by_norm, free = fresh(), fresh(), fresh()
-    clip_gradients([by_value], "value", 0.15)
-    assert by_value.grad.tolist() == pytest.approx([0.15, -0.1, 0.0, 0.15])
-    clip_gradients([by_norm], "norm", 1.0)
-    assert by_norm.grad.norm().item() == pytest.approx(1.0, rel=1e-5)
-    clip_gradients([free], None, 1e-9)
-    assert free.grad.tolist() == pytest.approx([3.0, -0.1, 0.0, 4.0])
-    with pytest.raises(UserError, match="clip_grad"):
-        check_clipping("valeu")
-
-
 class PoisonHook(TrainHook):
     """Makes the loss of chosen steps NaN."""
 
@@ -404,56 +383,8 @@ def test_a_checkpoint_of_another_precision_is_resumed(tmp_path) -> None:
     assert len(gpu.fit(*data).history) == 3
 
 
-@pytest.mark.parametrize("native", [True, False])
-def test_amp_of_a_gpu_is_what_it_computes_fast(monkeypatch, native: bool) -> None:
-    def supported(including_emulation: bool = True) -> bool:
-        return including_emulation or native
-
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
-    expected = torch.bfloat16 if native else torch.float16
-    assert choose_amp_dtype(True, torch.device("cuda")) == expected
-
-
-def test_amp_choice() -> None:
-    cpu = torch.device("cpu")
-    assert choose_amp_dtype(True, cpu) is None
-    assert choose_amp_dtype(False, cpu) is None
-    assert choose_amp_dtype("bf16", cpu) == torch.bfloat16
-    for amp in ("fp16", "fp8"):
-        with pytest.raises(UserError, match="amp"):
-            choose_amp_dtype(amp, cpu)
-
-
 def test_bf16_on_a_cpu_learns(tmp_path) -> None:
     trainer = make_trainer(tmp_path, amp="bf16")
     state = trainer.fit(Toy(400), Toy(200, seed=1))
     assert max(row["valid_metric"] for row in state.history) > 0.9
     assert all(value.dtype == torch.float32 for value in weights(trainer).values())
-
-
-def test_two_processes_equal_one_with_twice_the_batch(tmp_path) -> None:
-    results = {}
-    for processes, batch_size in ((1, 16), (2, 8)):
-        folder = tmp_path / str(processes)
-        folder.mkdir()
-        subprocess.run(
-            [
-                sys.executable,
-                "-m",
-                "torch.distributed.run",
-                "--standalone",
-                "--nproc_per_node",
-                str(processes),
-                str(HELPERS / "toy.py"),
-                str(folder),
-                str(batch_size),
-            ],
-            check=True,
-            capture_output=True,
-            timeout=120,
-        )
-        with np.load(folder / "result.npz", allow_pickle=False) as content:
-            results[processes] = dict(content)
-    # The sums run in another order: float32 rounding, carried through 39 steps of Adam.
-    np.testing.assert_allclose(results[1]["history"], results[2]["history"], atol=1e-5)
-    np.testing.assert_allclose(results[1]["prediction"], results[2]["prediction"], atol=1e-4)

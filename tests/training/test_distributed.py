@@ -1,4 +1,4 @@
-"""Two processes through the real command line: they equal one of twice the batch, die together."""
+"""Several processes: two equal one of twice the batch and die together; one alone is as it was."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import types
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from chaos import differences
 from paths import HELPERS
 from small_run import make_data
+from torch import nn
 
+from runtime import locks
+from runtime.errors import UserError
 from runtime.files import read_json
+from training import distributed
 
 RUN = str(HELPERS / "parallel_run.py")
 
@@ -151,3 +158,60 @@ def test_when_one_is_killed_the_other_ends_and_both_go_on_within_the_epoch(
     assert process.returncode == 0, error
     assert "fold 0: continues from epoch 2, batch 11" in output  # saved every ten steps
     assert list(differences(results[2] / "parallel", tmp_path / "parallel")) == []
+
+
+def test_two_processes_equal_one_with_twice_the_batch(tmp_path) -> None:
+    results = {}
+    for processes, batch_size in ((1, 16), (2, 8)):
+        folder = tmp_path / str(processes)
+        folder.mkdir()
+        subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                "--nproc_per_node",
+                str(processes),
+                str(HELPERS / "toy.py"),
+                str(folder),
+                str(batch_size),
+            ],
+            check=True,
+            capture_output=True,
+            timeout=120,
+        )
+        with np.load(folder / "result.npz", allow_pickle=False) as content:
+            results[processes] = dict(content)
+    # The sums run in another order: float32 rounding, carried through 39 steps of Adam.
+    np.testing.assert_allclose(results[1]["history"], results[2]["history"], atol=1e-5)
+    np.testing.assert_allclose(results[1]["prediction"], results[2]["prediction"], atol=1e-4)
+
+
+def test_one_process_gathers_and_shares_with_nobody() -> None:
+    network = nn.Linear(2, 1)
+    assert distributed.wrap(network, torch.device("cpu"), sync_batch_norm=True) is network
+    assert (distributed.rank(), distributed.world_size(), distributed.is_main()) == (0, 1, True)
+    assert distributed.any_of([0, "a wish", None], torch.device("cpu")) == [False, True, False]
+    assert distributed.gather_objects("mine") == ["mine"]
+    column = torch.ones(3, requires_grad=True)
+    (rows,) = distributed.gather_rows(column)
+    assert torch.equal(rows, column)
+    assert not rows.requires_grad
+
+
+def test_a_free_gpu_is_taken_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A lock per GPU; the second search of this process meets the lock of the first."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    uuids = [types.SimpleNamespace(uuid=f"gpu-{index}") for index in range(2)]
+    monkeypatch.setattr(torch.cuda, "get_device_properties", uuids.__getitem__)
+    held_before = set(locks.held)
+    try:
+        assert [distributed.take_free_gpu(), distributed.take_free_gpu()] == ["0", "1"]
+        with pytest.raises(UserError, match="other runs have taken all 2 GPUs: start fewer"):
+            distributed.take_free_gpu()
+    finally:
+        for lock in locks.held - held_before:
+            os.close(lock)
+            locks.held.discard(lock)

@@ -1,0 +1,97 @@
+"""The figure of a run: its four panels, also with little to show, and without a warning."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from experiments.summary_figure import (
+    FALSE_ALARMS,
+    draw_curves,
+    draw_efficiency,
+    draw_summary,
+    has_efficiency,
+)
+
+HISTORY = [
+    {"fold": fold, "epoch": epoch, "valid_metric": 0.6 + 0.1 * epoch, "train_metric": 0.9}
+    for fold in (0, 1)
+    for epoch in (1, 2)
+]
+
+
+def make_logits(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return targets, logits and SNRs of n samples, noise and signals in turn."""
+    targets = np.arange(n) % 2.0
+    logits = np.random.default_rng(5).normal(size=n) + targets
+    snr = np.where(targets == 1, 8 + np.arange(n) / 10, np.nan)
+    return targets, logits, snr
+
+
+@pytest.fixture
+def axis() -> Axes:
+    return Figure().subplots()
+
+
+@pytest.mark.parametrize("known", ["all", "too few noise samples", "of no signal", "none"])
+@pytest.mark.parametrize("history", [HISTORY, []])
+def test_the_figure_warns_of_nothing(tmp_path: Path, known: str, history: list[dict]) -> None:
+    """For example of a legend without a curve, when no threshold could be set."""
+    targets, logits, snr = make_logits(240 if known == "all" else 60)
+    if known == "of no signal":
+        snr[:] = np.nan
+    result = {"oof_auc": 0.7, "oof_auc_error": 0.05}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw_summary(
+            tmp_path / "summary.png",
+            "costs $5, not a formula",
+            history,
+            targets,
+            logits,
+            None if known == "none" else snr,
+            result,
+        )
+    assert (tmp_path / "summary.png").stat().st_size > 10_000
+
+
+def test_one_class_only_has_no_roc(tmp_path: Path) -> None:
+    _, logits, _ = make_logits(60)
+    draw_summary(tmp_path / "summary.png", "noise", [], np.zeros(60), logits, None, {})
+    assert (tmp_path / "summary.png").stat().st_size > 10_000
+
+
+def test_each_fold_has_a_curve_for_validation_and_one_for_training(axis: Axes) -> None:
+    draw_curves(axis, HISTORY)
+    assert [line.get_ydata().tolist() for line in axis.lines] == [
+        pytest.approx([0.7, 0.8]),
+        [0.9, 0.9],
+    ] * 2
+    assert [text.get_text() for text in axis.get_legend().get_texts()] == ["fold 0", "fold 1"]
+
+
+def test_a_threshold_needs_noise_above_it() -> None:
+    targets, _, snr = make_logits(100)
+    assert has_efficiency(targets, snr)  # 50 noise samples: 5 above the threshold of 0.1
+    assert not has_efficiency(targets[:98], snr[:98])
+    assert not has_efficiency(targets, np.full(100, np.nan))
+
+
+def test_efficiencies_are_shares_of_the_signals_in_a_bin(axis: Axes) -> None:
+    targets, logits, snr = make_logits(2400)
+    # Signals above SNR 100 are all louder than the noise, those below all quieter.
+    logits[targets == 1] = np.where(snr[targets == 1] > 100, 50.0, -50.0)
+    draw_efficiency(axis, targets, logits, snr)
+    curves = [container.lines[0] for container in axis.containers]
+    assert len(curves) == 2  # 1,200 noise samples give 120 and 12 above, and 1 for the last
+    assert len(FALSE_ALARMS) == 3
+    for curve in curves:
+        centres, shares = curve.get_data()
+        assert (np.diff(centres) > 0).all()
+        bins = np.abs(centres - 100) > 12  # the bin in the middle holds both kinds
+        np.testing.assert_array_equal(shares[bins], (centres > 100)[bins])
