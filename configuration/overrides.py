@@ -7,6 +7,7 @@
     criterion=RankLoss                  another class, by name
     callbacks.0=KeepLast                the same for an entry
     transforms.train+=FlipWave          the same, appended
+    observation.detectors=[H1,L1]       a list; its words need no quotes
 
 Settings are applied in the order they are given: name the class first, then its arguments.
 
@@ -39,6 +40,9 @@ from configuration.types import (
 )
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
+
+# An entry of a list: what is quoted, or whatever stands between commas and brackets.
+WORD_OF_A_LIST = re.compile(r"""'[^']*'|"[^"]*"|[^\[\],\s'"]+""")
 
 
 @dataclass(frozen=True)
@@ -294,14 +298,28 @@ def is_plain(value: Any) -> bool:
 
 
 def read_literal(text: str) -> Any:
-    """Return the Python literal that a text spells, or the text itself."""
+    """Return the Python literal that a text spells, or the text itself.
+
+    In a list words need no quotes, which a shell would take away: [H1,L1] is ['H1', 'L1'].
+    """
     words = {"true": True, "false": False, "none": None, "null": None}
     if text.lower() in words:
         return words[text.lower()]
     try:
         return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        if not (text.startswith("[") and text.endswith("]")):
+            return text
+    try:
+        return ast.literal_eval(WORD_OF_A_LIST.sub(quote_word, text))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return text
+
+
+def quote_word(match: re.Match[str]) -> str:
+    """Return an entry of a list as Python spells it: numbers and what is quoted as they are."""
+    word = match[0]
+    return word if word[0] in "'\"" else repr(read_literal(word))
 
 
 def parse_value(setting: Setting, current: Any, expected: Any) -> Any:

@@ -8,7 +8,7 @@ from small_config import Root
 import configs
 import models1d
 from architectures import SpectroCNN
-from configuration.class_with_arguments import Part
+from configuration.class_with_arguments import Part, freeze
 from configuration.overrides import override
 from loss_functions import RankLoss
 from runtime.console import LOGGER
@@ -38,6 +38,26 @@ def test_override_sets_values_of_the_same_type() -> None:
     assert dict(changed.optimizer_params) == {"lr": 1e-3, "weight_decay": 0.1}
     assert Root.epochs == 3
     assert Root.inner["a"]["b"] == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("[H1,L1]", ("H1", "L1")),
+        ("[H1, 'L 1',\"V1\"]", ("H1", "L 1", "V1")),
+        ("[[H1,L1],[ET1]]", (["H1", "L1"], ["ET1"])),
+        ("[./psds/a-b.txt,1.5,none,true]", ("./psds/a-b.txt", 1.5, None, True)),
+        ("[1,2]", (1, 2)),
+        ("[]", ()),
+    ],
+)
+def test_words_of_a_list_need_no_quotes(text: str, value: tuple) -> None:
+    assert override(Root, [f"inner.a.b={text}"]).inner["a"]["b"] == freeze(value)
+
+
+@pytest.mark.parametrize("text", ["[H1,L1", "[a b]", "[', ']']", "[[a]"])
+def test_what_is_no_list_stays_text(text: str) -> None:
+    assert override(Root, [f"name={text}"]).name == text
 
 
 @pytest.mark.parametrize(

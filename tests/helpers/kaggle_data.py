@@ -7,17 +7,25 @@ from pathlib import Path
 import numpy as np
 
 import prep_data
+from physics.observation import COMPETITION
 
 TRAIN, TEST = 9, 4
 
 
-def write_samples(root: Path, split: str, ids: list[str], targets: list[float], seed: int) -> None:
+def write_samples(
+    root: Path,
+    split: str,
+    ids: list[str],
+    targets: list[float],
+    seed: int,
+    shape: tuple[int, int] = COMPETITION.shape,
+) -> None:
     """Write samples in the Kaggle layout, with the table that lists them."""
     rng = np.random.default_rng(seed)
     for name in ids:
         folder = root / split / name[0] / name[1] / name[2]
         folder.mkdir(parents=True, exist_ok=True)
-        np.save(folder / f"{name}.npy", rng.standard_normal((3, 4096)) * 1e-20)
+        np.save(folder / f"{name}.npy", rng.standard_normal(shape) * 1e-20)
     lines = [f"{name},{target}\n" for name, target in zip(ids, targets, strict=True)]
     (root / prep_data.SPLITS[split]).write_text("id,target\n" + "".join(lines))
 
