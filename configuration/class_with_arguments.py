@@ -30,6 +30,7 @@ class Part:
     params: Mapping[str, Any]
 
     def __init__(self, cls: type, **params: Any) -> None:
+        # Now and not when it is built: a mistake shows as soon as the configs are read.
         check_arguments(cls, params, f"Part({cls.__name__})")
         # past our own __setattr__, this once
         object.__setattr__(self, "cls", cls)
@@ -49,10 +50,12 @@ class Part:
 
     def build(self, **extra: Any) -> Any:
         """Return a new object; `extra` adds arguments known only at run time."""
+        # A copy of the arguments, as an object may change what it gets.
         return build_object(self.cls, thaw(self.params) | extra)
 
     def build_for(self, **offered: Any) -> Any:
         """Return a new object; of the arguments that are offered, it gets those that it takes."""
+        # A class that takes any argument (**kwargs) gets none: it does not ask for these.
         known = accepted_arguments(self.cls) or set()
         return self.build(**{key: value for key, value in offered.items() if key in known})
 
@@ -73,6 +76,7 @@ class Part:
         return isinstance(other, Part) and (self.cls, self.params) == (other.cls, other.params)
 
     def __hash__(self) -> int:
+        # mappings have no hash
         return hash((self.cls, repr(self.params)))
 
 
@@ -89,6 +93,7 @@ def build_object(cls: type, params: Mapping[str, Any], *given: Any) -> Any:
     """
     try:
         return cls(*given, **params)
+    # What constructors raise for bad arguments; anything else is a bug and keeps its traceback.
     except (TypeError, ValueError) as error:
         raise UserError(
             f"{cls.__name__} cannot be made as the config says ({error}): change its arguments"
@@ -98,6 +103,7 @@ def build_object(cls: type, params: Mapping[str, Any], *given: Any) -> Any:
 def freeze(value: Any) -> Any:
     """Return `value` with its mappings read-only and its lists as tuples, all the way down."""
     if isinstance(value, Mapping):
+        # Of a new dict: a proxy of the one we got would change with it.
         return MappingProxyType({key: freeze(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
         return tuple(freeze(item) for item in value)
@@ -136,6 +142,7 @@ def check_arguments(cls: type, params: Mapping[str, Any], where: str) -> None:
             raise UserError(
                 f"{where}: {cls.__name__} takes no argument {key!r}{nearest(key, known)}"
             )
+        # An image model has the arguments of its front-end among its own.
         inner = class_of_arguments(key, params)
         if inner is not None and isinstance(value, Mapping):
             check_arguments(inner, value, f"{where}.{key}")

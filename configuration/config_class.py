@@ -59,6 +59,7 @@ class ConfigMeta(type):
     ) -> ConfigMeta:
         parent = bases[0] if bases else None
         for key, value in namespace.items():
+            # __module__, __doc__ and the like come from Python
             if key.startswith("__"):
                 continue
             if parent is not None and key not in parent.fields():
@@ -90,6 +91,8 @@ class ConfigMeta(type):
     def _register(mcs, cls: ConfigMeta, namespace: Mapping[str, Any]) -> None:
         if "name" not in namespace:
             raise UserError(f"config {cls.__name__}: give it a `name` of its own")
+        # Two configs of one name would share a run directory. The class may be defined again, as
+        # when a notebook reloads its module.
         for other in mcs.registry.values():
             if other.name == cls.name and other.__name__ != cls.__name__:
                 raise UserError(
@@ -98,6 +101,7 @@ class ConfigMeta(type):
         mcs.registry[cls.__name__] = cls
 
     def __setattr__(cls, key: str, value: Any) -> None:
+        # Python sets some of these itself, and `__init__` sets `__find_choices__`.
         if key.startswith("__"):
             super().__setattr__(key, value)
             return
@@ -125,6 +129,7 @@ class ConfigMeta(type):
 
     def check(cls) -> None:
         """Check every setting's type and every dict of arguments against what it is for."""
+        # Inherited ones too: a child may state a class and inherit its arguments, or the reverse.
         values = {key: getattr(cls, key) for key in cls.fields()}
         for key, expected in cls.setting_types().items():
             if not is_of_type(values[key], expected):

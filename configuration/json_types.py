@@ -11,6 +11,7 @@ def to_plain(value: Any) -> Any:
     """Return `value` in JSON's own types: classes by name, mappings as dicts, tuples as lists."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
+    # Before the test for classes: a config is a class with a `to_plain` of its own.
     if hasattr(value, "to_plain"):
         return value.to_plain()
     if isinstance(value, Mapping):

@@ -71,6 +71,7 @@ class Setting:
 
 
 def read_setting(text: str) -> Setting:
+    # At the first '=': a value may hold more of them.
     key, equals, value = text.partition("=")
     if not equals:
         raise UserError(f"--set {text!r}: expected key=value, e.g. --set num_epochs=3")
@@ -97,6 +98,7 @@ def override(cls: ConfigMeta, settings: Sequence[str]) -> ConfigMeta:
         overrides.apply(read_setting(text))
     overrides.check_chosen_classes()
     changed = dict(overrides.changed)
+    # `ConfigMeta` drops the published scores of a child, and this child is the same experiment.
     if "published" in cls.fields():
         changed.setdefault("published", cls.published)
     return ConfigMeta(cls.__name__, (cls,), changed, register=False)
@@ -171,6 +173,7 @@ class Overrides:
         if isinstance(current, Part):
             cls = current.cls
             params = self.mapping_below(current.params, arguments_of(cls), cls, setting, depth)
+            # A new one: other configs hold the old one.
             return Part(cls, **thaw(params))
         if isinstance(current, Mapping) or owner is not None:
             known = {} if owner is None else arguments_of(owner)
@@ -179,6 +182,7 @@ class Overrides:
             if not is_position(key) or not -len(current) <= int(key) < len(current):
                 there = f"from 0 to {len(current) - 1}" if current else "as there is no entry"
                 raise setting.error(f"{key!r} is not a position {there}")
+            # -1 is the last one
             at = int(key) % len(current)
             item = self.value_below(current[at], Any, None, setting, depth + 1)
             return (*current[:at], item, *current[at + 1 :])
@@ -193,6 +197,7 @@ class Overrides:
             items = tuple(current or ())
             if choices is not None:
                 return (*items, self.choose_part(None, setting))
+            # A new entry has the type of the last one, as far as there is one.
             return (*items, parse_value(setting, items[-1] if items else None, Any))
         if self.names_a_class(current, expected, setting):
             return self.choose_part(current, setting)
@@ -233,6 +238,7 @@ class Overrides:
 
     def choose_part(self, current: Part | None, setting: Setting) -> Part:
         cls = self.find_class(setting)
+        # Nothing was here before, whose arguments could be kept.
         if current is None:
             return Part(cls)
         return Part(cls, **thaw(keep_arguments(cls, current.cls, current.params, setting)))
@@ -307,6 +313,7 @@ def read_literal(text: str) -> Any:
         return words[text.lower()]
     try:
         return ast.literal_eval(text)
+    # the last two: thousands of nested brackets
     except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         if not (text.startswith("[") and text.endswith("]")):
             return text
@@ -329,6 +336,7 @@ def parse_value(setting: Setting, current: Any, expected: Any) -> Any:
         raise setting.error(
             "expected numbers, text, True, False, None, or lists and dicts of these"
         )
+    # Settings are frozen, and a tuple never equals a list.
     if isinstance(value, list):
         value = tuple(value)
     if expected is Any and current is not None:

@@ -30,12 +30,14 @@ def is_of_type(value: Any, expected: Any) -> bool:
     if origin is typing.Literal:
         return value in typing.get_args(expected)
     expected = origin or expected
+    # bool is a subclass of int: without this, True would do as a number of epochs
     if isinstance(value, bool):
         return expected in (bool, object)
     if expected is float:
         return isinstance(value, int | float)
     if isinstance(value, str):
         return expected in (str, object)  # a text is a sequence as well, and never meant as one
+    # isinstance refuses type variables and other annotations that are no classes
     try:
         return isinstance(value, expected)
     except TypeError:

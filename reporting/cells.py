@@ -127,6 +127,7 @@ def epochs_cell(run: ReportedRun) -> TableCell:
     if not done:
         return TableCell(DASH if planned is None else f"<small>{planned} planned</small>", None)
     text = str(done[0]) if len(set(done)) == 1 else f"{min(done)}–{max(done)}"
+    # fewer where the training stopped early or has not ended
     if planned is not None and set(done) != {planned}:
         text += f"<small>of {planned}</small>"
     return TableCell(text, sum(done) / len(done))  # folds may have stopped at different epochs
@@ -178,6 +179,7 @@ def folds_cell(runs: Sequence[ReportedRun]) -> Callable[[ReportedRun], TableCell
     """Return a function that draws the folds' scores of a run, on one axis for all runs."""
     # One axis for the whole table, so that the plots of different rows can be compared.
     every = sorted(score for run in runs for score in run.best.folds.values())
+    # far outliers, such as a fold that failed, are cut by `axis_ends`
     low, high = axis_ends(every)
 
     def cell(run: ReportedRun) -> TableCell:
@@ -201,8 +203,10 @@ def axis_ends(values: Sequence[float]) -> tuple[float, float]:
     """
     if not values:
         return 0.0, 1.0
+    # Four times the distance from the median to the best score, and 0.02 at least.
     high, middle = values[-1], values[len(values) // 2]  # largest and median
     low = max(values[0], high - 4 * max(high - middle, 0.005))
+    # equal scores need an axis of some length as well
     return (low, high) if high > low else (low - 0.01, high + 0.01)
 
 

@@ -39,6 +39,7 @@ class RocCurve:
         # Four significant digits on the horizontal axis: a logarithmic one shows the smallest.
         return {
             "x": [float(f"{value:.4g}") for value in self.false_alarms],
+            # 1e-5 is a fiftieth of `TOLERANCE`.
             "y": [round(float(value), 5) for value in self.efficiency],
         }
 
@@ -87,6 +88,7 @@ def measure_scores(
     signals = int(labels.sum())
     auc, error = auc_with_error(labels, checked)
     noise = labels.size - signals
+    # A threshold with fewer than 5 noise samples above it is mostly chance.
     found = {p: efficiency_at_fpr(labels, checked, p) for p in FALSE_ALARMS if noise * p >= 5}
     return MeasuredScores(
         auc,
@@ -114,11 +116,13 @@ def thin_roc_curve(
     """
     last = len(false_alarms) - 1
     positive = false_alarms[false_alarms > 0]
+    # The first corner off the vertical axis is where a logarithmic axis can begin.
     decades = -np.log10(positive[0])
     levels = np.logspace(-decades, 0, int(decades * LEVELS_PER_DECADE) + 2)
     # Slightly below each level, so that rounding does not step over a corner exactly on it.
     levels = np.concatenate([[0.0], levels * (1 - 1e-9)])
     feet = np.searchsorted(false_alarms, levels).clip(0, last)
+    # Corners of equal false alarms form a vertical step; `right` finds the end of it.
     tops = np.searchsorted(false_alarms, false_alarms[feet], side="right") - 1
     kept = np.unique([0, *feet, *tops, last]).tolist()
     # (-distance, start, farthest corner, end): the corner to add next is at the top
@@ -139,10 +143,12 @@ def thin_roc_curve(
         consider(start, end)
     while heap and len(kept) < most and -heap[0][0] > TOLERANCE:
         _, start, at, end = heapq.heappop(heap)
+        # The new corner splits its line in two, each with a farthest corner of its own.
         kept.append(at)
         consider(start, at)
         consider(at, end)
     kept.sort()
+    # The top of the heap is the largest distance that is left.
     return RocCurve(false_alarms[kept], efficiency[kept], max(0.0, -heap[0][0]) if heap else 0.0)
 
 

@@ -133,6 +133,7 @@ class ReportedRun:
         """The time of training and validation of all folds together."""
         names = ("train_seconds", "valid_seconds")
         seconds = sum(row.get(name, 0.0) for row in self.history for name in names)
+        # Without any recorded time nothing is shown, rather than 0 s.
         return seconds or None
 
     @property
@@ -160,6 +161,7 @@ class ReportedRun:
         command = self.last_start.get("command")
         words = [str(word) for word in command] if isinstance(command, list) else []
         found, inside = [], False
+        # --set takes all words up to the next flag.
         for word in words:
             inside = word == "--set" if word.startswith("--") else inside
             if inside and "=" in word and word.split("=")[0].split(".")[0] not in PLACES:
@@ -180,6 +182,7 @@ def read_all_runs(results: Path, show: bool | None = None) -> list[ReportedRun]:
         UserError: there is no such folder, or no experiment in it.
     """
     folders = find_run_directories(results)
+    # One for all runs: most of them share their tables and their samples.
     tables = Tables()
     runs = [
         read_run(folder, tables)
@@ -187,6 +190,7 @@ def read_all_runs(results: Path, show: bool | None = None) -> list[ReportedRun]:
     ]
 
     def rank(run: ReportedRun) -> tuple[bool, float, str]:
+        # False sorts before True: runs without a score come last.
         return run.best.oof is None, -(run.best.oof.auc if run.best.oof else 0.0), run.name
 
     return sorted(runs, key=rank)
@@ -214,11 +218,13 @@ def read_run(folder: Path, tables: Tables) -> ReportedRun:
         run.starts = read_starts(folder / "run.json")
     with run.noting():
         run.history = read_learning_curves(folder / "history.csv")
+    # The plain predictions first: `note_samples` lets them decide where there are both.
     for suffix, name in SUFFIXES.items():
         variant = read_scores(run, folder, suffix, tables)
         if variant.folds or variant.oof or variant.test:
             run.variants[name] = variant
     if not run.variants:
+        # Not fold<k>_last.pt, which are checkpoints to resume from.
         trained = len(list(folder.glob("fold[0-9].pt")) + list(folder.glob("fold[0-9][0-9].pt")))
         of_all = f" of {run.cv}" if run.cv else ""
         if not any(has_predictions(folder, suffix) for suffix in SUFFIXES):
@@ -246,6 +252,7 @@ def read_scores(run: ReportedRun, folder: Path, suffix: str, tables: Tables) -> 
         with run.noting():
             predictions = read_predictions_safely(folder, suffix)
             note_samples(run, predictions, tables)
+            # One by one: a damaged training table does not cost the score on the test samples.
             with run.noting():
                 score_out_of_fold(run, variant, predictions, tables)
             with run.noting():
@@ -279,6 +286,7 @@ def score_out_of_fold(
     run: ReportedRun, variant: ScoreSet, predictions: Predictions, tables: Tables
 ) -> None:
     targets = tables.targets(path_of(run.config, "train_path"), predictions.train_ids)
+    # The rows of folds without predictions are NaN.
     known = np.isfinite(predictions.out_of_fold)
     if not known.any():
         return
@@ -297,6 +305,7 @@ def score_test_set(
     done = np.isfinite(predictions.logits).all(1)
     if not truth_path.exists() or not done.any() or not len(predictions.test_ids):
         return
+    # Aligned by id: the truth may be in another order than the predictions.
     targets = tables.targets(truth_path, predictions.test_ids)
     blend = blend_folds(predictions.logits[done])  # (folds, m) -> (m,)
     variant.test = measure_scores(targets, blend)
@@ -316,6 +325,7 @@ def use_stored_scores(
             error = float(error) if is_number(error) else None
             setattr(variant, kind, MeasuredScores(float(auc), error, stored=True))
             filled.append(name)
+        # Half of the last decimal that scores are shown with.
         elif abs(computed.auc - auc) > 5e-5:
             run.note(
                 f"{path} states an {name} AUC of {auc:.4f}, but the arrays beside it give "
@@ -326,6 +336,7 @@ def use_stored_scores(
         variant.folds = {
             int(fold): float(score)
             for fold, score in stored.items()
+            # keys of JSON objects are always text
             if fold.isdecimal() and is_number(score)
         }
         variant.validated = bool(variant.folds)

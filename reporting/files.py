@@ -36,6 +36,7 @@ class Tables:
             UserError: the table cannot be read or lacks one of them.
         """
         key = os.fspath(path)
+        # Most runs of a folder have the same samples: one alignment serves them all.
         for known, targets in self.aligned.setdefault(key, []):
             if np.array_equal(known, ids):
                 return targets
@@ -60,6 +61,7 @@ class Tables:
 
 def same_set(ids: np.ndarray, others: np.ndarray) -> bool:
     return len(ids) == len(others) and (
+        # the order is mostly the same, and comparing is much faster than sorting
         np.array_equal(ids, others) or np.array_equal(np.sort(ids), np.sort(others))
     )
 
@@ -68,6 +70,7 @@ def read_predictions_safely(folder: Path, suffix: str) -> Predictions:
     """Like `read_predictions`, with a `UserError` also for arrays that are too large or not ids."""
     try:
         predictions = read_predictions(folder, suffix)
+    # the damaged header of a .npy file can claim any size
     except MemoryError as error:
         raise UserError(
             f"an array in {folder} does not fit into memory ({error}): predict again with "
@@ -75,6 +78,7 @@ def read_predictions_safely(folder: Path, suffix: str) -> Predictions:
         ) from error
     for split in ("train", "test"):
         ids = getattr(predictions, f"{split}_ids")
+        # Ids of another type would match none in the tables, where all ids are text.
         if ids.dtype.kind != "U" or ids.ndim != 1:
             raise UserError(
                 f"{folder / f'ids_{split}.npy'} holds {ids.dtype} of shape {ids.shape}, expected "
@@ -97,6 +101,7 @@ def read_learning_curves(path: Path) -> list[dict[str, float]]:
         history = read_history(path)
     except (OSError, TypeError, ValueError, csv.Error) as error:
         raise UserError(f"{path} cannot be read ({error}): remove it and train on") from error
+    # the first row of the file is its header
     for number, row in enumerate(history, 2):
         if not all(math.isfinite(row.get(key, math.nan)) for key in ("fold", "epoch")):
             raise UserError(f"{path}, row {number}: no fold or no epoch: remove it and train on")
@@ -108,6 +113,7 @@ def read_learning_curves(path: Path) -> list[dict[str, float]]:
 
 def path_of(config: Mapping[str, Any], key: str) -> Path:
     value = config.get(key)
+    # A NUL byte in a path makes open() raise ValueError, which no reader of files expects.
     if not isinstance(value, str) or not value or "\0" in value:
         raise UserError(f"config.json names no {key}, so the targets are not known")
     return Path(value)
@@ -123,6 +129,7 @@ def text_or_none(value: Any) -> str | None:
 
 
 def int_or_none(value: Any) -> int | None:
+    # bool is a subclass of int, and JSON's true is no number
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
@@ -132,5 +139,6 @@ def is_number(value: Any) -> bool:
         return False
     try:
         return math.isfinite(value)
+    # JSON has integers of any length; those above 1.8e308 fit no float
     except OverflowError:
         return False

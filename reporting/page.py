@@ -38,6 +38,7 @@ def page_html(runs: Sequence[ReportedRun], stack: StackSummary, results: Path) -
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
     parts = {
+        # Of exactly the text that follows: one character more and the browser runs nothing.
         "policy": content_security_policy(script, style),
         "style": style,
         "script": script,
@@ -67,6 +68,7 @@ def content_security_policy(script: str, style: str) -> str:
 
 def script_json(value: Any) -> str:
     """Return JSON that can be placed in a script element: no text in it can end the element."""
+    # Python writes NaN as a bare word, which the browser's JSON.parse refuses.
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
 
@@ -84,6 +86,7 @@ def cards_html(runs: Sequence[ReportedRun], stack: StackSummary) -> str:
     """Return the best scores in large figures."""
     found = []
     for kind, title in (("oof", "Best out of fold"), ("test", "Best on the test samples")):
+        # The score of some folds is one of other samples: only complete runs compete.
         scored = [
             (getattr(variant, kind), name, run)
             for run in runs
@@ -198,6 +201,7 @@ def find_best_cells(
                 for run in runs
                 if run.samples == letter and run.complete and column.cell(run).value is not None
             ]
+            # a single score is not the best of anything
             if len(scored) > 1:
                 best.add((max(scored)[1], column.key))
     return best
@@ -272,9 +276,11 @@ def history_data(run: ReportedRun) -> dict[str, dict[str, list[float | None]]]:
 
     Of more than `MOST_EPOCHS` epochs every second, third … is kept, and the last of each fold.
     """
+    # Rounded up. It is 0 only without any row, when nothing is divided by it.
     stride = -(-max(run.epochs, default=0) // MOST_EPOCHS)
     last = {int(row["fold"]): int(row["epoch"]) for row in run.history}
     shown = list(
+        # A set in the order of appearance. All rows, as a score may be missing in the first.
         dict.fromkeys(
             key
             for row in run.history
@@ -286,6 +292,7 @@ def history_data(run: ReportedRun) -> dict[str, dict[str, list[float | None]]]:
     folds: dict[str, dict[str, list[float | None]]] = {}
     for row in sorted(run.history, key=lambda row: (row["fold"], row["epoch"])):
         number, epoch = int(row["fold"]), int(row["epoch"])
+        # the last epoch stays, whatever the stride: it is the result
         if epoch % stride and epoch != last[number]:
             continue
         fold = folds.setdefault(str(number), {key: [] for key in ["epoch", *shown]})
@@ -309,10 +316,12 @@ def flat_settings(value: Mapping[str, Any]) -> dict[str, str]:
     flat: dict[str, str] = {}
 
     def visit(item: Any, path: str, depth: int) -> None:
+        # A part is shown as one call. At depth 0 is the config itself, which names its class too.
         part = isinstance(item, Mapping) and "class" in item and depth > 0
         if isinstance(item, Mapping) and item and not part and depth < DEEPEST:
             for key, inner in item.items():
                 visit(inner, f"{path}.{key}" if path else str(key), depth + 1)
+        # Files may hold anything: the page stays small whatever is in them.
         elif len(flat) < MOST_SETTINGS:
             flat[path] = cut_text(setting_text(item))
 
@@ -327,6 +336,7 @@ def cut_text(text: str) -> str:
 
 def setting_text(value: Any, depth: int = 0) -> str:
     """Write a setting readably: parts as calls, lists in brackets, text without quotes."""
+    # nesting without end would exceed Python's recursion limit
     if depth > DEEPEST:
         return "…"
     if isinstance(value, Mapping):

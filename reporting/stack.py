@@ -84,6 +84,7 @@ def read_stack(results: Path) -> StackSummary:
     if path.exists():
         try:
             record = read_json_object(path)
+            # Before it is understood, so that another format is at least shown as text.
             summary.raw = json.dumps(record, indent=1, ensure_ascii=False)[:LONGEST_RAW]
             summary.methods = read_methods(path, record)
             # Before single runs could be submitted, stack.json named the method alone.
@@ -93,6 +94,7 @@ def read_stack(results: Path) -> StackSummary:
             kind, name = (
                 entry_of(path, submitted, key, str, f"submitted.{key}") for key in ("kind", "name")
             )
+            # A single run has its own row in the table of experiments.
             summary.chosen = name if kind == "method" else None
             if kind == "model":
                 summary.remarks.append(
@@ -134,6 +136,7 @@ def read_methods(path: Path, record: Mapping[str, Any]) -> list[StackedMethod]:
             return float(entry_of(path, method, key, float, f"{where}.{key}"))
 
         differences = {}
+        # stack.json has the differences under fixed keys; shown are the names behind them.
         for key, other in (("vs_best", best_model), ("vs_mean", "mean")):
             comparison = entry_of(path, method, key, dict, f"{where}.{key}")
             difference, low, high = (
@@ -170,6 +173,7 @@ def entry_of(
         UserError: it is missing or of another type.
     """
     value = record.get(key)
+    # 1.0 may have been written as 1, so that every number counts as a float
     if is_number(value) if kind is float else isinstance(value, kind):
         return value
     expected = {dict: "an object", str: "a text", float: "a number"}[kind]
@@ -211,6 +215,7 @@ def list_remarks(record: Mapping[str, Any]) -> Iterator[str]:
 def list_facts(record: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the other entries of stack.json that fit in a line, with their keys."""
     for key, value in record.items():
+        # These are long, or the page has them in another place.
         if key in ("command", "versions", "method", "left_out"):
             continue
         if isinstance(value, Mapping) and key in ("choice", "skipped"):
@@ -235,6 +240,7 @@ def read_score_table(path: Path) -> list[list[str]]:
     """
     try:
         with open(path, newline="", encoding="utf-8") as file:
+            # A foreign file may be large: no more is read than is shown.
             rows: Sequence[list[str]] = [
                 row for row, _ in zip(csv.reader(file), range(MOST_ROWS), strict=False)
             ]

@@ -58,6 +58,7 @@ def method_table_html(methods: Sequence[StackedMethod], chosen: str | None) -> s
         sorted(v for method in methods for v in (*method.folds, *method.interval, method.mean))
     )
     best = max(method.mean for method in methods)
+    # a set in the order of appearance, which `set` would not keep
     others = list(dict.fromkeys(other for method in methods for other in method.differences))
     with_test = any(method.test is not None for method in methods)
     rows = []
@@ -107,6 +108,7 @@ def weight_table_html(methods: Sequence[StackedMethod]) -> str:
     }
     first = means[methods[0].name]
     models = list(dict.fromkeys(model for weights in means.values() for model in weights))
+    # models without a weight in the first method come last
     models.sort(key=lambda model: -first.get(model, -math.inf))
     rows = []
     for model in models:
@@ -130,9 +132,11 @@ def weight_cell_html(method: StackedMethod, model: str, means: Mapping[str, floa
     if model not in means:
         return DASH
     mean, weights = means[model], method.weights[model]
+    # all weights may be 0, which must not be divided by
     largest = max(abs(value) for value in means.values()) or 1.0
     # The bar is 60 units wide. Its zero is in the middle if any weight is negative, else left.
     zero = 30 if min(means.values()) < 0 else 1
+    # one unit stays free at either end
     length = round(abs(mean) / largest * (29 if zero == 30 else 58), 1)
     left = round(zero - length, 1) if mean < 0 else zero
     ends = f"{min(weights):.3f}", f"{max(weights):.3f}"
