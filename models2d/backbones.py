@@ -235,9 +235,27 @@ def build_from_state_dict(
         return forget_state_dict(model)
     text = " ".join(str(reason).split())
     raise UserError(
-        f"weights file {path!r} does not hold the weights of {name!r} ({text[:300]}): give a file "
-        "of the same model"
+        f"weights file {path!r} does not hold the weights of {name!r} "
+        f"({explain_prefix(state) or text[:300]}): give a file of the same model"
     ) from reason
+
+
+def explain_prefix(state: Mapping[str, Tensor]) -> str | None:
+    """Return a clause about the prefix that all keys share; None where they share none.
+
+    A state dict of a network that holds the backbone as an attribute, such as a module of
+    Lightning, has 'model.conv1.weight' where timm's has 'conv1.weight'.
+    """
+    prefixes = {key.partition(".")[0] for key in state}
+    if len(prefixes) != 1:
+        return None
+    (prefix,) = prefixes
+    key = next(iter(state))
+    inner = key.removeprefix(f"{prefix}.")
+    return (
+        f"every key begins with '{prefix}.': save the file again without that, so that {key!r} is "
+        f"{inner!r}"
+    )
 
 
 def forget_state_dict(model: nn.Module) -> nn.Module:

@@ -226,6 +226,8 @@ def explain_submission(stack: StackResult) -> str:
     """Return a sentence: whether the method or the best single run is submitted, and why."""
     best = stack.best_model
     comparison = format_comparison(stack.methods[stack.method].difference_to(best))
+    if comparison == "-":  # a stack of one run
+        comparison = "the scores are the same"
     if stack.submitted_model is not None:
         return (
             f"Submitted is the best single run, {best.name}: {stack.method}, the best choice among "

@@ -153,6 +153,22 @@ class Trap:
         return (Path.touch, (self.path,))
 
 
+def test_a_prefix_of_every_key_is_named_and_the_advice_works(tmp_path: Path) -> None:
+    """A checkpoint of a whole network, such as Lightning's, has 'model.' before every key."""
+    import timm
+
+    state = timm.create_model("test_resnet").state_dict()
+    whole = save({f"model.{key}": value for key, value in state.items()}, tmp_path / "whole.pt")
+    message = r"whole\.pt.*every key begins with 'model\.'.*'model\.(\S+)' is '\1'"
+    with pytest.raises(UserError, match=message):
+        SpectroCNN("test_resnet.r160_in1k", spectrogram=Frames, weights=whole)
+    saved = torch.load(whole, weights_only=True)["state_dict"]
+    advised = {key.removeprefix("module."): value for key, value in saved.items()}
+    advised = {key.removeprefix("model."): value for key, value in advised.items()}
+    file = save(advised, tmp_path / "backbone.pt")
+    SpectroCNN("test_resnet.r160_in1k", spectrogram=Frames, weights=file)
+
+
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     import timm
 

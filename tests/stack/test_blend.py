@@ -64,6 +64,8 @@ def test_one_run_and_no_tables_beside_it(tmp_path: Path) -> None:
     assert (alone.inputs.test_csv, alone.test_aucs) == (None, {})
     table = write_stack(alone, tmp_path / "out")
     assert table["id"].tolist() == data.test_ids.tolist()
+    text = stack_report.format_score_table(alone)
+    assert "is not clearly better (the scores are the same)" in text
     left = leave_one_out(alone)
     assert left.empty
     assert stack_plots.plot_left_out(left).axes
