@@ -88,7 +88,7 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     observed = parser.add_argument_group("what is observed (default: as in the competition)")
     add = observed.add_argument
-    add("--config", metavar="NAME", help="as this experiment of configs.py says")
+    add("--config", metavar="NAME", help="as this experiment of configs.py says (and what merges)")
     add(
         "--set",
         nargs="+",
@@ -117,11 +117,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
-    sampling = chosen_sampling(options)
+    config = chosen_config(options)
+    sampling = sampling_of(config)
     root = options.root_dir or Path("input")
     export = options.export_dir or Path("input")
     if options.simulate is not None:
-        root = simulate(options)
+        root = simulate(options, config)
         export = options.export_dir or root
     tables = {split: read_labels(root / name, split) for split, name in SPLITS.items()}
     if options.check and not check_data(root, export, tables, options.num_workers, sampling):
@@ -152,15 +153,14 @@ def chosen_config(options: argparse.Namespace) -> ConfigMeta | None:
     return override(Config if options.config is None else find_config(options.config), options.set)
 
 
-def chosen_sampling(options: argparse.Namespace) -> Sampling:
-    """Return what the samples are: as the chosen config says, or else as in the competition.
+def sampling_of(config: ConfigMeta | None) -> Sampling:
+    """Return what the samples are: as a config says, or for None as in the competition.
 
     Raises:
-        UserError: there is no such config, or what it says is not possible.
+        UserError: what the config says is not possible.
     """
     from physics.observation import COMPETITION
 
-    config = chosen_config(options)
     if config is None:
         return COMPETITION.sampling
     from experiments.building import observation_of
@@ -168,11 +168,16 @@ def chosen_sampling(options: argparse.Namespace) -> Sampling:
     return observation_of(config).sampling
 
 
-def simulate(options: argparse.Namespace) -> Path:
+def simulate(options: argparse.Namespace, config: ConfigMeta | None) -> Path:
     """Simulate a data set in the Kaggle layout and return its folder.
 
+    Args:
+        options: of the command line.
+        config: says what is observed and what merges; None is as in the competition.
+
     Raises:
-        UserError: the folder holds another data set, or there is no such device.
+        UserError: the folder holds another data set, there is no such device, or the window does
+            not hold the signals.
     """
     from simulation.dataset_on_disk import simulate_dataset
 
@@ -189,6 +194,11 @@ def simulate(options: argparse.Namespace) -> Path:
                 f"--device {device}: this machine has {torch.cuda.device_count()} CUDA devices "
                 "that torch can use; leave it out to compute on the CPU"
             )
+    laws = {}
+    if config is not None:
+        from experiments.building import observation_of, population_of
+
+        laws = {"observation": observation_of(config), "population": population_of(config)}
     started = time.monotonic()
     summary = simulate_dataset(
         out,
@@ -198,6 +208,7 @@ def simulate(options: argparse.Namespace) -> Path:
         device=device,
         workers=options.num_workers,
         overwrite=options.overwrite,
+        **laws,
     )
     done = "up to date" if summary.get("done_before") else "simulated"
     print_done(f"{out}: {done}, {options.simulate} training and {n_test} test samples", started)

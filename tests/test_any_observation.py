@@ -5,12 +5,12 @@ One detector; two at another rate in a longer window; the three of the Einstein 
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from kaggle_data import write_samples
 from small_run import SMALL
 
 import prep_data
@@ -18,8 +18,10 @@ import report
 import stacking
 import train
 from data.strain_cache import StrainCache
+from datasets import load_index
 from experiments.run_records import read_run_config
 from physics.observation import COMPETITION, Observation
+from simulation import dataset_on_disk
 
 # Exact whitening of a window of 16,384 samples takes minutes to be computed, once. So the two long
 # windows are whitened by their own spectra, at the full rate.
@@ -41,22 +43,24 @@ def state(observation: Observation) -> list[str]:
 
 
 @pytest.mark.parametrize("name", OBSERVATIONS)
-def test_from_files_to_a_report(name: str, tmp_path: Path, capsys) -> None:
-    """Index, check, cache; train and predict with views; stack; report: all through `main`."""
+def test_from_files_to_a_report(name: str, tmp_path: Path, capsys, monkeypatch) -> None:
+    """Simulate, check, cache; train and predict with views; stack; report: all through `main`."""
     observation, settings, rate = OBSERVATIONS[name]
     raw, data, results = tmp_path / "raw", tmp_path / "data", tmp_path / "results"
-    shape = observation.shape
-    for split, count in (("train", 20), ("test", 8)):
-        ids = [f"{number:03d}{split}" for number in range(count)]
-        targets = [number % 2 if split == "train" else 0.5 for number in range(count)]
-        write_samples(raw, split, ids, targets, seed=count, shape=shape)
-
-    prepare = ["--root_dir", str(raw), "--export_dir", str(data), "--check", "--cache"]
+    # Seconds instead of the minute that 8,000 waveforms take.
+    few = functools.partial(
+        dataset_on_disk.simulate_dataset, bank_size=64, cache_dir=tmp_path / "bank", workers=1
+    )
+    monkeypatch.setattr(
+        dataset_on_disk, "simulate_dataset", lambda *args, workers, **rest: few(*args, **rest)
+    )
+    simulation = ["--simulate", "20", "--test", "8", "--out", str(raw), "--export_dir", str(data)]
+    prepare = [*simulation, "--check", "--cache"]
     assert prep_data.main([*prepare, "--set", *state(observation)]) == 0
     cache = StrainCache(data / "train_cache.f32", observation.sampling)
-    assert cache.data.shape == (20, *shape)
-    (one,) = cache.read([3])
-    assert np.array_equal(one, np.load(raw / "train/0/0/3/003train.npy").astype(np.float32))
+    assert cache.data.shape == (20, *observation.shape)
+    table = load_index(data / "train.csv", raw)
+    assert np.array_equal(cache.read([3])[0], np.load(table["path"][3]).astype(np.float32))
     written = json.loads((data / "observation.json").read_text())
     assert tuple(written["detectors"]) == observation.detectors
     # repeated, everything is found finished
