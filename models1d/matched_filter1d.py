@@ -15,10 +15,12 @@ from models1d.arrival_grid import arrival_bounds, largest_delays, make_arrival_g
 from models1d.classifier import WaveformClassifier
 from models1d.detector_groups import group_channels
 from models1d.strided_correlation import POLYPHASE, strided_correlation
+from models1d.template_choice import choose_templates
+from models1d.template_filters import FilterShape, template_filters
+from models1d.whitened_bank import BankInWindow
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
-from physics.population import Population
-from physics.waveforms import BankSettings
+from physics.population import COMPETITION_POPULATION, Population
 from runtime.errors import UserError
 
 PAIRED_AT_A_TIME = {"cpu": 2**22}  # numbers, over all delays, that fit a CPU's caches
@@ -78,16 +80,21 @@ class MatchedFilter1d(WaveformClassifier):
             The first of them is the reference. Without `correlation` that is the first detector.
         hidden: units of the small network.
         learn_filters: whether basis and templates are trained.
-        share_filters: whether detectors with the same noise curve share filters.
+        share_filters: whether detectors with the same noise curve share filters, or which ones
+            do, as groups of their names.
         decimate: decimation of the whitening: strain is sampled at the observation's rate over
             `decimate`.
         bank_size, bank_seed: the bank of binaries that the filters are computed from.
+        max_loss: choose the templates, the size of the basis and the length of the filters, so
+            that the population loses no more of its SNR in the mean (see `template_choice`), in
+            place of `templates`, `basis`, `before` and `after`. None keeps these.
         observation: detectors, sampling, window and the curves that the strain is whitened with;
             an experiment gives its own.
-        population: law of the arrival times; an experiment gives its own.
+        population: law of the binaries and of their arrival times; an experiment gives its own.
 
     Raises:
-        UserError: arguments do not fit together, or the strain is not one window long.
+        UserError: arguments do not fit together, the population's signals do not fit the window,
+            the bank loses more than `max_loss`, or the strain is not one window long.
     """
 
     def __init__(
@@ -107,13 +114,14 @@ class MatchedFilter1d(WaveformClassifier):
         pair: Sequence[str] | None = None,
         hidden: int = 16,
         learn_filters: bool = False,
-        share_filters: bool = True,
+        share_filters: bool | Sequence[Sequence[str]] = True,
         decimate: int = 2,
         bank_size: int = 8000,
         bank_seed: int = 1,
+        max_loss: float | None = None,
         *,
         observation: Observation = COMPETITION,
-        population: Population | None = None,
+        population: Population = COMPETITION_POPULATION,
     ) -> None:
         super().__init__()
         detectors = observation.detectors
@@ -126,7 +134,7 @@ class MatchedFilter1d(WaveformClassifier):
         self.pair = None if correlation is None else find_pair(detectors, pair)
         reference = 0 if self.pair is None else self.pair[0]
         if arrival is None:
-            arrival = arrival_bounds((population or Population()).merger_range(observation.window))
+            arrival = arrival_bounds(population.merger_range(observation.window))
         if delays is None:
             delays = largest_delays(detectors, reference)
         if amplitudes is None:
@@ -142,34 +150,34 @@ class MatchedFilter1d(WaveformClassifier):
         rate = observation.sample_rate / decimate
         self.in_channels, self.stride = in_channels, stride
         self.samples = observation.num_samples // decimate
-        self.before, self.after = round(before * rate), round(after * rate)
         # Arrival times and delays are counted in strides from here on.
         self.grid = make_arrival_grid(observation, reference, arrival, delays, rate, stride)
         # Channels that share filters, by the number of their filters.
         self.groups = group_channels(observation, share_filters)
-        shape = (len(self.groups), basis, self.before + self.after)
-        if not (before >= 0 and after >= 0 and basis <= shape[-1]):
+        check_shared_curves(observation, self.groups)
+        first_channels = [channels[0] for channels in self.groups]
+        bank = (observation, population, first_channels, decimate, bank_size, bank_seed)
+        shape = FilterShape(
+            tuple(range(templates)), basis, round(before * rate), round(after * rate)
+        )
+        log_weights = torch.zeros(templates)
+        if max_loss is not None:
+            choice = choose_templates(BankInWindow.of(*bank).without_repetition(), max_loss)
+            shape, log_weights = choice.shape, torch.tensor(choice.weights).log()
+        self.before, self.after = shape.before, shape.after
+        length = shape.before + shape.after
+        if not (before >= 0 and after >= 0 and shape.basis <= length):
             raise UserError(
                 f"MatchedFilter1d: before = {before}, after = {after}: expected filters of at "
                 f"least as many samples as basis = {basis}, and no negative lengths"
             )
         if pretrained:
-            from models1d.template_filters import template_filters
-
-            bank = BankSettings(size=bank_size, seed=bank_seed)
-            filters, combinations = template_filters(
-                tuple(observation.noise(group[0]) for group in self.groups),
-                templates,
-                basis,
-                self.before,
-                self.after,
-                decimate,
-                bank,
-                observation.num_samples,
-            )
+            filters, combinations = template_filters(BankInWindow.of(*bank), shape)
         else:
-            filters = torch.randn(shape) / math.sqrt(shape[-1])
-            combinations = torch.randn(shape[0], templates, 2, basis) / math.sqrt(basis)
+            filters = torch.randn(len(self.groups), shape.basis, length) / math.sqrt(length)
+            combinations = torch.randn(
+                len(self.groups), len(shape.members), 2, shape.basis
+            ) / math.sqrt(shape.basis)
         for name, values in (("filters", filters), ("templates", combinations)):
             if learn_filters:
                 self.register_parameter(name, nn.Parameter(values.clone()))
@@ -186,7 +194,7 @@ class MatchedFilter1d(WaveformClassifier):
         self.delay = nn.ParameterList(
             torch.zeros(2 * self.grid.reach[d] + 1) for d in self.grid.others
         )
-        self.prior = nn.Parameter(torch.zeros(templates))
+        self.prior = nn.Parameter(log_weights)
         self.hidden = nn.Linear(1, hidden)
         self.num_features = 1 + hidden
         self.reset_classifier(num_classes)
@@ -400,6 +408,22 @@ def initial_amplitudes(observation: Observation) -> list[float]:
         amplitude = observation.noise(d).asd(frequencies) / STRAIN_UNIT
         powers.append((frequencies ** (-7 / 3) / amplitude**2).sum())
     return [SENSITIVE if p >= max(powers) / 2 else LESS_SENSITIVE for p in powers]
+
+
+def check_shared_curves(observation: Observation, groups: Sequence[Sequence[int]]) -> None:
+    """Check that detectors that share filters have the same noise curve.
+
+    Raises:
+        UserError: some have not.
+    """
+    for channels in groups:
+        for d in channels[1:]:
+            if observation.noise_curve(d) != observation.noise_curve(channels[0]):
+                raise UserError(
+                    f"MatchedFilter1d: {observation.detectors[channels[0]]} and "
+                    f"{observation.detectors[d]} have different noise curves and cannot share "
+                    f"filters: set share_filters=true, which groups detectors by their curves"
+                )
 
 
 def find_pair(detectors: Sequence[str], pair: Sequence[str] | None) -> tuple[int, int]:

@@ -313,6 +313,7 @@ def test_silence_and_loud_strain_stay_finite(correlation: float | None) -> None:
         ({"in_channels": 2}, "as many as in_channels = 2"),
         ({"correlation": 0.5, "pair": ("H1", "K1")}, "out of H1, L1, V1"),
         ({"pair": ("H1", "L1")}, "set correlation as well"),
+        ({"share_filters": (("H1", "V1"),)}, "H1 and V1 have different noise curves"),
         ({"correlation": 0.5, "pair": ("H1", "H1")}, "two different detectors"),
         ({"correlation": 0.5, "observation": window_of(SAMPLES, "H1")}, "two different detectors"),
         ({"before": 0.01, "after": 0.01}, "at least as many samples as basis"),

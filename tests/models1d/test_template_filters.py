@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from competition import SAMPLES, noise_of
 
 from models1d import MatchedFilter1d
 from models1d.matched_filter1d import power
-from models1d.template_filters import quadrature, template_filters
+from models1d.template_filters import FilterShape, template_filters
+from models1d.whitened_bank import BankInWindow
 from physics.constants import STRAIN_UNIT
+from physics.observation import COMPETITION
+from physics.population import COMPETITION_POPULATION
 from physics.signals import SignalGenerator
 from physics.waveforms import BankSettings, WaveformBank
 from transforms import Whiten
 
-NOISES = (noise_of("H1"), noise_of("V1"))
 BANK = BankSettings(size=40, seed=1)
+H1_V1 = BankInWindow.of(COMPETITION, COMPETITION_POPULATION, (0, 2), 2, 40, 1)
 
 
 def test_template_filters_find_a_signal_of_the_bank() -> None:
@@ -53,7 +54,7 @@ def test_template_filters_find_a_signal_of_the_bank() -> None:
 
 def test_template_filters_are_unit_quadratures_in_an_orthonormal_basis() -> None:
     pytest.importorskip("lalsimulation")
-    basis, templates = template_filters(NOISES, 40, 48, 704, 64, 2, BANK, SAMPLES)
+    basis, templates = template_filters(H1_V1, FilterShape(tuple(range(40)), 48, 704, 64))
     assert basis.shape == (2, 48, 768)
     assert templates.shape == (2, 40, 2, 48)
     for which in range(2):
@@ -61,8 +62,3 @@ def test_template_filters_are_unit_quadratures_in_an_orthonormal_basis() -> None
     torch.testing.assert_close(templates.norm(dim=-1), torch.ones(2, 40, 2))
     # The quadratures of a whitened chirp are orthogonal but for the cut.
     assert (templates[:, :, 0] * templates[:, :, 1]).sum(-1).abs().max() < 0.05
-
-
-def test_quadrature_of_a_cosine_is_a_sine() -> None:
-    t = torch.arange(512, dtype=torch.float64) * (2 * np.pi / 512)
-    torch.testing.assert_close(quadrature((7 * t).cos()), (7 * t).sin())
