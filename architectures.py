@@ -40,6 +40,7 @@ def check_options(
     check_choice(owner, "custom_classifier", head.custom_classifier, CLASSIFIERS)
     check_choice(owner, "custom_attention", head.custom_attention, ATTENTIONS)
     check_choice(owner, "mixup", mixup, ("mixup", "cutmix"))
+    # The models pass these to timm themselves.
     for key in ("num_classes", "pretrained", "global_pool"):
         if key in timm_params:
             raise UserError(f"{owner}: {key!r} is an argument of the model, not of timm_params")
@@ -95,6 +96,7 @@ class ImageModel(nn.Module):
         # The order of construction decides what the seed draws: front-end first, then the network.
         self.image = SpectrogramImage(image, in_chans, mixes_image, observation)
         in_chans = self.image.channels
+        # An image that is not resized has a size only once strain has come in; see `try_input`.
         if n_patch > 1 and self.image.size is not None:
             check_patches(self.image.size)
         self.return_spec, self.n_patch = return_spec, n_patch
@@ -303,6 +305,7 @@ def build_timm_with_own_head(
 ) -> nn.Module:
     """Return a timm network with its own pooling and linear head."""
     timm_params = {**backbone.timm_params, "in_chans": in_chans}
+    # Transformers need the size of the image when they are built.
     timm_params = size_params(backbone.model_name, size, timm_params)
     num_classes = 0 if head.feature_mode else head.num_classes  # 0: timm's pooled features
     return create_timm(

@@ -138,6 +138,7 @@ def main(argv: list[str] | None = None) -> int:
     from search.result_files import format_summary, make_search_record, write_figure, write_triggers
 
     started = time.monotonic()
+    # The networks first: without them it is not worth downloading strain.
     config, scorer, unfinished = load_networks(args)
     recordings = (
         fetch_event(args.event) if args.event else open_recordings(args.strain, args.channel)
@@ -297,6 +298,7 @@ def run_search(search: Search, out: Path, show: bool | None) -> None:
     with atomic_path(out / "scores.csv") as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["gps", "score"])
+        # Row by row: a long search never holds all of its scores in memory.
         for times, scores in progress(
             search.search_zero_lag(),
             total=result.segments,
@@ -318,6 +320,7 @@ def run_search(search: Search, out: Path, show: bool | None) -> None:
         LOGGER.info("one detector cannot be slid against another: no false-alarm rates")
     elif missing := format_missing_slides(search):
         LOGGER.warning(missing)
+    # The generator does the work; what it yields only moves the bar.
     for _ in progress(
         search.measure_background(),
         total=result.segments,

@@ -132,6 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.cache:
         for split in SPLITS:
             cache_split(root, export, split, options.num_workers, options.overwrite, sampling)
+    # A table may name files outside its own folder only where the config allows it.
     if not Path(os.path.realpath(root)).is_relative_to(os.path.realpath(export)):
         print(f"the samples lie outside {export}: train with --set data_root={root}")
     return 0
@@ -145,6 +146,7 @@ def chosen_config(options: argparse.Namespace) -> ConfigMeta | None:
     """
     if options.config is None and not options.set:
         return None
+    # Only here: this imports torch, which takes seconds and which the Kaggle data do not need.
     import configs  # noqa: F401 - importing it registers the experiments
     from configuration.config_class import find_config
     from configuration.overrides import override
@@ -188,6 +190,7 @@ def simulate(options: argparse.Namespace, config: ConfigMeta | None) -> Path:
     if device.startswith("cuda"):
         import torch
 
+        # plain cuda is the first device
         at = int(device.partition(":")[2] or 0)
         if at >= torch.cuda.device_count():
             raise UserError(
@@ -241,6 +244,7 @@ def read_labels(csv: Path, split: str) -> pd.DataFrame:
         wrong = ~table["target"].isin([0, 1])
     else:
         wrong = ~table["target"].between(0, 1)
+    # Row numbers as a text editor shows them: from 1, and the header is the first.
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         expected = "0 or 1" if split == "train" else "0 to 1"
@@ -256,7 +260,9 @@ def read_labels(csv: Path, split: str) -> pd.DataFrame:
             "which name the folders of its file"
         )
     if split == "train":
+        # written as 0 and 1, as the competition does, not as 0.0 and 1.0
         table["target"] = table["target"].astype(int)
+    # The layout of the competition: folders named after the first three characters of the id.
     table["path"] = [f"{split}/{i[0]}/{i[1]}/{i[2]}/{i}.npy" for i in table["id"]]
     return table[["id", "target", "path"]]
 
@@ -311,6 +317,7 @@ def make_index(root: Path, export: Path, split: str, table: pd.DataFrame) -> Ind
     from data.sample_files import list_sample_files
 
     started = time.monotonic()
+    # Folders are listed: asking for each of 560,000 files by itself takes much longer.
     present = set(list_sample_files(root / split, split))
     missing = ~table["path"].isin(present)
     if missing.any():

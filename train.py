@@ -221,6 +221,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     log_file = None
     if not args.silent and not args.dry_run and distributed.is_main():
         fold = "" if args.limit_fold is None else f"_fold{args.limit_fold}"
+        # Folds may be trained at the same time, each by a process with a log of its own.
         stamp = time.strftime("%y%m%d%H%M")
         log_file = args.results / config.name / f"{config.name}{fold}_{stamp}.log"
     if args.dry_run:
@@ -228,6 +229,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     tell = not args.silent and not args.dry_run and distributed.is_main()
     try:
         experiment = Experiment(config, options, device)
+        # After the experiment: one that cannot begin leaves no log file behind.
         logger = configure_logging(log_file)
         # Every process computes the same scores; one of them reports.
         if not distributed.is_main():
@@ -263,6 +265,7 @@ def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:
     set_determinism(config.deterministic)
     if not args.inference:
         experiment.fit()
+        # Predictions need all folds, and other processes may be training the rest.
         if args.limit_fold is not None:
             text = summarize_fold(experiment, args.limit_fold)
             if distributed.is_main():
@@ -278,6 +281,7 @@ def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:
     )
     text = run_paragraph(config.name, result, folder, suffix, experiment.options.dry_run)
     print(f"\n{text}")
+    # After all files are written: they help to find out why.
     if "oof_auc" not in result and not args.dry_run:
         raise UserError(
             f"the out-of-fold logits in {folder} have no score, as those that are finite are of "
@@ -337,6 +341,7 @@ def announce(
         f"{len(experiment.test)} test samples, on {where}"
     )
     LOGGER.debug(f"the resolved config:\n{format_config(config.to_plain())}")
+    # Whoever named one GPU has chosen it, and needs no advice.
     if torch.cuda.device_count() > 1 and distributed.world_size() == 1 and not args.gpu.isdecimal():
         LOGGER.info(
             f"one of {torch.cuda.device_count()} GPUs is used; for all of them: torchrun "
@@ -392,7 +397,10 @@ def choose_device(gpu: str) -> torch.device:
             f"--nproc_per_node"
         )
     device = torch.device("cuda", ids[distributed.local_rank()])
+    # NCCL and tensors made on plain "cuda" would otherwise all go to GPU 0.
     torch.cuda.set_device(device)
+    # Inputs of products are rounded to 10 bits of mantissa, which Ampere and later compute
+    # several times faster than float32.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     return device
 

@@ -78,6 +78,7 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarra
     """
     import sklearn.model_selection
 
+    # Checked here: sklearn only warns, and the AUC of such a fold fails after its training.
     targets = train["target"].to_numpy()
     smallest = min(int((targets == value).sum()) for value in (0, 1))
     if config.cv < 2:
@@ -89,6 +90,7 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarra
             f"{config.cv} folds: add samples of it{fewer}"
         )
     names = [name for name in dir(sklearn.model_selection) if name.endswith("Fold")]
+    # Only *Fold is suggested: the Shuffle splitters leave samples out of validation.
     if not hasattr(sklearn.model_selection, config.splitter):
         raise UserError(
             f"splitter = {config.splitter!r}: sklearn.model_selection has no such class"
@@ -102,6 +104,7 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarra
         folds = list(splitter.split(np.zeros(len(targets)), targets))
     except (TypeError, ValueError) as error:
         raise UserError(f"splitter_params of {config.splitter}: {error}") from error
+    # Every row exactly once, or outoffolds.npy would have gaps or be overwritten.
     validated = np.sort(np.concatenate([rows for _, rows in folds]))
     if not np.array_equal(validated, np.arange(len(targets))):
         raise UserError(
@@ -191,6 +194,7 @@ def compile_network(model: torch.nn.Module) -> None:
     Front-ends are left out: torch's compiler does not take complex numbers. The names of the
     weights stay as they are.
     """
+    # In place: torch.compile(model) would put "_orig_mod." before the names of all weights.
     part = model.network if hasattr(model, "network") else model
     part.compile()
 
@@ -216,6 +220,7 @@ def build_model(
             f"of timm to load it into: begin with a checkpoint of a run by --set weight_path=FILE"
         )
     if "pretrained" in known:
+        # the command line can forbid what the config asks for, and not the reverse
         params["pretrained"] = params.get("pretrained", False) and pretrained
     if "weights" in known:
         params["weights"] = weights or (params.get("weights") if pretrained else None)

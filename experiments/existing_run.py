@@ -84,6 +84,7 @@ class ExistingRun:
         there = {int(match[1]) for name in names if (match := FOLD_FILE.fullmatch(name))}
         for name in names:
             match = re.fullmatch(r"\.fold(\d+)\.lock", name)
+            # A fold that has just begun has a lock and no files yet.
             if match and is_held(self.path / name):
                 there.add(int(match[1]))
         return sorted(there - set(chosen))
@@ -144,6 +145,7 @@ class ExistingRun:
         Raises:
             UserError: they had another config, other samples or other labels.
         """
+        # The config says what differs; the records of folds only that something does.
         config_path = self.path / "config.json"
         if config_path.exists():
             self.check_config(config_path)
@@ -317,6 +319,7 @@ class ExistingRun:
 
     def are_of_other_test_samples(self, kept: Sequence[str]) -> bool:
         """Whether predictions are of other test samples, by their ids or else by their records."""
+        # Damaged ids are no reason to refuse: the record of the predictions has a digest of them.
         try:
             there = self.read_rows("ids_test.npy", "U")
         except UserError:
@@ -384,6 +387,7 @@ class ExistingRun:
                 f"fold {fold} of {self.path} is of another training, as {difference}: restore "
                 f"that, or {ANEW}"
             )
+        # Another number of rows changes what is trained from here on, not what is finished.
         rows = explain_rows_per_step(before, self.config, distributed.world_size())
         if rows is not None and trains:
             raise UserError(f"fold {fold} of {self.path} is of another training, as {rows}")

@@ -91,6 +91,7 @@ class Experiment:
                 self.train["target"].to_numpy(float),
             ),
         )
+        # before the training, as a source that lacks predictions is refused now
         self.labels = None if options.inference else self.read_labels()
         self.states: dict[int, TrainerState] = {}
 
@@ -103,6 +104,7 @@ class Experiment:
 
     def lock(self) -> contextlib.AbstractContextManager:
         """Hold the directory, or with --limit_fold that fold of it, against other runs."""
+        # One lock for all processes of torchrun: each with its own would refuse the others.
         if not distributed.is_main():
             return contextlib.nullcontext()
         return run_lock(self.directory.path, self.options.limit_fold)
@@ -118,6 +120,7 @@ class Experiment:
             UserError: finished work lies there that is neither continued nor moved aside; or the
                 run cannot be continued as it is.
         """
+        # First: a half-moved directory would be mistaken for an unfinished run.
         self.complete_interrupted_move()
         check_caches(
             self.config, self.train, self.test, self.device if self.options.cache_device else None
@@ -135,11 +138,13 @@ class Experiment:
         begun = False
         for plan in plans:
             work = self.prepare_fold(plan)
+            # Only now, with a network built and its data tried, is the directory changed.
             if not begun:
                 self.begin(plans)
                 begun = True
             if work is not None:
                 self.fit_fold(plan.fold, *work)
+            # The next fold reads what the first process writes of this one.
             distributed.barrier()
         if distributed.is_main():
             self.directory.write_history()
@@ -262,6 +267,7 @@ class Experiment:
                 LOGGER.info(f"fold {fold}: finished before, nothing to do")
             return None
         continues = plan.action is not FoldAction.BEGIN
+        # The same weights for a fold, whichever folds were trained before it.
         seed_everything(config.seed, fold, "weights")
         trainer = self.build_trainer(fold, training=True, pretrained=not continues)
         if continues:
@@ -269,6 +275,7 @@ class Experiment:
         else:
             trainer.state.trained_from = asdict(self.trained_from(fold))
         record_adjusted(trainer.state, fold, adjustable_settings(config, distributed.world_size()))
+        # The checkpoint of a finished training says so, and `fit` would return at once.
         if plan.action is FoldAction.EXTEND:
             trainer.state.finished = False
         if continues:
@@ -304,6 +311,7 @@ class Experiment:
             "observation": observation_of(self.config),
             "population": population_of(self.config),
         }
+        # The data set of the config takes those that it has arguments for.
         known = accepted_arguments(self.config.dataset) or ()
         extra |= {key: value for key, value in offered.items() if key in known}
         return build_object(

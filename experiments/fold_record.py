@@ -134,6 +134,7 @@ def read_fold(weights: Path) -> FoldRecord:
     if weights.is_file():
         content = load_checkpoint(weights)
         digest, inside = content_digest(content["model"]), dict(content.get("state") or {})
+    # fold<k>.json is of the last epoch, the state inside the weights of the best one only.
     state, recorded = inside, inside.get("weights")
     outside = read_fold_state(described)
     if outside:
@@ -168,6 +169,7 @@ def has_stopped_early(state: Mapping[str, Any], config: Mapping[str, Any]) -> bo
         return False
     epoch = int(state.get("epoch", 0))
     if state.get("adjusted"):
+        # the settings of the last start, which the training ended under
         return epoch < state["adjusted"][-1].get("num_epochs", epoch)
     # Older runs do not record how many epochs were asked for when they ended. The counter of
     # `EarlyStopping` follows from the best epoch: every later one counts, after `skip_epoch`.
@@ -201,6 +203,7 @@ def check_finished(records: Iterable[FoldRecord], allow_unfinished: bool, advice
         for record in records
         if record.is_known
         and not record.finished
+        # missing weights cannot be allowed
         and (record.digest is None or not allow_unfinished)
     ]
     if refused:

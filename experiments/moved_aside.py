@@ -49,6 +49,7 @@ def move_aside(
         return None
     target = new_name_beside(folder)
     copies = [name for name in [*copied, *described_by] if name not in moved]
+    # From here on a kill is completed by the next start, with this very target.
     write_json(folder / JOURNAL, {"to": target.name, "move": moved, "copy": copies})
     complete_move(folder)
     what = [f"moved {', '.join(moved)}"] if moved else []
@@ -68,6 +69,7 @@ def complete_move(folder: Path) -> None:
         return
     content = read_journal(journal)
     target = folder.with_name(content["to"])
+    # Every step can be repeated: this may be the second try after a kill.
     target.mkdir(exist_ok=True)
     for name in content["copy"]:
         if (folder / name).is_file() and not (target / name).exists():

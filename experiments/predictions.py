@@ -117,6 +117,7 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
     out_of_fold = load_array(folder / f"outoffolds{suffix}.npy")
     logits = load_array(folder / f"predictions{suffix}.npy")
     n, m = len(train_ids), len(test_ids)
+    # A run that was killed between two files may have left arrays of different samples.
     made_of = read_stamp(folder, suffix).get("samples")
     if made_of is not None and made_of != samples_digest(train_ids, test_ids, folds):
         raise UserError(
@@ -159,8 +160,10 @@ def align(ids: np.ndarray, wanted: np.ndarray, where: str) -> np.ndarray:
     Raises:
         UserError: `ids` lacks one of them.
     """
+    # By sorting: n log n, where a comparison of all pairs of 560,000 ids is out of the question.
     order = np.argsort(ids)
     place = np.searchsorted(ids, wanted, sorter=order)
+    # an id beyond the last is placed at len(ids), which would be no index
     found = order[np.minimum(place, len(ids) - 1)] if len(ids) else place
     absent = ids[found] != wanted if len(ids) else np.ones(len(wanted), bool)
     if absent.any():

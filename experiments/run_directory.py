@@ -97,6 +97,7 @@ class RunDirectory:
             UserError: another fold has begun meanwhile, of another experiment.
         """
         folds = [plan.fold for plan in plans]
+        # Processes of several folds may begin at once: one after the other decides and moves.
         with hold(self.path / ".begin.lock", wait=True):
             others = limited and bool(self.existing.other_folds(folds))
             if (continues or others) and not is_dry_run:
@@ -112,6 +113,7 @@ class RunDirectory:
                 self.move_fold_aside(folds)
             else:
                 self.move_all_aside()
+            # After the move: the old config lies with the old results.
             self.write_config(any(plan.trains for plan in plans))
             self.add_start(device, is_dry_run)
             self.write_samples()
@@ -222,6 +224,7 @@ class RunDirectory:
         Args:
             fold: the one that is held, beside runs of others; None where the directory is.
         """
+        # beside other processes only this fold's files are known to be nobody else's
         stem = ".+" if fold is None else rf"fold{fold}(_last)?"
         for path in self.path.glob(".*.tmp*"):
             if re.fullmatch(rf"\.{stem}{TEMPORARY}", path.name):

@@ -99,6 +99,7 @@ def join_runs(runs: Sequence[Predictions], targets: np.ndarray) -> StackData:
     test = np.empty((*first.logits.shape, len(runs)), np.float32)  # (folds, m, models)
     for column, run in enumerate(runs):
         train, tests = (match_rows(run, first, split) for split in ("train", "test"))
+        # after the ids, which give the order to compare the folds in
         check_same_folds(run, train, first)
         out_of_fold[:, column] = run.out_of_fold[train]
         test[..., column] = run.logits[:, tests]
@@ -114,6 +115,7 @@ def join_runs(runs: Sequence[Predictions], targets: np.ndarray) -> StackData:
         tuple(run.suffix for run in runs),
         first.train_ids,
         first.test_ids,
+        # zeros and ones, checked when the table was read
         targets.astype(np.int8),
         first.folds,
         out_of_fold,
@@ -135,6 +137,7 @@ def check_ids_unique(ids: np.ndarray, path: Path) -> None:
 def match_rows(run: Predictions, first: Predictions, split: str) -> np.ndarray:
     """Return the rows of `run` in the order of `first`, for 'train' or 'test' samples."""
     ids, wanted = getattr(run, f"{split}_ids"), getattr(first, f"{split}_ids")
+    # the usual case, without sorting half a million ids
     if np.array_equal(ids, wanted):
         return np.arange(len(wanted))
     advice = "stack runs of the same data only, named with --experiments"
@@ -143,6 +146,7 @@ def match_rows(run: Predictions, first: Predictions, split: str) -> np.ndarray:
             f"{run.folder} has {len(ids)} {split} samples and {first.folder} has {len(wanted)}: "
             f"{advice}"
         )
+    # Of equal length and unique: if all wanted ids are there, there are no others.
     check_ids_unique(ids, run.folder / f"ids_{split}.npy")
     try:
         return align(ids, wanted, str(run.folder))

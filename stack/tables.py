@@ -27,6 +27,7 @@ def table_paths(folders: Sequence[Path], key: str) -> list[Path]:
         path = folder / "config.json"
         value = read_json_object(path).get(key) if path.exists() else None
         if isinstance(value, str) and value:
+            # The first spelling is kept: it is the one that messages show.
             tables.setdefault(Path(value).resolve(), Path(value))
     return list(tables.values())
 
@@ -45,6 +46,7 @@ def read_training_targets(folders: Sequence[Path], ids: np.ndarray) -> tuple[Pat
         raise UserError(
             f"no config.json in {folders[0].parent} names the train_path of its run: {NAME_TRAIN}"
         )
+    # Where none exists the first is read all the same, for the message that says so.
     there = [path for path in paths if path.is_file()] or paths[:1]
     targets = read_targets(there[0], ids)
     for path in there[1:]:
@@ -90,6 +92,7 @@ def submission_order(
             return ids
     table = read_table(Path(sample), ("id",), NAME_SAMPLE)
     wanted = table["id"].to_numpy(dtype=str)
+    # Compared before the ids: a subset would pass `align`, and rows would be lost.
     if len(wanted) != len(ids):
         raise UserError(
             f"{sample} has {len(wanted)} samples and the runs have {len(ids)} test samples: "

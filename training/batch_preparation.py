@@ -21,6 +21,7 @@ class OnWaveforms:
         self.transform = transform
 
     def __call__(self, batch: Batch) -> Batch:
+        # a new dict: the batch may serve other views as well
         changed = {key: self.transform(batch[key]) for key in WAVEFORMS if key in batch}
         return {**batch, **changed}
 
@@ -45,5 +46,6 @@ class Preparation:
         strain = batch["waveform"]
         batch = {**batch, "waveform": self.transform(strain)}
         if self.second is not None:
+            # of the strain, not of what the first chain has made of it
             batch["waveform2"] = self.second(strain)
         return batch

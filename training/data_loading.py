@@ -49,6 +49,7 @@ def make_loader(
         batch_sampler=sampler,
         collate_fn=collate,
         num_workers=workers,
+        # pinned memory is what an asynchronous copy to the GPU needs
         pin_memory=device.type == "cuda" and not on_device,
         # Readers may live on from epoch to epoch: the indices bring all that an epoch needs.
         persistent_workers=workers > 0,
@@ -71,6 +72,7 @@ class ReturnsErrors(Dataset):
     def __getitems__(self, indices: Sequence[int]) -> Batch | Exception:
         try:
             return self.dataset.__getitems__(indices)
+        # Anything else is a bug, whose traceback in the reader is worth having.
         except (UserError, OSError, MemoryError) as error:
             return error
 
@@ -127,6 +129,7 @@ def weigh_batch(
         accumulate: batches of an optimiser step.
         total: batches of the epoch.
     """
+    # the batches of this optimiser step; the last one of an epoch may have fewer
     first = step - step % accumulate
     steps = range(first, min(first + accumulate, total))
     rows_of_step = sum(sampler.rows_of_step(number) for number in steps)  # n
@@ -154,6 +157,7 @@ def count_in_new_batches(
     now = loading.batch_size * processes
     before = state.rows_per_batch or now
     if before != now and state.step:
+        # in the old batches, to count the rows that they have covered
         earlier = CountedBatchSampler(sampler.n, before, shuffle=True)
         is_whole = state.step >= earlier.num_batches
         rows = sampler.n if is_whole else earlier.step_bounds(state.step)[0]

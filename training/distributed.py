@@ -53,8 +53,10 @@ def take_free_gpu() -> str:
         UserError: all are taken.
     """
     for index in range(torch.cuda.device_count()):
+        # By its UUID: CUDA_VISIBLE_DEVICES gives the same index to different GPUs.
         uuid = torch.cuda.get_device_properties(index).uuid
         path = os.path.join(tempfile.gettempdir(), f"g2net-{os.getuid()}-gpu-{uuid}.lock")
+        # O_NOFOLLOW: /tmp belongs to all users, and a link there could lead to any file.
         lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         try:
             try_lock(lock)
@@ -80,6 +82,7 @@ def share_buffers(model: nn.Module) -> None:
     Each may have batch-norm statistics of its own rows; those of the first one are saved.
     """
     if dist.is_initialized():
+        # Every process has the same buffers in the same order, or this would wait for ever.
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)
 
@@ -104,6 +107,7 @@ def any_of(wishes: Sequence[Any], device: torch.device) -> list[bool]:
     """Return for each wish whether any process has it; all must ask at the same time."""
     if not dist.is_initialized():
         return [bool(wish) for wish in wishes]
+    # NCCL reduces tensors on the device only; the largest flag is 1 where any is.
     flags = torch.tensor([float(bool(wish)) for wish in wishes], device=device)
     dist.all_reduce(flags, op=dist.ReduceOp.MAX)
     return [flag > 0 for flag in flags.tolist()]
@@ -113,6 +117,7 @@ def gather_objects(value: Any) -> list[Any]:
     """Return every process's value, in the order of the ranks."""
     if not dist.is_initialized():
         return [value]
+    # pickled objects, as the processes may hold different numbers of rows
     values: list[Any] = [None] * world_size()
     dist.all_gather_object(values, value)
     return values

@@ -43,6 +43,7 @@ def prepare_views(
         batch: with the strain (B, detector, T), on its device.
         preparation: the transforms, a batch -> batch.
     """
+    # Prepared only when a view needs it: all of them may change the strain.
     untouched = None
     for view in views:
         if view.on_strain is not None:

@@ -50,6 +50,7 @@ class Schedule:
 
     def __post_init__(self) -> None:
         check_at_least_one("num_epochs", self.num_epochs)
+        # ReduceLROnPlateau needs a score, and there is none between two epochs.
         if self.batch_scheduler and self.scheduler_target is not None:
             raise UserError("scheduler_target is known once an epoch: set batch_scheduler = False")
 

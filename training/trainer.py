@@ -182,6 +182,7 @@ class Trainer:
         if state.epoch == state.step == 0:
             check_optimizer(self.optimizer)
         batches = min(sampler.num_batches, self.max_batches or sampler.num_batches)
+        # rounded up: the last optimiser step of an epoch may have fewer batches
         updates_per_epoch = -(-batches // self.loading.accumulate)
         check_schedule(
             self.optimizer,
@@ -191,6 +192,7 @@ class Trainer:
             state.updates,
             updates_per_epoch,
         )
+        # Batch norm cannot train on a single row, and the last batch may have no more.
         if sampler.rows_of_step(batches - 1) < 2 * distributed.world_size():
             loader = make_loader(
                 train_set,
@@ -283,12 +285,14 @@ class Trainer:
         if not usable:
             self.optimizer.zero_grad(set_to_none=True)
             return
+        # DDP averages gradients in here, in every backward pass, of accumulated batches too.
         self.scaler.scale(loss * share).backward()
         if (state.step + 1) % self.loading.accumulate == 0 or last:
             self.optimizer_step(batch)
 
     def optimizer_step(self, batch: Batch) -> None:
         """Unscale, check and clip the gradients, then step the optimiser, the average, the rate."""
+        # Before clipping: the limit is meant for the true gradients.
         self.scaler.unscale_(self.optimizer)
         usable = self.bad_numbers.gradients_are_usable(
             self.model.parameters(), self.state, self.loading.accumulate
@@ -303,6 +307,7 @@ class Trainer:
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.optimizer.zero_grad(set_to_none=True)
+        # Also where the scaler has skipped the step: the weights then are averaged once more.
         if self.ema is not None:
             self.ema.update(self.model)
         self.state.updates += 1
@@ -313,6 +318,7 @@ class Trainer:
         """Raise a `UserError` if `what` (loss or gradient) was bad too often in a row."""
         if times < self.precision.max_bad_losses:
             return
+        # Names, not row numbers: the user has to find the samples in the table.
         rows = batch["index"].tolist()
         ids = getattr(self.train_set, "ids", rows)
         names = ", ".join(str(row if ids is rows else ids[row]) for row in rows)
@@ -358,6 +364,7 @@ class Trainer:
             Interrupted: a signal asked to stop; the state is saved.
         """
         state = self.state
+        # Before the callbacks and the checkpoints, which must see the epoch as completed.
         state.epoch, state.step, self.record = state.epoch + 1, 0, EpochRecord()
         scores = {
             "epoch": state.epoch,
@@ -428,6 +435,7 @@ class Trainer:
         bar = progress(loader, desc=f"{self.name} {desc}", unit="batch", show=show)
         return forward_rows(
             self.model if self.ema is None else self.ema.model,
+            # a dry run validates and predicts a few batches as well
             itertools.islice(read_batches(bar), self.max_batches),
             self.hook.forward_test,
             self.to_device,
@@ -444,10 +452,12 @@ class Trainer:
 
     def prepare_batch(self, batch: Batch, stage: str) -> Batch:
         """Move a batch to the device and transform it there; `stage` is 'train' or 'test'."""
+        # Transforms are no part of what is learnt, not even those that have parameters.
         with torch.no_grad():
             return self.transforms[stage](self.to_device(batch))
 
     def to_device(self, batch: Batch) -> Batch:
+        # Copies from pinned memory overlap with the computation; elsewhere it makes no difference.
         return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
     def autocast(self) -> contextlib.AbstractContextManager:
@@ -479,6 +489,7 @@ class Trainer:
     def save_best(self) -> None:
         """Write the weights that predictions are made with."""
         if distributed.is_main():
+            # Not `self.wrapped`: DDP would put "module." before every name.
             model = self.model if self.ema is None else self.ema.model
             weights = model.state_dict()
             self.state.weights = content_digest(weights)
@@ -490,6 +501,7 @@ class Trainer:
 
         All processes must call it at once: each adds what it recorded of the epoch.
         """
+        # In every process, as it gathers what each has recorded; then only one writes.
         content = pack_checkpoint(self.parts, self.state, self.record)
         if distributed.is_main():
             save_checkpoint(self.checkpointing.last_path, content)
@@ -505,6 +517,7 @@ class Trainer:
             return False
         self.note_beginning()
         self.state, self.record = restore_checkpoint(path, self.parts, self.schedule, self.device)
+        # Decided anew: the config may ask for more epochs than when this was saved.
         self.state.finished = self.state.epoch >= self.num_epochs or any(
             getattr(callback, "has_stopped", False) for callback in self.callbacks
         )

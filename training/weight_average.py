@@ -32,11 +32,13 @@ class WeightAverage:
         current = model.state_dict()
         floats, targets = [], []
         for name, average in self.model.state_dict().items():
+            # Counters, such as num_batches_tracked of batch norm, have no meaningful average.
             if average.is_floating_point():
                 targets.append(average)
                 floats.append(current[name].to(average.dtype))
             else:
                 average.copy_(current[name])
+        # average += weight (current - average), one kernel for all tensors
         torch._foreach_lerp_(targets, floats, weight)
 
     def state_dict(self) -> dict[str, Any]:
