@@ -52,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name in args.names or BENCHMARKS:
         started = time.monotonic()
         print(f"--- {name}", flush=True)
+        # A process each: no benchmark inherits another's memory, threads or chosen kernels.
         line = [sys.executable, "-m", MODULES[name], *passed_on(args, out.resolve())]
         code = subprocess.run(line, cwd=ROOT).returncode
         if code:

@@ -33,9 +33,11 @@ def measure_network(config: ConfigMeta) -> dict[str, Any]:
     from experiments.building import build_model, observation_of
 
     model = build_model(config).eval()
+    # Frozen parameters are not learnt and do not count.
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     image = None
     if hasattr(model, "image"):
+        # One sample: the size of the image does not depend on how many there are.
         with torch.inference_mode():
             made, _ = model.image(torch.randn(1, *observation_of(config).shape))
         image = list(made.shape[-2:])
@@ -48,6 +50,7 @@ def measure_all(fresh: bool = False) -> dict[str, dict[str, Any]]:
     sizes: dict[str, dict[str, Any]] = {}
     for config in progress(list(ConfigMeta.registry.values()), desc="networks", unit="network"):
         key = network_key(config)
+        # Many experiments share a network and differ in their training only.
         if key in sizes:
             sizes[key]["classes"].append(config.__name__)
         elif key in known:
@@ -61,6 +64,7 @@ def measure_all(fresh: bool = False) -> dict[str, dict[str, Any]]:
 def format_experiment_tables() -> str:
     """Return the tables of the page: the published stack first, then all other experiments."""
     every = table_rows()
+    # Only experiments of the published stack have scores in the last three columns.
     stack = [cells for cells in every if cells[-1] != "-"]
     others = [cells[:-3] for cells in every if cells[-1] == "-"]
     return "\n".join(
@@ -87,6 +91,7 @@ def replace_table(text: str) -> str:
     pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
     if not pattern.search(text):
         raise UserError(f"{PAGE} lacks the lines {BEGIN!r} and {END!r}: put them back")
+    # A function, as backslashes in a replacement text would be read as escapes.
     return pattern.sub(lambda _: format_experiment_tables(), text, count=1)
 
 

@@ -46,6 +46,7 @@ def load_all_results(folder: Path) -> list[tuple[Path, Results]]:
     """Return every device's results with their file, CPUs first."""
     paths = [path for path in list_records(folder) if path.name not in ELSEWHERE]
     found = [(path, load_results(path)) for path in paths]
+    # False sorts before True; within a kind the order of the files stays.
     return sorted(found, key=lambda each: each[1]["device"]["kind"] != "cpu")
 
 
@@ -88,6 +89,7 @@ def growth_section(path: Path, results: Results) -> list[str]:
     pictures = [
         line
         for picture in plot_paths(results, FIGURES)
+        # An empty line between pictures, or Markdown sets them side by side.
         for line in (f"![{picture.stem}]({os.path.relpath(picture, PAGE.parent)})", "")
     ]
     folded = ["<details>", "<summary>The same as tables</summary>", "", *lines[2:], "</details>"]
@@ -111,6 +113,7 @@ def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
         begin, end = section_marks(name)
         lines = [line for path, results in every for line in section(path, results)]
         kinds = {results["device"]["kind"] for _, results in every}
+        # Said only where CPUs are recorded; of an empty record NOTHING says enough.
         if name == "results" and kinds == {"cpu"}:
             lines += NO_GPU
         text = replace_between_marks(text, begin, end, lines or [NOTHING, ""], PAGE)

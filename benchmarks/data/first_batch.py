@@ -54,6 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--set", nargs="+", default=[])
     args = parser.parse_args(argv)
 
+    # After the arguments: the imports are part of what a start takes, and --help needs none.
     import configs  # noqa: F401 - importing it registers the experiments
     from benchmarks.harness.machine import find_device
     from configuration.config_class import find_config

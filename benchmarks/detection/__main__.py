@@ -155,6 +155,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: expected 1 or more")
     few = args.samples < RECORD_SAMPLES
+    # Fewer samples have errors too large for differences between good detectors.
     if few and args.out is not None and args.out.resolve() == RESULTS:
         raise UserError(
             f"--samples {args.samples} are too few to stand in {RESULTS}: take {RECORD_SAMPLES} or "
@@ -225,6 +226,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     check_arguments(args)
     settings, scorers = HoldoutSettings(args.samples, args.seed), find_scorers(args)
     device = find_device(args.device)
+    # put back below, for whatever else runs in this process
     before = torch.get_num_threads()
     if args.threads is not None:
         torch.set_num_threads(args.threads)
@@ -236,6 +238,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     described = {
         "samples": len(holdout),
         "signals": int(holdout.targets.sum()),
+        # A few scores identify the samples themselves, which CPUs draw with other last digits.
         "known": [round(value, 4) for value in holdout.known[:32].tolist()],
         "settings": to_plain(asdict(holdout.settings)),
     }

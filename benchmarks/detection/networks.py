@@ -73,6 +73,7 @@ class NetworkScorer:
             )
         path = self.folder / "config.json"
         changed = changed_settings(self.config, read_json(path)) if path.exists() else []
+        # How long it was trained, and on what, may differ: the weights are what is scored.
         changed = [key for key in changed if key in DECISIVE]
         if changed:
             raise UserError(
@@ -102,6 +103,7 @@ class NetworkScorer:
         path = self.folder / "history.csv"
         if not path.exists():
             return None
+        # Folds whose weights are gone are not scored, and so do not count.
         kept = {int(path.stem.removeprefix("fold")) for path in self.weights()}
         history = [row for row in read_history(path) if row["fold"] in kept]
         folds = load_array(self.folder / "folds.npy")

@@ -73,6 +73,7 @@ def record_detection(
             before = load_detection(path)
             kept = before["detectors"]
             same = same_samples(before["holdout"], results["holdout"])
+            # Figures of the same samples add up; those measured now replace their older ones.
             if same:
                 results["detectors"] = kept | results["detectors"]
             if not same or any(
@@ -101,6 +102,7 @@ def detectors_by_auc(results: Results) -> list[tuple[str, dict[str, Any]]]:
 
 def format_with_error(value: float, error: float, digits: int = 3) -> str:
     """Return '0.855 ± 0.006', with a digit more where the error would be zero."""
+    # An error of 0.000 would read as if there were none.
     while round(error, digits) == 0 and digits < 4:
         digits += 1
     return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if round(error, digits) else "")
@@ -127,6 +129,7 @@ def format_detection(results: Results) -> list[str]:
 
 
 def format_detectors(results: Results) -> list[str]:
+    # The AUC depends on the law of the SNR: of another law there is nothing to compare with.
     expects = tuple(results["holdout"]["settings"]["snr"]) == EXPECTED_SNR
     head = [
         "detector",
@@ -160,6 +163,7 @@ def sigmas_apart(name: str, entry: Mapping[str, Any]) -> float:
 
 
 def format_grades(results: Results) -> list[str]:
+    # A dict as a set in the order of appearance. Detectors with fewer samples may lack grades.
     columns = {
         (grade["low"], grade["high"]): None
         for entry in results["detectors"].values()
@@ -200,8 +204,8 @@ def format_budgets(results: Results) -> list[str]:
     ]
     if not body:
         return []
-    head = ["network", "samples seen", "folds", "training took", "on", "went on from"]
-    return ["What the networks were given:", "", *markdown_table(head, body), ""]
+    head = ["network", "samples seen", "folds", "training took", "on", "warm start from"]
+    return ["What the training of the networks took:", "", *markdown_table(head, body), ""]
 
 
 def format_budget_device(budget: Mapping[str, Any]) -> str:
@@ -235,6 +239,7 @@ def draw_detection_plots(results: Results, folder: Path) -> list[Path]:
 
 def save_figure(figure: Any, path: Path) -> None:
     with atomic_path(path) as temporary:
+        # without matplotlib's version in it, so that the same figure is the same file
         figure.savefig(temporary, dpi=100, metadata={"Software": None})
 
 
@@ -283,6 +288,7 @@ def draw_roc_of_detectors(results: Results, path: Path) -> None:
     for place, (name, entry) in enumerate(detectors_by_auc(results)):
         x, y = zip(*entry["roc"], strict=True)
         label = f"{name}: {format_with_error(entry['auc'], entry['auc_error'])}"
+        # the recorded points end before 1, where every ROC curve ends
         axis.plot([*x, 1], [*y, 1], color=f"C{place}", linewidth=1, label=label)
     axis.set_xscale("log")
     axis.set_xlabel("false-alarm probability")
@@ -329,6 +335,7 @@ def replace_section(text: str, results: Results) -> str:
 def update_detection_page(path: Path = RESULTS / "detection.json") -> Sequence[Path]:
     """Write recorded figures into the page and draw its plots; return the written files."""
     results = load_detection(path)
+    # Before the plots: a page without its marks is refused while nothing has changed yet.
     text = replace_section(PAGE.read_text(), results)
     drawn = draw_detection_plots(results, FIGURES)
     with atomic_path(PAGE) as temporary:

@@ -103,6 +103,7 @@ def scores_of(
         UserError: a score is NaN.
     """
     settings = {"holdout": holdout.digest, "scorer": scorer.key, **scorer.settings()}
+    # Sorted: the digest must not depend on the order in which settings were written.
     text = json.dumps(settings, sort_keys=True)
     name = f"scores-{hashlib.blake2b(text.encode(), digest_size=8).hexdigest()}.json"
     header = (cache_dir or cache_folder()) / name
@@ -115,6 +116,7 @@ def scores_of(
     started = time.monotonic()
     values = np.asarray(scorer.compute(holdout, device, show_progress), np.float64)
     seconds = time.monotonic() - started
+    # numpy sorts NaN above every number: such samples would count as the loudest signals.
     if values.shape != shape or np.isnan(values).any():
         raise UserError(
             f"{scorer.key} gave scores of shape {values.shape}, {int(np.isnan(values).sum())} of "
@@ -155,6 +157,7 @@ def efficiency(targets: np.ndarray, scores: np.ndarray, fpr: float) -> dict[str,
     """
     value = efficiency_at_fpr(targets, scores, fpr)
     signals, noise = int((targets == 1).sum()), int((targets == 0).sum())
+    # The share of noise above a fixed threshold is binomial in the number of noise samples.
     spread = math.sqrt(fpr * (1 - fpr) / noise)
     least, most = max(fpr - spread, 0.0), min(fpr + spread, 1 - 1e-9)
     of_threshold = (
@@ -205,6 +208,7 @@ def detection_figures(targets: np.ndarray, snr: np.ndarray, scores: np.ndarray) 
             inside = (targets == 1) & (snr >= low) & (snr < high)
             if inside.sum() < 2:
                 continue
+            # all noise, whatever the SNR: a noise sample has none
             rows = inside | (targets == 0)
             part = targets[rows], scores[rows]
             entry: dict[str, Any] = {

@@ -57,6 +57,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
     from configs import Nspec16
 
     batch = settings.choose(cpu=16, cuda=Nspec16.batch_size, quick=2)
+    # 64 batches on a GPU, so that starting the readers is a small part of the time.
     n = settings.choose(cpu=2 * batch, cuda=64 * batch, quick=2 * batch)
     workers = settings.choose(cpu=0, cuda=4, quick=0)
     rounds = settings.rounds(settings.choose(cpu=15, cuda=11, quick=2))

@@ -64,6 +64,7 @@ def describe_device(device: torch.device) -> dict[str, Any]:
     else:
         name, extra = processor_name(), {}
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    # "Intel(R) Xeon(R) CPU @ 2.20GHz" becomes intel-xeon: a name for files.
     plain = re.sub(r"\((?:R|TM|C)\)|\bCPU\b|@.*", " ", name)
     slug = "-".join(re.findall(r"[a-z0-9]+", plain.lower())) or device.type
     if device.type == "cpu":
@@ -100,6 +101,7 @@ def busy_seconds() -> float | None:
     except OSError:
         return None
     user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, fields)
+    # ticks -> seconds
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
@@ -127,6 +129,7 @@ class Neighbours:
         busy = busy_seconds()
         self.others = None
         if busy is not None and self.busy is not None and self.seconds > 0:
+            # What the machine used, less what this process and its ended children did.
             taken = (busy - self.busy) - (own_seconds() - self.own)
             self.others = max(round(taken / self.seconds, 3), 0.0)
 

@@ -106,6 +106,7 @@ class PacedLoader:
         for _ in range(plan.rounds):
             for _ in range(plan.settle):
                 yield next(batches)
+            # Work that is still queued on the GPU belongs to the steps before.
             synchronise(self.device)
             started, waited = time.perf_counter(), 0.0
             for _ in range(plan.steps):
@@ -148,6 +149,7 @@ def random_experiment(
         options: of `RunOptions`.
     """
     set_training_flags(device)
+    # Fold 0 trains on (cv - 1) / cv of all samples.
     share = config.cv / (config.cv - 1)
     n = -(-int(n_train * share) // 10) * 10 + 10  # of both classes alike in every fold
     folder.mkdir(parents=True, exist_ok=True)

@@ -93,6 +93,7 @@ def measure_point(settings: BenchmarkSettings, point: Point) -> Point | None:
     line += ["--quick"] if settings.quick else []
     line += ["--repeats", str(settings.repeats)] if settings.repeats else []
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    # The kernel kills a process that fills the memory; torch raises where it is a GPU's.
     if done.returncode == -signal.SIGKILL or "out of memory" in done.stderr.lower():
         print(f"left out, as the memory is too small: {point}", file=sys.stderr)
         return None
@@ -106,6 +107,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
     found = []
     every = list(growth_points(settings))
     for point in progress(every, desc="growth", unit="point"):
+        # Base points are the same in several curves, and are measured once.
         key = json.dumps({k: v for k, v in point.items() if k != "varied"}, sort_keys=True)
         if key not in known:
             known[key] = measure_point(settings, point)

@@ -60,6 +60,7 @@ class PeakMemory:
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
             return
+        # Not possible everywhere: the peak then is that since the start of the process.
         with contextlib.suppress(OSError):  # sets the peak back to what is held now
             Path("/proc/self/clear_refs").write_text("5")
         self.before = status_bytes("VmRSS")
@@ -97,6 +98,7 @@ def cwt_point(settings: BenchmarkSettings, point: dict[str, Any]) -> dict[str, A
     x = waveforms(settings, point["batch"])
     peak = PeakMemory(settings.device)
     peak.start()
+    # A gradient for every coefficient, as the backbone would hand it back.
     if learnt:
         frames = (x.shape[-1] - 1) // point["stride"] + 1
         shape = (point["batch"], 3, point["scales"], frames)
@@ -146,6 +148,7 @@ def training_point(settings: BenchmarkSettings, point: dict[str, Any]) -> dict[s
     found = {
         "samples_per_second": rates,
         "data_seconds": Spread.of(paced.data_seconds),
+        # all that the process holds, network and optimiser too: a training needs that much
         "peak_megabytes": peak.megabytes(on_top=False),
     }
     return found | ({} if settings.on_gpu else {"readers_megabytes": max(readers)})
@@ -165,6 +168,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(argv)
     import configs  # noqa: F401 - importing it registers the experiments
 
+    # A fresh process would take torch's default instead of what the benchmark was told.
     torch.set_num_threads(args.threads)
     settings = BenchmarkSettings(find_device(args.device), args.quick, args.repeats, args.folder)
     point = json.loads(args.point)

@@ -34,6 +34,7 @@ def step_of(
     optimizer, criterion = build_optimizer(config, model, device), config.criterion.build()
     strain = torch.randn(batch, *SAMPLE_SHAPE, device=device) * TYPICAL_STRAIN
     given = {"waveform": strain, "target": torch.randint(0, 2, (batch, 1), device=device).float()}
+    # Once, and not in the timed step: preparation is float32 on both sides.
     with torch.no_grad():
         given = build_preparation(config, "test", device)(given)
 
@@ -53,6 +54,7 @@ def compare(settings: BenchmarkSettings, config: ConfigMeta) -> Measurement:
     half = choose_amp_dtype(True if settings.on_gpu else "bf16", settings.device)
     step = step_of(config, batch, settings.device)
     rounds = settings.rounds(settings.choose(cpu=9, cuda=11, quick=2))
+    # In turn, so that a machine that slows down slows both sides alike.
     times = interleave(
         {"half": lambda: step(half), "single": lambda: step(None)},
         settings.device,

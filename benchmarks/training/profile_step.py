@@ -98,6 +98,8 @@ class PhaseClock:
         self.seconds: dict[str, list[float]] = {phase: [] for phase in PHASES[1:]}
 
     def mark(self, seam: str) -> None:
+        # A GPU works on after the call has returned: without waiting, time would be lost to later
+        # phases.
         synchronise(self.device)
         self.marks[seam] = time.perf_counter()
 
@@ -156,6 +158,7 @@ def clocked(trainer: Trainer, clock: PhaseClock) -> Iterator[None]:
     trainer.criterion = surrounded(criterion, None, "loss")
     try:
         yield
+    # The profile of the operations is taken of the same trainer, without the clock.
     finally:
         for handle in handles:
             handle.remove()
@@ -211,6 +214,7 @@ def profile_operations(
     """Return torch's profile of one step of the trainer's loop."""
     activities = [ProfilerActivity.CPU] + ([ProfilerActivity.CUDA] if settings.on_gpu else [])
     profiler = profile(activities=activities)
+    # Called between timings: on after the first step, off after the second.
     actions = iter([profiler.start, profiler.stop])
     trainer.state.step = 0
     run_epoch(trainer, dataset, EpochPlan(warm_up, 2, 1), between=lambda _: next(actions)())

@@ -55,6 +55,7 @@ def bare_network(model: nn.Module) -> nn.Module:
 def ready_inputs(trainer: Trainer, batch: int) -> Tensor:
     """Return random numbers of the shape that the bare network takes, on the device."""
     strain = torch.randn(batch, *SAMPLE_SHAPE, device=trainer.device)
+    # only its shape is wanted: (B, C, F, T') for an image model, (B, 3, T) for others
     image = trainer.model.image(strain)[0] if hasattr(trainer.model, "image") else strain
     return torch.randn_like(image)
 
@@ -106,6 +107,7 @@ def compare(
         with trainer_of(experiment) as trainer:
             step = bare_step(trainer, ready_inputs(trainer, batch))
             trainer.wrapped.train()
+            # First calls choose kernels and allocate memory, on both sides.
             time_calls(step, settings.device, plan.warm_up)
             paced = run_epoch(
                 trainer,
