@@ -23,6 +23,7 @@ class IndexBatch(list):
         progress: epochs before this batch, with a fraction.
         rank: the process it belongs to.
         batch_size: rows of a full batch on each rank; the last of an epoch may have fewer.
+        epoch_steps: steps of the whole epoch.
     """
 
     def __init__(
@@ -34,12 +35,14 @@ class IndexBatch(list):
         progress: float = 0.0,
         rank: int = 0,
         batch_size: int | None = None,
+        epoch_steps: int = 1,
     ) -> None:
         super().__init__(indices)
         self.seed = seed
         self.offset = offset
         self.counters, self.progress = counters, progress
         self.rank, self.batch_size = rank, batch_size or len(self)
+        self.epoch_steps = epoch_steps
 
     # A list subclass pickles its items only; reader processes need the other attributes as well.
     def __reduce__(self) -> tuple:
@@ -51,6 +54,7 @@ class IndexBatch(list):
             self.progress,
             self.rank,
             self.batch_size,
+            self.epoch_steps,
         )
 
 
@@ -189,4 +193,5 @@ class CountedBatchSampler(Sampler[IndexBatch]):
                 self.epoch + step / self.num_batches,
                 self.rank,
                 self.batch_size,
+                self.num_batches,
             )

@@ -50,7 +50,7 @@ COMPETITION_SERIES = waveform_series(
     COMPETITION_POPULATION.merger_range(COMPETITION.window),
 )
 # The part of the SNR^2 of a law's lightest binary that may lie before the stored series begins.
-LARGEST_LOSS = 0.15
+LARGEST_LOSS = 0.25
 BINARIES_TRIED = 2000  # draws among which the lightest binary of a law is looked for
 
 
@@ -337,6 +337,12 @@ def compute_waveforms(parameters: np.ndarray, settings: BankSettings) -> np.ndar
         waveforms[row, :, series.before :] = periodic[:, : series.after]
     waveforms *= weights
     return waveforms
+
+
+def compute_block(settings: BankSettings) -> tuple[np.ndarray, np.ndarray]:
+    """Return the waveforms and parameters of a small bank; see `WaveformBank`."""
+    parameters = draw_parameters(settings)
+    return compute_waveforms(parameters, settings), parameters
 
 
 def fill_rows(path: str, start: int, parameters: np.ndarray, settings: BankSettings) -> int:

@@ -15,12 +15,17 @@ from typing import Any
 from runtime.errors import UserError
 
 
-def enter_worker() -> None:
+def enter_worker(niceness: int = 0) -> None:
     """Prepare a worker process: leave Ctrl-C to the parent, and end when the parent ends.
 
     A parent that is killed with SIGKILL cannot end its workers; each worker waits for it in a
     thread instead.
+
+    Args:
+        niceness: how far the worker leaves the cores to whoever else wants them, 0 to 19.
     """
+    if niceness:
+        os.nice(niceness)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:

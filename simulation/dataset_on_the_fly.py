@@ -23,6 +23,7 @@ from physics.waveforms import DISTANCE, BankSettings, WaveformBank
 from runtime.errors import UserError, nearest
 from runtime.seeds import counted_seed
 from signal_transforms.whitening import Whiten
+from simulation.fresh_binaries import RenewedBank
 from simulation.noise_mixtures import MIXED, orthogonal_mixtures
 from simulation.spectral_whitening import SpectralWhitening, fade_in
 from simulation.training_noise import AnyStrain, Gaussian, TrainingNoise
@@ -49,6 +50,25 @@ def shared_whitened(
 ) -> WhitenedSignals:
     """Return what draws these signals whitened; the fit is made once in a process."""
     return WhitenedSignals(signals, whiten.build_for(observation=observation), corrected)
+
+
+@functools.lru_cache(maxsize=1)
+def shared_renewed(
+    bank: BankSettings,
+    population: Population,
+    device: torch.device,
+    observation: Observation,
+    whiten: Part | None,
+    corrected: bool,
+    fresh: int,
+    processes: int,
+) -> RenewedBank:
+    """Return signals of a bank that is renewed; all folds of a process share them."""
+    signals = SignalGenerator(WaveformBank.build(bank), device, population, observation=observation)
+    whitened = None
+    if whiten is not None:
+        whitened = WhitenedSignals(signals, whiten.build_for(observation=observation), corrected)
+    return RenewedBank(signals, whitened, bank, fresh, processes)
 
 
 @functools.lru_cache(maxsize=2)
@@ -106,6 +126,9 @@ class SimulatedDataset(G2NetDataset):
         pool: signals, and stretches of noise, that are drawn at a time.
         bank_size: number of binaries.
         bank_seed: seed of the binaries; simulated data sets on disk use 0.
+        fresh: binaries that are new in the bank with every new pool of signals, in the place of the
+            oldest; worker processes compute them meanwhile. 0 keeps the binaries of the bank.
+        fresh_processes: how many of these processes there are.
         observation: detectors, sampling, window and curves; an experiment gives its own.
         population: the laws of the signals; an experiment gives its own.
 
@@ -132,6 +155,8 @@ class SimulatedDataset(G2NetDataset):
         pool: int = 1024,
         bank_size: int = 8000,
         bank_seed: int = 1,
+        fresh: int = 0,
+        fresh_processes: int = 1,
         observation: Observation = COMPETITION,
         population: Population = COMPETITION_POPULATION,
     ) -> None:
@@ -141,9 +166,14 @@ class SimulatedDataset(G2NetDataset):
             ("samples_per_epoch", samples_per_epoch),
             ("reuse", reuse),
             ("pool", pool),
+            ("fresh_processes", fresh_processes),
         ):
             if value < 1:
                 raise UserError(f"SimulatedDataset: {name} = {value}: expected 1 or more")
+        if not 0 <= fresh <= bank_size:
+            raise UserError(
+                f"SimulatedDataset: fresh = {fresh}: expected from 0 to bank_size = {bank_size}"
+            )
         if population.has_distance and not (snr is None and curriculum is None):
             raise UserError(
                 "SimulatedDataset: snr and curriculum need a law of the SNR, and the population "
@@ -186,10 +216,17 @@ class SimulatedDataset(G2NetDataset):
                 raise UserError("SimulatedDataset: noise = 'real' needs samples of target 0")
         population = replace(population, snr=self.snr)
         bank = BankSettings.of(population, observation, bank_size, bank_seed)
-        self.signals = shared_signals(bank, population, self.device, observation)
         self.noise_source = self.build_noise_source()
         has_psds = self.noise_source is not None and self.noise_source.has_psds
-        self.whitened = None
+        place = (population, self.device, observation)
+        self.renewed, self.whitened = None, None
+        if fresh:
+            self.renewed = shared_renewed(
+                bank, *place, whiten, not has_psds, fresh, fresh_processes
+            )
+            self.signals, self.whitened = self.renewed.signals, self.renewed.whitened
+            return
+        self.signals = shared_signals(bank, *place)
         if whiten is not None:
             self.whitened = shared_whitened(self.signals, whiten, observation, not has_psds)
 
@@ -342,6 +379,10 @@ class SimulatedDataset(G2NetDataset):
             old_pool = None if self.drawn is None else self.drawn[1]
             # An interruption while the old pool is overwritten must not leave it under its old key.
             self.drawn = None
+            if self.renewed is not None:
+                *run, epoch = before
+                pools = -(-indices.epoch_steps // steps_per_pool)  # of an epoch
+                self.renewed.move_to(epoch * pools + pool_number, (*run, indices.rank))
             generator = self.generator("signals", *key)
             self.drawn = (key, self.draw_pool(pool_size, generator, old_pool))
         # The row of uses consists of `reuse` passes through the pool, each in a random order of
