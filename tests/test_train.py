@@ -452,3 +452,22 @@ def test_who_is_notified_of_what(data: Path, copy: Path, monkeypatch, tmp_path: 
     with pytest.raises(UserError):
         train.main([*arguments, "--set", "train_path=nowhere.csv"])
     assert told == ["demo failed"]
+
+
+def test_folds_of_one_run_begin_alike(data: Path, tmp_path: Path) -> None:
+    """What decides a result counts where only the command line says it, and not the config."""
+    import timm
+    import torch
+
+    from train import main
+
+    weights = tmp_path / "weights.pt"
+    torch.save(timm.create_model("test_efficientnet", num_classes=0).state_dict(), weights)
+    paths = [f"{split}_path={data / f'{split}.csv'}" for split in ("train", "test")]
+    caches = ["train_cache=none", "test_cache=none"]
+    line = ["--config", "DemoSpec", "--results", str(tmp_path / "results"), "--silent"]
+    settings = ["--set", "cv=2", "num_epochs=1", *caches, *paths]
+    assert main([*line, "--no_pretrained", "--limit_fold", "0", *settings]) == 0
+    with pytest.raises(UserError, match=r"began with random weights and this run begins with .*pt"):
+        main([*line, "--weights", str(weights), "--limit_fold", "1", *settings])
+    assert not (tmp_path / "results" / "demo_spec" / "fold1.pt").exists()
