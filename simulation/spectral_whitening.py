@@ -63,6 +63,10 @@ class SpectralWhitening:
     def gains(self, size: int, decimate: int) -> Tensor:
         """Return what the spectra of stretches are multiplied by, for every PSD.
 
+        The root of the inverse PSD, as a filter in time, is as long as two windows and fades to
+        its ends (a Hann window over the lags). So a window depends on the strain up to one window
+        away and on nothing beyond, and a line that is narrower than a bin leaks no further.
+
         White noise of unit variance has the one-sided PSD 2 / rate, so that a spectrum is divided
         by the root of PSD * rate / 2. The inverse transform of 1/d of the bins is d times as large
         and a decimation that keeps norms makes it sqrt(d) larger; the rest is 1 / sqrt(d).
@@ -76,11 +80,15 @@ class SpectralWhitening:
         """
         key = (size, decimate)
         if key not in self.known:
-            bins = size // (2 * decimate) + 1
-            frequencies = np.arange(bins) * (self.sample_rate / size)
-            grid = np.linspace(0, self.sample_rate / 2, self.psds.shape[1])
-            power = np.stack([np.interp(frequencies, grid, psd) for psd in self.psds])
-            gain = 1 / np.sqrt(power * (self.sample_rate / 2) * decimate)
+            bins, n = size // (2 * decimate) + 1, self.psds.shape[1] - 1
+            lags = np.arange(-n, n)  # of the filter, in samples
+            gain = np.empty((len(self.psds), bins))
+            for row, psd in zip(gain, self.psds, strict=True):
+                taps = np.fft.irfft(1 / np.sqrt(psd * (self.sample_rate / 2) * decimate), 2 * n)
+                taps = taps[lags] * (1 + np.cos(np.pi * lags / n)) / 2
+                # At the frequencies of a shorter stretch, what is longer wraps around.
+                series = np.bincount(lags % size, weights=taps, minlength=size)
+                row[:] = np.fft.rfft(series)[:bins].real  # even in time, so real
             if decimate > 1:
                 gain[:, -1] = 0  # a decimated series holds what lies below its Nyquist frequency
             with torch.inference_mode(False):  # may later serve where gradients are wanted
@@ -173,15 +181,3 @@ def fade_in(strain: Tensor) -> Tensor:
     padded = torch.nn.functional.pad(strain, (0, length))
     padded[..., :faded] *= rise
     return padded
-
-
-def fade_ends(strain: Tensor, faded: int) -> Tensor:
-    """Return stretches (..., size) whose first and last `faded` samples rise from and fall to zero.
-
-    A stretch is taken as periodic: without this, its end would step to its beginning.
-    """
-    rise = torch.hann_window(2 * faded, device=strain.device)[:faded]
-    result = strain.clone()
-    result[..., :faded] *= rise
-    result[..., -faded:] *= rise.flip(0)
-    return result
