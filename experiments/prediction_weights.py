@@ -18,7 +18,11 @@ from configuration.config_class import ConfigMeta
 from experiments.building import observation_of, weights_of_fold
 from experiments.existing_run import ANEW, ExistingRun, is_saved
 from experiments.fold_record import FoldRecord, check_finished, read_fold
-from experiments.observation_record import check_observation_of_weights
+from experiments.observation_record import (
+    check_observation_of_weights,
+    explain_other_observation,
+    plain_config,
+)
 from experiments.run_identity import changed_settings, differing_sample, strain_digests
 from experiments.run_records import read_run_config
 from experiments.samples_learnt_from import LearntSamples
@@ -244,6 +248,14 @@ def check_own_settings(existing: ExistingRun) -> None:
         existing.check_settings_of_folds()
     changed = changed_settings(config, before) if before else []
     changed = [key for key in changed if key in PREDICTION_SETTINGS]
+    if "observation" in changed:
+        then, now = explain_other_observation(
+            before.get("observation"), plain_config(config)["observation"]
+        )
+        raise UserError(
+            f"the networks in {own} were trained on {then}, and this run observes {now}: predict "
+            f"as they were trained"
+        )
     if changed:
         raise UserError(
             f"the networks in {own} were trained with another {', '.join(changed)}, so that "

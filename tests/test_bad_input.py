@@ -19,7 +19,9 @@ import report
 import stacking
 import train
 from data.cache_writer import write_cache
+from data.table_sampling import write_sampling
 from datasets import G2NetDataset, load_index
+from physics.observation import Observation
 from runtime.command_line import run_command
 from runtime.errors import UserError
 from training.checkpoints import save_checkpoint
@@ -28,6 +30,7 @@ from training.settings import Loading
 
 TRAIN = functools.partial(train.main)
 PSEUDO = functools.partial(train.main, pseudo=True)
+LIGO = Observation(("H1", "L1"))
 NET = "model_params.spec_params"
 
 
@@ -83,6 +86,17 @@ def place(tmp_path_factory) -> Path:
     np.save(place / "nan" / files[5].name, bad)
     np.save(place / "shape" / files[5].name, bad[:2])
     np.save(place / "type" / files[5].name, np.ones((3, 4096), np.int16))
+    table("ligo", lambda t: t)
+    write_sampling(place / "ligo", LIGO.sampling)
+    for file in (place / "ligo").glob("*.npy"):
+        np.save(file, np.load(file)[:2])
+    ligo = [str(place / "ligo" / file.name) for file in files]
+    write_cache(place / "ligo.f32", ids, ligo, sampling=LIGO.sampling)
+    (place / "said").mkdir()
+    shutil.copy(data / "train.csv", place / "said")
+    (place / "said" / "observation.json").write_text('{"detectors": ["H1"]}')
+    (place / "short.txt").write_text("10 1e-23\n500 1e-23\n")
+    (place / "fell.txt").write_text("10 1e-23\n9 1e-23\n2000 1e-23\n")
     (place / "mine").write_text("a file where a folder is to be")
 
     torch.save({"model": {"a": torch.zeros(1)}}, place / "foreign.pt")
@@ -109,6 +123,11 @@ def on(folder: str, *settings: str) -> list[str]:
         f"test_path={folder}/test.csv",
         *settings,
     ]
+
+
+def ligo(*settings: str) -> list[str]:
+    """Arguments of a small Demo run that observes with H1 and L1."""
+    return on("ligo", "observation.detectors=[H1,L1]", *settings)
 
 
 def injections(*settings: str) -> list[str]:
@@ -257,10 +276,85 @@ CASES = {
         [*on("input", "train_cache=good.f32"), "--cache_device"],
         "test_cache is not set",
     ),
+    # --- what is observed ---
+    "unknown detector": (TRAIN, on("input", "observation.detectors=[H1,L2]"), "detector 'L2'"),
+    "detector twice": (TRAIN, on("input", "observation.detectors=[H1,H1]"), "different names"),
+    "no detector": (TRAIN, on("input", "observation.detectors=[]"), "one or more different names"),
+    "odd window": (TRAIN, on("input", "observation.window=2.00048828125"), "an even number"),
+    "no curve": (TRAIN, on("input", "observation.curves=aLIGO_O4_hihg"), "aLIGO_O4_hihg"),
+    "two curves": (TRAIN, on("input", "observation.curves=[AdV,AdV]"), "2 curves for 3 detectors"),
+    "short curve": (
+        TRAIN,
+        on("input", "observation.curves=short.txt"),
+        "ends at 500 Hz, below half the sampling rate of 2048 Hz",
+    ),
+    "damaged curve": (TRAIN, on("input", "observation.curves=fell.txt"), "fell.txt is damaged"),
+    "table of others": (
+        TRAIN,
+        on("ligo"),
+        "holds H1 L1 at 2048 Hz, 2 s and the experiment expects H1 L1 V1 at 2048 Hz, 2 s: name",
+    ),
+    "table of the competition": (
+        TRAIN,
+        on("input", "observation.detectors=[H1,L1]"),
+        "train.csv holds H1 L1 V1 at 2048 Hz, 2 s and the experiment expects H1 L1 at 2048 Hz",
+    ),
+    "damaged observation of a table": (TRAIN, on("said"), "said/observation.json"),
+    "cache of another observation": (
+        TRAIN,
+        on("input", "train_cache=ligo.f32"),
+        "ligo.f32 holds H1 L1 at 2048 Hz, 2 s and the experiment expects H1 L1 V1 at 2048 Hz, 2 s",
+    ),
+    "files of another shape": (
+        TRAIN,
+        on("shape", "observation.window=2.0"),
+        "the wrong shape (2, 4096), expected (3, 4096) of H1 L1 V1 at 2048 Hz, 2 s",
+    ),
+    "run of another observation": (
+        TRAIN,
+        [*ligo(), "--results", "results", "--resume"],
+        "is of a run that observes H1 L1 V1 at 2048 Hz, 2 s, and this run observes H1 L1 at 2048",
+    ),
+    "run in other noise": (
+        TRAIN,
+        [*on("input", "observation.min_frequency=20.0"), "--results", "results", "--resume"],
+        "in noise from 10 Hz of",
+    ),
+    "predictions of another observation": (
+        TRAIN,
+        [*on("input", "observation.curves=AdV"), "--results", "results", "--inference"],
+        "in noise from 10 Hz of AdV AdV AdV: predict as they were trained",
+    ),
+    "weights of another observation": (
+        TRAIN,
+        ligo("weight_path=results/demo"),
+        "fold0.pt was trained on samples of H1 L1 V1 at 2048 Hz, 2 s and Demo observes H1 L1",
+    ),
+    "inference by another observation": (
+        TRAIN,
+        [*ligo("weight_path=results/demo"), "--inference"],
+        "was trained on samples of H1 L1 V1",
+    ),
+    "view of none alike": (
+        TRAIN,
+        [*on("ligo", "observation.detectors=[H1,V1]", "views=[swap_ligo]"), "--tta"],
+        "swap_ligo exchanges H1 and L1 with the same noise curve, and the observation (H1 V1",
+    ),
+    "factors of others": (
+        TRAIN,
+        ligo("dataset_params.norm_factor=[1.0,1.0,1.0]"),
+        "expected 2 numbers above 0, one for each of H1 L1",
+    ),
     # --- where to write ---
     "results in a file": (TRAIN, [*on("input"), "--results", "mine"], "another file or folder"),
     "results nowhere": (TRAIN, [*on("input"), "--results", "/proc/x"], "another file or folder"),
     # --- the other commands ---
+    "prepare for no config": (prep_data.main, ["--config", "Dem"], "did you mean 'Demo'"),
+    "prepare for no detector": (
+        prep_data.main,
+        ["--cache", "--set", "observation.detectors=[X1]"],
+        "detector 'X1'",
+    ),
     "no labels": (prep_data.main, ["--root_dir", "nowhere"], "training_labels.csv"),
     "simulate none": (prep_data.main, ["--simulate", "0"], "is not 1 or more"),
     "device": (prep_data.main, ["--simulate", "4", "--device", "tpu"], "is not cpu, cuda"),
