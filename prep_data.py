@@ -3,6 +3,7 @@
     python prep_data.py --root_dir input --cache          # the Kaggle data: index, then cache
     python prep_data.py --root_dir input --check          # read every file first, report bad ones
     python prep_data.py --simulate 1000 --cache           # a data set of our own in input/simulated
+    python prep_data.py --simulate_strain 24 --config Wave07    # a day of continuous strain
     python prep_data.py --root_dir et --export_dir et --cache --set observation.detectors=[ET1,ET2]
 
 Reads `training_labels.csv`, `sample_submission.csv` and `{train,test}/a/b/c/abc....npy` below
@@ -21,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import os
 import re
 import time
@@ -54,6 +56,27 @@ def parse_count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not 1 or more")
     return value
+
+
+def parse_spacing(text: str) -> tuple[float, ...]:
+    """Return the shortest and longest time between injections, s; () for 'none'."""
+    if text == "none":
+        return ()
+    low, dash, high = text.partition("-")
+    try:
+        return float(low), float(high if dash else low)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a time in seconds such as 25, a range such as 24-30, or none"
+        ) from error
+
+
+def parse_hours(text: str) -> float:
+    """Return a command-line number of hours, more than none."""
+    hours = float(text)
+    if not 0 < hours < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of hours above 0")
+    return hours
 
 
 def parse_device(text: str) -> str:
@@ -104,20 +127,59 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, help="into this folder (default: input/simulated)")
     add("--seed", type=int, help="the seed of the simulation (default: 2021)")
     add("--device", type=parse_device, help="where to compute: cpu (default), cuda or cuda:N")
+    strain = parser.add_argument_group("continuous strain, for searches")
+    add = strain.add_argument
+    add(
+        "--simulate_strain",
+        type=parse_hours,
+        metavar="HOURS",
+        help="write so much background and foreground into --out (default: input/strain)",
+    )
+    add(
+        "--injections",
+        type=parse_spacing,
+        metavar="EVERY",
+        help="seconds from one to the next: 25, a range (default: 24-30), or none: no foreground",
+    )
+    add("--segment", type=parse_count, metavar="S", help="s, no file is longer (default: 4096)")
+    add("--gap", type=int, metavar="S", help="between two segments, s (default: 64)")
+    add("--gps_start", type=int, metavar="GPS", help="of the first segment (default: 1126259462)")
     options = parser.parse_args(arguments)
+    check_combination(parser, options)
+    return options
 
+
+def check_combination(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
+    """Refuse options that have no effect together.
+
+    Raises:
+        UserError: the message names the option.
+    """
+    # A number may be 0, and is given all the same.
+    given = {name for name, value in vars(options).items() if value is not None and value != []}
+    given -= {name for name in given if getattr(options, name) is False}
+    if options.simulate_strain is not None:
+        for name in ("simulate", "test", "device", "root_dir", "export_dir", "cache", "check"):
+            if name in given:
+                parser.error(f"--{name} does not go with --simulate_strain")
+        return
+    for name in ("injections", "segment", "gap", "gps_start"):
+        if name in given:
+            parser.error(f"--{name} only goes with --simulate_strain")
     if options.simulate is None:
         for name in ("test", "out", "seed", "device"):
-            if getattr(options, name) is not None:
+            if name in given:
                 parser.error(f"--{name} only goes with --simulate")
     elif options.root_dir is not None:
         parser.error("--root_dir is for data that exist; simulated data go to --out")
-    return options
 
 
 def main(arguments: list[str] | None = None) -> int:
     options = parse_arguments(arguments)
     config = chosen_config(options)
+    if options.simulate_strain is not None:
+        simulate_strain(options, config)
+        return 0
     sampling = sampling_of(config)
     root = options.root_dir or Path("input")
     export = options.export_dir or Path("input")
@@ -216,6 +278,41 @@ def simulate(options: argparse.Namespace, config: ConfigMeta | None) -> Path:
     done = "up to date" if summary.get("done_before") else "simulated"
     print_done(f"{out}: {done}, {options.simulate} training and {n_test} test samples", started)
     return out
+
+
+def simulate_strain(options: argparse.Namespace, config: ConfigMeta | None) -> None:
+    """Write continuous strain with what --config and --set choose, else the competition's.
+
+    Raises:
+        UserError: the folder holds something else, or what is asked for is not possible.
+    """
+    from experiments.building import observation_of
+    from experiments.settings import Config
+    from runtime.console import configure_logging
+    from simulation.continuous_strain import StrainSettings
+    from simulation.continuous_strain import simulate_strain as write_strain
+
+    config = config or Config
+    out = options.out or Path("input/strain")
+    asked = {
+        "longest_segment": options.segment,
+        "gap": options.gap,
+        "start": options.gps_start,
+        "seed": options.seed,
+    }
+    chosen = {name: value for name, value in asked.items() if value is not None}
+    if options.injections is not None:
+        chosen["spacing"] = options.injections or None
+    seconds = round(options.simulate_strain * 3600)
+    settings = StrainSettings(seconds, observation_of(config), **chosen)
+    started = time.monotonic()
+    configure_logging()
+    summary = write_strain(out, settings, options.num_workers, options.overwrite)
+    done = f"{summary['written']} of {summary['segments']} segments were still to do"
+    if not summary["written"]:
+        done = f"up to date, {summary['segments']} segments"
+    what = f"{settings.observation}, {seconds} s, {summary['injections']} injections"
+    print_done(f"{out}: {what}; {done}", started)
 
 
 def print_done(what: str, started: float) -> None:

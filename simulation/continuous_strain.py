@@ -60,7 +60,9 @@ from simulation.strain_injections import (
 
 FORMAT = 1  # raise it when the same settings would give other strain
 SHORTEST_SEGMENT = 16  # s
+MOST_SECONDS = 10 * 366 * 86_400  # ten years
 SAMPLE_BYTES = 4  # float32
+SECONDS_BETWEEN_LINES = 5  # of the log
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,10 @@ class StrainSettings:
                 raise UserError(
                     f"{name} of simulated strain is {getattr(self, name)}: expected {least} or more"
                 )
+        if self.seconds > MOST_SECONDS:
+            raise UserError(
+                f"{self.seconds} s of strain: expected {MOST_SECONDS} s (ten years) or less"
+            )
         if self.spacing is not None:
             low, high = self.spacing
             if not 1 <= low <= high < math.inf:
@@ -411,14 +417,20 @@ def write_segments(
     show_progress: bool | None,
 ) -> None:
     """Write segments, in processes of their own where there are several."""
-    total, done, began = sum(segment.duration for segment in to_do), 0, time.perf_counter()
+    total, done = sum(segment.duration for segment in to_do), 0
+    began = said = time.perf_counter()
     tasks = ((out, settings, segment) for segment in to_do)
     with progress(total=total, desc="strain", unit="s", show=show_progress) as bar:
         for segment in run_parallel(write_segment, tasks, min(workers, len(to_do))):
             bar.update(segment.duration)
             done += segment.duration
-            left = (time.perf_counter() - began) * (total - done) / done
-            LOGGER.info("%d of %d s of strain written, %s left", done, total, format_seconds(left))
+            now = time.perf_counter()
+            left = (now - began) * (total - done) / done
+            # Where nobody sees the bar, a line every few seconds.
+            if bar.disable and left and now - said > SECONDS_BETWEEN_LINES:
+                said = now
+                words = "%d of %d s of strain written, %s left"
+                LOGGER.info(words, done, total, format_seconds(left))
 
 
 def write_tables(out: Path, settings: StrainSettings, segments: list[Segment]) -> int:

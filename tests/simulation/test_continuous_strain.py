@@ -7,6 +7,7 @@ import functools
 import hashlib
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -266,6 +267,7 @@ def test_other_settings_are_refused_and_moved_aside_when_asked(tmp_path: Path) -
     [
         ({"seconds": 0}, "segments of 0 s, and one of 31 s is the shortest"),
         ({"seconds": -3600}, "ask for more hours"),
+        ({"seconds": 3600 * 10**9}, "expected 316224000 s \\(ten years\\) or less"),
         ({"longest_segment": 20}, "segments of 19 s"),
         ({"longest_segment": 10, "spacing": None}, "one of 16 s is the shortest that holds a wi"),
         ({"longest_segment": 0}, "longest_segment of simulated strain is 0"),
@@ -284,7 +286,9 @@ def test_numbers_out_of_range_are_refused(changes: dict, words: str) -> None:
 
 def test_too_small_a_disk_is_noticed_before_anything_is_computed(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(continuous_strain, "write_segments", None)  # not called
-    forever = replace(SETTINGS, seconds=3600 * 24 * 365 * 1000, longest_segment=3600 * 24 * 365)
+    forever = replace(SETTINGS, seconds=3600 * 24 * 365 * 10, longest_segment=3600 * 24 * 365)
+    usage = shutil._ntuple_diskusage(10**12, 10**12, 5 * 10**9)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(UserError, match=r"the strain takes .* GiB and its disk has .* GiB free"):
         simulate_strain(tmp_path / "out", forever)
     assert not any(path.is_file() for path in (tmp_path / "out").rglob("*"))
