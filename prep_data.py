@@ -286,7 +286,7 @@ def simulate_strain(options: argparse.Namespace, config: ConfigMeta | None) -> N
     Raises:
         UserError: the folder holds something else, or what is asked for is not possible.
     """
-    from experiments.building import observation_of
+    from experiments.building import observation_of, population_of
     from experiments.settings import Config
     from runtime.console import configure_logging
     from simulation.continuous_strain import StrainSettings
@@ -304,7 +304,7 @@ def simulate_strain(options: argparse.Namespace, config: ConfigMeta | None) -> N
     if options.injections is not None:
         chosen["spacing"] = options.injections or None
     seconds = round(options.simulate_strain * 3600)
-    settings = StrainSettings(seconds, observation_of(config), **chosen)
+    settings = StrainSettings(seconds, observation_of(config), population_of(config), **chosen)
     started = time.monotonic()
     configure_logging()
     summary = write_strain(out, settings, options.num_workers, options.overwrite)

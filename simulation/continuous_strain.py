@@ -15,7 +15,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from configuration.json_types import to_plain
 from physics.constants import GPS_START
 from physics.curves import DetectorNoise
 from physics.observation import COMPETITION, Observation
+from physics.population import COMPETITION_POPULATION, Population
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
 from runtime.files import atomic_path, move_aside, remove_temporaries, write_json
@@ -48,15 +49,10 @@ from simulation.continuous_strain_files import (
     format_injection,
     injection_columns,
     read_record,
+    waveform_arguments,
 )
 from simulation.dataset_files import check_settings, first_difference, write_table
-from simulation.strain_injections import (
-    AFTER_MERGER,
-    InjectedSignal,
-    InjectionLaw,
-    InjectionPlan,
-    IsotropicBankLaw,
-)
+from simulation.strain_injections import AFTER_MERGER, InjectedSignal, InjectionPlan
 
 FORMAT = 1  # raise it when the same settings would give other strain
 SHORTEST_SEGMENT = 16  # s
@@ -73,7 +69,7 @@ class StrainSettings:
         seconds: of strain in all segments together.
         observation: detectors, sampling rate and noise curves. Of a family of curves each detector
             draws one in each segment.
-        law: what injections are drawn from.
+        population: what injections are drawn from.
         spacing: shortest and longest time between the arrivals of two injections, s; None makes
             no foreground.
         seed: of everything.
@@ -87,7 +83,7 @@ class StrainSettings:
 
     seconds: int
     observation: Observation = COMPETITION
-    law: InjectionLaw = field(default_factory=IsotropicBankLaw)
+    population: Population = COMPETITION_POPULATION
     spacing: tuple[float, float] | None = (24.0, 30.0)
     seed: int = 2021
     longest_segment: int = 4096
@@ -155,19 +151,21 @@ class StrainSettings:
     def to_plain(self) -> dict[str, Any]:
         """Return all that decides the content of the files, in JSON's own types."""
         observation = self.observation
-        law = self.law
-        plain = law if hasattr(law, "to_plain") or not is_dataclass(law) else asdict(law)
         return to_plain(
             {
                 "seconds": self.seconds,
-                "observation": str(observation),
+                "observation": {
+                    "detectors": observation.detectors,
+                    "sample_rate": observation.sample_rate,
+                    "window": observation.window,
+                },
                 "min_frequency": observation.min_frequency,
                 "curves": observation.curves,
                 "curve_digests": [
                     observation.noise_curve(d).digest for d in range(observation.num_detectors)
                 ],
                 "injections": self.spacing,
-                "population": plain if self.spacing else None,
+                "population": self.population if self.spacing else None,
                 "seed": self.seed,
                 "segment": self.longest_segment,
                 "gap": self.gap,
@@ -201,7 +199,7 @@ def write_segment(out: Path, settings: StrainSettings, segment: Segment) -> Segm
             signals = iter(())
         else:
             plan = InjectionPlan(
-                settings.law,
+                settings.population,
                 settings.spacing,
                 observation,
                 noises,
@@ -223,9 +221,7 @@ def write_segment(out: Path, settings: StrainSettings, segment: Segment) -> Segm
                     files[segment.strain_file(kind, detector)].write(values)
         rows = sorted(adder.rows, key=lambda row: row["geocent_time"])
         for row in rows:
-            row["waveform_approximant"] = settings.law.approximant
-            row["reference_frequency"] = settings.law.reference_frequency
-            row["minimum_frequency"] = settings.law.min_frequency
+            row |= waveform_arguments(settings.population)
     facts = {
         name: {"bytes": os.stat(out / name).st_size, "samples": file.digest.hexdigest()}
         for name, file in files.items()

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from physics.constants import STRAIN_UNIT
+from physics.population import Population
 from runtime.errors import UserError
 from runtime.files import TEMPORARY, read_json_object
 from runtime.optional_packages import require
@@ -56,7 +58,7 @@ BINARY = (
     "psi",
     "phase",
 )
-WAVEFORM = ("waveform_approximant", "reference_frequency", "minimum_frequency")
+WAVEFORM = ("waveform_approximant", "reference_frequency", "minimum_frequency", "mode_array")
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,20 @@ def injection_columns(detectors: Sequence[str]) -> tuple[str, ...]:
     """Return the columns of the table of injections."""
     snrs = (*(f"snr_{name}" for name in detectors), "network_snr")
     return ("geocent_time", *BINARY, *snrs, "signal_start", *WAVEFORM)
+
+
+def waveform_arguments(population: Population) -> dict[str, Any]:
+    """Return bilby's `waveform_arguments` of a population, as they stand in each row.
+
+    `mode_array` is JSON, [[2, 2], [2, -2], ...], or empty for all modes of the model.
+    """
+    modes = [[mode // 10, sign * (mode % 10)] for mode in population.modes for sign in (1, -1)]
+    return {
+        "waveform_approximant": population.approximant,
+        "reference_frequency": population.reference_frequency,
+        "minimum_frequency": population.min_frequency,
+        "mode_array": json.dumps(modes) if modes else "",
+    }
 
 
 def format_injection(row: dict[str, Any], detectors: Sequence[str]) -> tuple[str, ...]:

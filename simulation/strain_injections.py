@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +19,9 @@ from physics.constants import SOLAR_MASS_SECONDS, STRAIN_UNIT
 from physics.curves import DetectorNoise
 from physics.detectors import Network
 from physics.observation import Observation
-from physics.population import PARAMETERS
-from physics.waveforms import DISTANCE, BankSettings, draw_parameters
-from runtime.optional_packages import require
+from physics.polarisations import find_approximant, highest_m, polarisations
+from physics.population import Population, chirp_mass
+from physics.waveforms import DISTANCE
 from runtime.seeds import counted_seed
 
 # A waveform in the frequency domain that begins abruptly at a frequency rings before it begins in
@@ -30,69 +30,19 @@ from runtime.seeds import counted_seed
 RAMP_FROM = 0.8
 AFTER_MERGER = 1.0  # s: ring-down, and 21 ms of delay at a detector
 SHORTEST_SERIES = 8.0  # s
-HIGHEST_MODE = 4  # m of the modes of XPHM and its like
-
-
-class InjectionLaw(Protocol):
-    """What injections are drawn from.
-
-    Attributes:
-        approximant: LALSimulation's name of the waveform model.
-        min_frequency: Hz, from which signals have their full amplitude.
-        reference_frequency: Hz, at which spins and phase are defined.
-        snr: bounds of the network SNR, whose density is proportional to 1 / snr^2; used where no
-            distances are drawn.
-    """
-
-    approximant: str
-    min_frequency: float
-    reference_frequency: float
-    snr: tuple[float, float]
-
-    def draw_injections(self, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Return parameters by bilby's names, each (count,): all but the arrival time.
-
-        "luminosity_distance" (Mpc) may be absent; signals are then scaled to a network SNR.
-        """
-
-
-@dataclass(frozen=True)
-class IsotropicBankLaw:
-    """The binaries of the waveform bank from all directions; density of network SNRs 1 / snr^2."""
-
-    bank: BankSettings = field(default_factory=BankSettings)
-    snr: tuple[float, float] = (3.7, 27.0)
-    approximant: str = "IMRPhenomPv2"
-
-    @property
-    def min_frequency(self) -> float:
-        return self.bank.min_frequency
-
-    @property
-    def reference_frequency(self) -> float:
-        return self.bank.reference_frequency
-
-    def draw_injections(self, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
-        seed = int(rng.integers(2**62))
-        bank = BankSettings(**{**vars(self.bank), "size": count, "seed": seed})
-        drawn = dict(zip(PARAMETERS, draw_parameters(bank).T, strict=True))
-        drawn["ra"], drawn["phase"] = rng.uniform(0, 2 * np.pi, (2, count))
-        drawn["dec"] = np.arcsin(rng.uniform(-1, 1, count))
-        drawn["psi"] = rng.uniform(0, np.pi, count)
-        return drawn
 
 
 # --- one waveform -------------------------------------------------------------------------------
 
 
-def series_duration(mass_1: float, mass_2: float, law: InjectionLaw) -> float:
+def series_duration(mass_1: float, mass_2: float, population: Population) -> float:
     """Return the length of the periodic series that holds a whole signal, s, a power of two.
 
     A mode m has the frequency f when the (2, 2) mode has 2 f / m. A tenth is added for what
     `chirp_time` neglects.
     """
-    mode = HIGHEST_MODE if has_higher_modes(law.approximant) else 2
-    tau = chirp_time(mass_1, mass_2, RAMP_FROM * law.min_frequency * 2 / mode)
+    m = max(highest_m(population.approximant, population.modes), 2)
+    tau = chirp_time(mass_1, mass_2, RAMP_FROM * population.min_frequency * 2 / m)
     # 2 s: the ramp of the spectrum lets a signal begin gradually, a little before its first cycle
     return max(SHORTEST_SERIES, 2.0 ** math.ceil(math.log2(1.1 * tau + 2.0 + AFTER_MERGER)))
 
@@ -107,79 +57,55 @@ def chirp_time(mass_1: float, mass_2: float, frequency: float) -> float:
         mass_1, mass_2: in the detector frame, solar masses.
         frequency: f, Hz.
     """
-    chirp_mass = (mass_1 * mass_2) ** 0.6 / (mass_1 + mass_2) ** 0.2 * SOLAR_MASS_SECONDS
-    return 5 / 256 * (math.pi * frequency) ** (-8 / 3) * chirp_mass ** (-5 / 3)
+    mass = chirp_mass(mass_1, mass_2) * SOLAR_MASS_SECONDS
+    return 5 / 256 * (math.pi * frequency) ** (-8 / 3) * mass ** (-5 / 3)
 
 
-def has_higher_modes(approximant: str) -> bool:
-    """Return whether a waveform model has modes beyond (2, +-2), judged by its name."""
-    return any(word in approximant for word in ("HM", "_ROM_HM", "NRSur", "XO4"))
-
-
-def lal_polarisations(
-    parameters: Mapping[str, float], law: InjectionLaw, sample_rate: float, duration: float
+def whole_polarisations(
+    row: Mapping[str, Any], population: Population, sample_rate: int, duration: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spectra of h+ and hx by LALSimulation, the merger at time zero.
+    """Return the spectra of h+ and hx of a signal that begins smoothly, the merger at time zero.
 
     Args:
-        parameters: by bilby's names.
-        law: approximant and frequencies.
+        row: parameters by bilby's names.
+        population: waveform model and frequencies.
         sample_rate: Hz.
         duration: s, of the periodic series that the spectra stand for.
 
     Returns:
         Two complex128 arrays at the frequencies of `rfft`, in units of 1e-21 strain / Hz. From
-        `law.min_frequency` on they are those of bilby.
+        `population.min_frequency` on they are those of bilby.
+
+    Raises:
+        UserError: there is no such waveform model, or it cannot be computed for this binary.
     """
-    require("lalsimulation", "sim")
-    import lal
+    number = find_approximant(population.approximant)
     import lalsimulation
 
-    p = {name: float(value) for name, value in parameters.items()}
-    masses = p["mass_1"] * lal.MSUN_SI, p["mass_2"] * lal.MSUN_SI
-    approximant = lalsimulation.GetApproximantFromString(law.approximant)
-    in_frequency = lalsimulation.SimInspiralImplementedFDApproximants(approximant)
-    inclination, *spins = lalsimulation.SimInspiralTransformPrecessingNewInitialConditions(
-        *(p[name] for name in ("theta_jn", "phi_jl", "tilt_1", "tilt_2", "phi_12", "a_1", "a_2")),
-        *masses,
-        law.reference_frequency,
-        p["phase"],
-    )
     # A model in the time domain begins below the lowest frequency and is tapered by LALSimulation.
-    function = (
-        lalsimulation.SimInspiralChooseFDWaveform if in_frequency else lalsimulation.SimInspiralFD
-    )
-    start = law.min_frequency * (RAMP_FROM if in_frequency else 1)
-    series = function(
-        *masses,
-        *spins,
-        p["luminosity_distance"] * 1e6 * lal.PC_SI,
-        inclination,
-        p["phase"],
-        0.0,
-        0.0,
-        0.0,
-        1 / duration,
+    begins_abruptly = lalsimulation.SimInspiralImplementedFDApproximants(number)
+    full = population.min_frequency
+    start = RAMP_FROM * full if begins_abruptly else full
+    found = polarisations(
+        row,
+        population.approximant,
+        sample_rate,
+        duration,
         start,
-        sample_rate / 2,
-        law.reference_frequency,
-        lal.CreateDict(),
-        approximant,
+        population.reference_frequency,
+        row["luminosity_distance"],
+        population.modes,
+        row["phase"],
     )
     size = round(sample_rate * duration) // 2 + 1
-    frequencies = np.arange(size) / duration
-    if in_frequency:
-        rise = (frequencies - start) / (law.min_frequency - start)
+    weights = np.ones(size)
+    if begins_abruptly:
+        rise = (np.arange(size) / duration - start) / (full - start)
         weights = np.sin(np.pi / 2 * np.clip(rise, 0, 1)) ** 2
-    else:
-        # The series begins at its epoch, so that the merger is not at time zero.
-        late = duration + float(series[0].epoch)
-        weights = np.exp(-2j * np.pi * late * frequencies)
-    spectra = []
-    for part in series:
-        spectrum = np.zeros(size, complex)
-        spectrum[: len(part.data.data)] = part.data.data[:size]
-        spectra.append(spectrum * weights / STRAIN_UNIT)
+    spectra = np.zeros((2, size), complex)
+    for spectrum, part in zip(spectra, found, strict=True):
+        spectrum[: len(part)] = part[:size]
+    spectra *= weights / STRAIN_UNIT
     return spectra[0], spectra[1]
 
 
@@ -198,7 +124,7 @@ class InjectedSignal:
 
     first: int
     strain: np.ndarray
-    row: dict[str, float]
+    row: dict[str, Any]
 
     @property
     def end(self) -> int:
@@ -225,7 +151,8 @@ class InjectionPlan:
     """The injections of one segment, drawn beforehand and computed one after another.
 
     Args:
-        law: what they are.
+        population: what they are drawn from; directions are isotropic where no prior says
+            otherwise. Without a law of distance, signals are scaled to a drawn network SNR.
         spacing: shortest and longest time between two, s.
         observation: detectors and sampling.
         noises: of each detector in this segment, for the SNR.
@@ -235,7 +162,7 @@ class InjectionPlan:
 
     def __init__(
         self,
-        law: InjectionLaw,
+        population: Population,
         spacing: tuple[float, float],
         observation: Observation,
         noises: tuple[DetectorNoise, ...],
@@ -243,12 +170,13 @@ class InjectionPlan:
         duration: int,
         *counters: int | str,
     ) -> None:
-        self.law, self.observation, self.noises, self.start = law, observation, noises, start
+        self.population, self.observation = population, observation
+        self.noises, self.start = noises, start
         rng = np.random.default_rng(counted_seed("injections", *counters))
         self.times = draw_times(start, start + duration, spacing, rng)
-        self.parameters = law.draw_injections(len(self.times), rng)
+        self.parameters = population.draw_injections(len(self.times), rng)
         # With a density of 1 / snr^2, 1 / snr is uniform.
-        low, high = law.snr
+        low, high = population.snr
         self.wanted_snr = 1 / rng.uniform(1 / high, 1 / low, len(self.times))
         self.parameters["geocent_time"] = self.times
         self.network = Network(observation.detectors)
@@ -270,7 +198,7 @@ class InjectionPlan:
         """
         fs = self.observation.sample_rate
         masses = self.parameters["mass_1"][number], self.parameters["mass_2"][number]
-        size = round(series_duration(*masses, self.law) * fs)
+        size = round(series_duration(*masses, self.population) * fs)
         position = (self.times[number] - self.start) * fs
         whole = math.floor(position)
         return whole - (size - round(AFTER_MERGER * fs)), size, (position - whole) / fs
@@ -285,12 +213,12 @@ class InjectionPlan:
         row.setdefault("luminosity_distance", DISTANCE)
         first, size, late = self.place(number)
         duration = size / fs
-        plus, cross = lal_polarisations(row, self.law, fs, duration)  # (frequency,) each
+        plus, cross = whole_polarisations(row, self.population, fs, duration)  # (frequency,) each
         f_plus, f_cross, delays = self.responses(row)  # (detector,) each
         spectra = f_plus[:, None] * plus + f_cross[:, None] * cross  # (detector, frequency)
         snr = np.array(
             [
-                optimal_snr(spectrum, noise, duration, self.law.min_frequency)
+                optimal_snr(spectrum, noise, duration, self.population.min_frequency)
                 for spectrum, noise in zip(spectra, self.noises, strict=True)
             ]
         )
@@ -301,7 +229,7 @@ class InjectionPlan:
         row["network_snr"] = float(np.linalg.norm(snr))
         for detector, value in zip(self.observation.detectors, snr, strict=True):
             row[f"snr_{detector}"] = float(value)
-        tau = chirp_time(row["mass_1"], row["mass_2"], self.law.min_frequency)
+        tau = chirp_time(row["mass_1"], row["mass_2"], self.population.min_frequency)
         row["signal_start"] = row["geocent_time"] - tau
 
         # The merger at the geocentre lies between two samples of the segment. Whole samples are

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from physics.population import Population
 from runtime.errors import UserError
 from simulation.continuous_strain_files import (
     STARTED,
@@ -17,6 +18,7 @@ from simulation.continuous_strain_files import (
     format_injection,
     injection_columns,
     read_record,
+    waveform_arguments,
 )
 
 SEGMENT = Segment(3, 1_238_166_018, 32)
@@ -140,9 +142,10 @@ def test_folders_of_other_things_are_refused(tmp_path: Path) -> None:
 
 def test_numbers_in_the_table_lose_no_digit() -> None:
     columns = injection_columns(("H1",))
-    row = dict.fromkeys(columns, 1 / 3) | {"waveform_approximant": "IMRPhenomD"}
+    row = dict.fromkeys(columns, 1 / 3) | waveform_arguments(Population(modes=(22, 33)))
     row["geocent_time"] = 1238166042.123456
     cells = dict(zip(columns, format_injection(row, ("H1",)), strict=True))
     assert float(cells["geocent_time"]) == row["geocent_time"]
     assert float(cells["snr_H1"]) == 1 / 3
-    assert cells["waveform_approximant"] == "IMRPhenomD"
+    assert cells["waveform_approximant"] == "IMRPhenomPv2"
+    assert cells["mode_array"] == "[[2, 2], [2, -2], [3, 3], [3, -3]]"

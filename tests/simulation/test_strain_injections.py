@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from physics.observation import Observation
-from physics.waveforms import BankSettings
+from physics.population import COMPETITION_POPULATION, Population
+from physics.spin_laws import NoSpins
+from simulation.continuous_strain_files import waveform_arguments
 from simulation.strain_injections import (
     AFTER_MERGER,
     InjectedSignal,
     InjectionPlan,
-    IsotropicBankLaw,
     chirp_time,
     draw_times,
-    has_higher_modes,
     series_duration,
 )
 
 START, SECONDS = 1_238_166_018, 64
 OBSERVATION = Observation(("H1", "V1"), 2048, 2.0, 10.0, "aLIGOZeroDetHighPower")
-LAW = IsotropicBankLaw()
-NO_SPINS = IsotropicBankLaw(bank=BankSettings(max_spin=0.0))
+LAW = COMPETITION_POPULATION
+NO_SPINS = Population(spins=NoSpins())
+SOME_MODES = Population(approximant="IMRPhenomXPHM", modes=(22, 21, 33))
 WITHOUT_TIME = ("snr", "signal_start", "network_snr")
 
 
@@ -55,6 +57,7 @@ def inject_with_bilby(rows, law, observation, seconds):
             "waveform_approximant": law.approximant,
             "reference_frequency": law.reference_frequency,
             "minimum_frequency": law.min_frequency,
+            "mode_array": json.loads(waveform_arguments(law)["mode_array"] or "null"),
         },
     )
     strain, snrs = [], np.zeros((len(rows), observation.num_detectors))
@@ -107,9 +110,10 @@ def compute_every_frequency(monkeypatch) -> None:
         (LAW, False, 1e-3),
         (replace(LAW, approximant="IMRPhenomXPHM"), True, 1e-3),
         (replace(LAW, approximant="IMRPhenomXPHM"), False, 4e-3),
+        (SOME_MODES, True, 1e-3),
         (replace(NO_SPINS, approximant="IMRPhenomT"), False, 1e-3),  # computed in time
     ],
-    ids=["IMRPhenomPv2", "IMRPhenomXPHM exact", "IMRPhenomXPHM", "IMRPhenomT"],
+    ids=["IMRPhenomPv2", "IMRPhenomXPHM exact", "IMRPhenomXPHM", "some modes", "IMRPhenomT"],
 )
 def test_signals_are_those_that_bilby_injects(law, exact, tolerance, monkeypatch) -> None:
     if exact:
@@ -164,7 +168,7 @@ def test_an_arrival_between_two_samples_is_kept() -> None:
 
 
 def test_distances_that_the_law_draws_are_kept_and_others_follow_from_the_snr() -> None:
-    class AtDistance(IsotropicBankLaw):
+    class AtDistance(Population):
         def draw_injections(self, count, rng):
             return super().draw_injections(count, rng) | {
                 "luminosity_distance": np.full(count, 400.0)
@@ -196,14 +200,12 @@ def test_long_signals_are_held_whole() -> None:
     light = series_duration(1.4, 1.4, LAW)
     assert chirp_time(1.4, 1.4, 20.0) == pytest.approx(157.9, rel=0.01)
     assert light == 512  # from 16 Hz it takes 287 s
-    assert has_higher_modes("IMRPhenomXPHM")
-    assert not has_higher_modes("IMRPhenomPv2")
     higher = series_duration(10.0, 10.0, replace(LAW, approximant="IMRPhenomXPHM"))
     assert higher >= 2 * series_duration(10.0, 10.0, LAW)
 
 
 def test_signals_come_in_the_order_in_which_they_begin() -> None:
-    class LightSecond(IsotropicBankLaw):
+    class LightSecond(Population):
         def draw_injections(self, count, rng):
             drawn = super().draw_injections(count, rng)
             drawn["mass_1"][1] = drawn["mass_2"][1] = 5.0
