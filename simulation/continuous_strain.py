@@ -25,6 +25,7 @@ from configuration.json_types import to_plain
 from physics.constants import GPS_START
 from physics.curves import DetectorNoise
 from physics.observation import COMPETITION, Observation
+from physics.polarisations import find_approximant
 from physics.population import COMPETITION_POPULATION, Population
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
@@ -308,7 +309,7 @@ def simulate_strain(
     out, plain = Path(out), settings.to_plain()
     require("h5py", "gwosc")
     if settings.spacing is not None:
-        require("lalsimulation", "sim")
+        find_approximant(settings.population.approximant)
     segments = settings.segments()
 
     def summary(written: int, injections: int) -> dict[str, Any]:

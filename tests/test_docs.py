@@ -22,7 +22,18 @@ COMMAND = re.compile(r"python (?:-m ([\w.]+)|([\w/]+\.py))")
 # `experiments/settings.py` and the like, in backticks: a path with a folder, or a Python file
 NAMED_FILE = re.compile(r"`((?:[\w-]+/)+[\w.-]*|\w+\.py)`")
 # What commands write is not in the checkout, and neither is what a reader brings along.
-WRITTEN = ("input/", "results/", "tensorboard/", "train/", "test/", "detect/", "dry_run/")
+WRITTEN = (
+    "input/",
+    "results/",
+    "tensorboard/",
+    "train/",
+    "test/",
+    "detect/",
+    "dry_run/",
+    "background/",
+    "foreground/",
+    "segments/",
+)
 IN_FILES_OF_OTHERS = ("strain/Strain",)  # a data set within an HDF5 file
 MODULES_OF_OTHERS = ("pip", "venv", "pytest", "snakemake", "http.server")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -424,3 +425,85 @@ def test_help_loads_nothing_heavy() -> None:
     )
     assert result.returncode == 0, result.stderr
     assert "--simulate N" in result.stdout
+
+
+# --- continuous strain -----------------------------------------------------------------------
+
+SMALL_STRAIN = (
+    *("--simulate_strain", 0.02, "--segment", 40, "--gap", 8, "--gps_start", 1_238_166_018),
+    *("--num_workers", 1, "--set", "observation.sample_rate=512"),
+)
+
+
+def test_continuous_strain_for_real_and_again(tmp_path: Path) -> None:
+    pytest.importorskip("lalsimulation")
+    out = tmp_path / "strain"
+    result = prep(*SMALL_STRAIN, "--out", out)
+    assert result.returncode == 0, result.stderr
+    assert (
+        "H1 L1 V1 at 512 Hz, 2 s, 72 s, 2 injections; 2 of 2 segments were still" in result.stdout
+    )
+    assert len(list(out.glob("*ground/*.hdf"))) == 2 * 2 * 3
+    table = pd.read_csv(out / "injections.csv")
+    assert len(table) == 2
+    assert np.allclose(
+        np.linalg.norm(table[["snr_H1", "snr_L1", "snr_V1"]], axis=1), table.network_snr
+    )
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    again = prep(*SMALL_STRAIN, "--out", out)
+    assert again.returncode == 0
+    assert "up to date, 2 segments" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    other = prep(*SMALL_STRAIN, "--out", out, "--seed", 1)
+    assert other.returncode == 2
+    assert "seed = 2021 and 1 is asked for" in other.stderr
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_what_is_simulated_is_the_configs(tmp_path: Path, monkeypatch) -> None:
+    seen = []
+    monkeypatch.setattr(
+        "simulation.continuous_strain.simulate_strain",
+        lambda out, settings, *_: (
+            seen.append(settings) or {"segments": 1, "written": 1, "injections": 0}
+        ),
+    )
+    line = ["--simulate_strain", "1", "--out", str(tmp_path), "--gap", "0", "--injections"]
+    prep_data.main([*line, "25", "--set", "population.approximant=IMRPhenomXPHM"])
+    prep_data.main([*line, "none", "--config", "Wave06", "--seed", "0"])
+    first, second = seen
+    assert (first.seconds, first.spacing, first.gap) == (3600, (25.0, 25.0), 0)
+    assert first.population.approximant == "IMRPhenomXPHM"
+    assert (second.spacing, second.seed, second.longest_segment) == (None, 0, 4096)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("--simulate_strain 0", "0 is not a number of hours above 0"),
+        ("--simulate_strain -1", "is not a number of hours above 0"),
+        ("--simulate_strain nan", "nan is not a number of hours above 0"),
+        ("--simulate_strain day", "invalid parse_hours value"),
+        ("--simulate_strain 1e9", "ten years"),
+        ("--simulate_strain 0.001", "segments of 4 s, and one of 31 s is the shortest"),
+        ("--simulate_strain 1 --segment 10", "one of 31 s is the shortest"),
+        ("--simulate_strain 1 --injections often", "'often' is not a time in seconds"),
+        ("--simulate_strain 1 --injections 30-24", "expected two rising numbers"),
+        ("--simulate_strain 1 --injections 0", "expected two rising numbers"),
+        ("--simulate_strain 1 --gap -1", "gap of simulated strain is -1"),
+        ("--simulate_strain 1 --gps_start -1", "start of simulated strain is -1"),
+        ("--simulate_strain 1 --cache", "--cache does not go with --simulate_strain"),
+        ("--simulate_strain 1 --simulate 4", "--simulate does not go with"),
+        ("--simulate_strain 1 --root_dir input", "--root_dir does not go with"),
+        ("--simulate_strain 1 --config Wave6", "Wave06"),
+        ("--simulate_strain 1 --set population.approximant=IMRPhenomZ", "IMRPhenomZ"),
+        ("--simulate_strain 1 --set observation.curves=nowhere/psds", "nowhere/psds"),
+        ("--gap 0", "--gap only goes with --simulate_strain"),
+        ("--injections none", "--injections only goes with --simulate_strain"),
+    ],
+)
+def test_bad_requests_for_strain_are_refused(line: str, words: str, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=re.escape(words)):
+        prep_data.main(line.split())
+    assert not list(tmp_path.iterdir())
