@@ -8,7 +8,6 @@ from pathlib import Path
 from data.gwf_files import GWFStrain
 from data.hdf5_files import HDF5Strain
 from data.recording import SITES, Recording, Source
-from physics.constants import DETECTORS
 from physics.observation import COMPETITION
 from runtime.errors import UserError, nearest
 
@@ -32,7 +31,9 @@ def open_recordings(words: Sequence[str], channels: Sequence[str] = ()) -> dict[
             raise UserError(f"--strain {word}: there is no file {path}: check its name")
         source = open_source(path, detector, names.get(detector))
         sources.setdefault(detector, []).append(source)
-    return {name: Recording(name, sources[name]) for name in DETECTORS if name in sources}
+    return {
+        name: Recording(name, sources[name]) for name in COMPETITION.detectors if name in sources
+    }
 
 
 def open_source(

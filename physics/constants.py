@@ -16,16 +16,13 @@ DETECTORS = ("H1", "L1", "V1")  # LIGO Hanford, LIGO Livingston, Virgo: the orde
 SAMPLE_RATE = 2048  # Hz
 NUM_SAMPLES = 4096  # samples of a window
 WINDOW_SECONDS = NUM_SAMPLES / SAMPLE_RATE  # s
-SAMPLE_SHAPE = (len(DETECTORS), NUM_SAMPLES)  # of the strain of one sample
-MIN_FREQUENCY = 10.0  # Hz; the noise curves end here, and there is no noise below
 
 # Strain is divided by this unit before it is squared: the square of 1e-24 underflows float32.
 STRAIN_UNIT = 1e-21
 TYPICAL_STRAIN = 1e-20  # standard deviation of a sample, roughly: for invented data and benchmarks
 
 # When the merger passes the geocentre, in s after the window begins.
-MERGER_RANGE = (1.5, 1.8)
-MERGER_TIME = sum(MERGER_RANGE) / 2  # 1.65 s, the middle
+MERGER_TIME = (1.5 + 1.8) / 2  # s, the middle of the times that the competition has
 
 # Every simulated window begins at this GPS second, at which the sidereal time is known. The Earth
 # turns by 0.15 mrad while a window lasts.

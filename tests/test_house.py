@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -129,14 +131,10 @@ def test_every_wing_says_what_it_is_for() -> None:
 # Modules without a test file of their own, each with the file of tests that covers it. They hold
 # data alone, or steps of a larger module that a test can only judge by what that module returns.
 TESTED_ELSEWHERE = {
-    "data/table_sampling.py": "tests/test_datasets.py",
-    "experiments/observation_record.py": "tests/experiments/test_run_identity.py",
     "models1d/classifier.py": "tests/models1d/test_cnn1d.py",  # the base of all networks there
-    "models1d/detector_groups.py": "tests/models1d/test_branched_resnet1d.py",
     "models2d/spectrogram_image.py": "tests/models2d/test_image_network.py",
     "physics/constants.py": "tests/physics/test_detectors.py",  # numbers
     "physics/curves.py": "tests/physics/test_noise.py",
-    "physics/observation.py": "tests/physics/test_noise.py",
     "reporting/files.py": "tests/test_report.py",
     "reporting/stack_html.py": "tests/reporting/test_page.py",
     "search/result.py": "tests/search/test_result_files.py",  # the fields of a result
@@ -186,3 +184,90 @@ def test_test_files_of_a_wing_are_named_after_its_modules() -> None:
         for file in (ROOT / "tests" / wing).rglob("test_*.py"):
             name = str(file.relative_to(ROOT))
             assert file in mirrors or name in whole_wings, f"{name} mirrors no module"
+
+
+# The competition's numbers stand in physics/observation.py, and all else takes them from an
+# observation. These files hold one of them for a reason of their own.
+MAY_HOLD_A_NUMBER = {
+    "configs.py": "numbers of published experiments are part of those experiments",
+    "data/strain_cache.py": "4,096 bytes of a page of memory",
+    "loss_functions.py": "4,096 rows that are compared pair by pair",
+    "physics/distance_laws.py": "4,096 points of a table",
+    "physics/mass_laws.py": "4,096 points of a table",
+    "report.py": "4,096 bytes that are read of a page",
+    "search/open_data.py": "4,096 Hz, at which gwosc.org has strain",
+    "simulation/continuous_strain.py": "4,096 s, the longest segment",
+    "simulation/whitened_signals.py": "2,048 signals that a correction is fitted to",
+}
+# The search of strain is the last that takes them from physics/constants.py.
+MAY_HOLD_A_NUMBER |= dict.fromkeys(
+    (
+        "detect.py",
+        "physics/constants.py",
+        "search/conditioning.py",
+        "search/plots.py",
+        "search/search.py",
+        "search/segments.py",
+        "search/settings.py",
+        "search/time_slides.py",
+        "search/triggers.py",
+        "search/window_scorer.py",
+    ),
+    "searches with the competition's detectors",
+)
+OBSERVED_CONSTANTS = {
+    "DETECTORS",
+    "SAMPLE_RATE",
+    "NUM_SAMPLES",
+    "WINDOW_SECONDS",
+    "SAMPLE_SHAPE",
+    "MIN_FREQUENCY",
+    "MERGER_RANGE",
+    "MERGER_TIME",
+}
+NAMES_OF_CHANNELS = re.compile(r"in_chan(nel)?s|n(um)?_(detectors|channels)|detectors|channels")
+NAMES_OF_FREQUENCIES = re.compile(r"(min|low(est|er)?)_freq(uency)?|fmin")
+SHAPE_IN_WORDS = re.compile(r"\b3, 4096\b")
+
+
+def observed_numbers(file: Path) -> Iterator[str]:
+    """Yield what a file holds of the competition's detectors, rate, window and lowest frequency."""
+    text = file.read_text()
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == "physics.constants":
+            found = {alias.name for alias in node.names} & OBSERVED_CONSTANTS
+            yield from (f"line {node.lineno}: {name}" for name in sorted(found))
+        elif isinstance(node, ast.Constant) and node.value in (2048, 4096):
+            yield f"line {node.lineno}: {node.value}"
+        elif isinstance(node, ast.Tuple | ast.List):
+            values = [item.value for item in node.elts if isinstance(item, ast.Constant)]
+            if values == ["H1", "L1", "V1"]:
+                yield f"line {node.lineno}: H1, L1, V1"
+        elif isinstance(node, ast.FunctionDef):
+            arguments = node.args.posonlyargs + node.args.args
+            named = [*zip(arguments[::-1], node.args.defaults[::-1], strict=False)]
+            named += zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
+            for argument, default in named:
+                value = getattr(default, "value", None)
+                if (NAMES_OF_CHANNELS.fullmatch(argument.arg) and value == 3) or (
+                    NAMES_OF_FREQUENCIES.fullmatch(argument.arg) and value == 10
+                ):
+                    yield f"line {node.lineno}: {argument.arg} = {value}"
+    for number, line in enumerate(text.splitlines(), 1):
+        if SHAPE_IN_WORDS.search(line):
+            yield f"line {number}: {line.strip()}"
+
+
+def test_only_the_observation_holds_the_competitions_numbers() -> None:
+    """Nothing else knows 3 detectors, 2,048 Hz, 4,096 samples or 10 Hz."""
+    home = "physics/observation.py"
+    files = {file.relative_to(ROOT).as_posix(): file for file in sources().values()}
+    found = {name: list(observed_numbers(file)) for name, file in files.items() if name != home}
+    wrong = {
+        name: lines for name, lines in found.items() if lines and name not in MAY_HOLD_A_NUMBER
+    }
+    assert not wrong, wrong
+    needless = [name for name in MAY_HOLD_A_NUMBER if not found.get(name)]
+    assert not needless, f"remove from MAY_HOLD_A_NUMBER: {needless}"
+    assert list(observed_numbers(files[home]))  # the test sees what it looks for

@@ -23,7 +23,8 @@ from benchmarks.harness.timing import Spread, paired_ratios, time_calls
 from data.cache_writer import write_cache
 from data.strain_cache import StrainCache
 from datasets import G2NetDataset
-from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
+from physics.constants import TYPICAL_STRAIN
+from physics.observation import COMPETITION
 from runtime.command_line import run_command
 from runtime.errors import UserError
 
@@ -36,13 +37,13 @@ def write_files(folder: Path, ids: Sequence[str]) -> list[Path]:
     rng = np.random.default_rng(0)
     paths = [folder / f"{name}.npy" for name in ids]
     for path in paths:
-        np.save(path, rng.normal(0, TYPICAL_STRAIN, SAMPLE_SHAPE))
+        np.save(path, rng.normal(0, TYPICAL_STRAIN, COMPETITION.shape))
     return paths
 
 
 def load_files(paths: Sequence[Path]) -> np.ndarray:
     """Return the strain of some files, (n, 3, 4096) float32."""
-    strain = np.empty((len(paths), *SAMPLE_SHAPE), np.float32)
+    strain = np.empty((len(paths), *COMPETITION.shape), np.float32)
     for place, path in enumerate(paths):
         strain[place] = np.load(path)
     return strain

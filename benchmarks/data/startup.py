@@ -32,7 +32,8 @@ from benchmarks.harness.random_data import (
 )
 from benchmarks.harness.timed_steps import TINY
 from benchmarks.harness.timing import Spread, paired_differences
-from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
+from physics.constants import TYPICAL_STRAIN
+from physics.observation import COMPETITION
 from runtime.command_line import run_command
 from runtime.errors import UserError
 
@@ -51,7 +52,9 @@ def write_inputs(folder: Path, n: int) -> dict[str, list[str]]:
     and remove. With it, the files are absent: they would be compared with the cache, which is a
     hole.
     """
-    np.save(folder / "sample.npy", np.random.default_rng(0).normal(0, TYPICAL_STRAIN, SAMPLE_SHAPE))
+    np.save(
+        folder / "sample.npy", np.random.default_rng(0).normal(0, TYPICAL_STRAIN, COMPETITION.shape)
+    )
     ids = sample_ids(n)
     # One file for all rows without the cache, missing files for all rows with it.
     write_sample_table(folder / "train.csv", ids, ["sample.npy"] * n)

@@ -18,7 +18,8 @@ from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timing import Spread, check_agreement, interleave, one_core, paired_ratios
 from configuration.config_class import ConfigMeta
 from experiments.building import build_transforms, observation_of
-from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
+from physics.constants import TYPICAL_STRAIN
+from physics.observation import COMPETITION
 from runtime.command_line import run_command
 
 # `filtfilt` of a polynomial of order 16 is itself off by about 1e-3, see filters.zero_phase_filter;
@@ -106,7 +107,7 @@ def measure(settings: BenchmarkSettings) -> Findings:
 def compare(settings: BenchmarkSettings, config: ConfigMeta) -> Measurement:
     batch = settings.choose(cpu=config.batch_size, cuda=config.batch_size, quick=2)
     few = settings.choose(cpu=8, cuda=8, quick=1)  # samples in one timing of the slow side
-    samples = np.random.default_rng(0).normal(0, TYPICAL_STRAIN, (batch, *SAMPLE_SHAPE))
+    samples = np.random.default_rng(0).normal(0, TYPICAL_STRAIN, (batch, *COMPETITION.shape))
     differences = check_filter(config, samples[:few], settings.device)
     transforms = build_transforms(config.transforms["train"], observation_of(config)).to(
         settings.device

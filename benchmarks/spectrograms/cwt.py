@@ -16,7 +16,7 @@ from benchmarks.harness.timing import Spread, check_agreement, interleave, paire
 from benchmarks.spectrograms.direct_cwt import DirectMorletCWT
 from configuration.class_with_arguments import thaw
 from configuration.config_class import ConfigMeta
-from physics.constants import SAMPLE_SHAPE
+from physics.observation import COMPETITION
 from runtime.command_line import run_command
 from spectrograms.wavelets import ComplexMorletCWT
 
@@ -35,7 +35,7 @@ def front_end_of(config: ConfigMeta, quick: bool, **changes: object) -> ComplexM
 
 def waveforms(settings: BenchmarkSettings, batch: int) -> torch.Tensor:
     """Return white noise (batch, 3, 4096) of unit variance, as after `Normalize`."""
-    return torch.randn(batch, *SAMPLE_SHAPE, device=settings.device)
+    return torch.randn(batch, *COMPETITION.shape, device=settings.device)
 
 
 def use_full_float32(tf32: bool = False) -> None:

@@ -18,7 +18,8 @@ from benchmarks.harness.timing import Spread, interleave, paired_ratios
 from configuration.config_class import ConfigMeta
 from configuration.overrides import override
 from experiments.building import build_model, build_optimizer, build_preparation
-from physics.constants import SAMPLE_SHAPE, TYPICAL_STRAIN
+from physics.constants import TYPICAL_STRAIN
+from physics.observation import COMPETITION
 from runtime.command_line import run_command
 from training.precision import choose_amp_dtype
 
@@ -32,7 +33,7 @@ def step_of(
     """Return a function that trains a config's network for one step in a type; None is float32."""
     model = build_model(config).to(device).train()
     optimizer, criterion = build_optimizer(config, model, device), config.criterion.build()
-    strain = torch.randn(batch, *SAMPLE_SHAPE, device=device) * TYPICAL_STRAIN
+    strain = torch.randn(batch, *COMPETITION.shape, device=device) * TYPICAL_STRAIN
     given = {"waveform": strain, "target": torch.randint(0, 2, (batch, 1), device=device).float()}
     # Once, and not in the timed step: preparation is float32 on both sides.
     with torch.no_grad():

@@ -31,7 +31,7 @@ from benchmarks.harness.timed_steps import (
 )
 from benchmarks.harness.timing import Spread, paired_ratios, time_calls
 from configuration.config_class import ConfigMeta
-from physics.constants import SAMPLE_SHAPE
+from physics.observation import COMPETITION
 from runtime.command_line import run_command
 from training.trainer import Trainer
 
@@ -54,7 +54,7 @@ def bare_network(model: nn.Module) -> nn.Module:
 @torch.no_grad()
 def ready_inputs(trainer: Trainer, batch: int) -> Tensor:
     """Return random numbers of the shape that the bare network takes, on the device."""
-    strain = torch.randn(batch, *SAMPLE_SHAPE, device=trainer.device)
+    strain = torch.randn(batch, *COMPETITION.shape, device=trainer.device)
     # only its shape is wanted: (B, C, F, T') for an image model, (B, 3, T) for others
     image = trainer.model.image(strain)[0] if hasattr(trainer.model, "image") else strain
     return torch.randn_like(image)

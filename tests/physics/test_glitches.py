@@ -10,14 +10,7 @@ from scipy.linalg import solve_toeplitz
 from scipy.stats import kstest
 
 from physics import noise
-from physics.constants import (
-    DETECTORS,
-    MIN_FREQUENCY,
-    NUM_SAMPLES,
-    SAMPLE_RATE,
-    STRAIN_UNIT,
-    WINDOW_SECONDS,
-)
+from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT, WINDOW_SECONDS
 from physics.glitches import (
     DROPOUT_SECONDS,
     KINDS,
@@ -34,6 +27,7 @@ from physics.glitches import (
     sine_gaussians,
     snr_weights,
 )
+from physics.observation import COMPETITION
 
 CPU = torch.device("cpu")
 WITH_SNR = tuple(name for name in KINDS if name != "dropout")
@@ -190,7 +184,7 @@ def test_snr_is_bilbys(kind: str, detector: str) -> None:
     padded = np.pad(strain.double().numpy() * STRAIN_UNIT, ((0, 0), (0, 6 * NUM_SAMPLES)))
     for row, ours in zip(padded, found, strict=True):
         spectrum, grid = bilby.core.utils.nfft(row, SAMPLE_RATE)
-        inside = grid >= MIN_FREQUENCY
+        inside = grid >= COMPETITION.min_frequency
         density = noise_of(detector).asd(grid[inside]) ** 2
         theirs = bilby.gw.utils.noise_weighted_inner_product(
             spectrum[inside], spectrum[inside], density, len(row) / SAMPLE_RATE

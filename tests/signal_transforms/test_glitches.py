@@ -11,15 +11,9 @@ from strain_batches import ALWAYS
 
 import transforms as T
 from configs import EXACT, Wave08
-from physics.constants import (
-    DETECTORS,
-    MIN_FREQUENCY,
-    NUM_SAMPLES,
-    SAMPLE_RATE,
-    SAMPLE_SHAPE,
-    STRAIN_UNIT,
-)
+from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from physics.glitches import KINDS
+from physics.observation import COMPETITION
 from runtime.errors import UserError
 
 WITH_SNR = tuple(name for name in KINDS if name != "dropout")
@@ -38,7 +32,7 @@ def snr_of_strain(strain: np.ndarray, detector: str) -> np.ndarray:
     """
     size = 8 * NUM_SAMPLES
     grid = np.fft.rfftfreq(size, 1 / SAMPLE_RATE)
-    inside = grid >= MIN_FREQUENCY
+    inside = grid >= COMPETITION.min_frequency
     spectrum = np.fft.rfft(strain.astype(np.float64), size)[:, inside] / SAMPLE_RATE
     density = noise_of(detector).asd(grid[inside]) ** 2
     return np.sqrt(4 * (np.abs(spectrum) ** 2 / density).sum(1) * SAMPLE_RATE / size)
@@ -109,7 +103,7 @@ def test_kinds_have_their_weights() -> None:
 
 
 def test_a_dropout_is_silence_and_nothing_else() -> None:
-    x = torch.randn(200, *SAMPLE_SHAPE) * STRAIN_UNIT
+    x = torch.randn(200, *COMPETITION.shape) * STRAIN_UNIT
     y = T.AddGlitches({"dropout": 1}, **ALWAYS)(x)
     changed = y != x
     assert torch.equal(y[changed], torch.zeros(int(changed.sum())))
@@ -146,9 +140,9 @@ def test_snr_is_against_the_curve_of_its_own_detector() -> None:
 
 def test_the_same_in_a_batch_of_another_kind() -> None:
     """What a row gets depends on the draws alone, not on what the other rows hold."""
-    x = torch.randn(6, *SAMPLE_SHAPE) * STRAIN_UNIT
+    x = torch.randn(6, *COMPETITION.shape) * STRAIN_UNIT
     other = x.clone()
-    other[1:] = torch.randn(5, *SAMPLE_SHAPE) * 1e-19
+    other[1:] = torch.randn(5, *COMPETITION.shape) * 1e-19
     transform = T.AddGlitches(p=0.7)
     torch.manual_seed(5)
     first = transform(x)
