@@ -310,6 +310,7 @@ class G2NetDataset(Dataset):
                 "CountedBatchSampler"
             )
         partner, lam = self.draw_partners(len(indices), indices.seed, indices.offset)
+        # Partners may lie anywhere in the data set: they are read, not taken from the batch.
         other = self.read(partner)
         # (B,) -> (B, 1, 1)
         weight = match_strain(lam.astype(np.float32)[:, None, None], waveform)
@@ -332,6 +333,7 @@ class G2NetDataset(Dataset):
         cut off: several processes together draw what one would. numpy draws the beta
         distribution, because torch's takes no generator.
         """
+        # Two streams: drawing more partners must not shift the weights.
         streams = np.random.SeedSequence(seed).spawn(2)
         for_partner, for_weight = (np.random.default_rng(stream) for stream in streams)
         alpha = self.mixup_alpha
@@ -339,6 +341,7 @@ class G2NetDataset(Dataset):
         if self.mixup_option == "random":
             return for_partner.integers(len(self), size=offset + size)[offset:], lam
         place = for_partner.integers(len(self.negatives), size=offset + size)[offset:]
+        # λ of at least a half, so that the sample outweighs the noise that is added to it
         return self.negatives[place], np.maximum(lam, 1 - lam)
 
 

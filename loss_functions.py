@@ -107,10 +107,12 @@ class RankLoss(nn.Module):
         cross_entropy = elementwise_bce(logits, targets, 0.0).mean()
         if self.rank == 0:
             return cross_entropy
+        # rounded up, so that no more than MOST_RANKED rows are left
         step = -(-logits.numel() // MOST_RANKED)
         scores = logits.float().flatten()[::step]  # (B,)
         labels = targets.float().flatten()[::step]
         weight = labels[:, None] * (1 - labels)  # (B, B): positive i, negative j
+        # (B, B): s_j - s_i in row i, the negative argument of the formula
         wrong = F.softplus((scores - scores[:, None]) / self.scale)
         # A batch of one class has no pairs, and the sum over them is 0.
         pairs = (weight * wrong).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)

@@ -52,6 +52,7 @@ def check_scores(targets: Any, scores: Any) -> tuple[NDArray[np.bool_], Float64]
                 "learning rate or turn mixed precision off if a model gave them, and look for "
                 "missing folds if a file did"
             )
+    # Soft labels are scored as the class that they are closer to.
     rounded = np.round(targets)
     if not np.isin(rounded, (0.0, 1.0)).all():
         raise UserError(
@@ -71,6 +72,7 @@ def midranks(values: Float64) -> Float64:
     """Return the ranks from 1 to n of (n,) values; equal values get the mean of their ranks."""
     _, group, counts = np.unique(values, return_inverse=True, return_counts=True)
     last = np.cumsum(counts)  # a group of c equal values has the ranks last − c + 1 ... last
+    # the mean of these ranks is last − (c − 1) / 2; group leads back to the order of the values
     return (last - 0.5 * (counts - 1))[group]
 
 
@@ -113,6 +115,7 @@ def placements(targets: Any, scores: Any) -> tuple[Float64, Float64]:
             f"{signals} signals and {noise} noise samples: the error of an AUC needs two of each"
         )
     ranks = midranks(scores)
+    # Its rank among all less its rank among signals is the number of noise samples below it.
     of_signal = (ranks[labels] - midranks(scores[labels])) / noise
     of_noise = 1.0 - (ranks[~labels] - midranks(scores[~labels])) / signals
     return of_signal, of_noise
@@ -165,6 +168,7 @@ def bootstrap_error(targets: Any, scores: Any, n: int = 200, seed: int = 0) -> f
     for i in range(n):
         signal, noise = resample(of_signal), resample(of_noise)
         noise_below = np.cumsum(noise) - 0.5 * noise  # ties count one half
+        # groups are in the order of the scores, so that the sum counts the pairs that a signal wins
         areas[i] = (signal * noise_below).sum() / (of_signal.size * of_noise.size)
     return float(areas.std(ddof=1))
 

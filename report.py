@@ -44,6 +44,7 @@ def check_output_file(out: Path) -> None:
     """
     if out.is_dir():
         raise UserError(f"--out {out} is a folder: name a file, e.g. {out / 'index.html'}")
+    # --out may name any file, and nothing that others wrote is overwritten.
     if out.is_file() and MARK not in out.read_bytes()[:LONGEST_HEAD]:
         raise UserError(f"--out {out} is not a page of this report: name another file, or move it")
 
@@ -60,6 +61,7 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     out = args.out or args.results / "index.html"
     check_output_file(out)
+    # Here, so that --help answers without pandas and scikit-learn.
     from reporting.data import read_all_runs
     from reporting.page import page_html
     from reporting.stack import read_stack
@@ -69,6 +71,7 @@ def main(argv: list[str] | None = None) -> int:
     # A folder's name may hold bytes that are not UTF-8, which Python keeps as lone surrogates.
     content = text.encode("utf-8", "replace")
     try:
+        # Two reports at once: the second waits and then replaces the page of the first.
         with hold(out.with_name(f".{out.name}.lock"), wait=True):
             remove_temporaries(out.parent, [out.name])  # of a killed process
             keep_page_of_other_results(out, args.results)

@@ -66,12 +66,14 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     out = args.results if args.out is None else args.out
+    # Before the runs are read and stacked, which takes minutes.
     check_output_folder(out)
     if args.seed < 0:
         raise UserError(f"--seed {args.seed}: expected 0 or more")
     configure_logging()
     import configs  # noqa: F401 - registers the experiments; not at the top, as --help needs none
 
+    # The wing knows no argparse, so that a notebook can call it as well.
     settings = StackSettings(
         experiments=args.experiments,
         method=args.method,

@@ -111,6 +111,7 @@ def make_shift(samples: int) -> Callable[[Tensor], Tensor]:
             )
         out = torch.zeros_like(x)
         if samples >= 0:
+            # Not roll: the end of a window has nothing to do with its beginning.
             out[..., samples:] = x[..., : x.shape[-1] - samples]
         else:
             out[..., :samples] = x[..., -samples:]
@@ -147,11 +148,13 @@ def find_views(
         if name == "identity":
             views.append(IDENTITY)
         elif name == "flip":
+            # -h is as likely as h: a polarisation angle turned by 90 degrees changes its sign.
             views.append(View(name, on_strain=torch.neg))
         elif name in VIEWS:
             swap = find_swap(name, observation, norm_factor)
             views.append(View(name, on_strain=swap))
         elif name.startswith("shift") and name[5:6] in ("+", "-") and name[6:].isdecimal():
+            # After the transforms: before them, filters would ring at the step to the zeros.
             views.append(View(name, on_waveform=make_shift(int(name[5:]))))
         else:
             known = [*VIEWS, "shift+8"]

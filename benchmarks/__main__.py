@@ -24,7 +24,7 @@ from runtime.errors import UserError, nearest
 
 
 def passed_on(args: argparse.Namespace, out: Path) -> list[str]:
-    """Return the arguments that every benchmark is given."""
+    """Return the arguments that are passed on to every benchmark."""
     given = ["--device", str(args.device), "--folder", str(args.folder), "--out", str(out)]
     given += ["--quick"] if args.quick else []
     for name in ("repeats", "threads"):

@@ -351,8 +351,8 @@ def count_training_samples(config: ConfigMeta, rows: int, labelled: int) -> int:
 def weights_of_fold(config: ConfigMeta, results: Path, fold: int) -> Path:
     """Return the file that `weight_path` means for a fold.
 
-    A file serves all folds; of a folder, each fold takes its own; and the name of an experiment
-    stands for the folder of its run in `results`.
+    One file is used for all folds. In a run directory, each fold has its own file. The name of an
+    experiment means its run directory in `results`.
     """
     path = Path(config.weight_path)
     if not path.exists() and config_named(config.weight_path) is not None:

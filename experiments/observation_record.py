@@ -42,6 +42,7 @@ def recorded_digest(plain: Mapping[str, Any] | None) -> str:
     """
     if plain is None:
         return COMPETITION.digest
+    # Recorded when the curves were read: a curve's file may have changed or gone since.
     if isinstance(plain, Mapping) and "digest" in plain:
         return str(plain["digest"])
     try:
@@ -78,6 +79,7 @@ def explain_other_observation(
         f"{one} in noise from {one.min_frequency:g} Hz of {' '.join(one.curves)}"
         for one in observations
     ]
+    # Detectors and sampling are alike, so that the noise makes the difference.
     if with_noise[0] != with_noise[1]:
         return with_noise[0], with_noise[1]
     return f"{with_noise[0]} as these curves were then", "as they are now"

@@ -95,5 +95,5 @@ def digest_to_mark(results: Path, name: str) -> str:
         return record.recorded or ""
     digest = current_digest(results, name)
     if digest is None:
-        raise UserError(f"the job has ended and what {path} stands for is not complete")
+        raise UserError(f"the job has ended, and the results that {path} marks are not complete")
     return digest

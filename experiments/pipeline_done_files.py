@@ -48,6 +48,7 @@ def finished_digest(weights: Path) -> str | None:
     if not weights.is_file() or not record.is_file():
         return None
     state = read_fold_state(record)
+    # by the record alone: to read all weights at every start would take too long
     return (state.get("weights") or "") if state.get("finished") else None
 
 
@@ -65,6 +66,7 @@ def files_digest(*paths: Path) -> str | None:
     for path in paths:
         if not path.is_file():
             return None
+        # digest by digest, so that it matters where one file ends and the next begins
         content.update(hashlib.sha256(path.read_bytes()).digest())
     return content.hexdigest()
 
@@ -131,11 +133,11 @@ def explain_outdated(plan: Plan, name: str) -> str | None:
     if digest is None:
         if fold:
             return f"{path.with_suffix('.pt')} is not finished: it is trained to its end"
-        return f"what {path} stands for is missing or incomplete: it is made again"
+        return f"the results that {path} marks are missing or incomplete: they are made again"
     marked = path.read_text(errors="replace").strip()
     # The page of a report may be drawn again at any time; it is enough that there is one.
     if marked and marked != digest and name != "report.done":
-        return f"what {path} stands for was made again: what was made from it is outdated"
+        return f"the results that {path} marks have changed: what was made from them is outdated"
     if fold:
         return explain_other_start(plan, path.parent.name, int(fold[1]))
     if path.stem.startswith("predictions"):
@@ -156,6 +158,7 @@ def explain_other_start(plan: Plan, run: str, fold: int) -> str | None:
         before = recorded_start(weights).get("weights")
         parent = weights_of_fold(config, results, fold)
         now = finished_digest(parent)
+        # Where one of them is unknown, as in older runs, nothing is claimed to have changed.
         if before and now and before != now:
             return f"{weights} began with other weights than {parent} holds now"
     labels = results / run / "pseudo_labels.json"
@@ -215,6 +218,7 @@ def mark_predictions(plan: Plan, names: list[str]) -> None:
         mark = Path(plan.results) / name
         stamp = mark.with_suffix(".json")
         older = [stamp, *mark.parent.glob("fold*.done"), mark.with_name("predictions.done")]
+        # Not now: Snakemake would take the mark for newer than what was made from it.
         date = max(path.stat().st_mtime_ns for path in older if path.exists())
         write_mark(mark, predictions_digest(mark.parent, mark.stem.removeprefix("predictions")))
         os.utime(mark, ns=(date, date))

@@ -25,6 +25,7 @@ def samples_digest(train_ids: np.ndarray, test_ids: np.ndarray, folds: np.ndarra
     content = hashlib.sha256()
     for ids in (train_ids, test_ids):
         content.update("\n".join(ids.tolist()).encode() + b"\0")
+    # in one byte order and size, on every machine
     content.update(np.ascontiguousarray(folds, "<i8"))
     return content.hexdigest()
 
@@ -96,6 +97,7 @@ def unfinished_predictions(folder: Path, suffix: str = "") -> dict[int, str]:
     stamp = read_stamp(folder, suffix)
     predicted, earlier = stamp.get("folds", {}), stamp.get("weights")
     for path in sorted(folder.glob("fold*.json")):
+        # Other files may begin with "fold" as well.
         if not path.stem[4:].isdecimal():
             continue
         fold, state = int(path.stem[4:]), read_fold_state(path)

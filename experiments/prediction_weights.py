@@ -202,6 +202,7 @@ def check_sources(
             f"{unknown}: restore it, as samples that they have seen would be scored as unseen"
         )
     sampling = observation_of(config).sampling
+    # Weights that have seen none of these samples, as of other data, may score all of them.
     everywhere = [
         of_fold.count_seen(tables.train, config.train_cache, sampling)
         + of_fold.count_seen(tables.test, config.test_cache, sampling)
@@ -217,6 +218,7 @@ def check_sources(
                 f"other targets than it gives now: restore the table as it was"
             )
     for fold, of_fold in learnt.items():
+        # A fold's network may have seen the other rows: it is not scored on them.
         held_out = tables.train.iloc[tables.folds[fold][1]]
         taught = of_fold.without_pseudo_labels()
         # Pseudo-labelled test samples are allowed, as their true targets are unknown; the stamp
@@ -244,6 +246,7 @@ def check_own_settings(existing: ExistingRun) -> None:
     """Refuse networks of this run that were trained with other decisive settings."""
     config, own = existing.config, existing.path
     before = read_run_config(own)
+    # Without config.json the records of the folds tell at least that settings differ.
     if not before:
         existing.check_settings_of_folds()
     changed = changed_settings(config, before) if before else []
@@ -281,6 +284,7 @@ def check_own_networks(
                 f"the table as it was; or {ANEW}"
             )
         recorded = record.trained_from.get("strain", {}).get("train", {})
+        # Older runs recorded no strain.
         if not recorded:
             continue
         now = strain_digests(

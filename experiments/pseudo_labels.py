@@ -23,7 +23,7 @@ from runtime.errors import UserError
 
 @dataclass(frozen=True)
 class Labels:
-    """What one experiment is given.
+    """The pseudo-labels of the test samples that one experiment learns from.
 
     Attributes:
         rows: (n,) positions in its test table.

@@ -55,6 +55,7 @@ def write_summary(
     unfinished = unfinished_predictions(folder, suffix)
     if unfinished:
         result["unfinished"] = {str(fold): reason for fold, reason in unfinished.items()}
+    # NaN: rows of folds that were not predicted
     known = np.isfinite(out_of_fold)
     truth = train["target"].to_numpy()
     result |= scored_as("oof", truth[known], out_of_fold[known])
@@ -102,6 +103,7 @@ def scored_as(kind: str, targets: np.ndarray, scores: np.ndarray) -> dict[str, f
 def write_history(path: Path, folds: Mapping[int, Sequence[Mapping[str, float]]]) -> None:
     """Write the learning curves of all folds as one CSV, one row per fold and epoch."""
     rows = [{"fold": fold, **scores} for fold, history in folds.items() for scores in history]
+    # Of all rows: a fold that was resumed by a newer version may have further scores.
     names = list(dict.fromkeys(key for row in rows for key in row))
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, names)
@@ -184,6 +186,7 @@ def read_snr(path: Path, train: pd.DataFrame) -> np.ndarray | None:
     except UserError as error:
         LOGGER.warning("no SNRs in the summary: %s", error)
         return None
+    # A table of other data, if it shares no id with these samples.
     if "network_snr" not in table or not set(train["id"]) & set(table.index):
         return None
     snr = pd.to_numeric(table["network_snr"], errors="coerce")

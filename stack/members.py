@@ -48,6 +48,7 @@ def final_experiments() -> list[FinalExperiment]:
     They are registered by importing configs.py, which the caller must have done: this wing lies
     below it.
     """
+    # A mistake of the program, not of its user: hence no UserError.
     published = published_stack()
     if not published:
         raise RuntimeError("import configs before stacking: it registers the experiments")
@@ -185,6 +186,7 @@ def read_members(
         try:
             runs.append(read_member(folder, tta, allow_unfinished))
         except UserError as error:
+            # Whoever named a run wants it in the stack, and would not notice that it is missing.
             if named:
                 raise
             left_out[folder.name] = str(error)

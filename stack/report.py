@@ -55,6 +55,7 @@ def score_frame(stack: StackResult) -> pd.DataFrame:
                     f"{key}_low": comparison.low,
                     f"{key}_high": comparison.high,
                 }
+            # only the reference blend is scored on the rows of its own fit, to compare with it
             in_sample = None if fit is None or fit.in_sample is None else np.mean(fit.in_sample)
             row |= {"in_sample": in_sample, "seconds": None if fit is None else fit.seconds}
             if stack.test_aucs:
@@ -126,6 +127,7 @@ def stack_record(stack: StackResult) -> dict[str, Any]:
         "revision": git_revision(),
         "versions": versions(),
     }
+    # an extra that need not be installed
     with contextlib.suppress(PackageNotFoundError):
         record["versions"]["cmaes"] = version("cmaes")
     return record
@@ -164,6 +166,7 @@ def format_score_table(stack: StackResult) -> str:
     header = ["", "AUC", "± folds", f"against {stack.best_model.name}", "against the plain mean"]
     if stack.test_aucs:
         header.append("test AUC")
+    # Columns of text, aligned once all cells are known.
     lines = [header]
     for kind, scored in (("method", stack.methods), ("model", stack.models)):
         for column in sorted(scored.values(), key=lambda other: -other.score.mean):

@@ -36,7 +36,7 @@ class Schedule:
         num_epochs: epochs in all.
         scheduler: built for the trainer's optimiser; None keeps the learning rate.
         batch_scheduler: step the scheduler after each optimiser step instead of after each epoch.
-        scheduler_target: the score that the scheduler is given, e.g. 'valid_loss' for
+        scheduler_target: the score passed to the scheduler's `step`, e.g. 'valid_loss' for
             ReduceLROnPlateau.
 
     Raises:

@@ -131,7 +131,7 @@ def test_a_dry_run_computes_no_bank_for_filters(tmp_path: Path) -> None:
 
 
 def test_weights_that_cannot_be_had_name_the_ways_out(tmp_path: Path) -> None:
-    """Port 9 of this machine stands for a hub that does not answer."""
+    """Nothing listens on port 9 of this machine: a hub that does not answer."""
     done = dry_run(
         "Nspec16", tmp_path, code=2, HF_ENDPOINT="http://127.0.0.1:9", HF_HOME=str(tmp_path)
     )

@@ -178,7 +178,7 @@ def test_a_dry_run_shows_outdated_marks_and_changes_nothing(pipeline: Plan) -> N
     (results / "pseudo_demo" / "fold1.done").write_text("of other weights\n")
     before = {path: path.stat().st_mtime_ns for path in results.rglob("*")}
     output = snakemake("-n", "-q", "rules", "--nolock", *of_plan(pipeline))
-    assert f"{results / 'pseudo_demo' / 'fold1.done'} stands for was made again" in output
+    assert f"{results / 'pseudo_demo' / 'fold1.done'} marks have changed" in output
     counts = job_counts(output)
     jobs = ("train", "predict", "predict_views", "stack", "report")
     assert [counts[job] for job in jobs] == [1] * 5

@@ -55,7 +55,7 @@ def test_marks_of_other_weights_are_outdated(tmp_path: Path) -> None:
     before = contents(tmp_path)
     reasons = outdated_marks(plan)
     assert list(reasons) == [f"demo/fold{fold}.done" for fold in (1, 2, 3)]
-    assert "was made again" in reasons["demo/fold1.done"]
+    assert "have changed" in reasons["demo/fold1.done"]
     assert f"{folder / 'fold2.pt'} is not finished" in reasons["demo/fold2.done"]
     assert contents(tmp_path) == before
 
