@@ -32,6 +32,9 @@ from physics.spin_laws import SPIN_LAWS
 from signal_transforms import image_augmentations
 from signal_transforms.base import Compose, OneOf, WaveTransform
 from simulation.dataset_on_the_fly import SimulatedDataset
+from simulation.glitch_noise import Glitches
+from simulation.real_strain import RealStrain
+from simulation.training_noise import Gaussian
 from spectrograms import MultiSpectrogram
 from training.schedules import LENGTHS
 from training_extras import TrainHook, WarmupCosine
@@ -119,6 +122,11 @@ def datasets_by_name() -> ClassChoices:
     return ClassChoices("data set", by_name([G2NetDataset, SimulatedDataset]), True, given)
 
 
+def noises() -> ClassChoices:
+    given = ("device", "observation")
+    return ClassChoices("noise", by_name([Gaussian, Glitches, RealStrain]), given=given)
+
+
 def optimizers() -> ClassChoices:
     classes = public_classes(torch.optim, below(torch.optim.Optimizer))
     return ClassChoices("optimizer", by_name(classes), True, ("params",))
@@ -163,6 +171,7 @@ CHOICES: dict[str, Callable[[], ClassChoices]] = {
     "augmentations_test": image_transforms,
     "dataset": datasets_by_name,
     "whiten": waveform_transforms,
+    "noise": noises,
     "transforms": waveform_transforms,
     "transforms2": waveform_transforms,
     "optimizer": optimizers,
