@@ -215,6 +215,10 @@ class Overrides:
         says_none = setting.value.lower() in ("none", "null")
         if setting.appends or (says_none and is_of_type(None, expected)):
             return False
+        if {str, Part} <= set(typing.get_args(expected)):
+            # A word or a part, as noise=gaussian or noise=Glitches: a class is known by its name.
+            choices = self.cls.class_choices(setting.names)
+            return choices is not None and setting.value in choices.classes
         if isinstance(current, type | Part):
             # some arguments take a class or its name as a text, e.g. activation=relu
             return expected is Any or not is_of_type(setting.value, expected)
@@ -236,10 +240,10 @@ class Overrides:
         kept = keep_arguments(cls, values.get(key), values.get(arguments) or {}, setting)
         return {key: cls, arguments: kept}
 
-    def choose_part(self, current: Part | None, setting: Setting) -> Part:
+    def choose_part(self, current: Any, setting: Setting) -> Part:
         cls = self.find_class(setting)
-        # Nothing was here before, whose arguments could be kept.
-        if current is None:
+        # Nothing was here before, or a word, whose arguments could be kept.
+        if not isinstance(current, Part):
             return Part(cls)
         return Part(cls, **thaw(keep_arguments(cls, current.cls, current.params, setting)))
 

@@ -123,7 +123,8 @@ def learnt_samples(
     pseudo = read_pseudo_ids(record, config, ids[:0])
     before, unknown = learnt_before(record, config, followed | {record.path})
     noise = (config.get("dataset_params") or {}).get("noise", "gaussian")
-    if (config.get("dataset"), noise) == (SimulatedDataset.__name__, "gaussian"):
+    # Of all kinds of noise, only 'real' is taken from the samples of the table.
+    if config.get("dataset") == SimulatedDataset.__name__ and noise != "real":
         return LearntSamples(ids[:0], pseudo, {}, before, unknown)
     if fold is not None and folds is not None:
         ids = ids[folds != fold]

@@ -145,3 +145,18 @@ def test_drop_outs_need_strain(small_bank) -> None:
     noise = Part(Glitches, kinds={"dropout": 1})
     with pytest.raises(UserError, match="drop-out of whitened strain"):
         batches(noise, whiten=Part(Whiten, decimate=2))
+
+
+def test_noise_is_chosen_by_name() -> None:
+    """`--set dataset_params.noise=Glitches`, and a word again."""
+    from configs import Wave01
+    from configuration.overrides import override
+
+    words = ["dataset_params.noise=Glitches", "dataset_params.noise.rate=0.3"]
+    chosen = override(Wave01, words)
+    assert chosen.dataset_params["noise"] == Part(Glitches, rate=0.3)
+    nested = override(chosen, ["dataset_params.noise.noise=Gaussian"])
+    assert repr(nested.dataset_params["noise"].params["noise"]) == "Gaussian()"
+    other = override(chosen, ["dataset_params.noise=RealStrain"])
+    assert other.dataset_params["noise"].cls.__name__ == "RealStrain"
+    assert override(other, ["dataset_params.noise=real"]).dataset_params["noise"] == "real"
