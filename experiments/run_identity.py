@@ -30,6 +30,8 @@ from experiments.building import weights_of_fold
 from experiments.fold_record import read_fold
 from experiments.observation_record import plain_config, recorded_digest
 from physics.observation import COMPETITION, Sampling
+from physics.population import COMPETITION_POPULATION, Population
+from runtime.errors import UserError
 from training.schedules import LENGTHS
 
 if TYPE_CHECKING:
@@ -59,11 +61,14 @@ EARLIER_STRAIN_SAMPLES = 8  # older records have so many; they are among the 512
 def deciding_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that decide what is learnt, of a config in JSON's own types."""
     kept = {k: v for k, v in plain.items() if k not in (*LOCATIONS, *ADJUSTABLE)}
-    # Of the observation its content decides. That of the competition is left out, as it is in
-    # records that are older than the setting, whose digests must still be found.
+    # Of the observation its content decides. That of the competition is left out, and so are its
+    # binaries, as in records that are older than these settings: their digests must still match.
     observation = recorded_digest(kept.pop("observation", None))
     if observation != COMPETITION.digest:
         kept["observation"] = observation
+    population = complete_population(kept.pop("population", None))
+    if population != to_plain(COMPETITION_POPULATION):
+        kept["population"] = population
     if "optimizer_params" in kept:
         kept["optimizer_params"] = without(kept["optimizer_params"], "lr")
     if "scheduler_params" in kept:  # OneCycleLR has a learning rate of its own
@@ -73,6 +78,20 @@ def deciding_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     if "callbacks" in kept:
         kept["callbacks"] = [without(part, "patience") for part in kept["callbacks"] or ()]
     return kept
+
+
+def complete_population(plain: Any) -> Any:
+    """Return a recorded population with all fields that there are now, those it lacks at default.
+
+    Args:
+        plain: as in config.json; None is of a run that is older than the setting.
+    """
+    if plain is None:
+        return to_plain(COMPETITION_POPULATION)
+    try:
+        return to_plain(Population.from_plain(without(plain, "class")))
+    except UserError:
+        return plain  # damaged: it equals no population
 
 
 def without(mapping: Any, *keys: str) -> Any:

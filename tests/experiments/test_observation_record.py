@@ -32,7 +32,8 @@ def demo(*words: str) -> ConfigMeta:
 
 def test_records_without_the_setting_are_of_the_competition() -> None:
     """Their digests are found again, and nothing of them has changed."""
-    earlier = {key: value for key, value in to_plain(demo()).items() if key != "observation"}
+    newer = ("observation", "population")
+    earlier = {key: value for key, value in to_plain(demo()).items() if key not in newer}
     now = plain_config(demo())
     assert settings_digest(deciding_settings(now)) == settings_digest(deciding_settings(earlier))
     assert changed_settings(demo(), earlier) == []
@@ -41,6 +42,8 @@ def test_records_without_the_setting_are_of_the_competition() -> None:
     assert settings_digest(deciding_settings(plain_config(other))) != settings_digest(
         deciding_settings(earlier)
     )
+    heavier = demo("population.snr=[8.0,30.0]")
+    assert changed_settings(heavier, earlier) == ["population"]
     assert recorded_digest(None) == COMPETITION.digest == now["observation"]["digest"]
 
 
