@@ -153,10 +153,6 @@ TESTED_ELSEWHERE = {
     "physics/prior_files.py": "tests/physics/test_waveforms.py",
     "physics/spin_laws.py": "tests/physics/test_waveforms.py",
     "physics/waveform_series.py": "tests/physics/test_waveforms.py",
-    "simulation/conditioned_strain.py": "tests/simulation/test_real_strain.py",
-    "simulation/strain_stretches.py": "tests/simulation/test_real_strain.py",
-    "simulation/time_segments.py": "tests/simulation/test_real_strain.py",
-    "simulation/glitch_noise.py": "tests/simulation/test_training_noise.py",
 }
 
 
