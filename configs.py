@@ -45,6 +45,11 @@ from models1d import (
     ResNet1d,
     WaveNet1d,
 )
+from physics.distance_laws import UniformChirpVolume
+from physics.mass_laws import PowerLawPeak, UniformComponents
+from physics.observation import Observation
+from physics.population import Population
+from physics.spin_laws import IsotropicSpins, NoSpins
 from simulation.dataset_on_the_fly import SimulatedDataset
 from spectrograms import CQT, CNNSpectrogram, ComplexMorletCWT, WaveNetSpectrogram
 from training_extras import KeepLast
@@ -691,6 +696,124 @@ class Wave08(Wave01):
         "train": (Part(AddGlitches, p=0.25, whiten=EXACT.params), *AUGMENTATIONS),
         "test": (EXACT,),
     }
+
+
+# The two LIGO detectors as the MLGWSC-1 challenge simulates them (Schäfer et al., Physical Review D
+# 107, 023021, 2023): noise from 15 Hz, signals from 20 Hz.
+LIGO_DESIGN = Part(
+    Observation, detectors=("H1", "L1"), min_frequency=15.0, curves="aLIGOZeroDetHighPower"
+)
+CHIRP_DISTANCE = Part(UniformChirpVolume, low=130.0, high=350.0)  # Mpc
+
+
+class Mdc1(Wave07):
+    """Data set 1 of the MLGWSC-1 challenge: black holes without spins in design noise.
+
+    Its samples: `python prep_data.py --simulate 20000 --config Mdc1 --out input/mdc1`.
+    """
+
+    name = "mdc_1"
+    train_path = "input/mdc1/train.csv"
+    test_path = "input/mdc1/test.csv"
+    observation = LIGO_DESIGN
+    population = Part(
+        Population,
+        masses=Part(UniformComponents, low=10.0, high=50.0),
+        spins=Part(NoSpins),
+        distance=CHIRP_DISTANCE,
+        approximant="IMRPhenomD",
+    )
+    model_params = {**Wave07.model_params, "max_loss": 0.03, "bank_size": 4000}
+
+
+class Mdc1ResNet(Wave01):
+    """The samples of Mdc1 for a residual network."""
+
+    name = "mdc_1_resnet"
+    train_path = Mdc1.train_path
+    test_path = Mdc1.test_path
+    observation = Mdc1.observation
+    population = Mdc1.population
+
+
+class Mdc3(Mdc1):
+    """Data set 3 of the challenge: precession, higher modes, and a PSD drawn for each sample.
+
+    The 20 PSDs of each detector are those of the challenge (gwastro/ml-mock-data-challenge-1): put
+    its files into input/mdc_psds/H1 and input/mdc_psds/L1, or name another folder with
+    `--set observation.curves=FOLDER`. Orientations and precession make waveforms of many kinds: no
+    bank of some thousand binaries loses as little as that of Mdc1.
+    """
+
+    name = "mdc_3"
+    train_path = "input/mdc3/train.csv"
+    test_path = "input/mdc3/test.csv"
+    observation = Part(Observation, **{**LIGO_DESIGN.params, "curves": "input/mdc_psds"})
+    population = Part(
+        Population,
+        masses=Part(UniformComponents, low=7.0, high=50.0),
+        spins=Part(IsotropicSpins, most=0.99),
+        distance=CHIRP_DISTANCE,
+        approximant="IMRPhenomXPHM",
+        modes=(22, 21, 33, 32, 44),
+    )
+    # A core computes some ten of these waveforms a second: a smaller bank, for signals as well.
+    dataset_params = {**Mdc1.dataset_params, "bank_size": 2000}
+    model_params = {**Mdc1.model_params, "max_loss": 0.08, "bank_size": 2000}
+
+
+class Mdc3ResNet(Mdc1ResNet):
+    """The samples of Mdc3 for a residual network, with four times as many binaries."""
+
+    name = "mdc_3_resnet"
+    train_path = Mdc3.train_path
+    test_path = Mdc3.test_path
+    observation = Mdc3.observation
+    population = Mdc3.population
+    # The detectors' PSDs differ, but once whitened their signals are alike.
+    model_params = {**Mdc1ResNet.model_params, "share_branches": (("H1", "L1"),)}
+
+
+class O4(Wave07):
+    """LIGO and Virgo in their fourth observing run, and black holes as they are observed.
+
+    The masses are those of GWTC-3 (see `PowerLawPeak`) as detected: a binary is seen to a distance
+    that grows with its mass, by which the power law loses 2.2 of its slope, and all masses are
+    redshifted by a quarter. Observed spins are small. SNRs fall as those of a uniform volume would
+    but for a power, as in the competition, so that most samples are near the threshold.
+    """
+
+    name = "o4"
+    train_path = "input/o4/train.csv"
+    test_path = "input/o4/test.csv"
+    # The lightest binaries have 12 % of their SNR^2 more than 2.7 s before the merger.
+    observation = Part(Observation, window=3.0)
+    population = Part(
+        Population,
+        masses=Part(
+            PowerLawPeak,
+            slope=1.2,
+            low=6.4,
+            high=108.0,
+            taper=6.0,
+            peak_fraction=0.2,
+            peak=42.0,
+            peak_width=6.0,
+        ),
+        spins=Part(IsotropicSpins, most=0.4),
+    )
+    # Longer filters than the competition's: the lightest binaries are seen for longer.
+    model_params = {**Wave07.model_params, "basis": 96, "before": 1.25, "bank_size": 4000}
+
+
+class O4ResNet(Wave01):
+    """The samples of O4 for a residual network."""
+
+    name = "o4_resnet"
+    train_path = O4.train_path
+    test_path = O4.test_path
+    observation = O4.observation
+    population = O4.population
 
 
 class Spec01(Wave01):

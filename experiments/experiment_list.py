@@ -51,6 +51,9 @@ def network_key(config: ConfigMeta) -> str:
     sampling = config.observation.build().sampling
     if sampling != COMPETITION.sampling:
         decisive.append(sampling.to_plain())
+    # Filters that are chosen by their loss are as many as the population and the noise need.
+    if params.get("max_loss") is not None:
+        decisive += [config.population.to_plain(), config.observation.to_plain()]
     plain = json.dumps(decisive, sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:16]
 
