@@ -15,6 +15,8 @@ from physics.plain_law import PlainLaw, rising_pair
 from runtime.errors import UserError
 
 GRID = 4096  # points at which a density without an inverse is tabulated
+RATIOS = 512  # points at which the density of the mass ratio is tabulated
+AT_A_TIME = 2000  # binaries whose mass ratios are drawn together
 
 
 class MassLaw(PlainLaw):
@@ -128,24 +130,32 @@ class PowerLawPeak(MassLaw):
         # solar mass: far below any feature of the density.
         grid = np.exp(np.linspace(*np.log([self.low, self.high]), GRID))
         mass_1 = invert_density(grid, self.primary_density(grid), rng.uniform(size=count))
-        ratio = np.empty(count)
-        missing = np.arange(count)
-        # The ratio by rejection: q^beta between low / mass_1 and 1, accepted with S(q mass_1).
-        power = self.ratio_slope + 1
-        while len(missing):
-            least = self.low / mass_1[missing]
-            u = rng.uniform(size=len(missing))
-            if power == 0:
-                q = least ** (1 - u)
-            else:
-                q = (least**power + u * (1 - least**power)) ** (1 / power)
-            ratio[missing] = q
-            accepted = rng.uniform(size=len(missing)) < self.smoothing(q * mass_1[missing])
-            # Close to `low` hardly anything is accepted; equal masses are then the limit.
-            hopeless = self.smoothing(mass_1[missing]) < 1e-6
-            ratio[missing[hopeless]] = 1.0
-            missing = missing[~(accepted | hopeless)]
-        return mass_1, ratio * mass_1
+        u = rng.uniform(size=count)
+        parts = [
+            self.draw_ratios(mass_1[first : first + AT_A_TIME], u[first : first + AT_A_TIME])
+            for first in range(0, count, AT_A_TIME)
+        ]
+        return mass_1, np.concatenate(parts) * mass_1
+
+    def draw_ratios(self, mass_1: np.ndarray, u: np.ndarray) -> np.ndarray:
+        """Return mass ratios, given mass_1 and uniform numbers, all (count,).
+
+        Each mass_1 has its own distribution between `low` / mass_1 and 1, tabulated and inverted.
+        """
+        least = (self.low / mass_1)[:, None]  # (count, 1)
+        q = least + (1 - least) * np.linspace(0, 1, RATIOS)  # (count, RATIOS)
+        density = q**self.ratio_slope * self.smoothing(q * mass_1[:, None])
+        total = np.cumsum((density[:, 1:] + density[:, :-1]) / 2, axis=1)  # up to each q[1:]
+        total = np.concatenate([np.zeros_like(least), total], axis=1)  # (count, RATIOS)
+        wanted = u * total[:, -1]
+        # The interval that the wanted part lies in, and how far within it.
+        at = np.clip((total <= wanted[:, None]).sum(1) - 1, 0, RATIOS - 2)
+        rows = np.arange(len(u))
+        below, above = total[rows, at], total[rows, at + 1]
+        # Of a mass_1 hardly above `low` the density is zero everywhere: the masses are equal.
+        step = above - below
+        within = np.where(step > 0, (wanted - below) / np.where(step > 0, step, 1), 1.0)
+        return q[rows, at] + within * (q[rows, at + 1] - q[rows, at])
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Importing this file does not import LALSuite.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -16,9 +17,12 @@ from runtime.optional_packages import require
 # Waveforms of the modes (2, +-2) alone in the frame that turns with the orbit. An orbital phase
 # multiplies the spectra of h+ and hx by exp(2 i phase), with the spins held in the frame of the
 # total angular momentum. Tests compare every one of them with LALSimulation at another phase.
-PHASE_IS_A_FACTOR = ("IMRPhenomD", "IMRPhenomPv2", "IMRPhenomXAS")
+PHASE_IS_A_FACTOR = ("IMRPhenomD", "IMRPhenomPv2", "IMRPhenomXAS", "IMRPhenomXP")
+# The same is true of these where the modes are (2, +-2) alone.
+WITH_ONE_MODE = ("IMRPhenomXHM", "IMRPhenomXPHM")
 # The largest m of the modes of a waveform, where it is above 2.
 HIGHEST_MODE = {"IMRPhenomHM": 4, "IMRPhenomXHM": 4, "IMRPhenomXPHM": 4, "IMRPhenomXO4a": 4}
+ALIGNED = 1e-6  # spin across the orbital axis that is taken for none
 WITHOUT_PRECESSION = ("IMRPhenomD", "IMRPhenomXAS", "IMRPhenomHM", "IMRPhenomXHM")
 
 
@@ -72,9 +76,10 @@ def check_modes(modes: Sequence[int]) -> None:
             )
 
 
-def phase_is_a_factor(approximant: str) -> bool:
+def phase_is_a_factor(approximant: str, modes: Sequence[int] = ()) -> bool:
     """Return whether an orbital phase only multiplies the spectra by exp(2 i phase)."""
-    return approximant in PHASE_IS_A_FACTOR
+    has_one_mode = approximant in WITH_ONE_MODE and tuple(modes) == (22,)
+    return approximant in PHASE_IS_A_FACTOR or has_one_mode
 
 
 def highest_m(approximant: str, modes: Sequence[int]) -> int:
@@ -125,6 +130,9 @@ def polarisations(
     inclination, *spins = lalsimulation.SimInspiralTransformPrecessingNewInitialConditions(
         *angles, mass_1_si, mass_2_si, reference_frequency, phase
     )
+    support = lalsimulation.SimInspiralGetSpinSupportFromApproximant(number)
+    if support == lalsimulation.SIM_INSPIRAL_ALIGNEDSPIN:
+        spins = spins_along_the_orbit(parameters, approximant)
     options = lal.CreateDict()
     if modes:
         chosen = lalsimulation.SimInspiralCreateModeArray()
@@ -168,3 +176,24 @@ def polarisations(
     shift = 1 / plus.deltaF + plus.epoch.gpsSeconds + plus.epoch.gpsNanoSeconds * 1e-9
     turn = np.exp(-2j * np.pi * shift * plus.deltaF * bins)
     return spectra[0] * turn, spectra[1] * turn
+
+
+def spins_along_the_orbit(parameters: Mapping[str, float], approximant: str) -> list[float]:
+    """Return the Cartesian spins of both bodies for a waveform without precession.
+
+    The sine of the tilt pi is not quite zero in floating point, and LALSimulation refuses the rest.
+
+    Raises:
+        UserError: a spin is tilted.
+    """
+    spins = []
+    for body in (1, 2):
+        spin, tilt = float(parameters[f"a_{body}"]), float(parameters[f"tilt_{body}"])
+        if abs(spin * math.sin(tilt)) > ALIGNED:
+            raise UserError(
+                f"population.approximant = {approximant} has no precession, and a spin is tilted "
+                f"by {tilt:.3g} rad: choose population.spins = NoSpins or AlignedSpins, or an "
+                f"approximant such as IMRPhenomXPHM"
+            )
+        spins += [0.0, 0.0, spin * math.cos(tilt)]
+    return spins

@@ -170,7 +170,9 @@ class Population:
     @property
     def phase_is_a_factor(self) -> bool:
         """Whether the orbital phase can be drawn anew each time a waveform is used."""
-        return phase_is_a_factor(self.approximant) and "phase" not in self.bound_directions
+        return (
+            phase_is_a_factor(self.approximant, self.modes) and "phase" not in self.bound_directions
+        )
 
     @property
     def bound_directions(self) -> tuple[str, ...]:

@@ -135,6 +135,7 @@ TESTED_ELSEWHERE = {
     "models2d/spectrogram_image.py": "tests/models2d/test_image_network.py",
     "physics/constants.py": "tests/physics/test_detectors.py",  # numbers
     "physics/curves.py": "tests/physics/test_noise.py",
+    "physics/plain_law.py": "tests/physics/test_mass_laws.py",  # the base of all laws
     "reporting/files.py": "tests/test_report.py",
     "reporting/stack_html.py": "tests/reporting/test_page.py",
     "search/result.py": "tests/search/test_result_files.py",  # the fields of a result
@@ -145,14 +146,8 @@ TESTED_ELSEWHERE = {
     "simulation/dataset_files.py": "tests/simulation/test_dataset_on_disk.py",
     "stack/report.py": "tests/stack/test_files.py",
     # To get tests of their own; so far only what uses them is tested.
-    "physics/distance_laws.py": "tests/physics/test_waveforms.py",
-    "physics/mass_laws.py": "tests/physics/test_waveforms.py",
-    "physics/plain_law.py": "tests/physics/test_waveforms.py",
-    "physics/polarisations.py": "tests/physics/test_waveforms.py",
     "physics/population.py": "tests/physics/test_waveforms.py",
     "physics/prior_files.py": "tests/physics/test_waveforms.py",
-    "physics/spin_laws.py": "tests/physics/test_waveforms.py",
-    "physics/waveform_series.py": "tests/physics/test_waveforms.py",
 }
 
 
