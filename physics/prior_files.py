@@ -206,14 +206,15 @@ def draw_from_priors(
     found = tried = 0
     while found < count:
         number = max(2 * (count - found), 64)
-        drawn = priors.rescale(names, rng.uniform(size=(len(names), number)))
-        # A single value stands for all where a prior is one point.
-        samples = {
-            name: np.broadcast_to(np.asarray(values, float), number).copy()
-            for name, values in zip(names, drawn, strict=True)
-        }
-        kept = np.asarray(priors.evaluate_constraints(dict(samples))) > 0
-        kept = np.broadcast_to(kept, number)
+        # Prior by prior: `PriorDict.rescale` of bilby 2.8 mixes the parameters of arrays up.
+        samples = {}
+        for name in names:
+            values = np.asarray(priors[name].rescale(rng.uniform(size=number)), float)
+            # A single value stands for all where a prior is one point.
+            samples[name] = np.broadcast_to(values, number).copy()
+        kept = np.ones(number, bool)
+        if len(names) < len(priors):
+            kept = np.broadcast_to(priors.evaluate_constraints(dict(samples)), number) > 0
         parts.append({name: values[kept] for name, values in samples.items()})
         found, tried = found + int(kept.sum()), tried + number
         if tried > 10_000 and found < tried / 1000:

@@ -147,7 +147,6 @@ TESTED_ELSEWHERE = {
     "stack/report.py": "tests/stack/test_files.py",
     # To get tests of their own; so far only what uses them is tested.
     "physics/population.py": "tests/physics/test_waveforms.py",
-    "physics/prior_files.py": "tests/physics/test_waveforms.py",
 }
 
 
