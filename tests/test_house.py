@@ -145,8 +145,6 @@ TESTED_ELSEWHERE = {
     "signal_transforms/whitening_operators.py": "tests/signal_transforms/test_whitening.py",
     "simulation/dataset_files.py": "tests/simulation/test_dataset_on_disk.py",
     "stack/report.py": "tests/stack/test_files.py",
-    # To get tests of their own; so far only what uses them is tested.
-    "physics/population.py": "tests/physics/test_waveforms.py",
 }
 
 
