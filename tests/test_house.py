@@ -143,7 +143,6 @@ TESTED_ELSEWHERE = {
     "signal_transforms/checks.py": "tests/signal_transforms/test_base.py",
     "signal_transforms/per_sample_operations.py": "tests/signal_transforms/test_amplitude.py",
     "signal_transforms/whitening_operators.py": "tests/signal_transforms/test_whitening.py",
-    "simulation/dataset_files.py": "tests/simulation/test_dataset_on_disk.py",
     "stack/report.py": "tests/stack/test_files.py",
 }
 
