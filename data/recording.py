@@ -122,10 +122,14 @@ def check_rate(rate: float, where: str, lowest: int = COMPETITION.sample_rate) -
 
 def explain_wrong_detector(path: Path, found: str, detector: str) -> str:
     """Return a sentence for a file of a detector other than the one it was given for."""
-    known = found.upper() in SITES
-    advice = f"write {found.upper()}={path}" if known else f"give a file of {detector} itself"
-    unknown = "" if known else ", which the networks do not know,"
-    return f"{path} holds strain of {found}{unknown} and was given for {detector}: {advice}"
+    name = found.upper()
+    advice = f"give a file of {detector}"
+    if name in SITES:  # the command line can name it
+        advice = (
+            f"{advice}, or name this one for {name} (detect.py: --strain {name}={path}; "
+            f"RealStrain: under {name} in files)"
+        )
+    return f"{path} holds strain of {found} and was given for {detector}: {advice}"
 
 
 def file_digest(path: Path) -> str:

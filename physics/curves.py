@@ -226,7 +226,7 @@ def read_table(path: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def read_hdf(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return frequencies (Hz) and ASD (1/sqrt(Hz)), both (rows,), of a PSD written by PyCBC."""
-    h5py = require("h5py", "detect")
+    h5py = require("h5py", "gwosc")
     try:
         with h5py.File(path) as file:
             power = np.asarray(file["data"], dtype=np.float64)

@@ -38,6 +38,14 @@ ELSEWHERE = {
     ): "writes into dry_run/, which no command reads and the next "
     "dry run may delete: tests/experiments/test_dry_run.py",
 }
+ELSEWHERE |= dict.fromkeys(
+    (
+        ("prep_data", frozenset({"--simulate_strain"})),
+        ("prep_data", frozenset({"--simulate_strain", "--segment"})),
+    ),
+    "repeated and refused in tests/test_prep_data.py, killed in "
+    "tests/simulation/test_continuous_strain.py",
+)
 # `python -m ...`, `make` and `snakemake` start the programs of the tables, or benchmarks:
 # tests/experiments/test_pipeline*.py and tests/benchmarks/ have what they leave.
 LINE = re.compile(r"(?:python|torchrun[^`\n]*?) (\w+)\.py([^`#|\n]*)")

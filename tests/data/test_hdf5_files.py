@@ -159,7 +159,7 @@ def test_refuses_senseless_numbers(tmp_path, strain, rate, start, match):
 
 def test_refuses_the_other_detectors_file(tmp_path, strain):
     path = write_strain(tmp_path / "l.hdf5", "L1", strain)
-    with pytest.raises(UserError, match=r"holds strain of L1 .* write L1="):
+    with pytest.raises(UserError, match=r"holds strain of L1 .*--strain L1="):
         open_strain(path)
 
 

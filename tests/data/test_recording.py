@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from real_strain import START, open_strain, write_strain
 
-from data.recording import Recording, StrainInMemory
+from data.recording import Recording, StrainInMemory, explain_wrong_detector
 from data.strain_files import open_recordings
 
 
@@ -30,3 +32,13 @@ def test_held_strain():
     recording = Recording("H1", [StrainInMemory("held", np.arange(4096.0), 2048, 10.0)])
     assert recording.end == 12.0
     assert np.array_equal(recording.read(11.0, 3), [2048, 2049, 2050])
+
+
+def test_the_advice_for_another_detectors_file_is_that_of_the_command_line_and_of_a_config():
+    path = Path("l.hdf5")
+    assert explain_wrong_detector(path, "L1", "H1") == (
+        "l.hdf5 holds strain of L1 and was given for H1: give a file of H1, or name this one for "
+        "L1 (detect.py: --strain L1=l.hdf5; RealStrain: under L1 in files)"
+    )
+    # --strain takes no K1.
+    assert explain_wrong_detector(path, "K1", "H1").endswith("for H1: give a file of H1")

@@ -35,8 +35,8 @@ def test_mistakes_of_the_command_line(tmp_path, monkeypatch, strain, words, matc
 @pytest.mark.parametrize(
     ("found", "match"),
     [
-        ("K1", "holds strain of K1, which the networks do not know, and was given for V1: give a"),
-        ("h1", "holds strain of h1 and was given for V1: write H1="),
+        ("K1", "holds strain of K1 and was given for V1: give a file of V1$"),
+        ("h1", "holds strain of h1 and was given for V1: give a file of V1, or .*--strain H1="),
         ("v1", None),
         (" V1", None),
     ],
