@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import is_dataclass
 from types import MappingProxyType
 from typing import Any, NoReturn
@@ -76,8 +76,7 @@ class Part:
         return isinstance(other, Part) and (self.cls, self.params) == (other.cls, other.params)
 
     def __hash__(self) -> int:
-        # mappings have no hash
-        return hash((self.cls, repr(self.params)))
+        return hash((self.cls, hashable(self.params)))
 
 
 def restore_part(cls: type, params: Mapping[str, Any]) -> Part:
@@ -107,6 +106,20 @@ def freeze(value: Any) -> Any:
         return MappingProxyType({key: freeze(item) for key, item in value.items()})
     if isinstance(value, list | tuple):
         return tuple(freeze(item) for item in value)
+    return value
+
+
+def hashable(value: Any) -> Hashable:
+    """Return what has the same hash for equal frozen values: 1, 1.0 and True are equal."""
+    if isinstance(value, Mapping):
+        return frozenset((key, hashable(item)) for key, item in value.items())
+    if isinstance(value, tuple):
+        return tuple(hashable(item) for item in value)
+    try:
+        hash(value)
+    except TypeError:
+        # An array has no hash. Its contents count in comparisons only, so that equal ones agree.
+        return None
     return value
 
 

@@ -150,10 +150,9 @@ def find_curve(name: str, detector: str = "") -> NoiseCurve:
     path = Path(name).expanduser()
     if path.is_dir():
         own = path / detector
-        return read_family(str(own if detector and own.is_dir() else path))
+        return read_family(*family_files(own if detector and own.is_dir() else path))
     if path.is_file():
-        # A file that is replaced while the program runs, as in a notebook, is read again.
-        return read_file(str(path), path.stat().st_mtime_ns)
+        return read_file(*file_version(path))
     return named_curve(name)
 
 
@@ -187,9 +186,22 @@ def named_curve(name: str) -> NoiseCurve:
 # --- files -------------------------------------------------------------------------------------
 
 
+# Name, size in bytes, and time of the last change in ns.
+FileVersion = tuple[str, int, int]
+
+
+def file_version(path: Path) -> FileVersion:
+    """Return what tells a file from one that replaces it while the program runs."""
+    status = path.stat()
+    return str(path), status.st_size, status.st_mtime_ns
+
+
 @functools.lru_cache(maxsize=64)
-def read_file(path: str, version: int) -> NoiseCurve:
-    """Return the curve in a file; `version` changes when the file is replaced.
+def read_file(path: str, size: int, changed: int) -> NoiseCurve:
+    """Return the curve in a file; a file that was replaced, as in a notebook, is read again.
+
+    Args:
+        path, size, changed: a `FileVersion`; the last two only tell versions apart.
 
     Raises:
         UserError: the file cannot be read, or holds no curve.
@@ -260,17 +272,16 @@ def check_curve(
     return frequencies, amplitudes
 
 
-@functools.lru_cache(maxsize=8)
-def read_family(folder: str) -> NoiseCurve:
-    """Return the family of all curves in a folder, in the order of the files' names.
+def family_files(folder: Path) -> tuple[str, tuple[FileVersion, ...]]:
+    """Return a folder's name and its files of noise curves, in the order of their names.
 
     Raises:
-        UserError: there is none, or one is damaged.
+        UserError: there is none.
     """
     suffixes = (*TABLE_SUFFIXES, *HDF_SUFFIXES)
     paths = sorted(
         path
-        for path in Path(folder).iterdir()
+        for path in folder.iterdir()
         if path.suffix.lower() in suffixes and not path.name.lower().startswith("readme")
     )
     if not paths:
@@ -278,7 +289,19 @@ def read_family(folder: str) -> NoiseCurve:
             f"the folder of noise curves {folder} holds none: expected files that end in "
             f"{', '.join(suffixes)}, or subfolders named like the detectors"
         )
-    members = tuple(read_file(str(path), path.stat().st_mtime_ns) for path in paths)
+    return str(folder), tuple(file_version(path) for path in paths)
+
+
+@functools.lru_cache(maxsize=8)
+def read_family(folder: str, files: tuple[FileVersion, ...]) -> NoiseCurve:
+    """Return the family of the curves in a folder; see `family_files`.
+
+    It is read again when a file was added, removed or replaced.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    members = tuple(read_file(*file) for file in files)
     # The geometric mean, on the grid of the first member and as far as all of them go.
     last = min(member.end for member in members)
     grid = members[0].frequencies

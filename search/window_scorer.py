@@ -20,7 +20,7 @@ from torch import Tensor
 from configuration.class_with_arguments import Part, thaw
 from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
-from experiments.building import build_model
+from experiments.building import build_model, observation_of
 from physics.constants import DETECTORS, NUM_SAMPLES, STRAIN_UNIT
 from runtime.errors import UserError
 from runtime.files import read_json
@@ -141,7 +141,7 @@ class WindowScorer:
     ) -> None:
         self.config, self.device = config, device
         self.view_names = tuple(views)
-        self.views = find_views(self.view_names)
+        self.views = find_views(self.view_names, observation=observation_of(config))
         self.hook = config.hook.build()
         self.networks = []
         self.digests = []  # of the content of the weights, which tell networks apart

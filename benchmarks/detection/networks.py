@@ -15,7 +15,7 @@ import torch
 from benchmarks.detection.holdout import Holdout
 from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
-from experiments.building import build_model, build_preparation
+from experiments.building import build_model, build_preparation, observation_of
 from experiments.npy_files import load_array
 from experiments.run_identity import changed_settings
 from experiments.summary import read_history
@@ -134,7 +134,8 @@ class NetworkScorer:
     ) -> np.ndarray:
         """Return the logits (1, samples), averaged over folds and views."""
         preparation = build_preparation(self.config, "test", device)
-        hook, views = self.config.hook.build(), find_views(self.views)
+        hook = self.config.hook.build()
+        views = find_views(self.views, observation=observation_of(self.config))
         weights, size = self.weights(), self.config.batch_size
         logits = np.zeros((len(weights), len(holdout)))
         bar = progress(total=logits.size, desc=self.config.name, unit="sample", show=show_progress)

@@ -19,6 +19,7 @@ from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timed_steps import TINY, random_experiment
 from benchmarks.harness.timing import Spread, interleave, paired_ratios
 from configuration.config_class import ConfigMeta
+from experiments.building import observation_of
 from runtime.command_line import run_command
 from training_extras import find_views
 
@@ -46,7 +47,9 @@ def predictors(
     )
     trainer = experiment.build_trainer(0, training=False)
     dataset = experiment.dataset(experiment.test, np.arange(n), "test", is_test=True)
-    views = find_views(config.views, config.dataset_params.get("norm_factor"))
+    views = find_views(
+        config.views, config.dataset_params.get("norm_factor"), observation=observation_of(config)
+    )
     return {
         "ours": lambda: trainer.predict(dataset, views),
         "theirs": lambda: trainer.predict(dataset),

@@ -3,6 +3,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 from small_config import Noise, Root
 
@@ -49,6 +50,19 @@ def test_parts_are_copied_and_pickled(duplicate) -> None:
     assert again.build().p == 0.25
     with pytest.raises(UserError, match="cannot be changed"):
         again.params = {}
+
+
+def test_equal_parts_hash_alike() -> None:
+    one, other = (
+        Part(Noise, low=1, high=(2, {"a": 3})),
+        Part(Noise, high=[2.0, {"a": 3.0}], low=1.0),
+    )
+    assert one == other
+    assert hash(one) == hash(other)
+    assert len({one, other, Part(Noise, low=2)}) == 2
+    # An argument without a hash leaves the part with one.
+    table = np.ones(3)
+    assert hash(Part(Noise, low=table)) == hash(Part(Noise, low=table))
 
 
 def test_arguments_of_a_class_inside_are_checked() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from curve_families import write_family
 
 from physics import noise
 from physics.constants import DETECTORS
+from physics.curves import find_curve
 from physics.noise import NoiseGenerator, autocovariance, symmetric_power, toeplitz
 from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
@@ -248,6 +250,29 @@ def test_a_family_of_one_is_its_curve(tmp_path: Path) -> None:
     assert not family.has_families
     draws = [source.sample(3, torch.Generator().manual_seed(1)) for source in (family, single)]
     assert torch.equal(*draws)
+
+
+def test_a_family_whose_files_changed_is_read_again(tmp_path: Path) -> None:
+    folder = write_family(tmp_path / "a", -2, 0)
+    first = find_curve(str(folder))
+    assert find_curve(str(folder)) is first
+    (folder / "0.txt").replace(folder / "2.txt")
+    renamed = find_curve(str(folder))
+    assert [curve.name for curve in renamed.members] == [
+        str(folder / f"{number}.txt") for number in (1, 2)
+    ]
+    # Another size at the same time, then another time at the same size.
+    file = folder / "1.txt"
+    changed = file.stat().st_mtime_ns
+    file.write_text(file.read_text() + "1040 1e-23\n")
+    os.utime(file, ns=(changed, changed))
+    longer = find_curve(str(folder))
+    assert longer.members[0].end == 1040
+    file.write_text(file.read_text().replace("1040 1e-23", "1050 1e-23"))
+    os.utime(file, ns=(changed + 10**9, changed + 10**9))
+    assert find_curve(str(folder)).members[0].end == 1050
+    file.unlink()
+    assert len(find_curve(str(folder)).members) == 1
 
 
 def test_noise_of_measured_psds(shared: Path) -> None:

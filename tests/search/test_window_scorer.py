@@ -54,6 +54,12 @@ def test_other_noise_comes_out_like_that_of_the_design(config, design, strain):
     assert change.abs().max() < 3e-3 * expected.abs().max()
 
 
+def test_views_are_those_of_the_configs_observation() -> None:
+    config = override(Demo, ["observation.detectors=[H1,V1]"])
+    with pytest.raises(UserError, match="swap_ligo"):
+        WindowScorer(config, [], torch.device("cpu"), ("swap_ligo",))
+
+
 def test_the_factor_of_the_data_set_is_applied(strain):
     factor = Nspec12.dataset_params["norm_factor"]
     scaled = adapt(None, {}, factor)(strain)  # no detector is there: nothing to whiten

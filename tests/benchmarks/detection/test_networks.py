@@ -12,6 +12,7 @@ from detection_examples import CPU
 from benchmarks.detection import report as detection_report
 from benchmarks.detection.networks import DECISIVE, NetworkScorer
 from configs import Demo, Wave01
+from configuration.overrides import override
 from runtime.errors import UserError
 
 pytest.importorskip("lalsimulation")
@@ -31,6 +32,12 @@ def test_a_run_is_scored_by_the_mean_of_its_folds(holdout, runs) -> None:
     np.testing.assert_allclose(both, (first + second) / 2, atol=1e-6)
     assert scorer.settings()["weights"] == {"fold0.pt": digest}
     assert np.abs(first - second).max() > 1e-3
+
+
+def test_views_are_those_of_the_runs_observation(holdout, runs) -> None:
+    config = override(Demo, ["observation.detectors=[H1,V1]"])
+    with pytest.raises(UserError, match="swap_ligo"):
+        NetworkScorer(config, runs / "demo", ("swap_ligo",)).compute(holdout, CPU)
 
 
 def test_runs_that_are_not_there_or_another_network(runs) -> None:
