@@ -13,7 +13,7 @@ import transforms as T
 from configs import EXACT, Wave08
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from physics.glitches import KINDS
-from physics.observation import COMPETITION
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 
 WITH_SNR = tuple(name for name in KINDS if name != "dropout")
@@ -214,11 +214,11 @@ def test_wave08_trains_with_glitches_on_whitened_strain() -> None:
         ({"kinds": {"blip": -1}}, "expected 0 or more"),
         ({"snr": (10, 5)}, "a least and a largest"),
         ({"snr": (0, 5)}, "a least and a largest"),
-        ({"detectors": ("H1", "X1")}, "no noise curve"),
+        ({"observation": Observation(("H1",), curves="no_such")}, "no noise curve"),
         ({"kinds": {"dropout": 1}, "whiten": {}}, "before Whiten"),
-        ({"whiten": {"detectors": ("H1",)}}, "give both the same"),
+        ({"whiten": {"observation": HANFORD}}, "give both the same"),
         ({"whiten": {"sr": 1024}}, "give both the same"),
-        ({"sr": 4096}, "ends at"),
+        ({"observation": Observation(("V1",), sample_rate=4096)}, "ends at"),
         ({"unit": 0}, "must be positive"),
     ],
 )

@@ -1,0 +1,182 @@
+"""Does a network take one loud detector for a merger?
+
+Blips in a single detector beside mergers that all detectors see, in the same Gaussian noise: how
+often does a trained run give the merger the higher score? A blip of SNR 25 is louder than the
+merger of network SNR 12 that it is compared with, so that loudness alone ranks them wrongly.
+
+    python -m benchmarks.detection.glitches --config Wave07 Wave08
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.detection.holdout import HoldoutSettings
+from benchmarks.detection.networks import NetworkScorer
+from benchmarks.harness.machine import find_device
+from metrics import AUC, delong_error
+from physics.constants import STRAIN_UNIT
+from physics.noise import NoiseGenerator
+from physics.observation import COMPETITION, Observation
+from physics.signals import SignalGenerator
+from physics.waveforms import BankSettings, WaveformBank
+from runtime.command_line import CommandLine, run_command
+from runtime.console import configure_logging
+from runtime.errors import UserError
+from runtime.files import write_json
+from runtime.seeds import counted_seed
+from transforms import AddGlitches
+
+BATCH = 64  # samples drawn at a time
+QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
+
+
+@dataclass(frozen=True)
+class DrawnSamples:
+    """Samples in memory, as `NetworkScorer.compute` reads them.
+
+    Attributes:
+        strain: (samples, detector, time) float32.
+    """
+
+    strain: Tensor
+
+    def __len__(self) -> int:
+        return len(self.strain)
+
+    def batch(self, start: int, stop: int, device: torch.device | str = "cpu") -> Tensor:
+        """Return the strain of some rows, (rows, detector, time) float32."""
+        return self.strain[start:stop].to(device)
+
+
+def draw_blips_and_mergers(
+    count: int,
+    blip_snr: float,
+    merger_snr: float,
+    seed: int = 0,
+    observation: Observation = COMPETITION,
+    cache_dir: Path | None = None,
+) -> tuple[DrawnSamples, DrawnSamples]:
+    """Draw noise with a blip in one detector, and the same noise with a merger instead.
+
+    Args:
+        count: samples of either kind.
+        blip_snr: optimal SNR of every blip, in its own detector.
+        merger_snr: optimal SNR of every merger, of all detectors together.
+        seed: of everything but the waveforms, which no training uses.
+        observation: what the samples are of.
+        cache_dir: where waveforms are kept; default that of `physics.cache_folder`.
+
+    Returns:
+        Blips and mergers.
+    """
+    holdout = HoldoutSettings()
+    bank = WaveformBank.build(
+        BankSettings(size=holdout.bank_size, seed=holdout.bank_seed), cache_dir
+    )
+    signals = SignalGenerator(bank, observation=observation)
+    noise_generator = NoiseGenerator(observation=observation)
+    add_blip = AddGlitches(
+        {"blip": 1.0}, snr=(blip_snr, blip_snr), always_apply=True, observation=observation
+    )
+    blips, mergers = (torch.empty(count, *observation.shape) for _ in range(2))
+    for number, start in enumerate(range(0, count, BATCH)):
+        stop = min(start + BATCH, count)
+        draw_seed = counted_seed(seed, "blips and mergers", number)
+        generator = torch.Generator().manual_seed(draw_seed)
+        noise = noise_generator.sample(BATCH, generator)
+        # Transforms draw from torch's own generator; it is left as it was.
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(draw_seed)
+            blips[start:stop] = add_blip(noise)[: stop - start]
+        strain, snr, _ = signals.draw_at_bank_distance(BATCH, generator)
+        # The network SNR is the root of the sum of the detectors' squares.
+        scale = merger_snr / snr.norm(dim=1) * STRAIN_UNIT
+        mergers[start:stop] = (noise + strain * scale[:, None, None])[: stop - start]
+    return DrawnSamples(blips), DrawnSamples(mergers)
+
+
+def compare_scores(blips: np.ndarray, mergers: np.ndarray) -> dict[str, Any]:
+    """Return how well scores tell mergers from blips.
+
+    Args:
+        blips, mergers: scores (n,) of either kind.
+
+    Returns:
+        "ranked": the share of all pairs of a merger and a blip in which the merger has the higher
+        score (the AUC), "error": its standard error, and quantiles of both kinds' scores.
+    """
+    scores = np.concatenate([blips, mergers])
+    targets = np.repeat([0, 1], [len(blips), len(mergers)])
+    ranked, error = AUC()(targets, scores), delong_error(targets, scores)
+    kinds = {"blips": blips, "mergers": mergers}
+    quantiles = {name: np.quantile(values, QUANTILES).tolist() for name, values in kinds.items()}
+    return {"ranked": float(ranked), "error": float(error), **quantiles}
+
+
+def make_parser() -> CommandLine:
+    parser = CommandLine(
+        prog="-m benchmarks.detection.glitches",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", nargs="+", required=True, metavar="NAME", help="experiments")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of all of them")
+    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--samples", type=int, default=1000, metavar="N", help="of either kind")
+    parser.add_argument("--blip", type=float, default=25.0, metavar="SNR", help="(default: 25)")
+    parser.add_argument("--merger", type=float, default=12.0, metavar="SNR", help="(default: 12)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument("--device", help="cpu, cuda or cuda:N (default: the GPU, if there is one)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    args = make_parser().parse_args(argv)
+    configure_logging()
+    if args.samples < 4 or args.blip <= 0 or args.merger <= 0:
+        raise UserError(
+            f"--samples {args.samples} --blip {args.blip:g} --merger {args.merger:g}: expected 4 "
+            f"or more samples, and SNRs above 0"
+        )
+    import configs  # noqa: F401 - importing it registers the experiments
+    from configuration.config_class import find_config
+    from configuration.overrides import override
+    from experiments.building import observation_of
+
+    found = [override(find_config(name), args.set) for name in args.config]
+    scorers = [NetworkScorer(config, args.results / config.name) for config in found]
+    for scorer in scorers:
+        scorer.weights()  # reports missing files before anything is computed
+    device, figures = find_device(args.device), {}
+    print(f"{args.samples} blips of SNR {args.blip:g} and mergers of SNR {args.merger:g}")
+    for scorer in scorers:
+        blips, mergers = draw_blips_and_mergers(
+            args.samples, args.blip, args.merger, args.seed, observation_of(scorer.config)
+        )
+        scores = [scorer.compute(samples, device)[0] for samples in (blips, mergers)]
+        figures[scorer.name] = compare_scores(*scores)
+        entry = figures[scorer.name]
+        print(
+            f"{scorer.name}: {100 * entry['ranked']:.2f} ± {100 * entry['error']:.2f} of 100 pairs "
+            f"ranked rightly; median score {entry['blips'][2]:.2f} of blips, "
+            f"{entry['mergers'][2]:.2f} of mergers"
+        )
+    if args.out is not None:
+        settings = {key: getattr(args, key) for key in ("samples", "blip", "merger", "seed")}
+        write_json(args.out, {**settings, "quantiles": QUANTILES, "networks": figures})
+        print(f"written: {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    run_command(main)
