@@ -1,5 +1,6 @@
-"""A run of `train.py` that several processes can share, for test_distributed.py: started by torchrun
-or plainly, it notes who writes what and lets one process die.
+"""A run of `train.py` that several processes can share, for test_distributed.py.
+
+Started by torchrun or plainly, it notes who writes what and lets one process die.
 
     NOTES=folder [DIE=rank,step] torchrun --nproc_per_node 2 tests/parallel_run.py ARGUMENTS
 
