@@ -13,6 +13,7 @@ A B A B ... A machine that slows down slows down both.
 | `cqt` | spectrograms/ | the constant-Q front-end against nnAudio's layer |
 | `preparation` | signal_transforms/ | a batch on the device against scipy, a sample at a time |
 | `simulating` | simulation/ | injections drawn on the fly against samples from files |
+| `training_noise` | simulation/ | training samples in each kind of noise against Gaussian noise |
 | `continuous_strain` | simulation/ | hours of strain in files against one whole-series FFT |
 | `reading` | data/ | shuffled batches from the cache against single files |
 | `training_step` | training/ | whole steps of the trainer against the bare network and optimiser |
@@ -46,6 +47,7 @@ MODULES = {
     "cqt": "benchmarks.spectrograms.cqt",
     "preparation": "benchmarks.signal_transforms.preparation",
     "simulating": "benchmarks.simulation.simulating",
+    "training_noise": "benchmarks.simulation.training_noise",
     "continuous_strain": "benchmarks.simulation.continuous_strain",
     "reading": "benchmarks.data.reading",
     "training_step": "benchmarks.training.training_step",

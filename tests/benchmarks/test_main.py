@@ -18,7 +18,7 @@ from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.result_files import load_results
 from benchmarks.runtime import command_line
 from benchmarks.signal_transforms import preparation
-from benchmarks.simulation import continuous_strain, simulating
+from benchmarks.simulation import continuous_strain, simulating, training_noise
 from benchmarks.spectrograms import cqt, cwt, cwt_width
 from benchmarks.training import mixed_precision, profile_step, training_step
 
@@ -34,6 +34,7 @@ MODULES = {
     "command_line": command_line,
     "profile_step": profile_step,
     "simulating": simulating,
+    "training_noise": training_noise,
     "continuous_strain": continuous_strain,
     "mixed_precision": mixed_precision,
 }
@@ -48,6 +49,12 @@ KEYS = {
         "simulating.once",
         "simulating.published",
         "simulating.rate",
+    ],
+    "training_noise": [
+        "training_noise.family",
+        "training_noise.glitches",
+        "training_noise.real_strain",
+        "training_noise.fresh",
     ],
     "continuous_strain": ["continuous_strain.rate", "continuous_strain.noise"],
     "mixed_precision": [
