@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from physics.bank_settings import BankSettings
 from physics.constants import LIGHT_TIME
 from physics.curves import DetectorNoise
 from physics.observation import Observation
 from physics.population import Population
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from signal_transforms import whitening_operators
 
 WHITENED_AT_A_TIME = 256  # waveforms

@@ -68,7 +68,7 @@ class Population:
         min_frequency: at which waveforms begin, Hz.
         reference_frequency: at which spins and phase are defined, Hz.
         longest: no waveform begins earlier before its merger, s. None refuses binaries that the
-            window does not hold; see `physics.waveforms.BankSettings.of`.
+            window does not hold; see `physics.bank_settings.check_window`.
 
     Raises:
         UserError: a law or a number that is none, or laws that exclude one another.

@@ -7,13 +7,14 @@ import math
 import numpy as np
 import torch
 
+from physics.bank_settings import DISTANCE
 from physics.constants import EARTH_ROTATION, SIDEREAL_TIME, STRAIN_UNIT
 from physics.curves import DetectorNoise
 from physics.detectors import Network
 from physics.noise import autocovariance
 from physics.observation import COMPETITION, Observation
 from physics.population import PARAMETERS, Population, chirp_mass
-from physics.waveforms import DISTANCE, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
 
 

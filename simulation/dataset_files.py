@@ -12,10 +12,10 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from physics.bank_settings import BankSettings, start_frequency
 from physics.constants import GPS_START
 from physics.observation import COMPETITION, Observation
 from physics.population import COMPETITION_POPULATION, PARAMETERS
-from physics.waveforms import BankSettings, start_frequency
 from runtime.errors import UserError
 from runtime.files import atomic_path, is_temporary, read_json
 

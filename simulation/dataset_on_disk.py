@@ -20,12 +20,13 @@ import numpy as np
 import torch
 
 from configuration.json_types import to_plain
+from physics.bank_settings import FORMAT as BANK_FORMAT
+from physics.bank_settings import BankSettings
 from physics.noise import NoiseGenerator
 from physics.observation import COMPETITION, Observation
 from physics.population import COMPETITION_POPULATION, Population
 from physics.signals import SignalGenerator
-from physics.waveforms import FORMAT as BANK_FORMAT
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
 from runtime.files import move_aside, remove_temporaries, write_json

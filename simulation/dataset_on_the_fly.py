@@ -15,11 +15,12 @@ from torch import Tensor
 from configuration.class_with_arguments import Part
 from data.batch_order import IndexBatch
 from datasets import Batch, G2NetDataset
+from physics.bank_settings import DISTANCE, BankSettings
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
 from physics.population import COMPETITION_POPULATION, Population
 from physics.signals import SignalGenerator
-from physics.waveforms import DISTANCE, BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError, nearest
 from runtime.seeds import counted_seed
 from signal_transforms.whitening import Whiten

@@ -16,8 +16,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from physics.bank_settings import BankSettings
 from physics.signals import SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank, compute_block, one_thread_each
+from physics.waveform_bank import WaveformBank, one_thread_each
+from physics.waveforms import compute_block
 from runtime.errors import UserError
 from runtime.optional_packages import require
 from runtime.seeds import counted_seed

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from physics.constants import SOLAR_MASS_SECONDS, STRAIN_UNIT
+from physics.bank_settings import DISTANCE
+from physics.constants import STRAIN_UNIT
 from physics.curves import DetectorNoise
 from physics.detectors import Network
+from physics.inspiral import inspiral_seconds
 from physics.observation import Observation
 from physics.polarisations import find_approximant, highest_m, polarisations
-from physics.population import Population, chirp_mass
-from physics.waveforms import DISTANCE
+from physics.population import Population
 from runtime.seeds import counted_seed
 
 # A waveform in the frequency domain that begins abruptly at a frequency rings before it begins in
@@ -39,26 +40,12 @@ def series_duration(mass_1: float, mass_2: float, population: Population) -> flo
     """Return the length of the periodic series that holds a whole signal, s, a power of two.
 
     A mode m has the frequency f when the (2, 2) mode has 2 f / m. A tenth is added for what
-    `chirp_time` neglects.
+    `inspiral_seconds` neglects.
     """
     m = max(highest_m(population.approximant, population.modes), 2)
-    tau = chirp_time(mass_1, mass_2, RAMP_FROM * population.min_frequency * 2 / m)
+    tau = inspiral_seconds(RAMP_FROM * population.min_frequency * 2 / m, mass_1, mass_2)
     # 2 s: the ramp of the spectrum lets a signal begin gradually, a little before its first cycle
     return max(SHORTEST_SERIES, 2.0 ** math.ceil(math.log2(1.1 * tau + 2.0 + AFTER_MERGER)))
-
-
-def chirp_time(mass_1: float, mass_2: float, frequency: float) -> float:
-    """Return how long before its merger the (2, 2) mode of a binary has a frequency, s.
-
-    At leading order it is tau = 5 / 256 (pi f)^(-8/3) M^(-5/3), with the chirp mass M in seconds
-    (Cutler and Flanagan, Physical Review D 49, 2658, 1994, equation 2.19).
-
-    Args:
-        mass_1, mass_2: in the detector frame, solar masses.
-        frequency: f, Hz.
-    """
-    mass = chirp_mass(mass_1, mass_2) * SOLAR_MASS_SECONDS
-    return 5 / 256 * (math.pi * frequency) ** (-8 / 3) * mass ** (-5 / 3)
 
 
 def whole_polarisations(
@@ -229,7 +216,7 @@ class InjectionPlan:
         row["network_snr"] = float(np.linalg.norm(snr))
         for detector, value in zip(self.observation.detectors, snr, strict=True):
             row[f"snr_{detector}"] = float(value)
-        tau = chirp_time(row["mass_1"], row["mass_2"], self.population.min_frequency)
+        tau = inspiral_seconds(self.population.min_frequency, row["mass_1"], row["mass_2"])
         row["signal_start"] = row["geocent_time"] - tau
 
         # The merger at the geocentre lies between two samples of the segment. Whole samples are

@@ -16,13 +16,14 @@ from tokenize import TokenError
 import numpy as np
 import torch
 
+from physics.bank_settings import FORMAT as BANK_FORMAT
+from physics.bank_settings import BankSettings
 from physics.cache_folder import cache_folder
 from physics.constants import DETECTORS, NUM_SAMPLES
 from physics.noise import NoiseGenerator
 from physics.population import Population
 from physics.signals import SignalGenerator
-from physics.waveforms import FORMAT as BANK_FORMAT
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.console import LOGGER, progress
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json, write_json

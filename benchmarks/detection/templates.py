@@ -17,11 +17,12 @@ import numpy as np
 import torch
 
 from benchmarks.detection.holdout import Holdout
+from physics.bank_settings import COMPETITION_SERIES, BankSettings, draw_parameters
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
 from physics.noise import whitening_matrix
 from physics.observation import COMPETITION
 from physics.population import PARAMETERS
-from physics.waveforms import COMPETITION_SERIES, BankSettings, compute_waveforms, draw_parameters
+from physics.waveforms import compute_waveforms
 from runtime.console import progress
 from runtime.optional_packages import require
 

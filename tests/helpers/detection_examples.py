@@ -7,8 +7,9 @@ import torch
 
 from benchmarks.detection.holdout import HoldoutSettings
 from benchmarks.detection.templates import aligned_parameters
+from physics.bank_settings import COMPETITION_SERIES, BankSettings
 from physics.constants import NUM_SAMPLES, SAMPLE_RATE
-from physics.waveforms import COMPETITION_SERIES, BankSettings, compute_waveforms
+from physics.waveforms import compute_waveforms
 
 BEFORE_MERGER, STRETCH = COMPETITION_SERIES.before, COMPETITION_SERIES.stretch
 

@@ -26,12 +26,13 @@ from models1d.template_choice import (
     seen_by_a_detector,
 )
 from models1d.whitened_bank import BankInWindow
+from physics.bank_settings import BankSettings
 from physics.constants import STRAIN_UNIT
 from physics.mass_laws import LogUniformTotalMass
 from physics.population import Population
 from physics.signals import SignalGenerator
 from physics.spin_laws import IsotropicSpins, NoSpins
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
 from transforms import Whiten
 

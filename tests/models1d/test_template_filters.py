@@ -9,11 +9,12 @@ from models1d import MatchedFilter1d
 from models1d.matched_filter1d import power
 from models1d.template_filters import FilterShape, template_filters
 from models1d.whitened_bank import BankInWindow
+from physics.bank_settings import BankSettings
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION
 from physics.population import COMPETITION_POPULATION
 from physics.signals import SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from transforms import Whiten
 
 BANK = BankSettings(size=40, seed=1)

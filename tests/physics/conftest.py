@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from physics.bank_settings import BankSettings
 from physics.signals import SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,9 @@ from competition import noise_of
 from paths import ROOT
 
 from physics import noise
+from physics.bank_settings import BankSettings
 from physics.cache_folder import kept_path, remove_abandoned
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime import locks
 
 BANK = BankSettings(size=2, seed=9)
@@ -22,14 +23,14 @@ BANK = BankSettings(size=2, seed=9)
 ENDLESS = """
 import sys, time
 from pathlib import Path
-from physics import waveforms
+from physics import waveform_bank
 
 def never_ending(path, *_):
     print("computing", flush=True)
     time.sleep(600)
 
-waveforms.compute_rows = never_ending
-waveforms.WaveformBank.build(waveforms.BankSettings(size=2, seed=9), Path(sys.argv[1]))
+waveform_bank.compute_rows = never_ending
+waveform_bank.WaveformBank.build(waveform_bank.BankSettings(size=2, seed=9), Path(sys.argv[1]))
 """
 
 

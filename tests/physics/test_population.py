@@ -9,13 +9,14 @@ import pytest
 from scipy.stats import kstest
 
 from configuration.class_with_arguments import Part
+from physics.bank_settings import BankSettings, draw_parameters
 from physics.distance_laws import RedshiftedVolume, UniformChirpVolume, UniformVolume, redshift_at
 from physics.mass_laws import NeutronStars, UniformComponents
 from physics.observation import COMPETITION, Observation
 from physics.population import PARAMETERS, Population, chirp_mass
 from physics.signals import SignalGenerator
 from physics.spin_laws import AlignedSpins, NoSpins
-from physics.waveforms import BankSettings, WaveformBank, draw_parameters
+from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
 
 MDC_1 = Population(

@@ -9,19 +9,14 @@ import pytest
 import torch
 from competition import SAMPLES, noise_of
 
+from physics.bank_settings import COMPETITION_SERIES, DISTANCE, BankSettings, draw_parameters
 from physics.constants import DETECTORS, EARTH_ROTATION, GPS_START, SIDEREAL_TIME
 from physics.detectors import Network
 from physics.noise import autocovariance, toeplitz
 from physics.population import PARAMETERS, Population
 from physics.signals import SignalGenerator
-from physics.waveforms import (
-    COMPETITION_SERIES,
-    DISTANCE,
-    BankSettings,
-    WaveformBank,
-    draw_parameters,
-    lal_waveform,
-)
+from physics.waveform_bank import WaveformBank
+from physics.waveforms import lal_waveform
 
 BEFORE_MERGER, STRETCH = COMPETITION_SERIES.before, COMPETITION_SERIES.stretch
 

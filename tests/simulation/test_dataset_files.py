@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 
+from physics.bank_settings import BankSettings
 from physics.constants import GPS_START
 from physics.distance_laws import UniformChirpVolume
 from physics.mass_laws import UniformComponents
 from physics.observation import COMPETITION, Observation
 from physics.population import COMPETITION_POPULATION, Population
 from physics.signals import SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from simulation.dataset_files import ParameterTable, SampleBlock
 
 INJECTIONS = 100

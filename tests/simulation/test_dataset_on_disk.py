@@ -18,9 +18,10 @@ import torch
 from paths import ROOT
 
 import prep_data
+from physics.bank_settings import DISTANCE, BankSettings
 from physics.constants import DETECTORS, EARTH_ROTATION, GPS_START, SIDEREAL_TIME
 from physics.signals import SignalGenerator
-from physics.waveforms import DISTANCE, BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
 from simulation import dataset_files
 from simulation import dataset_on_disk as simulation

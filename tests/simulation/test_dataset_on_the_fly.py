@@ -9,11 +9,12 @@ import torch
 from configuration.class_with_arguments import Part
 from data.batch_order import CountedBatchSampler, IndexBatch
 from metrics import AUC
+from physics.bank_settings import BankSettings
 from physics.constants import DETECTORS
 from physics.noise import NoiseGenerator
 from physics.population import Population
 from physics.signals import SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
 from signal_transforms import whitening_operators
 from simulation import dataset_on_the_fly as simulated_dataset

@@ -11,11 +11,12 @@ import torch
 
 from configuration.class_with_arguments import Part
 from data.batch_order import CountedBatchSampler
+from physics.bank_settings import BankSettings
 from physics.mass_laws import UniformComponents
 from physics.observation import Observation
 from physics.population import Population
 from physics.signals import SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
 from simulation import fresh_binaries, whitened_signals
 from simulation.dataset_on_the_fly import SimulatedDataset, shared_renewed

@@ -12,9 +12,10 @@ from scipy.stats import kstest, poisson
 
 from configuration.class_with_arguments import Part
 from data.batch_order import CountedBatchSampler
+from physics.bank_settings import BankSettings
 from physics.observation import Observation
 from physics.signals import SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
 from simulation import dataset_on_the_fly as simulated_dataset
 from simulation import whitened_signals

@@ -12,9 +12,10 @@ from real_strain import START, coloured_noise, write_strain
 
 from configuration.class_with_arguments import Part
 from data.batch_order import CountedBatchSampler
+from physics.bank_settings import BankSettings
 from physics.observation import COMPETITION, Observation
 from physics.signals import SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
 from search.conditioning import make_whitening_matrix
 from simulation import conditioned_strain

@@ -12,10 +12,11 @@ from scipy.linalg import solve_toeplitz
 
 from configuration.class_with_arguments import Part
 from data.batch_order import CountedBatchSampler
+from physics.bank_settings import BankSettings
 from physics.noise import autocovariance
 from physics.observation import COMPETITION, Observation
 from physics.signals import SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
 from simulation import dataset_on_the_fly as simulated_dataset
 from simulation import whitened_signals

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from physics.bank_settings import BankSettings
 from physics.constants import STRAIN_UNIT
 from physics.signals import SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from signal_transforms.whitening_operators import low_frequency_cosines, remove_low_frequencies
 from simulation.whitened_signals import WhitenedSignals, leading_rows
 from transforms import Whiten

@@ -24,10 +24,10 @@ from benchmarks.detection.likelihood import (
     samples_around,
 )
 from benchmarks.detection.templates import TemplateBank, network_power
+from physics.bank_settings import COMPETITION_SERIES
 from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE
 from physics.detectors import Network
 from physics.population import Population
-from physics.waveforms import COMPETITION_SERIES
 
 STRETCH = COMPETITION_SERIES.stretch
 

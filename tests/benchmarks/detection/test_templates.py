@@ -11,11 +11,11 @@ from competition import SAMPLES
 from detection_examples import quadratures, shifted
 
 from benchmarks.detection.templates import ARRIVAL, MatchedFilter, aligned_parameters, sliding_max
+from physics.bank_settings import COMPETITION_SERIES
 from physics.constants import NUM_SAMPLES
 from physics.noise import NoiseGenerator, whitening_matrix
 from physics.observation import COMPETITION
 from physics.population import PARAMETERS
-from physics.waveforms import COMPETITION_SERIES
 
 STRETCH = COMPETITION_SERIES.stretch
 
