@@ -23,11 +23,12 @@ from benchmarks.detection.holdout import HoldoutSettings
 from benchmarks.detection.networks import NetworkScorer
 from benchmarks.harness.machine import find_device
 from metrics import AUC, delong_error
+from physics.bank_settings import BankSettings
 from physics.constants import STRAIN_UNIT
 from physics.noise import NoiseGenerator
 from physics.observation import COMPETITION, Observation
 from physics.signals import SignalGenerator
-from physics.waveforms import BankSettings, WaveformBank
+from physics.waveform_bank import WaveformBank
 from runtime.command_line import CommandLine, run_command
 from runtime.console import configure_logging
 from runtime.errors import UserError
