@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,76 +14,25 @@ from torch import Tensor
 from configuration.class_with_arguments import Part
 from data.batch_order import IndexBatch
 from datasets import Batch, G2NetDataset
-from physics.bank_settings import DISTANCE, BankSettings
+from physics.bank_settings import BankSettings
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
 from physics.population import COMPETITION_POPULATION, Population
-from physics.signals import SignalGenerator
-from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError, nearest
-from runtime.seeds import counted_seed
 from signal_transforms.whitening import Whiten
-from simulation.fresh_binaries import RenewedBank
-from simulation.noise_mixtures import MIXED, orthogonal_mixtures
-from simulation.spectral_whitening import SpectralWhitening, fade_in
+from simulation.noise_mixtures import orthogonal_mixtures
+from simulation.shared_generators import (
+    shared_noise,
+    shared_renewed,
+    shared_signals,
+    shared_whitened,
+)
+from simulation.signal_pool import SignalPools, counted_generator
+from simulation.spectral_whitening import SpectralWhitening
 from simulation.training_noise import AnyStrain, Gaussian, TrainingNoise
-from simulation.whitened_signals import WhitenedSignals
+from simulation.unit_signals import UnitSignals
 
 NOISES = ("gaussian", "real")
-# Signals drawn together: as many as fit a CPU's caches with their transforms, raw or whitened.
-RAW_AT_A_TIME = {"cpu": 32, "cuda": 1024}
-WHITE_AT_A_TIME = {"cpu": 128, "cuda": 1024}
-NOISE_AT_A_TIME = 64  # raw noise is cut out of stretches of four times the length
-
-
-@functools.lru_cache(maxsize=2)
-def shared_signals(
-    bank: BankSettings, population: Population, device: torch.device, observation: Observation
-) -> SignalGenerator:
-    """Return the signals of a bank on a device; all folds of a process share one generator."""
-    return SignalGenerator(WaveformBank.build(bank), device, population, observation=observation)
-
-
-@functools.lru_cache(maxsize=2)
-def shared_whitened(
-    signals: SignalGenerator, whiten: Part, observation: Observation, corrected: bool
-) -> WhitenedSignals:
-    """Return what draws these signals whitened; the fit is made once in a process."""
-    return WhitenedSignals(signals, whiten.build_for(observation=observation), corrected)
-
-
-@functools.lru_cache(maxsize=1)
-def shared_renewed(
-    bank: BankSettings,
-    population: Population,
-    device: torch.device,
-    observation: Observation,
-    whiten: Part | None,
-    corrected: bool,
-    fresh: int,
-    processes: int,
-) -> RenewedBank:
-    """Return signals of a bank that is renewed; all folds of a process share them."""
-    signals = SignalGenerator(WaveformBank.build(bank), device, population, observation=observation)
-    whitened = None
-    if whiten is not None:
-        whitened = WhitenedSignals(signals, whiten.build_for(observation=observation), corrected)
-    return RenewedBank(signals, whitened, bank, fresh, processes)
-
-
-@functools.lru_cache(maxsize=2)
-def shared_noise(noise: Part, observation: Observation, device: torch.device) -> TrainingNoise:
-    """Return a kind of noise on a device; all folds of a process share one."""
-    return noise.build_for(observation=observation, device=device)
-
-
-class SignalPool(NamedTuple):
-    """Signals and noise that several steps draw from."""
-
-    signals: Tensor  # (signal, detector, time), of network SNR 1
-    noise: Tensor | None  # (stretch, detector, time); None if every step draws its own
-    psd_numbers: Tensor | None  # (signal, detector) of the noise; None if rows do not differ
-    snr: Tensor | None = None  # (signal,) at their distance; None if every step draws its own
 
 
 class SimulatedDataset(G2NetDataset):
@@ -197,10 +145,6 @@ class SimulatedDataset(G2NetDataset):
             )
         self.samples_per_epoch = samples_per_epoch
         self.snr, self.curriculum, self.noise = tuple(snr), curriculum, noise
-        self.reuse, self.pool_size = reuse, pool
-        self.drawn: tuple[tuple, SignalPool] | None = (
-            None  # the last pool and what it was drawn for
-        )
         self.observation = observation
         self.whiten = None if whiten is None else whiten.build_for(observation=observation)
         if self.whiten is not None and not whitens_design_noise(self.whiten):
@@ -218,18 +162,32 @@ class SimulatedDataset(G2NetDataset):
         population = replace(population, snr=self.snr)
         bank = BankSettings.of(population, observation, bank_size, bank_seed)
         self.noise_source = self.build_noise_source()
+        self.whitening = self.build_whitening()
         has_psds = self.noise_source is not None and self.noise_source.has_psds
         place = (population, self.device, observation)
-        self.renewed, self.whitened = None, None
+        renewed, self.whitened = None, None
         if fresh:
-            self.renewed = shared_renewed(
-                bank, *place, whiten, not has_psds, fresh, fresh_processes
+            renewed = shared_renewed(bank, *place, whiten, not has_psds, fresh, fresh_processes)
+            self.signals, self.whitened = renewed.signals, renewed.whitened
+        else:
+            self.signals = shared_signals(bank, *place)
+            if whiten is not None:
+                self.whitened = shared_whitened(self.signals, whiten, observation, not has_psds)
+        draw_mixable = None
+        if self.noise_source is not None and self.noise_source.can_be_mixed(whiten is not None):
+            # Not `self.draw_noise`: the data set would be part of a circle, and the memory of its
+            # pool would not be freed with it.
+            draw_mixable = functools.partial(
+                self.noise_source.draw_rows, whitening=self.noise_whitening
             )
-            self.signals, self.whitened = self.renewed.signals, self.renewed.whitened
-            return
-        self.signals = shared_signals(bank, *place)
-        if whiten is not None:
-            self.whitened = shared_whitened(self.signals, whiten, observation, not has_psds)
+        self.pools = SignalPools(
+            UnitSignals(self.signals, self.whitened, self.whitening),
+            pool,
+            reuse,
+            self.noise_source.draw_psd_numbers if has_psds else None,
+            draw_mixable,
+            renewed,
+        )
 
     def build_noise_source(self) -> TrainingNoise | None:
         """Return where the noise comes from; None for the samples of files.
@@ -253,9 +211,19 @@ class SimulatedDataset(G2NetDataset):
                 f"SimulatedDataset: noise = {part!r} and whiten do not go together: "
                 f"{source.needs_strain}; take the drop-outs out of kinds, or leave whiten out"
             )
-        decimate = 1 if self.whiten is None else self.whiten.decimate
-        self.whitening = SpectralWhitening(source.psds, self.observation, decimate, self.device)
         return source
+
+    def build_whitening(self) -> SpectralWhitening | None:
+        """Return the whitening by the PSDs of the noise; None for the samples of files."""
+        if self.noise_source is None:
+            return None
+        decimate = 1 if self.whiten is None else self.whiten.decimate
+        return SpectralWhitening(self.noise_source.psds, self.observation, decimate, self.device)
+
+    @property
+    def noise_whitening(self) -> SpectralWhitening | None:
+        """What whitens noise as it is drawn; None where strain is drawn."""
+        return None if self.whiten is None else self.whitening
 
     def __len__(self) -> int:
         return super().__len__() if self.is_test else self.samples_per_epoch
@@ -285,7 +253,7 @@ class SimulatedDataset(G2NetDataset):
         size = len(indices)
         # With an odd number of rows, the middle one holds a signal in half of the batches.
         count = (size + indices.seed % 2) // 2
-        pool, chosen = self.pool_of_step(indices)
+        pool, chosen = self.pools.of_step(indices)
         psd_numbers = None
         if pool.psd_numbers is not None:
             others = self.noise_source.draw_psd_numbers(size - count, generator)
@@ -309,9 +277,7 @@ class SimulatedDataset(G2NetDataset):
 
     def generator(self, *counters: int | str) -> torch.Generator:
         """Return a generator on the device whose seed depends on all counters."""
-        generator = torch.Generator(self.device)
-        generator.manual_seed(counted_seed(*counters, "simulated"))
-        return generator
+        return counted_generator(self.device, *counters)
 
     def lowest_snr(self, progress: float) -> float:
         """Return the lower bound of the SNR after `progress` epochs."""
@@ -352,154 +318,7 @@ class SimulatedDataset(G2NetDataset):
             strain = torch.as_tensor(self.read(self.negatives[chosen.cpu().numpy()]))
             strain = strain.to(self.device)
             return strain if self.whiten is None else self.whiten(strain)
-        if self.whiten is None:
-            return self.noise_source.sample(size, generator, psd_numbers)
-        if psd_numbers is None:
-            psd_numbers = self.noise_source.draw_psd_numbers(size, generator)
-        return self.noise_source.sample_whitened(psd_numbers, self.whitening, generator)
-
-    def pool_of_step(self, indices: IndexBatch) -> tuple[SignalPool, Tensor]:
-        """Return the pool that a step draws from, and which of its signals the step uses.
-
-        Steps share a pool until each of its signals was used `reuse` times, in another order each
-        time. Everything follows from the step's counters, so that a resumed run sees the same.
-
-        Returns:
-            The pool, and numbers of its signals, (signals of a full batch,).
-        """
-        *before, step = indices.counters
-        pool_size = max(self.pool_size, indices.batch_size)
-        # A pool of N signals, each used `reuse` times, is a row of N * reuse uses. A step takes n
-        # of them, the larger half of a full batch (also in an epoch's last, shorter batch, so that
-        # the steps after it find the row where they expect it). So many steps share a pool:
-        per_step = (indices.batch_size + 1) // 2
-        steps_per_pool = pool_size * self.reuse // per_step
-        pool_number, step_of_pool = divmod(step, steps_per_pool)
-        key = (*before, pool_number, indices.rank, pool_size)
-        if self.drawn is None or self.drawn[0] != key:
-            old_pool = None if self.drawn is None else self.drawn[1]
-            # An interruption while the old pool is overwritten must not leave it under its old key.
-            self.drawn = None
-            if self.renewed is not None:
-                *run, epoch = before
-                pools = -(-indices.epoch_steps // steps_per_pool)  # of an epoch
-                self.renewed.move_to(epoch * pools + pool_number, (*run, indices.rank))
-            generator = self.generator("signals", *key)
-            self.drawn = (key, self.draw_pool(pool_size, generator, old_pool))
-        # The row of uses consists of `reuse` passes through the pool, each in a random order of
-        # its own. Step s begins at use s * n: in pass s * n // N, at place s * n % N of its order.
-        this_pass, first = divmod(step_of_pool * per_step, pool_size)
-        crosses_into_next_pass = first + per_step > pool_size
-        orders = [
-            torch.randperm(
-                pool_size, generator=self.generator("order", *key, number), device=self.device
-            )
-            for number in range(this_pass, this_pass + 1 + crosses_into_next_pass)
-        ]
-        # (pool_size,), or (2 pool_size,) across a border -> (per_step,)
-        return self.drawn[1], torch.cat(orders)[first : first + per_step]
-
-    @torch.no_grad()
-    def draw_pool(
-        self, size: int, generator: torch.Generator, old_pool: SignalPool | None
-    ) -> SignalPool:
-        """Return a new pool of signals and, where noise is reused, of as many stretches of noise.
-
-        A stretch of noise is used twice as often as a signal, since a batch has twice as many rows
-        as signals. On a GPU noise is not reused: drawing it costs no more than mixing it.
-
-        Args:
-            size: number of signals.
-            generator: draws them.
-            old_pool: a pool that is not needed any more; its memory is overwritten.
-        """
-        old_signals, old_noise = (None, None) if old_pool is None else old_pool[:2]
-        at_a_time = RAW_AT_A_TIME if self.whitened is None else WHITE_AT_A_TIME
-        rows_at_a_time = at_a_time.get(self.device.type, at_a_time["cuda"])
-        psd_numbers, parts = None, itertools.repeat(None)
-        if self.noise_source is not None and self.noise_source.has_psds:
-            psd_numbers = self.noise_source.draw_psd_numbers(size, generator)
-            parts = iter(psd_numbers.split(rows_at_a_time))
-        snr_parts: list[Tensor] = []
-
-        def draw_signals(count: int, generator: torch.Generator) -> Tensor:
-            signals, snr = self.draw_signals(count, generator, next(parts))
-            if snr is not None:
-                snr_parts.append(snr)
-            return signals
-
-        signals = draw_in_parts(draw_signals, size, rows_at_a_time, generator, old_signals)
-        snr = torch.cat(snr_parts) if snr_parts else None
-        can_be_mixed = self.noise_source is not None and self.noise_source.can_be_mixed(
-            whitened=self.whiten is not None
-        )
-        if self.reuse == 1 or not can_be_mixed or self.device.type != "cpu":
-            return SignalPool(signals, None, psd_numbers, snr)
-        stretches = -(-size // MIXED) * MIXED  # mixtures are made of whole groups
-        noise = draw_in_parts(self.draw_noise, stretches, NOISE_AT_A_TIME, generator, old_noise)
-        return SignalPool(signals, noise, psd_numbers, snr)
-
-    def draw_signals(
-        self, count: int, generator: torch.Generator, psd_numbers: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Return signals of network SNR 1, whitened if `whiten` is set.
-
-        Args:
-            count: how many.
-            generator: on the device.
-            psd_numbers: (count, detector) of the noise that they go into; None for the design
-                curves.
-
-        Returns:
-            (count, detector, time), and their network SNR (count,) at the distances of the
-            population, None where it has a law of the SNR.
-        """
-        drawn = self.signals.draw_placements(count, generator)
-        if self.whitened is not None:
-            gain = None
-            if psd_numbers is not None:
-                size = self.whitened.stretch_samples
-                gain = self.whitening.gains(size, self.whitening.decimate)[psd_numbers]
-            signals, snr = self.whitened.whitened_as(drawn, gain)
-            signals.mul_(1 / snr[:, None, None])
-        else:
-            strain = self.signals.project(**drawn)
-            if psd_numbers is not None:
-                snr = self.whitening.optimal_snr(fade_in(strain), psd_numbers)
-            else:
-                snr = self.signals.optimal_snr(strain)  # (count, detector)
-            snr = snr.norm(dim=1)  # of the network: the root of the sum of the squares
-            signals = strain * (STRAIN_UNIT / snr)[:, None, None]
-        if not self.signals.population.has_distance:
-            return signals, None
-        distance = self.signals.draw_distance(drawn["waveform"], generator)
-        return signals, snr * (DISTANCE / distance)
-
-
-def draw_in_parts(
-    draw: Callable[[int, torch.Generator], Tensor],
-    count: int,
-    rows_at_a_time: int,
-    generator: torch.Generator,
-    memory: Tensor | None,
-) -> Tensor:
-    """Return `count` rows drawn some at a time.
-
-    Args:
-        draw: returns a given number of rows, always of the same shape.
-        count: number of rows in all.
-        rows_at_a_time: as many as a CPU's caches hold together with what they are made of.
-        generator: handed to `draw`.
-        memory: overwritten and returned if it has `count` rows. On a CPU, memory that is new costs
-            as much as drawing what it holds.
-    """
-    rows = memory if memory is not None and len(memory) == count else None
-    for start in range(0, count, rows_at_a_time):
-        part = draw(min(rows_at_a_time, count - start), generator)
-        if rows is None:  # the shape of a row is known from the first part on
-            rows = part.new_empty(count, *part.shape[1:])
-        rows[start : start + len(part)] = part
-    return rows
+        return self.noise_source.draw_rows(size, generator, psd_numbers, self.noise_whitening)
 
 
 def whitens_design_noise(whiten: Whiten) -> bool:

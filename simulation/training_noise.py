@@ -82,6 +82,27 @@ class TrainingNoise:
         """
         raise NotImplementedError
 
+    def draw_rows(
+        self,
+        count: int,
+        generator: torch.Generator,
+        psd_numbers: Tensor | None = None,
+        whitening: SpectralWhitening | None = None,
+    ) -> Tensor:
+        """Return noise without transients, (count, detector, time): strain, or whitened.
+
+        Args:
+            count: how many.
+            generator: on the device.
+            psd_numbers: (count, detector); None draws them.
+            whitening: of `psds`; None for strain.
+        """
+        if whitening is None:
+            return self.sample(count, generator, psd_numbers)
+        if psd_numbers is None:
+            psd_numbers = self.draw_psd_numbers(count, generator)
+        return self.sample_whitened(psd_numbers, whitening, generator)
+
     def add_transients(
         self,
         noise: Tensor,

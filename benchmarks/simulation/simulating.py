@@ -80,7 +80,7 @@ def compare(settings: BenchmarkSettings, folder: Path) -> list[Measurement]:
     independent = open_simulated(Wave01, settings, reuse=1)
     # A batch takes half as many signals as it has rows.
     steps, fewer = (
-        max(2 * data.pool_size * data.reuse // batch, 1) for data in (dataset, independent)
+        max(2 * data.pools.size * data.pools.reuse // batch, 1) for data in (dataset, independent)
     )
     paths = write_files(folder, sample_ids(batch * 4))
     files, whiten = G2NetDataset(paths), Wave01.dataset_params["whiten"].build()

@@ -90,7 +90,7 @@ def compare(settings: BenchmarkSettings, folder: Path) -> list[Measurement]:
     for name, changes in kinds.items():
         dataset = open_simulated(Wave01, settings, **changes)
         # A batch takes half as many signals as it has rows.
-        steps = max(2 * dataset.pool_size * dataset.reuse // batch, 1)
+        steps = max(2 * dataset.pools.size * dataset.pools.reuse // batch, 1)
         endless = batches_of(dataset, batch)
 
         def draw(endless=endless, steps=steps) -> None:

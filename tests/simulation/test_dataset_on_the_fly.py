@@ -70,22 +70,8 @@ def test_a_batch_holds_signals_in_noise(tmp_path) -> None:
 
 def signals_of(data: SimulatedDataset, indices: IndexBatch) -> torch.Tensor:
     """Return the signals that a batch takes from its pool."""
-    pool, chosen = data.pool_of_step(indices)
+    pool, chosen = data.pools.of_step(indices)
     return pool.signals[chosen[: (len(indices) + 1) // 2]]
-
-
-def test_whitened_signals_are_those_of_the_whitening(tmp_path) -> None:
-    """The same draws, whitened or not, are the same signals."""
-    raw, white = make(tmp_path), make(tmp_path, whiten=WHITEN)
-    indices = next(iter(CountedBatchSampler(200, 16, shuffle=True, counters=(7, 0))))
-    strain, fast = signals_of(raw, indices), signals_of(white, indices)
-    difference = fast - WHITEN.build()(strain)  # both of network SNR one
-    # a part in a hundred of the signal; more is said by the tests of WhitenedSignals
-    assert difference.square().sum((1, 2)).sqrt().median() < 0.01
-    full = Whiten()(strain)
-    torch.testing.assert_close(  # network SNR one: the norm of what exact whitening makes
-        full.square().sum((1, 2)).sqrt(), torch.ones(8), rtol=1e-3, atol=0
-    )
 
 
 def test_a_batch_is_its_noise_and_its_signals(tmp_path) -> None:
@@ -94,7 +80,7 @@ def test_a_batch_is_its_noise_and_its_signals(tmp_path) -> None:
     for indices in CountedBatchSampler(len(data), 16, shuffle=True, counters=(7, 0)):
         waveform = data.__getitems__(indices)["waveform"][:8]
         generator = data.generator(*indices.counters, indices.rank)
-        pool, _ = data.pool_of_step(indices)
+        pool, _ = data.pools.of_step(indices)
         noise = orthogonal_mixtures(pool.noise, 16, generator)[:8]
         snr = data.signals.draw_snr(8, data.snr, generator)
         expected = noise + signals_of(data, indices) * snr[:, None, None]
@@ -134,16 +120,6 @@ def test_processes_draw_different_samples(tmp_path) -> None:
     assert not torch.equal(*parts)
 
 
-@pytest.mark.parametrize("reuse", [1, 3])
-def test_a_short_last_batch_takes_signals_that_were_not_used(tmp_path, reuse) -> None:
-    data = make(tmp_path, reuse=reuse, pool=8, whiten=WHITEN, samples_per_epoch=8 * 11 + 3)
-    order = CountedBatchSampler(len(data), 8, shuffle=True, counters=(7, 0))
-    signals = torch.cat([signals_of(data, indices) for indices in order])
-    assert len(signals) == 4 * 11 + 2
-    _, counts = signals.abs().sum((1, 2)).unique(return_counts=True)
-    assert counts.max() == reuse
-
-
 def test_noise_and_signals_differ_in_nothing_else(tmp_path) -> None:
     """A batch's halves have the same noise, also where a Whiten leaves nothing of it."""
     data = make(tmp_path, whiten=WHITEN, samples_per_epoch=64 * 16, reuse=4, pool=64)
@@ -155,15 +131,6 @@ def test_noise_and_signals_differ_in_nothing_else(tmp_path) -> None:
     score = AUC()(torch.cat(targets), torch.cat(low))
     # of 512 and 512, whose standard deviation is 0.018; rounding of larger values makes it larger
     assert abs(score - 0.5) < 0.15
-
-
-@pytest.mark.parametrize("reuse", [1, 4])
-def test_a_signal_is_used_so_often(tmp_path, reuse) -> None:
-    data = make(tmp_path, reuse=reuse, whiten=WHITEN, samples_per_epoch=16 * 16)
-    order = CountedBatchSampler(len(data), 16, shuffle=True, counters=(7, 0))
-    signals = torch.cat([signals_of(data, indices) for indices in order])
-    _, counts = signals.abs().sum((1, 2)).unique(return_counts=True)
-    assert counts.tolist() == [reuse] * (8 * 16 // reuse)
 
 
 def test_snr_follows_its_law_and_the_curriculum(tmp_path, monkeypatch) -> None:
@@ -185,19 +152,6 @@ def test_odd_batches_have_either_class_in_the_middle(tmp_path) -> None:
     data = make(tmp_path, whiten=WHITEN, samples_per_epoch=3 * 40)
     counts = {int(batch["target"].sum()) for batch in batches(data, size=3)}
     assert counts == {1, 2}
-
-
-def test_odd_batches_draw_no_pool_more_than_even_ones(tmp_path, monkeypatch) -> None:
-    data = make(tmp_path, reuse=2, pool=9, whiten=WHITEN, samples_per_epoch=5 * 60)
-    drawn = []
-
-    def draw_pool(size, *arguments, draw=data.draw_pool):
-        drawn.append(size)
-        return draw(size, *arguments)
-
-    monkeypatch.setattr(data, "draw_pool", draw_pool)
-    batches(data, size=5)
-    assert len(drawn) == 60 * 3 / (9 * 2)  # three signals a step, if the middle one holds one
 
 
 def test_one_sample_a_batch(tmp_path) -> None:

@@ -19,8 +19,9 @@ from physics.signals import SignalGenerator
 from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
 from simulation import fresh_binaries, whitened_signals
-from simulation.dataset_on_the_fly import SimulatedDataset, shared_renewed
+from simulation.dataset_on_the_fly import SimulatedDataset
 from simulation.fresh_binaries import RenewedBank
+from simulation.shared_generators import shared_renewed
 from simulation.whitened_signals import WhitenedSignals
 from transforms import Whiten
 
@@ -114,7 +115,7 @@ def test_a_resumed_epoch_sees_the_same_samples(whiten, at_once) -> None:
         shared_renewed.cache_clear()  # as in another process
         data = SimulatedDataset(["none.npy"] * 2, [0, 1], whiten=whiten, **options)
         order = CountedBatchSampler(64, 8, shuffle=True, epoch=epoch, start_step=start)
-        return [data.__getitems__(indices)["waveform"] for indices in order], data.renewed
+        return [data.__getitems__(indices)["waveform"] for indices in order], data.pools.renewed
 
     (first, bank), (resumed, other) = batches(1), batches(1, start=5)
     for one, again in zip(first[5:], resumed, strict=True):

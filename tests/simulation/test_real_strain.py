@@ -180,7 +180,7 @@ def test_what_is_added_is_the_signal_and_nothing_else(
     order = list(CountedBatchSampler(len(data), 16, shuffle=True, counters=(7, 0)))
     signals, snr = [], []
     for indices in order:
-        pool, chosen = data.pool_of_step(indices)
+        pool, chosen = data.pools.of_step(indices)
         signals.append(pool.signals[chosen].clone())
     draw_snr = data.signals.draw_snr
 

@@ -78,7 +78,7 @@ def test_a_resumed_run_sees_the_same(family: Observation, options: dict, reuse: 
 def step(data: SimulatedDataset):
     """Return the indices of a step, its pool and the PSDs of its rows."""
     indices = next(iter(CountedBatchSampler(len(data), 16, shuffle=True, counters=(7, 0))))
-    pool, chosen = data.pool_of_step(indices)
+    pool, chosen = data.pools.of_step(indices)
     others = data.noise_source.draw_psd_numbers(8, data.generator(*indices.counters, indices.rank))
     return indices, pool, chosen[:8], torch.cat([pool.psd_numbers[chosen[:8]], others])
 
@@ -139,7 +139,7 @@ def test_all_members_are_used(family: Observation) -> None:
     data = make(family, whiten=WHITEN, samples_per_epoch=16 * 60)
     counts = torch.zeros(5, dtype=torch.long)
     for indices in CountedBatchSampler(len(data), 16, shuffle=True, counters=(7, 0)):
-        pool, chosen = data.pool_of_step(indices)
+        pool, chosen = data.pools.of_step(indices)
         counts += torch.bincount(pool.psd_numbers[chosen].flatten(), minlength=5)
     # 480 signals: half of them for each of two members, s.d. 11
     assert (counts - torch.tensor([240, 240, 240, 240, 480])).abs().max() < 50
@@ -148,8 +148,8 @@ def test_all_members_are_used(family: Observation) -> None:
 def test_noise_of_several_psds_is_mixed_only_when_white(family: Observation) -> None:
     indices = next(iter(CountedBatchSampler(160, 16, shuffle=True, counters=(7, 0))))
     raw, white = (make(family, reuse=4, **options) for options in ({}, {"whiten": WHITEN}))
-    assert raw.pool_of_step(indices)[0].noise is None
-    assert white.pool_of_step(indices)[0].noise is not None
+    assert raw.pools.of_step(indices)[0].noise is None
+    assert white.pools.of_step(indices)[0].noise is not None
 
 
 class Ramp:
