@@ -1,28 +1,28 @@
-"""The numbers that describe the observation, each written down once.
+"""Constants of nature, units, and the numbers of the observation that the search of strain uses.
 
-What is observed (which detectors, how often sampled, for how long) stands first: it is the
-competition's. Constants of nature follow. Everything else takes these numbers from here.
-Numbers of published experiments in configs.py are part of those experiments and stay there.
-This file imports no other part of the project, and neither numpy nor torch.
+The observation stands in `physics.observation`; all but the search takes it from there. Numbers of
+published experiments in configs.py are part of those experiments and stay there. This file imports
+no other part of the project, and neither numpy nor torch.
 """
 
 from __future__ import annotations
 
 import math
 
-# --- the observation ----------------------------------------------------------------------------
+# --- the observation of the search, which is the competition's ----------------------------------
 
 DETECTORS = ("H1", "L1", "V1")  # LIGO Hanford, LIGO Livingston, Virgo: the order of the channels
 SAMPLE_RATE = 2048  # Hz
 NUM_SAMPLES = 4096  # samples of a window
 WINDOW_SECONDS = NUM_SAMPLES / SAMPLE_RATE  # s
+# When the merger passes the geocentre, in s after the window begins.
+MERGER_TIME = (1.5 + 1.8) / 2  # s, the middle of the times that the competition has
+
+# --- units and the time of simulated windows ----------------------------------------------------
 
 # Strain is divided by this unit before it is squared: the square of 1e-24 underflows float32.
 STRAIN_UNIT = 1e-21
 TYPICAL_STRAIN = 1e-20  # standard deviation of a sample, roughly: for invented data and benchmarks
-
-# When the merger passes the geocentre, in s after the window begins.
-MERGER_TIME = (1.5 + 1.8) / 2  # s, the middle of the times that the competition has
 
 # Every simulated window begins at this GPS second, at which the sidereal time is known. The Earth
 # turns by 0.15 mrad while a window lasts.

@@ -19,8 +19,8 @@ import torch
 from physics.bank_settings import FORMAT as BANK_FORMAT
 from physics.bank_settings import BankSettings
 from physics.cache_folder import cache_folder
-from physics.constants import DETECTORS, NUM_SAMPLES
 from physics.noise import NoiseGenerator
+from physics.observation import COMPETITION
 from physics.population import Population
 from physics.signals import SignalGenerator
 from physics.waveform_bank import WaveformBank
@@ -145,7 +145,7 @@ def load_holdout(header: Path) -> Holdout:
     # What a damaged header raises depends on where it is damaged.
     except (ValueError, EOFError, OSError, SyntaxError, TypeError, TokenError) as error:
         raise UserError(f"the samples {array} cannot be read ({error}): remove it") from error
-    expected = (settings.samples, len(DETECTORS), NUM_SAMPLES)
+    expected = (settings.samples, len(COMPETITION.detectors), COMPETITION.num_samples)
     if strain.shape != expected or strain.dtype != np.float32:
         raise UserError(
             f"{array} holds {strain.dtype} {strain.shape} and its header says float32 {expected}: "
@@ -180,7 +180,7 @@ def draw_holdout(
     targets = np.arange(size) % 2
     snr, known = np.empty(size), np.empty(size)
     with atomic_path(header.with_suffix(".npy")) as temporary:
-        shape = (size, len(DETECTORS), NUM_SAMPLES)
+        shape = (size, len(COMPETITION.detectors), COMPETITION.num_samples)
         strain = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
         with progress(total=size, desc="hold-out", unit="sample", show=show_progress) as bar:
             for number, start in enumerate(range(0, size, BATCH)):

@@ -21,8 +21,8 @@ import torch
 
 from benchmarks.detection.holdout import Holdout
 from benchmarks.detection.templates import BANK_SEED, TemplateBank, network_power
-from physics.constants import DETECTORS, SAMPLE_RATE
 from physics.detectors import Network
+from physics.observation import COMPETITION
 from physics.population import Population
 from runtime.console import progress
 from runtime.errors import UserError
@@ -60,8 +60,8 @@ def draw_orientations(count: int, seed: int = BANK_SEED) -> Orientations:
     binaries that do not precess.
     """
     generator = torch.Generator().manual_seed(counted_seed(seed, "orientations"))
-    weights = torch.tensor(Population().detector_weights(DETECTORS))
-    network = Network(DETECTORS)
+    weights = torch.tensor(Population().detector_weights(COMPETITION.detectors))
+    network = Network(COMPETITION.detectors)
     responses, delays, found = [], [], 0
     while found < count:
         uniform = torch.rand((5, 4 * count), generator=generator)
@@ -189,10 +189,10 @@ def coherent_groups(
     weighted = orientations.response * scale
     weighted /= np.linalg.norm(weighted, axis=1, keepdims=True)
     parts = [weighted[:, :1]]
-    for d, name in enumerate(DETECTORS[1:], 1):
-        delay = orientations.delay[:, d] * (SAMPLE_RATE / STEP)
+    for d, name in enumerate(COMPETITION.detectors[1:], 1):
+        delay = orientations.delay[:, d] * (COMPETITION.sample_rate / STEP)
         cubic, lag = interpolation(delay, REACH[name])
-        turns = centre * lag * (STEP / SAMPLE_RATE)
+        turns = centre * lag * (STEP / COMPETITION.sample_rate)
         parts.append(weighted[:, d : d + 1] * cubic * np.exp(2j * np.pi * turns))
     matrix = np.concatenate(parts, axis=1) * math.sqrt(TABLE_STEPS)  # (draw, column)
     # Strips of the sky by the delay at V1, each ordered by the delay at L1.
@@ -226,7 +226,7 @@ def samples_around(series: torch.Tensor, rows: torch.Tensor, times: torch.Tensor
         and V1 from -REACH to REACH around it.
     """
     parts = [series[rows, 0, times][:, None]]
-    for d, name in enumerate(DETECTORS[1:], 1):
+    for d, name in enumerate(COMPETITION.detectors[1:], 1):
         reach = REACH[name]
         windows = series[:, d].unfold(-1, 2 * reach + 1, 1)  # (rows, first, offset)
         parts.append(windows[rows, times - reach])

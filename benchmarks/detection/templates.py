@@ -18,7 +18,7 @@ import torch
 
 from benchmarks.detection.holdout import Holdout
 from physics.bank_settings import COMPETITION_SERIES, BankSettings, draw_parameters
-from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.constants import STRAIN_UNIT
 from physics.noise import whitening_matrix
 from physics.observation import COMPETITION
 from physics.population import PARAMETERS
@@ -103,15 +103,15 @@ class TemplateBank:
         spectra = torch.fft.rfft(torch.from_numpy(plus))  # (template, STRETCH // 2 + 1)
         spectra[:, [0, -1]] = 0  # neither has a quadrature
         self.conjugates = (2 * spectra.conj()).to(device)
-        first, last = (round(t * SAMPLE_RATE / step) * step for t in ARRIVAL)
+        first, last = (round(t * COMPETITION.sample_rate / step) * step for t in ARRIVAL)
         samples = np.arange(first - MARGIN, last + MARGIN + step, step)
-        self.times = samples / SAMPLE_RATE
+        self.times = samples / COMPETITION.sample_rate
         self.inner = slice(MARGIN // step, len(samples) - MARGIN // step)
         self.norms = self.compute_norms(spectra, samples).to(device)
         power = spectra.abs().double() ** 2 / torch.tensor(
             COMPETITION.noise(0).psd_on_grid(STRETCH, floor=1.0)
         )  # (template, frequency)
-        frequencies = torch.fft.rfftfreq(STRETCH, 1 / SAMPLE_RATE).double()
+        frequencies = torch.fft.rfftfreq(STRETCH, 1 / COMPETITION.sample_rate).double()
         self.centres = (power @ frequencies) / power.sum(1)
         # The merger of sample m of the window is lag m - BEFORE_MERGER of the correlation, which
         # runs round its end.
@@ -138,7 +138,8 @@ class TemplateBank:
             squares = []
             for sample in at:
                 start = BEFORE_MERGER - int(sample)
-                white = series[..., start : start + NUM_SAMPLES] @ matrix  # (template, 2, 4096)
+                window = series[..., start : start + COMPETITION.num_samples]
+                white = window @ matrix  # (template, 2, 4096)
                 squares.append(white.square().sum(-1).mean(-1).cpu().numpy())
             grid = np.stack(squares, axis=1)  # (template, len(at))
             found[id(matrix)] = np.stack([np.interp(samples, at, row) for row in grid])
@@ -201,8 +202,8 @@ def network_power(power: torch.Tensor, bank: TemplateBank) -> torch.Tensor:
         (rows, template, time within `ARRIVAL`).
     """
     total = power[:, 0, :, bank.inner].clone()
-    for d in range(1, len(DETECTORS)):
-        half = math.floor(LARGEST_DELAYS[d] * SAMPLE_RATE / bank.step)
+    for d in range(1, len(COMPETITION.detectors)):
+        half = math.floor(LARGEST_DELAYS[d] * COMPETITION.sample_rate / bank.step)
         inner = slice(bank.inner.start - half, bank.inner.stop + half)
         total += sliding_max(power[:, d, :, inner], half)
     return total

@@ -18,8 +18,10 @@ from data.strain_conditioning import (
     median_bias,
     welch_samples,
 )
-from physics.constants import SAMPLE_RATE
+from physics.observation import COMPETITION
 from search.conditioning import make_design_noise
+
+SAMPLE_RATE = COMPETITION.sample_rate
 
 
 def held(values: np.ndarray, rate: int = 4096) -> Recording:

@@ -8,7 +8,7 @@ import torch
 from benchmarks.detection.holdout import HoldoutSettings
 from benchmarks.detection.templates import aligned_parameters
 from physics.bank_settings import COMPETITION_SERIES, BankSettings
-from physics.constants import NUM_SAMPLES, SAMPLE_RATE
+from physics.observation import COMPETITION
 from physics.waveforms import compute_waveforms
 
 BEFORE_MERGER, STRETCH = COMPETITION_SERIES.before, COMPETITION_SERIES.stretch
@@ -25,6 +25,6 @@ def quadratures(template: int) -> np.ndarray:
 
 def shifted(series: np.ndarray, arrival: float) -> np.ndarray:
     """Return the window of (2, STRETCH) with the merger at a time in s: (2, 4096)."""
-    turns = np.fft.rfftfreq(STRETCH) * (arrival * SAMPLE_RATE - BEFORE_MERGER)
+    turns = np.fft.rfftfreq(STRETCH) * (arrival * COMPETITION.sample_rate - BEFORE_MERGER)
     spectra = np.fft.rfft(series) * np.exp(-2j * np.pi * turns)
-    return np.fft.irfft(spectra, STRETCH)[:, :NUM_SAMPLES]
+    return np.fft.irfft(spectra, STRETCH)[:, : COMPETITION.num_samples]

@@ -15,7 +15,7 @@ from small_search import Excess
 from configs import Demo
 from configuration.class_with_arguments import Part
 from configuration.config_class import ConfigMeta
-from physics.constants import NUM_SAMPLES
+from physics.observation import COMPETITION
 from transforms import Compose, Scale
 
 
@@ -40,6 +40,8 @@ def quick_commands(cache: Path) -> Iterator[None]:
         small = functools.partial(dataset.simulate_dataset, bank_size=12)
         patch.setattr(dataset, "simulate_dataset", small)
         patch.setitem(ConfigMeta.registry, "Demo", config)
-        patch.setattr(segments, "make_whitening_matrix", lambda strain: np.eye(NUM_SAMPLES))
+        patch.setattr(
+            segments, "make_whitening_matrix", lambda strain: np.eye(COMPETITION.num_samples)
+        )
         patch.setattr(scorer, "build_adapted_transforms", lambda *arguments: chain)
         yield

@@ -7,9 +7,10 @@ import torch
 from competition import noise_of
 
 from physics import noise
-from physics.constants import DETECTORS, SAMPLE_RATE, STRAIN_UNIT
+from physics.constants import STRAIN_UNIT
+from physics.observation import COMPETITION
 
-FS = SAMPLE_RATE
+FS = COMPETITION.sample_rate
 ALWAYS = {"always_apply": True}
 
 
@@ -23,7 +24,7 @@ def coloured_noise(batch: int, length: int) -> torch.Tensor:
     from scipy.linalg import eigh, toeplitz
 
     rows = []
-    for detector in DETECTORS:
+    for detector in COMPETITION.detectors:
         values, vectors = eigh(toeplitz(noise.autocovariance(noise_of(detector), length)))
         root = (vectors * np.sqrt(values)) @ vectors.T
         rows.append(np.random.default_rng(len(rows)).standard_normal((batch, length)) @ root)

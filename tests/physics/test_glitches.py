@@ -10,7 +10,7 @@ from scipy.linalg import solve_toeplitz
 from scipy.stats import kstest
 
 from physics import noise
-from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT, WINDOW_SECONDS
+from physics.constants import STRAIN_UNIT
 from physics.glitches import (
     DROPOUT_SECONDS,
     KINDS,
@@ -28,6 +28,13 @@ from physics.glitches import (
     snr_weights,
 )
 from physics.observation import COMPETITION
+
+DETECTORS, NUM_SAMPLES, SAMPLE_RATE, WINDOW_SECONDS = (
+    COMPETITION.detectors,
+    COMPETITION.num_samples,
+    COMPETITION.sample_rate,
+    COMPETITION.window,
+)
 
 CPU = torch.device("cpu")
 WITH_SNR = tuple(name for name in KINDS if name != "dropout")

@@ -13,7 +13,6 @@ from competition import SAMPLES, noise_of, window_of
 from curve_families import write_family
 
 from physics import noise
-from physics.constants import DETECTORS
 from physics.curves import find_curve
 from physics.noise import NoiseGenerator, autocovariance, symmetric_power, toeplitz
 from physics.observation import COMPETITION, Observation
@@ -39,7 +38,7 @@ def test_the_virgo_curve_is_the_measured_one(shared: Path) -> None:
 
 
 def test_curves_end_at_10_hz_and_ligo_is_held_flat() -> None:
-    for name in DETECTORS:
+    for name in COMPETITION.detectors:
         values = noise_of(name).asd(np.array([0.0, 9.999, 10.0, 10.1]))
         assert values[0] == values[1] == 0
         assert values[2] > 0
@@ -119,7 +118,7 @@ def test_noise_has_the_psd_of_its_curve() -> None:
     data = NoiseGenerator().sample(200).double().numpy() / 1e-21
     window = get_window("hann", 4096)
     overlap = np.correlate(window, window, "full")[4095:] / (window**2).sum()  # at lags 0 to 4,095
-    for d, name in enumerate(DETECTORS):
+    for d, name in enumerate(COMPETITION.detectors):
         frequencies, power = welch(data[:, d], FS, window, 4096, detrend=False)
         power = power.mean(0)  # one segment each: 200 independent periodograms
         # What a windowed periodogram is expected to be: narrow lines of the curve are smeared.
@@ -143,7 +142,7 @@ def test_noise_has_the_psd_of_its_curve() -> None:
 def test_noise_has_the_covariance_of_its_curve() -> None:
     count = 4000
     data = NoiseGenerator(observation=window_of(256)).sample(count).double().numpy() / 1e-21
-    for d, name in enumerate(DETECTORS):
+    for d, name in enumerate(COMPETITION.detectors):
         lags = autocovariance(noise_of(name), n=256, floor=0.0)
         covariance = data[:, d].T @ data[:, d] / count
         # The estimate of an element of a Gaussian covariance has a variance of at most
@@ -158,7 +157,9 @@ def test_noise_is_gaussian_independent_and_whitened_exactly(
     from scipy.stats import kurtosis
 
     data = NoiseGenerator().sample(120).numpy() / np.float32(1e-21)
-    white = np.stack([data[:, d] @ whitening[name] for d, name in enumerate(DETECTORS)], 1)
+    white = np.stack(
+        [data[:, d] @ whitening[name] for d, name in enumerate(COMPETITION.detectors)], 1
+    )
     # 491,520 numbers a detector. s.d. of the variance sqrt(2 / N) = 0.002, of the kurtosis
     # sqrt(24 / N) = 0.007, of a correlation 1 / sqrt(N) = 0.0014: five of each. The noise
     # itself has no power below 10 Hz, 1 % of the band, where the matrix expects its floor.
@@ -292,7 +293,7 @@ def test_real_samples_whiten_to_unit_variance(
 ) -> None:
     data = np.stack([np.load(path) for path in sorted(real_samples.rglob("*.npy"))]) / 1e-21
     assert len(data) == 64
-    for d, name in enumerate(DETECTORS):
+    for d, name in enumerate(COMPETITION.detectors):
         white = data[:, d] @ whitening[name]
         # The first 1.2 s precede all but the weakest part of any signal: 64 x 2,458 numbers,
         # s.d. of their variance 0.0036. The curves are good to 0.3 % in power by the recipe,

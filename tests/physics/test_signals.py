@@ -10,9 +10,10 @@ import torch
 from competition import SAMPLES, noise_of
 
 from physics.bank_settings import COMPETITION_SERIES, DISTANCE, BankSettings, draw_parameters
-from physics.constants import DETECTORS, EARTH_ROTATION, GPS_START, SIDEREAL_TIME
+from physics.constants import EARTH_ROTATION, GPS_START, SIDEREAL_TIME
 from physics.detectors import Network
 from physics.noise import autocovariance, toeplitz
+from physics.observation import COMPETITION
 from physics.population import PARAMETERS, Population
 from physics.signals import SignalGenerator
 from physics.waveform_bank import WaveformBank
@@ -70,7 +71,7 @@ def test_projection_and_snr_are_those_of_bilby(
             "psi": drawn["psi"][row].item(),
             "geocent_time": GPS_START + merger_time[row].item(),
         }
-        for d, name in enumerate(DETECTORS):
+        for d, name in enumerate(COMPETITION.detectors):
             detector = bilby_detector(name)
             response = detector.get_detector_response({"plus": plus, "cross": cross}, place)
             theirs = np.fft.irfft(response * FS)[4 * FS : 6 * FS] / 1e-21
@@ -107,7 +108,7 @@ def test_signals_are_scaled_to_the_snr_that_is_reported(signals: SignalGenerator
     assert all(values.shape == (16,) for values in parameters.values())
     snr = signals.optimal_snr(strain / 1e-21)
     torch.testing.assert_close(snr.norm(dim=1), parameters["network_snr"], rtol=1e-4, atol=0)
-    for d, name in enumerate(DETECTORS):
+    for d, name in enumerate(COMPETITION.detectors):
         torch.testing.assert_close(snr[:, d], parameters[f"snr_{name}"], rtol=1e-3, atol=1e-3)
     # The distance is that at which the bank's waveform has this SNR.
     place = {key: parameters[key] for key in ("waveform", "dec", "psi", "phase", "merger_time")}
@@ -148,7 +149,7 @@ def test_orientations_are_weighted_by_amplitude(flat_bank: WaveformBank) -> None
     waveform = rng.integers(0, 4000, number)
     longitude, psi = rng.uniform(0, math.tau, number), rng.uniform(0, math.pi, number)
     dec = np.arcsin(rng.uniform(-1, 1, number))
-    plus, cross = Network(DETECTORS).antenna_patterns(
+    plus, cross = Network(COMPETITION.detectors).antenna_patterns(
         *(torch.from_numpy(values) for values in (longitude, dec, psi))
     )
     cosine = np.cos(flat_bank.parameters[waveform, PARAMETERS.index("theta_jn")])

@@ -11,10 +11,16 @@ from strain_batches import ALWAYS
 
 import transforms as T
 from configs import EXACT, Wave08
-from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.constants import STRAIN_UNIT
 from physics.glitches import KINDS
 from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
+
+DETECTORS, NUM_SAMPLES, SAMPLE_RATE = (
+    COMPETITION.detectors,
+    COMPETITION.num_samples,
+    COMPETITION.sample_rate,
+)
 
 WITH_SNR = tuple(name for name in KINDS if name != "dropout")
 

@@ -12,7 +12,7 @@ from strain_batches import FS, coloured_noise, red_noise
 
 import transforms as T
 from physics import noise
-from physics.constants import DETECTORS
+from physics.observation import COMPETITION
 from runtime.errors import UserError
 from signal_transforms.whitening_operators import (
     band_pass_and_decimate_rows,
@@ -37,7 +37,7 @@ def test_whitening_is_exact():
     length = 512
     x = coloured_noise(400, length)
     y = T.Whiten()(x).numpy()
-    for i, detector in enumerate(DETECTORS):
+    for i, detector in enumerate(COMPETITION.detectors):
         expected = (x[:, i].double().numpy() / 1e-21) @ reference_whitening(detector, length)
         # strain is rounded to float32 before; the matrix amplifies that by its condition
         np.testing.assert_allclose(y[:, i], expected, atol=2e-4)

@@ -19,7 +19,8 @@ from paths import ROOT
 
 import prep_data
 from physics.bank_settings import DISTANCE, BankSettings
-from physics.constants import DETECTORS, EARTH_ROTATION, GPS_START, SIDEREAL_TIME
+from physics.constants import EARTH_ROTATION, GPS_START, SIDEREAL_TIME
+from physics.observation import COMPETITION
 from physics.signals import SignalGenerator
 from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
@@ -126,16 +127,15 @@ def test_parameters_tell_the_signal_that_is_in_the_file(
     expected = np.array([float(row["network_snr"]) for row in rows])
     inner = sum(
         ((data[:, d] @ whitening[name]) * (template[:, d].numpy() @ whitening[name])).sum(1)
-        for d, name in enumerate(DETECTORS)
+        for d, name in enumerate(COMPETITION.detectors)
     )
     found = inner / expected
     for row in rows:
         assert float(row["geocent_time"]) - GPS_START == pytest.approx(
             float(row["merger_time"]), abs=2e-6
         )
-        assert math.hypot(*(float(row[f"snr_{name}"]) for name in DETECTORS)) == pytest.approx(
-            float(row["network_snr"]), rel=1e-4
-        )
+        snr = math.hypot(*(float(row[f"snr_{name}"]) for name in COMPETITION.detectors))
+        assert snr == pytest.approx(float(row["network_snr"]), rel=1e-4)
     residual = found - expected
     # 50 numbers of unit variance: mean 0 +- 0.14, s.d. 1 +- 0.1.
     assert abs(residual.mean()) < 0.6

@@ -10,7 +10,6 @@ from configuration.class_with_arguments import Part
 from data.batch_order import CountedBatchSampler, IndexBatch
 from metrics import AUC
 from physics.bank_settings import BankSettings
-from physics.constants import DETECTORS
 from physics.noise import NoiseGenerator
 from physics.population import Population
 from physics.signals import SignalGenerator
@@ -208,4 +207,4 @@ def test_more_refusals(tmp_path) -> None:
 def test_the_population_is_that_of_the_files() -> None:
     defaults = SimulatedDataset.__init__.__kwdefaults__
     assert (defaults["snr"], defaults["population"]) == (None, Population())
-    assert Whiten().observation.detectors == DETECTORS
+    assert Whiten().observation.detectors == ("H1", "L1", "V1")

@@ -25,8 +25,8 @@ from benchmarks.detection.likelihood import (
 )
 from benchmarks.detection.templates import TemplateBank, network_power
 from physics.bank_settings import COMPETITION_SERIES
-from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE
 from physics.detectors import Network
+from physics.observation import COMPETITION
 from physics.population import Population
 
 STRETCH = COMPETITION_SERIES.stretch
@@ -74,11 +74,11 @@ def test_interpolation_is_exact_for_cubics() -> None:
 
 def test_orientations_follow_the_populations_law() -> None:
     draws = draw_orientations(20_000)
-    weights = np.array(Population().detector_weights(DETECTORS))
+    weights = np.array(Population().detector_weights(COMPETITION.detectors))
     # by weights instead of rejection, from other draws
     uniform = torch.rand(4, 200_000, generator=torch.Generator().manual_seed(3))
     dec, cos_i = (2 * uniform[1] - 1).asin(), (2 * uniform[3] - 1).double().numpy()[:, None]
-    plus, cross = Network(DETECTORS).antenna_patterns(
+    plus, cross = Network(COMPETITION.detectors).antenna_patterns(
         2 * math.pi * uniform[0], dec, math.pi * uniform[2]
     )
     power = (plus.double().numpy() * (1 + cos_i**2) / 2) ** 2 + (cross.numpy() * cos_i) ** 2
@@ -98,13 +98,13 @@ def test_coherent_snr_of_a_signal_is_its_own(coarse) -> None:
     template = 1
     both = np.fft.rfft(quadratures(template)[0])
     analytic = np.stack([both, -1j * both])
-    matrices = [design_matrix(name).astype(float) for name in DETECTORS]
+    matrices = [design_matrix(name).astype(float) for name in COMPETITION.detectors]
     losses = []
     for k in range(40):
         arrival, phase = rng.uniform(1.5, 1.8), rng.uniform(0, 2 * np.pi)
         time = int(np.abs(coarse.times - arrival).argmin())
         arrival = coarse.times[time] + (k % 4) / 4 / 1024  # up to a step late
-        strain, total = np.empty((1, 3, NUM_SAMPLES)), 0.0
+        strain, total = np.empty((1, 3, COMPETITION.num_samples)), 0.0
         for d in range(3):
             p, q = np.fft.irfft(analytic, STRETCH)
             turned = p * np.cos(phase) - q * np.sin(phase), p * np.sin(phase) + q * np.cos(phase)
@@ -136,7 +136,7 @@ def plain_likelihood(series: np.ndarray, bank: TemplateBank, draws) -> tuple[flo
     """Return log of the mean likelihood ratio of one sample, and its largest |Z|, by loops."""
     reach = max(REACH.values())
     ratios, largest = [], 0.0
-    step = STEP / SAMPLE_RATE
+    step = STEP / COMPETITION.sample_rate
     offsets = np.arange(-reach, reach + 1)
     for template in range(len(bank)):
         scale = bank.norms[:, template, bank.norms.shape[-1] // 2].double().numpy()

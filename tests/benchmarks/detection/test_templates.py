@@ -12,7 +12,6 @@ from detection_examples import quadratures, shifted
 
 from benchmarks.detection.templates import ARRIVAL, MatchedFilter, aligned_parameters, sliding_max
 from physics.bank_settings import COMPETITION_SERIES
-from physics.constants import NUM_SAMPLES
 from physics.noise import NoiseGenerator, whitening_matrix
 from physics.observation import COMPETITION
 from physics.population import PARAMETERS
@@ -50,7 +49,7 @@ def test_filters_are_products_with_whitened_templates(bank, holdout, detector, a
         expected = np.square(data @ basis).sum(1)
         np.testing.assert_allclose(ours[:, template], expected, rtol=0.02, atol=0.05)
         # and of data that is the template itself, of SNR 10
-        strain = np.zeros((1, 3, NUM_SAMPLES))
+        strain = np.zeros((1, 3, COMPETITION.num_samples))
         own = shifted(quadratures(template), bank.times[time])[0]
         strain[0, detector] = own * (10 / np.linalg.norm(white[0]) * 1e-21)
         found = bank.snr_series(bank.spectra_of(torch.tensor(strain).float()), slice(None))
