@@ -321,9 +321,15 @@ def explain_difference(
     if not (begins or named):
         return None
     if then["from"] != start["from"]:
-        return (
-            f"it began with {then['name'] or then['from']} and this run begins with "
-            f"{start['name'] or start['from']}"
+        began = then["name"] or then["from"]
+        # The option that begins as the fold did; weight_path is a setting of the experiment.
+        again = {
+            "--weights": f" (begin so again with --weights {then['name']})",
+            "random weights": " (begin so again with --no_pretrained)",
+        }
+        option = "" if start["from"] == "weight_path" else again.get(then["from"], "")
+        return f"it began with {began}{option} and this run begins with " + (
+            start["name"] or start["from"]
         )
     digests = (then["weights"], start["weights"])
     # Weights of a run differ from fold to fold; a file that --weights names does not.

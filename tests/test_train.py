@@ -468,6 +468,13 @@ def test_folds_of_one_run_begin_alike(data: Path, tmp_path: Path) -> None:
     line = ["--config", "DemoSpec", "--results", str(tmp_path / "results"), "--silent"]
     settings = ["--set", "cv=2", "num_epochs=1", *caches, *paths]
     assert main([*line, "--no_pretrained", "--limit_fold", "0", *settings]) == 0
-    with pytest.raises(UserError, match=r"began with random weights and this run begins with .*pt"):
+    other = (
+        r"with random weights \(begin so again with --no_pretrained\) and this run begins with .*pt"
+    )
+    with pytest.raises(UserError, match=other):
         main([*line, "--weights", str(weights), "--limit_fold", "1", *settings])
-    assert not (tmp_path / "results" / "demo_spec" / "fold1.pt").exists()
+    second = tmp_path / "results" / "demo_spec" / "fold1.pt"
+    assert not second.exists()
+    # The advice works when typed.
+    assert main([*line, "--no_pretrained", "--limit_fold", "1", *settings]) == 0
+    assert second.exists()

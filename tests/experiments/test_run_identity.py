@@ -182,7 +182,7 @@ NOW = TrainedFrom("samples", {"train": {"000": "one"}}, "settings", RANDOM, None
         ({"start": {**RANDOM, "from": "pretrained weights"}}, "began with pretrained weights and"),
         (
             {"start": {"from": "--weights", "name": "a.pt", "weights": "digest"}},
-            "began with a.pt and this run begins with random weights",
+            "began with a.pt (begin so again with --weights a.pt) and this run begins with random",
         ),
     ],
 )
