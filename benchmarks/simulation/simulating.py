@@ -118,7 +118,7 @@ def compare(settings: BenchmarkSettings, folder: Path) -> list[Measurement]:
     )
     each = {name: [s / sides[name][1] for s in seconds] for name, seconds in times.items()}
     cores = "one core" if not settings.on_gpu else "the GPU; files read on one core"
-    shared = {"batch": batch, "on": cores, "a signal used": f"{dataset.reuse} times"}
+    shared = {"batch": batch, "on": cores, "a signal used": f"{dataset.pools.reuse} times"}
 
     def row(key: str, against: str, name: str, side: str = "ours", **more: str) -> Measurement:
         return Measurement(
