@@ -159,18 +159,11 @@ class PowerLawPeak(MassLaw):
 
 
 @dataclass(frozen=True)
-class NeutronStars(MassLaw):
+class NeutronStars(UniformComponents):
     """Two neutron stars, their masses uniform between two bounds; mass_1 is the larger one."""
 
     low: float = 1.1
     high: float = 2.0
-
-    def __post_init__(self) -> None:
-        rising_pair(self, "low and high", (self.low, self.high))
-
-    def draw(self, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        masses = np.sort(rng.uniform(self.low, self.high, (2, count)), axis=0)
-        return masses[1], masses[0]
 
 
 @dataclass(frozen=True)

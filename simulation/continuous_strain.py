@@ -30,7 +30,6 @@ from physics.population import COMPETITION_POPULATION, Population
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
 from runtime.files import atomic_path, move_aside, remove_temporaries, write_json
-from runtime.locks import hold
 from runtime.machine import num_cores
 from runtime.optional_packages import require
 from runtime.seeds import counted_seed
@@ -41,7 +40,6 @@ from simulation.continuous_strain_files import (
     FINISHED,
     FOREGROUND,
     INJECTIONS,
-    LOCK,
     SEGMENTS,
     STARTED,
     Segment,
@@ -52,7 +50,13 @@ from simulation.continuous_strain_files import (
     read_record,
     waveform_arguments,
 )
-from simulation.dataset_files import check_settings, first_difference, write_table
+from simulation.dataset_files import (
+    LOCK,
+    check_settings,
+    first_difference,
+    locked_folder,
+    write_table,
+)
 from simulation.strain_injections import AFTER_MERGER, InjectedSignal, InjectionPlan
 
 FORMAT = 1  # raise it when the same settings would give other strain
@@ -361,21 +365,6 @@ def state_of(out: Path, plain: dict[str, Any], overwrite: bool) -> str:
             return "other"
         check_settings(out, known, plain)
     return state
-
-
-@contextlib.contextmanager
-def locked_folder(out: Path) -> Iterator[None]:
-    """Hold the folder against other processes; make it if it is missing.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    busy = (
-        f"{out} is in use by another run ({{owner}}): wait for it, or choose another folder with "
-        f"--out"
-    )
-    with hold(out / LOCK, busy=busy, temporary=True):
-        yield
 
 
 def remove_leftovers(out: Path, settings: StrainSettings, to_do: list[Segment]) -> None:

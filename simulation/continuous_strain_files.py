@@ -31,12 +31,12 @@ from physics.population import Population
 from runtime.errors import UserError
 from runtime.files import TEMPORARY, read_json_object
 from runtime.optional_packages import require
+from simulation.dataset_files import LOCK
 
 if TYPE_CHECKING:
     import h5py
 
 STARTED, FINISHED = "strain.started.json", "strain.json"
-LOCK = ".lock"
 INJECTIONS, SEGMENTS = "injections.csv", "segments.csv"
 RECORDS = "segments"
 BACKGROUND, FOREGROUND = "background", "foreground"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +20,7 @@ from physics.observation import COMPETITION, Observation
 from physics.population import COMPETITION_POPULATION, PARAMETERS
 from runtime.errors import UserError
 from runtime.files import atomic_path, is_temporary, read_json
+from runtime.locks import hold
 
 # The first lies there while samples are written; at the end it is renamed to the second.
 STARTED, FINISHED = "simulation.started.json", "simulation.json"
@@ -275,3 +278,18 @@ def is_complete(out: Path, blocks: list[SampleBlock], shape: tuple[int, int]) ->
     return all(is_whole_table(out / name, rows) for name, rows in counts.items()) and all(
         is_whole(path, size) for path in samples
     )
+
+
+@contextlib.contextmanager
+def locked_folder(out: Path) -> Iterator[None]:
+    """Hold the folder of simulated data against other processes; make it if it is missing.
+
+    Raises:
+        UserError: another process holds it.
+    """
+    busy = (
+        f"{out} is in use by another run ({{owner}}): wait for it, or choose another folder with "
+        "--out"
+    )
+    with hold(out / LOCK, busy=busy, temporary=True):
+        yield

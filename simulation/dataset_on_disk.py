@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -30,7 +29,6 @@ from physics.waveform_bank import WaveformBank
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
 from runtime.files import move_aside, remove_temporaries, write_json
-from runtime.locks import hold
 from runtime.machine import num_cores
 from runtime.seeds import counted_seed
 from simulation.dataset_files import (
@@ -45,6 +43,7 @@ from simulation.dataset_files import (
     first_difference,
     is_complete,
     is_whole,
+    locked_folder,
     npy_header,
     sample_path,
     sample_size,
@@ -197,21 +196,6 @@ def state_of(
         LOGGER.info("%s already holds this simulation: nothing to do", out)
         return "complete"
     return state
-
-
-@contextlib.contextmanager
-def locked_folder(out: Path) -> Iterator[None]:
-    """Hold a data set's folder against other processes; make it if it is missing.
-
-    Raises:
-        UserError: another process holds it.
-    """
-    busy = (
-        f"{out} is in use by another run ({{owner}}): wait for it, or choose another folder with "
-        "--out"
-    )
-    with hold(out / LOCK, busy=busy, temporary=True):
-        yield
 
 
 def check_request(n_train: int, n_test: int, seed: int, bank_size: int) -> None:

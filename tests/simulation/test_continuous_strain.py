@@ -186,7 +186,7 @@ def test_two_processes_write_the_same_bytes_as_one(finished: Path, tmp_path: Pat
 
 def test_a_finished_run_is_left_alone(finished: Path, monkeypatch) -> None:
     before = {path: path.stat().st_mtime_ns for path in finished.rglob("*")}
-    monkeypatch.setattr(continuous_strain, "hold", None)  # not even locked
+    monkeypatch.setattr(continuous_strain, "locked_folder", None)  # not even locked
     summary = simulate_strain(finished, SETTINGS)
     assert (summary["written"], summary["injections"]) == (0, 6)
     assert {path: path.stat().st_mtime_ns for path in finished.rglob("*")} == before
