@@ -3,8 +3,8 @@
     python detect.py --config Demo --strain H1=H-H1_….hdf5 L1=L-L1_….hdf5
     python detect.py --config Demo --event GW150914          # fetched from gwosc.org
 
-Takes GWOSC's HDF5 and GWF files; several files of one detector are joined. Slides the two-second
-window of the networks over the time that all detectors have in common and writes into --out:
+Takes GWOSC's HDF5 and GWF files; several files of one detector are joined. Slides the window of the
+networks over the time that all detectors have in common and writes into --out:
 `scores.csv` (score against time), `candidates.csv` (the loudest triggers, with false-alarm rates
 from time slides), `detection.json` (settings, live times, counts) and `detection.png`. A search
 that was interrupted is resumed with --resume. A folder that holds another search is only used
@@ -43,8 +43,8 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action="extend",
         default=[],
         metavar="DETECTOR=FILE",
-        help="H1=FILE L1=FILE V1=FILE: HDF5 or GWF files of GWOSC; a detector may be missing, or "
-        "be named again with its next file",
+        help="H1=FILE L1=FILE V1=FILE, or whichever detectors the config observes: HDF5 or GWF "
+        "files of GWOSC; a detector may be missing, or be named again with its next file",
     )
     what.add_argument("--event", help="fetch the open strain around an event, e.g. GW150914")
     what.add_argument(
@@ -85,8 +85,7 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add(
         "--cluster",
         type=float,
-        default=2,
-        help="seconds within which only the loudest window is a trigger (%(default)g)",
+        help="seconds within which only the loudest window is a trigger (a window's length)",
     )
     add("--slides", type=int, default=20, help="time slides of each segment (%(default)d; 0: none)")
     add(
@@ -132,7 +131,7 @@ def main(argv: list[str] | None = None) -> int:
         raise UserError("give either --strain H1=FILE L1=FILE or --event NAME")
     configure_logging()
     from data.strain_files import open_recordings
-    from physics.constants import DETECTORS
+    from experiments.building import observation_of
     from search.folder import RECORD, SearchFolder
     from search.open_data import fetch_event
     from search.result_files import format_summary, make_search_record, write_figure, write_triggers
@@ -140,11 +139,14 @@ def main(argv: list[str] | None = None) -> int:
     started = time.monotonic()
     # The networks first: without them it is not worth downloading strain.
     config, scorer, unfinished = load_networks(args)
+    observation = observation_of(config)
     recordings = (
-        fetch_event(args.event) if args.event else open_recordings(args.strain, args.channel)
+        fetch_event(args.event, observation=observation)
+        if args.event
+        else open_recordings(args.strain, args.channel, observation=observation)
     )
     search = make_search(args, config, scorer, recordings)
-    missing = [name for name in DETECTORS if name not in recordings]
+    missing = [name for name in observation.detectors if name not in recordings]
     filler = format_filler_note(missing, search.settings.zeros)
     LOGGER.info(
         f"{config.__name__}, {len(scorer.networks)} folds: {search.grid.count} windows of "
@@ -188,7 +190,7 @@ def identify_search(config: ConfigMeta, scorer: WindowScorer, search: Search) ->
     from dataclasses import asdict
 
     from configuration.json_types import to_plain
-    from search.window_scorer import scoring_settings
+    from search.window_scorer import differences_from_competition, scoring_settings
 
     settings = asdict(search.settings)
     del settings["batch_size"]  # how many windows are scored at once changes no score
@@ -200,6 +202,7 @@ def identify_search(config: ConfigMeta, scorer: WindowScorer, search: Search) ->
             name: recording.content_digests() for name, recording in search.recordings.items()
         },
         "settings": settings,
+        **differences_from_competition(search.grid),
     }
 
 
@@ -236,16 +239,20 @@ def make_search(
     scorer: WindowScorer,
     recordings: dict[str, Recording],
 ) -> Search:
+    from experiments.building import observation_of, population_of
     from search.search import Search
     from search.settings import SearchSettings
     from search.window_scorer import trains_with_zeroed_detectors
 
+    observation = observation_of(config)
+    # Windows that overlap show the same merger. detection.json has whole seconds as integers.
+    window = int(observation.window) if observation.window.is_integer() else observation.window
     settings = SearchSettings(
         step=args.step,
         stretch=args.stretch,
         slides=args.slides,
         shift=args.shift,
-        cluster=args.cluster,
+        cluster=window if args.cluster is None else args.cluster,
         top=args.top,
         exclude=args.exclude,
         maps=args.maps,
@@ -253,7 +260,9 @@ def make_search(
         zeros=trains_with_zeroed_detectors(config),
         seed=args.seed,
     )
-    return Search(recordings, scorer, settings)
+    return Search(
+        recordings, scorer, settings, observation=observation, population=population_of(config)
+    )
 
 
 def format_filler_note(missing: list[str], zeros: bool) -> str:

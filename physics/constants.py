@@ -1,22 +1,13 @@
-"""Constants of nature, units, and the numbers of the observation that the search of strain uses.
+"""Constants of nature, and units.
 
-The observation stands in `physics.observation`; all but the search takes it from there. Numbers of
-published experiments in configs.py are part of those experiments and stay there. This file imports
-no other part of the project, and neither numpy nor torch.
+Detectors, rate and window stand in `physics.observation`. Numbers of published experiments in
+configs.py are part of those experiments and stay there. This file imports no other part of the
+project, and neither numpy nor torch.
 """
 
 from __future__ import annotations
 
 import math
-
-# --- the observation of the search, which is the competition's ----------------------------------
-
-DETECTORS = ("H1", "L1", "V1")  # LIGO Hanford, LIGO Livingston, Virgo: the order of the channels
-SAMPLE_RATE = 2048  # Hz
-NUM_SAMPLES = 4096  # samples of a window
-WINDOW_SECONDS = NUM_SAMPLES / SAMPLE_RATE  # s
-# When the merger passes the geocentre, in s after the window begins.
-MERGER_TIME = (1.5 + 1.8) / 2  # s, the middle of the times that the competition has
 
 # --- units and the time of simulated windows ----------------------------------------------------
 

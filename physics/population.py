@@ -220,6 +220,17 @@ class Population:
             )
         return low, high
 
+    def middle_arrival(self, window: float) -> float:
+        """Return the middle of the arrival times at the geocentre, s after the window begins.
+
+        Args:
+            window: s.
+
+        Raises:
+            UserError: the range does not lie in the window.
+        """
+        return sum(self.merger_range(window)) / 2
+
     def detector_weights(self, detectors: Sequence[str]) -> tuple[float, ...]:
         """Return the weights of the detectors' power, in their order.
 

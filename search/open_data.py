@@ -8,19 +8,23 @@ import textwrap
 
 from data.gwf_reading_process import EXTRA
 from data.recording import Recording, StrainInMemory, check_rate
-from physics.constants import DETECTORS
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from runtime.optional_packages import require
 
 EVENT_SECONDS = 512  # fetched around an event
+RATES = (4096, 16384)  # Hz, at which gwosc.org has strain
 
 
-def fetch_event(event: str, seconds: float = EVENT_SECONDS) -> dict[str, Recording]:
+def fetch_event(
+    event: str, seconds: float = EVENT_SECONDS, *, observation: Observation = COMPETITION
+) -> dict[str, Recording]:
     """Return the open strain around an event of GWOSC's catalogues, of each detector that has it.
 
     Args:
         event: e.g. 'GW150914'.
         seconds: of strain, the event in the middle.
+        observation: detectors that are wanted, and the rate that is needed.
 
     Raises:
         UserError: there is no network or no such event.
@@ -29,14 +33,15 @@ def fetch_event(event: str, seconds: float = EVENT_SECONDS) -> dict[str, Recordi
         raise UserError(f"--event {event!r} is no name of an event: expected e.g. GW150914")
     series = require("gwpy.timeseries", EXTRA).TimeSeries
     catalogue = require("gwosc.datasets", EXTRA)
-    found = {}
+    found, lowest = {}, observation.sample_rate
+    sample_rate = RATES[0] if lowest <= RATES[0] else RATES[1]
     try:
         gps = catalogue.event_gps(event)
         start = math.floor(gps - seconds / 2)
         there = set(catalogue.event_detectors(event))
-        for detector in (name for name in DETECTORS if name in there):
-            part = series.fetch_open_data(detector, start, start + seconds, sample_rate=4096)
-            rate = check_rate(float(part.sample_rate.value), f"{event} of {detector}")
+        for detector in (name for name in observation.detectors if name in there):
+            part = series.fetch_open_data(detector, start, start + seconds, sample_rate=sample_rate)
+            rate = check_rate(float(part.sample_rate.value), f"{event} of {detector}", lowest)
             held = StrainInMemory(f"{event} of {detector}", part.value, rate, float(part.t0.value))
             found[detector] = Recording(detector, [held])
     except (OSError, ValueError) as error:  # requests' errors are OSErrors
@@ -46,5 +51,6 @@ def fetch_event(event: str, seconds: float = EVENT_SECONDS) -> dict[str, Recordi
             f"name and the network, or download the files elsewhere and give them with --strain"
         ) from error
     if not found:
-        raise UserError(f"--event {event}: gwosc.org has no strain of {', '.join(DETECTORS)}")
+        names = ", ".join(observation.detectors)
+        raise UserError(f"--event {event}: gwosc.org has no strain of {names}")
     return found

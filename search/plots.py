@@ -8,12 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from experiments.summary_figure import NOISE, SIGNAL
-from physics.constants import MERGER_TIME, SAMPLE_RATE, WINDOW_SECONDS
+from physics.observation import Observation
 from search.result import ENVELOPE_BINS, SearchResult
 from search.triggers import HISTOGRAM_EDGES, Trigger
 from spectrograms.wavelets import ComplexMorletCWT
 
-BAND = (20.0, 512.0)  # Hz
+BAND = (20.0, 512.0)  # Hz, where the observation has it
 BEFORE, AFTER = 0.45, 0.25  # s around the merger that are drawn
 FEW_WINDOWS = 400  # up to so many, each is drawn as a point
 
@@ -35,7 +35,9 @@ def draw_search(result: SearchResult, title: str) -> Figure:
     for row, trigger in enumerate(shown, 1):
         places = rows[row].subgridspec(1, len(result.detectors))
         for place, name in zip(places, result.detectors, strict=True):
-            draw_time_frequency_map(figure.add_subplot(place), trigger, name, row)
+            draw_time_frequency_map(
+                figure.add_subplot(place), trigger, name, row, result.observation
+            )
     figure.suptitle(title)
     return figure
 
@@ -43,9 +45,9 @@ def draw_search(result: SearchResult, title: str) -> Figure:
 def draw_scores(axis: Axes, result: SearchResult) -> None:
     """Draw the highest score in each bin of time, and the triggers."""
     # The bins are of window numbers, from the first to the last; the axis shows merger times.
-    searched = result.end - result.start - WINDOW_SECONDS
+    searched = result.end - result.start - result.observation.window
     filled = np.isfinite(result.envelope)
-    times = (np.arange(ENVELOPE_BINS)[filled] + 0.5) / ENVELOPE_BINS * searched + MERGER_TIME
+    times = (np.arange(ENVELOPE_BINS)[filled] + 0.5) / ENVELOPE_BINS * searched + result.arrival
     style = ".-" if result.windows <= FEW_WINDOWS else "-"
     axis.plot(*break_at_gaps(times, result.envelope[filled]), style, color=NOISE, lw=0.8, ms=3)
     for rank, trigger in enumerate(result.triggers):
@@ -114,17 +116,27 @@ def draw_counts(axis: Axes, result: SearchResult) -> None:
     axis.legend(loc="upper right", fontsize=8)  # counts fall to the right
 
 
-def draw_time_frequency_map(axis: Axes, trigger: Trigger, detector: str, rank: int) -> None:
+def band_to_draw(observation: Observation) -> tuple[float, float]:
+    """Return the lowest and the highest frequency of the maps, Hz."""
+    # Up to half of Nyquist's frequency, near which the sampled wavelets fold over.
+    highest = min(BAND[1], observation.nyquist / 2)
+    return min(max(BAND[0], observation.min_frequency), highest / 4), highest
+
+
+def draw_time_frequency_map(
+    axis: Axes, trigger: Trigger, detector: str, rank: int, observation: Observation
+) -> None:
     """Draw the wavelet transform of a trigger's whitened strain in one detector.
 
     The transform is scaled so that white noise of unit variance has the same level in every row;
     colour is then a signal-to-noise ratio.
     """
+    low, high = band_to_draw(observation)
     transform = ComplexMorletCWT(
         wavelet_width=8,
-        fs=SAMPLE_RATE,
-        lower_freq=BAND[0],
-        upper_freq=BAND[1],
+        fs=observation.sample_rate,
+        lower_freq=low,
+        upper_freq=high,
         n_scales=96,
         stride=8,
     )
@@ -133,10 +145,11 @@ def draw_time_frequency_map(axis: Axes, trigger: Trigger, detector: str, rank: i
         image = transform(strain[None, None])[0, 0].numpy()  # (row, frame), highest row first
     # A wavelet of unit gain has a bandwidth proportional to its frequency f, so the amplitude of
     # white noise grows with sqrt(f).
-    frequency = np.geomspace(BAND[1], BAND[0], len(image))
+    frequency = np.geomspace(high, low, len(image))
     image = image / np.sqrt(frequency[:, None] / frequency[-1])
     image = image / np.median(image)
-    times = trigger.whitened_start - trigger.time + np.linspace(0, WINDOW_SECONDS, image.shape[1])
+    after_start = np.linspace(0, observation.window, image.shape[1])
+    times = trigger.whitened_start - trigger.time + after_start
     inside = (times >= -BEFORE) & (times <= AFTER)
     axis.pcolormesh(
         times[inside],
@@ -149,7 +162,7 @@ def draw_time_frequency_map(axis: Axes, trigger: Trigger, detector: str, rank: i
         rasterized=True,
     )
     axis.set_yscale("log")
-    ticks = [20, 50, 100, 200, 500]
+    ticks = [tick for tick in (10, 20, 50, 100, 200, 500) if low <= tick <= high]
     axis.set_yticks(ticks, [str(tick) for tick in ticks])
     axis.minorticks_off()
     axis.set(xlabel=f"s from GPS {trigger.time:.2f}", ylabel="frequency, Hz")

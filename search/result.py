@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from physics.observation import COMPETITION, Observation
+from search.segments import COMPETITION_ARRIVAL
 from search.time_slides import Background
 from search.triggers import HISTOGRAM_EDGES, Trigger
 
@@ -31,6 +33,8 @@ class SearchResult:
         envelope: (1500,) highest score in each bin of time; -inf where none was scored.
         histogram: triggers in each bin of `HISTOGRAM_EDGES`.
         background: from time slides.
+        observation: gives the rate and the length of a window.
+        arrival: of the merger that a window shows best, s after the window begins.
     """
 
     start: float
@@ -49,3 +53,5 @@ class SearchResult:
         default_factory=lambda: np.zeros(len(HISTOGRAM_EDGES) - 1, np.int64)
     )
     background: Background = field(default_factory=Background)
+    observation: Observation = COMPETITION
+    arrival: float = COMPETITION_ARRIVAL

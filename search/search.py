@@ -15,12 +15,13 @@ from typing import Protocol
 import numpy as np
 
 from data.recording import Recording
-from physics.constants import DETECTORS, NUM_SAMPLES, SAMPLE_RATE
+from physics.observation import COMPETITION, Observation
+from physics.population import COMPETITION_POPULATION, Population
 from runtime.errors import UserError
 from search.folder import SegmentStore
 from search.result import ENVELOPE_BINS, SearchResult
 from search.segments import Segment, WindowGrid, cut_whitened_strain, load_segment, score_windows
-from search.settings import MIN_OVERLAP_SECONDS, SearchSettings, check_settings
+from search.settings import SearchSettings, check_settings, min_overlap_seconds, psd_seconds
 from search.time_slides import BackgroundEstimator, allow_windows, list_time_slides
 from search.triggers import Trigger, TriggerFinder, count_by_score
 
@@ -35,7 +36,21 @@ class Scorer(Protocol):
         """Forget the matrices of the last segment."""
 
     def __call__(self, windows: np.ndarray) -> np.ndarray:
-        """Return scores (batch,) of windows (batch, 3, 4096) float32 in 1e-21."""
+        """Return scores (batch,) of windows (batch, detector, time) float32 in 1e-21."""
+
+
+def check_detectors(recordings: Mapping[str, Recording], observation: Observation) -> None:
+    """Refuse strain of detectors that are not observed: no channel of the networks is theirs.
+
+    Raises:
+        UserError: there is some, or none of the detectors has strain.
+    """
+    others = [name for name in recordings if name not in observation.detectors]
+    if others or not recordings:
+        raise UserError(
+            f"strain of {', '.join(others) or 'no detector'} was given and the networks observe "
+            f"{', '.join(observation.detectors)}: give strain of these"
+        )
 
 
 class Search:
@@ -47,9 +62,12 @@ class Search:
         settings: how to search.
         store: keeps what was found in each segment, and gives what was found before; a search
             that was interrupted is resumed from there.
+        observation: detectors, rate and window of the scorer.
+        population: says where in a window the mergers lie.
 
     Raises:
-        UserError: a setting is out of its range, or the recordings hardly overlap.
+        UserError: a setting is out of its range, a recording is of a detector that is not
+            observed, or the recordings hardly overlap.
     """
 
     def __init__(
@@ -58,32 +76,44 @@ class Search:
         scorer: Scorer,
         settings: SearchSettings,
         store: SegmentStore | None = None,
+        *,
+        observation: Observation = COMPETITION,
+        population: Population = COMPETITION_POPULATION,
     ) -> None:
-        check_settings(settings)
+        check_settings(settings, observation)
+        check_detectors(recordings, observation)
         self.recordings, self.scorer, self.settings = dict(recordings), scorer, settings
         self.store = SegmentStore() if store is None else store
-        self.detectors = tuple(name for name in DETECTORS if name in recordings)
+        self.detectors = tuple(name for name in observation.detectors if name in recordings)
         self.start = max(recording.start for recording in recordings.values())
         self.end = min(recording.end for recording in recordings.values())
-        if self.end - self.start < MIN_OVERLAP_SECONDS:
+        needed = min_overlap_seconds(observation)
+        if self.end - self.start < needed:
             spans = ", ".join(
                 f"{name} {recording.start:.0f} to {recording.end:.0f}"
                 for name, recording in self.recordings.items()
             )
             raise UserError(
                 f"the strain of all detectors overlaps for {max(self.end - self.start, 0):g} s "
-                f"(GPS: {spans}) and {MIN_OVERLAP_SECONDS:g} s are needed: give files of the same "
-                f"time"
+                f"(GPS: {spans}) and {needed:g} s are needed: give files of the same time"
             )
-        samples = int((self.end - self.start) * SAMPLE_RATE)
-        # Window k begins at sample round(k step 2048). The last that fits, plus one for number 0:
-        windows = int((samples - NUM_SAMPLES) / (settings.step * SAMPLE_RATE)) + 1
-        self.grid = WindowGrid(self.start, settings.step, windows)
+        rate = observation.sample_rate
+        samples = int((self.end - self.start) * rate)
+        # Window k begins at sample round(k step rate). The last that fits, plus one for number 0:
+        windows = int((samples - observation.num_samples) / (settings.step * rate)) + 1
+        arrival = population.middle_arrival(observation.window)
+        self.grid = WindowGrid(self.start, settings.step, windows, observation, arrival)
         self.bounds = self.grid.segment_bounds(settings.stretch, self.end - self.start)
         self.held: Segment | None = None  # the only segment, which the second pass uses again
         self.adapted_to = -1  # number of the segment that the scorer is adapted to
         self.result = SearchResult(
-            self.start, self.end, self.detectors, windows=windows, segments=len(self.bounds)
+            self.start,
+            self.end,
+            self.detectors,
+            windows=windows,
+            segments=len(self.bounds),
+            observation=observation,
+            arrival=arrival,
         )
 
     def list_time_slides(self, number: int) -> list[list[int]]:
@@ -102,7 +132,7 @@ class Search:
         """Return a segment, or None where it has too little strain without gaps."""
         if self.held is not None:
             return self.held
-        # Two sets of 4096 x 4096 matrices at once would be the peak of memory.
+        # Two sets of whitening matrices, of samples x samples, would be the peak of memory.
         self.scorer.release()
         self.adapted_to = -1
         segment = load_segment(
@@ -146,8 +176,9 @@ class Search:
         result.live_time = result.scored * self.settings.step
         if not result.scored:
             raise UserError(
-                "no window could be searched: the strain of all detectors together has no 16 s "
-                "without gaps; give a longer file, or leave out the detector with the gaps"
+                f"no window could be searched: the strain of all detectors together has no "
+                f"{psd_seconds(self.grid.observation):g} s without gaps; give a "
+                f"longer file, or leave out the detector with the gaps"
             )
 
     def score_segment(self, number: int) -> tuple[np.ndarray, np.ndarray | None]:
@@ -226,7 +257,7 @@ class Search:
                 del segment  # before the next one is loaded
                 self.store.save(name, **found)
             for trigger in mapped:
-                trigger.keep_whitened(found)
+                trigger.keep_whitened(found, self.detectors)
             estimator.add(found, len(slides))
             yield number
         result.background = estimator.finish()

@@ -14,11 +14,14 @@ import numpy as np
 
 from data.recording import Recording
 from data.strain_conditioning import condition_strain
-from physics.constants import DETECTORS, MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE
+from physics.observation import COMPETITION, Observation
+from physics.population import COMPETITION_POPULATION
 from runtime.console import LOGGER
 from runtime.seeds import counted_seed
 from search.conditioning import make_design_noise, make_whitening_matrix
-from search.settings import SearchSettings
+from search.settings import SearchSettings, psd_seconds
+
+COMPETITION_ARRIVAL = COMPETITION_POPULATION.middle_arrival(COMPETITION.window)
 
 
 @dataclass(frozen=True)
@@ -29,23 +32,28 @@ class WindowGrid:
         start: GPS time in s of the first sample.
         step: seconds between the starts of successive windows.
         count: windows that fit.
+        observation: gives the rate and the length of a window.
+        arrival: of the merger that a window shows best, s after the window begins.
     """
 
     start: float
     step: float
     count: int
+    observation: Observation = COMPETITION
+    arrival: float = COMPETITION_ARRIVAL
 
     def first_sample(self, number: int | np.ndarray) -> np.ndarray:
-        """Return the first sample of a window at 2,048 Hz, counted from `start`, int64."""
-        return np.round(np.asarray(number) * self.step * SAMPLE_RATE).astype(np.int64)
+        """Return the first sample of a window, int64, at the rate and counted from `start`."""
+        rate = self.observation.sample_rate
+        return np.round(np.asarray(number) * self.step * rate).astype(np.int64)
 
     def start_time(self, number: int | np.ndarray) -> np.ndarray:
         """Return the GPS time in s at which a window begins."""
-        return self.start + self.first_sample(number) / SAMPLE_RATE
+        return self.start + self.first_sample(number) / self.observation.sample_rate
 
     def merger_time(self, number: int | np.ndarray) -> np.ndarray:
         """Return the GPS time in s of the merger that a window shows best."""
-        return self.start_time(number) + MERGER_TIME
+        return self.start_time(number) + self.arrival
 
     def segment_bounds(self, segment_seconds: float, total_seconds: float) -> list[tuple[int, int]]:
         """Return the first window of each segment and the one after its last.
@@ -65,9 +73,12 @@ class Segment:
     Attributes:
         first_window: number of its first window.
         starts: (windows,) first sample of each window within the segment.
-        strain: (3, samples) float32 in 1e-21, in the order of `DETECTORS`; NaN in gaps.
+        strain: (detector, samples) float32 in 1e-21, all detectors of the observation; NaN in
+            gaps.
         clean: (detectors with strain, windows) bool, whether no gap touches the window.
-        whitening: C^(-1/2) of each detector with strain, (4096, 4096) in 1 / 1e-21.
+        whitening: C^(-1/2) of each detector with strain, (n, n) in 1 / 1e-21 for windows of n
+            samples.
+        observation: gives detectors, rate and the length of a window.
     """
 
     first_window: int
@@ -75,6 +86,7 @@ class Segment:
     strain: np.ndarray
     clean: np.ndarray
     whitening: dict[str, np.ndarray]
+    observation: Observation = COMPETITION
 
 
 def load_segment(
@@ -94,26 +106,30 @@ def load_segment(
         settings: what to fill the channel of a missing detector with.
 
     Returns:
-        The segment, or None where a detector has less than 16 s without gaps, too few for a PSD.
+        The segment, or None where a detector has too little strain without gaps for a PSD: less
+        than eight windows, which is 16 s for windows of 2 s.
     """
+    observation, size = grid.observation, grid.observation.num_samples
     window_starts = grid.first_sample(np.arange(*bounds))
     begin = int(window_starts[0])
-    samples = int(window_starts[-1]) - begin + NUM_SAMPLES
-    start = grid.start + begin / SAMPLE_RATE
-    strain = np.zeros((len(DETECTORS), samples), np.float32)
+    samples = int(window_starts[-1]) - begin + size
+    start = grid.start + begin / observation.sample_rate
+    strain = np.zeros((observation.num_detectors, samples), np.float32)
     whitening, clean = {}, []
-    for channel, name in enumerate(DETECTORS):
+    for channel, name in enumerate(observation.detectors):
         if name not in recordings:
             if not settings.zeros:
                 seed = counted_seed(settings.seed, "filler", name, number)
-                strain[channel] = make_design_noise(name, samples, np.random.default_rng(seed))
+                rng = np.random.default_rng(seed)
+                strain[channel] = make_design_noise(name, samples, rng, observation)
             continue
-        strain[channel] = condition_strain(recordings[name], start, samples)
-        matrix = make_whitening_matrix(strain[channel])
+        strain[channel] = condition_strain(recordings[name], start, samples, observation)
+        matrix = make_whitening_matrix(strain[channel], observation)
         if matrix is None:
             LOGGER.warning(
-                f"GPS {start:.0f} to {start + samples / SAMPLE_RATE:.0f}: less than 16 s of "
-                f"{name} are without gaps, too few for a PSD; not searched"
+                f"GPS {start:.0f} to {start + samples / observation.sample_rate:.0f}: less than "
+                f"{psd_seconds(observation):g} s of {name} are without gaps, too few for a PSD; "
+                f"not searched"
             )
             return None
         whitening[name] = matrix
@@ -121,8 +137,10 @@ def load_segment(
         # the same at both of its ends
         bad = np.concatenate([[0], np.cumsum(~np.isfinite(strain[channel]))])
         starts = window_starts - begin
-        clean.append(bad[starts + NUM_SAMPLES] == bad[starts])
-    return Segment(bounds[0], window_starts - begin, strain, np.stack(clean), whitening)
+        clean.append(bad[starts + size] == bad[starts])
+    return Segment(
+        bounds[0], window_starts - begin, strain, np.stack(clean), whitening, observation
+    )
 
 
 def score_windows(
@@ -136,7 +154,7 @@ def score_windows(
 
     Args:
         segment: the scorer is adapted to it.
-        scorer: windows (batch, 3, 4096) float32 in 1e-21 to scores (batch,).
+        scorer: windows (batch, detector, time) float32 in 1e-21 to scores (batch,).
         shown: (detectors with strain, windows), number within the segment of the window that
             each detector shows; 0, 1, 2, ... for all of them is the zero-lag search.
         allowed: (detectors with strain, windows) bool, of each detector's own windows.
@@ -149,12 +167,13 @@ def score_windows(
     for row, numbers in enumerate(shown):
         usable &= (segment.clean[row] & allowed[row])[numbers]
     scores = np.full(shown.shape[1], np.nan)
-    # (3, samples) -> (3, samples - 4095, 4096), without a copy
-    views = np.lib.stride_tricks.sliding_window_view(segment.strain, NUM_SAMPLES, axis=1)
+    detectors, size = segment.observation.detectors, segment.observation.num_samples
+    # (detector, samples) -> (detector, samples - size + 1, size), without a copy
+    views = np.lib.stride_tricks.sliding_window_view(segment.strain, size, axis=1)
     for part in split_into_batches(np.flatnonzero(usable), batch_size):
-        windows = np.empty((len(part), len(DETECTORS), NUM_SAMPLES), np.float32)
+        windows = np.empty((len(part), len(detectors), size), np.float32)
         row = 0
-        for channel, name in enumerate(DETECTORS):
+        for channel, name in enumerate(detectors):
             numbers = part  # filler noise is not shifted
             if name in segment.whitening:
                 numbers = shown[row][part]
@@ -173,8 +192,8 @@ def split_into_batches(numbers: np.ndarray, size: int) -> Iterator[np.ndarray]:
 def cut_whitened_strain(segment: Segment, grid: WindowGrid, window: int) -> dict[str, np.ndarray]:
     """Return whitened strain around a window's merger, which lies in the middle if there is room.
 
-    Where 2 s around the merger would reach beyond the segment or into a gap, the scored window
-    itself is cut.
+    Where a window's length around the merger would reach beyond the segment or into a gap, the
+    scored window itself is cut.
 
     Args:
         segment: that holds the window.
@@ -182,20 +201,24 @@ def cut_whitened_strain(segment: Segment, grid: WindowGrid, window: int) -> dict
         window: its number, counted from the start of the search.
 
     Returns:
-        By name, for window 7: 'whitened_7_H1', (4096,) float64 of unit variance, for each
+        By name, for window 7: 'whitened_7_H1', (time,) float64 of unit variance, for each
         detector with strain, and 'whitened_7_start', the GPS time in s of the first sample.
     """
     start = int(segment.starts[window - segment.first_window])
-    first = start + int(MERGER_TIME * SAMPLE_RATE) - NUM_SAMPLES // 2
-    names = [name for name in DETECTORS if name in segment.whitening]
-    channels = [DETECTORS.index(name) for name in names]
-    cut = segment.strain[channels, first : first + NUM_SAMPLES]  # (detectors, 4096)
-    if cut.shape[1] < NUM_SAMPLES or not np.isfinite(cut).all():
+    observation = segment.observation
+    rate, size = observation.sample_rate, observation.num_samples
+    first = start + int(grid.arrival * rate) - size // 2
+    channels = [
+        channel for channel, name in enumerate(observation.detectors) if name in segment.whitening
+    ]
+    names = [observation.detectors[channel] for channel in channels]
+    cut = segment.strain[channels, first : first + size]  # (detectors with strain, time)
+    if first < 0 or cut.shape[1] < size or not np.isfinite(cut).all():
         first = start
-        cut = segment.strain[channels, first : first + NUM_SAMPLES]
+        cut = segment.strain[channels, first : first + size]
     whitened = {
         f"whitened_{window}_{name}": segment.whitening[name] @ strain.astype(np.float64)
         for name, strain in zip(names, cut, strict=True)
     }
-    start_time = grid.start_time(segment.first_window) + first / SAMPLE_RATE
+    start_time = grid.start_time(segment.first_window) + first / rate
     return whitened | {f"whitened_{window}_start": np.asarray(start_time)}

@@ -6,16 +6,38 @@ them under these names.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
-from physics.constants import SAMPLE_RATE, WINDOW_SECONDS
+from physics.observation import COMPETITION, Observation
+from physics.sites import longest_delay
 from runtime.errors import UserError
 
-LIGHT_TRAVEL_SECONDS = 0.03  # more than the 27 ms that light takes from Virgo to Hanford
-# Strain that all detectors must have in common: 16 s for a PSD, 2 s lost to the filters, and room
-# for a few windows.
-MIN_OVERLAP_SECONDS = 24.0
+PSD_WINDOWS = 8  # a PSD needs as many windows' length of strain; see `measure_psd`
+FILTER_SECONDS = 2.0  # lost to the filters at both ends together
+FEWEST_WINDOWS = 3  # there should be room for so many
+
+
+def psd_seconds(observation: Observation = COMPETITION) -> float:
+    """Return how much strain without gaps a PSD needs, s."""
+    return PSD_WINDOWS * observation.window
+
+
+def min_overlap_seconds(observation: Observation = COMPETITION) -> float:
+    """Return how much strain all detectors must have in common, s."""
+    return psd_seconds(observation) + FILTER_SECONDS + FEWEST_WINDOWS * observation.window
+
+
+def min_shift_seconds(observation: Observation = COMPETITION) -> float:
+    """Return the shortest shift of a time slide, s.
+
+    It is the time that light needs between the two detectors that are furthest apart, rounded up to
+    10 ms: 30 ms for the competition's, as light takes 27 ms from Virgo to Hanford.
+    """
+    pairs = itertools.combinations(observation.detectors, 2)
+    longest = max((longest_delay(*pair) for pair in pairs), default=0.0)
+    return math.ceil(100 * longest) / 100
 
 
 @dataclass(frozen=True)
@@ -42,7 +64,7 @@ class SearchSettings:
     stretch: float = 512.0
     slides: int = 20
     shift: float = 1.0
-    cluster: float = WINDOW_SECONDS  # windows that overlap show the same merger
+    cluster: float = COMPETITION.window  # windows that overlap show the same merger
     top: int = 20
     exclude: int = 0
     maps: int = 3
@@ -62,8 +84,8 @@ class SearchSettings:
         return max(math.ceil(self.shift / self.step - 1e-9), 1)
 
 
-def check_settings(settings: SearchSettings) -> None:
-    """Check the range of every setting.
+def check_settings(settings: SearchSettings, observation: Observation = COMPETITION) -> None:
+    """Check the range of every setting for an observation.
 
     Raises:
         UserError: a setting is out of its range; the message names the flag of detect.py.
@@ -75,16 +97,18 @@ def check_settings(settings: SearchSettings) -> None:
     for name in ("slides", "exclude", "maps"):
         if getattr(settings, name) < 0:
             raise UserError(f"--{name} {getattr(settings, name)} must not be negative")
-    if settings.stretch < 2 * MIN_OVERLAP_SECONDS:
+    shortest = 2 * min_overlap_seconds(observation)
+    if settings.stretch < shortest:
         raise UserError(
-            f"--stretch {settings.stretch:g} is too short for a PSD: give "
-            f"{2 * MIN_OVERLAP_SECONDS:g} s or more"
+            f"--stretch {settings.stretch:g} is too short for a PSD: give {shortest:g} s or more"
         )
-    if settings.step * SAMPLE_RATE < 1:
-        raise UserError(f"--step {settings.step:g} is less than one sample, 1/{SAMPLE_RATE} s")
+    rate = observation.sample_rate
+    if settings.step * rate < 1:
+        raise UserError(f"--step {settings.step:g} is less than one sample, 1/{rate} s")
     # Shifted by less, a real signal could still be coincident and would count as background.
-    if settings.shift < LIGHT_TRAVEL_SECONDS:
+    least = min_shift_seconds(observation)
+    if settings.shift < least:
         raise UserError(
             f"--shift {settings.shift:g} is within the time light needs between detectors: give "
-            f"{LIGHT_TRAVEL_SECONDS:g} s or more"
+            f"{least:g} s or more"
         )

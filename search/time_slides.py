@@ -1,6 +1,7 @@
 """Time slides: how the background of a search, and with it false-alarm rates, are measured.
 
-A gravitational wave reaches all detectors within the time that light takes between them, 27 ms.
+A gravitational wave reaches all detectors within the time that light takes between them (27 ms
+from Virgo to Hanford).
 Shift the strain of one detector against another's by more than that, and no trigger can be a
 gravitational wave: every trigger of shifted strain is noise. Many different shifts of the same
 strain give many times its length of background, and a trigger that n background triggers exceed
@@ -17,7 +18,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from physics.constants import WINDOW_SECONDS
 from search.segments import Segment, WindowGrid, score_windows
 from search.settings import SearchSettings
 from search.triggers import HISTOGRAM_EDGES, Trigger, count_by_score, find_local_peaks
@@ -98,7 +98,7 @@ def allow_windows(
     starts = grid.start_time(np.arange(*bounds))
     allowed = np.ones((detectors, len(starts)), bool)
     for merger in excluded:
-        allowed &= (starts < merger - WINDOW_SECONDS) | (starts > merger + 0.5)
+        allowed &= (starts < merger - grid.observation.window) | (starts > merger + 0.5)
     return allowed
 
 

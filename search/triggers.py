@@ -7,12 +7,10 @@ Successive windows overlap, so a merger raises the scores of many of them. Only 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-
-from physics.constants import DETECTORS
 
 # Bins for the number of triggers against their score (a mean logit).
 HISTOGRAM_EDGES = np.linspace(-40, 60, 2001)
@@ -28,7 +26,7 @@ class Trigger:
         time: GPS time in s at which its merger would be.
         slid_as_loud: background triggers, from the time slides, with at least its score.
         rate: false-alarm rate, per s; NaN until the background is known.
-        whitened: detector: (4096,) float64 strain of unit variance around the merger; only kept
+        whitened: detector: (time,) float64 strain of unit variance around the merger; only kept
             for the loudest triggers.
         whitened_start: GPS time in s of the first of these samples.
     """
@@ -41,13 +39,18 @@ class Trigger:
     whitened: dict[str, np.ndarray] = field(default_factory=dict)
     whitened_start: float = math.nan
 
-    def keep_whitened(self, found: Mapping[str, np.ndarray]) -> None:
-        """Take the whitened strain of this window from what `cut_whitened_strain` returned."""
+    def keep_whitened(self, found: Mapping[str, np.ndarray], detectors: Sequence[str]) -> None:
+        """Take the whitened strain of this window from what `cut_whitened_strain` returned.
+
+        Args:
+            found: arrays by name.
+            detectors: with strain, in the order of the channels.
+        """
         prefix = f"whitened_{self.window}_"
         if f"{prefix}start" in found:
             self.whitened_start = float(found[f"{prefix}start"])
             self.whitened = {
-                name: found[f"{prefix}{name}"] for name in DETECTORS if f"{prefix}{name}" in found
+                name: found[f"{prefix}{name}"] for name in detectors if f"{prefix}{name}" in found
             }
 
 

@@ -19,12 +19,19 @@ from torch import Tensor
 
 from configuration.class_with_arguments import Part, thaw
 from configuration.config_class import ConfigMeta
-from configuration.json_types import to_plain
-from experiments.building import build_model, observation_of
-from physics.constants import DETECTORS, NUM_SAMPLES, STRAIN_UNIT
+from experiments.building import build_model, build_transforms, observation_of
+from experiments.observation_record import (
+    KEY,
+    explain_other_observation,
+    plain_config,
+    recorded_digest,
+)
+from physics.constants import STRAIN_UNIT
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from runtime.files import read_json
 from search.conditioning import colouring_matrix, design_whitening_matrix
+from search.segments import COMPETITION_ARRIVAL, WindowGrid
 from training.checkpoints import content_digest, load_model
 from training_extras import WAVEFORMS, Preparation, find_views, prepare_views
 from transforms import Compose, DropChannel, Normalize, Scale, Whiten
@@ -41,12 +48,26 @@ def scoring_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def differences_from_competition(grid: WindowGrid) -> dict[str, Any]:
+    """Return what else decides the results of a search, where it is not as in the competition.
+
+    Folders of searches that are older than other observations say nothing of them.
+    """
+    found: dict[str, Any] = {}
+    observation = grid.observation
+    if observation.digest != COMPETITION.digest:
+        found["observation"] = {**observation.to_plain(), "digest": observation.digest}
+    if grid.arrival != COMPETITION_ARRIVAL:
+        found["arrival"] = grid.arrival
+    return found
+
+
 def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
     """Return the weight files of a run, one for each fold that has one.
 
     Raises:
-        UserError: there are none, or the run was trained with other settings of the network or of
-            the transforms.
+        UserError: there are none, or the run was trained with another observation, or with other
+            settings of the network or of the transforms.
     """
     found = [path for path in folder.glob("fold*.pt") if re.fullmatch(r"fold\d+\.pt", path.name)]
     if not found:
@@ -56,14 +77,22 @@ def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
         )
     settings = folder / "config.json"
     if settings.exists():
-        now = scoring_settings(to_plain(config))
+        plain = plain_config(config)
+        now = scoring_settings(plain)
         try:
-            before = scoring_settings(read_json(settings))
+            recorded = read_json(settings)
+            before = scoring_settings(recorded)
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(
                 f"{settings} is not what a run writes of its settings ({error!r}): restore it, or "
                 f"remove it to go without this check"
             ) from error
+        if recorded_digest(recorded.get(KEY)) != plain[KEY]["digest"]:
+            one, other = explain_other_observation(recorded.get(KEY), plain[KEY])
+            raise UserError(
+                f"the networks in {folder} were trained on {one} and {config.__name__} observes "
+                f"{other}: give --config and --set as they were trained"
+            )
         changed = [key for key in now if now[key] != before[key]]
         if changed:
             raise UserError(
@@ -86,40 +115,50 @@ def build_adapted_transforms(
     parts: Sequence[Part] | None,
     whitening: Mapping[str, np.ndarray],
     norm_factor: Sequence[float] | None = None,
+    *,
+    observation: Observation = COMPETITION,
 ) -> tuple[Compose, Compose]:
     """Return what makes strain like that of the training, and the config's transforms after it.
 
-    In between, and nowhere before, the noise of H1 and L1 is alike and they can be exchanged.
+    In between, and nowhere before, the noise of detectors with one curve, as H1 and L1 have it, is
+    alike and they can be exchanged.
 
     Args:
         parts: the config's chain.
-        whitening: C^(-1/2) of each detector with strain, (4096, 4096) in 1 / 1e-21. The channels
+        whitening: C^(-1/2) of each detector with strain, (time, time) in 1 / 1e-21. The channels
             of the others hold noise of the design curve or zeros.
-        norm_factor: three numbers by which the config's data set divides the channels.
+        norm_factor: a number for each detector, by which the config's data set divides it.
+        observation: of the config.
 
     Returns:
-        Two modules. The first takes strain (batch, 3, 4096), the second what the first returns.
+        Two modules. The first takes strain (batch, detector, time), the second what the first
+        returns.
     """
     parts = list(parts or ())
     if parts and parts[0].cls is Whiten and norm_factor is None:
         # whiten the real strain in the config's own band, order and decimation
         own = {k: v for k, v in thaw(parts[0].params).items() if k not in ("psds", "matrices")}
         matrices = [
-            whitening[name] if name in whitening else design_whitening_matrix(name)
-            for name in DETECTORS
+            whitening[name] if name in whitening else design_whitening_matrix(name, observation)
+            for name in observation.detectors
         ]
         unit = own.setdefault("unit", STRAIN_UNIT)
         matrices = [matrix * (unit / STRAIN_UNIT) for matrix in matrices]
-        others = Compose([part.build() for part in parts[1:]])
-        return Compose([Whiten(matrices=matrices, **own)]), others
+        others = build_transforms(parts[1:], observation)
+        return Compose([Whiten(matrices=matrices, **own, observation=observation)]), others
     matrices = [
-        colouring_matrix(name) @ whitening[name] if name in whitening else np.eye(NUM_SAMPLES)
-        for name in DETECTORS
+        colouring_matrix(name, observation) @ whitening[name]
+        if name in whitening
+        else np.eye(observation.num_samples)
+        for name in observation.detectors
     ]
     # A data set's norm_factor comes before its transforms; here it follows the recolouring.
     scale = [Normalize(factors=norm_factor)] if norm_factor is not None else []
-    recolour = [Whiten(matrices=matrices, unit=STRAIN_UNIT), Scale(STRAIN_UNIT)]
-    return Compose(recolour), Compose([*scale, *(part.build() for part in parts)])
+    recolour = [
+        Whiten(matrices=matrices, unit=STRAIN_UNIT, observation=observation),
+        Scale(STRAIN_UNIT),
+    ]
+    return Compose(recolour), Compose([*scale, *build_transforms(parts, observation)])
 
 
 class WindowScorer:
@@ -140,8 +179,9 @@ class WindowScorer:
         views: Sequence[str] = ("identity",),
     ) -> None:
         self.config, self.device = config, device
+        self.observation = observation_of(config)
         self.view_names = tuple(views)
-        self.views = find_views(self.view_names, observation=observation_of(config))
+        self.views = find_views(self.view_names, observation=self.observation)
         self.hook = config.hook.build()
         self.networks = []
         self.digests = []  # of the content of the weights, which tell networks apart
@@ -161,7 +201,9 @@ class WindowScorer:
         for field, stages in zip(WAVEFORMS, (config.transforms, config.transforms2), strict=True):
             if stages is None:
                 continue  # a network of one input
-            first, others = build_adapted_transforms(stages["test"], whitening, factor)
+            first, others = build_adapted_transforms(
+                stages["test"], whitening, factor, observation=self.observation
+            )
             conditioning.append(first.to(self.device))
             self.transforms[field] = others.to(self.device)
         self.conditioning = Preparation(*conditioning)
@@ -176,7 +218,7 @@ class WindowScorer:
 
     @torch.inference_mode()
     def __call__(self, windows: np.ndarray) -> np.ndarray:
-        """Return the logits (batch,) float64 of windows (batch, detector, 4096) in 1e-21."""
+        """Return the logits (batch,) float64 of windows (batch, detector, time) in 1e-21."""
         strain = torch.from_numpy(np.asarray(windows, np.float32)).to(self.device) * STRAIN_UNIT
         batch = self.conditioning({"waveform": strain})  # once for all views
         total = np.zeros(len(windows))

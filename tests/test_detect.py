@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paths import ROOT
-from real_strain import START, write_strain
+from real_strain import START, coloured_noise, write_strain
 from small_run import SMALL
 from small_search import MERGER, Excess, write_small_strain
 
@@ -23,8 +23,10 @@ from configuration.config_class import ConfigMeta, find_config
 from configuration.overrides import override
 from data.recording import Recording, StrainInMemory
 from experiments.building import build_model
+from experiments.observation_record import plain_config
 from runtime.command_line import run_command
 from runtime.errors import UserError
+from runtime.files import write_json
 from search.search import Search
 from search.settings import SearchSettings
 from training.checkpoints import save_checkpoint
@@ -207,6 +209,45 @@ def test_the_command_itself(place, tmp_path):
     assert table[0]["false_alarms_per_hour"] == ""
 
 
+OTHER = [
+    *SMALL,
+    "observation.detectors=[H1,L1]",
+    "observation.sample_rate=1024",
+    "observation.window=4",
+    "transforms.test.0.band=(20,250)",
+]
+
+
+def test_another_observation(tmp_path, capsys):
+    """Two detectors at 1,024 Hz in windows of 4 s, with a network of random weights."""
+    config, run = override(find_config("Demo"), OTHER), tmp_path / "results" / "demo"
+    save_checkpoint(run / "fold0.pt", {"model": build_model(config).state_dict()})
+    write_json(run / "config.json", plain_config(config))
+    for number, name in enumerate(("H1", "L1")):
+        strain = coloured_noise(name, 60, rate=1024, seed=number)
+        write_strain(tmp_path / f"{name}.hdf5", name, strain, rate=1024)
+    arguments = ["--config", "Demo", "--results", str(tmp_path / "results"), *both(tmp_path)]
+    arguments += ["--step", "0.5", "--slides", "1", "--maps", "1", "--out", str(tmp_path / "out")]
+    assert detect.main([*arguments, "--set", *OTHER]) == 0
+    assert "113 windows of H1, L1 in" in capsys.readouterr().out
+    facts = json.loads((tmp_path / "out" / "detection.json").read_text())
+    assert (facts["detectors"], facts["filled"]) == (["H1", "L1"], "")
+    assert facts["windows"] == 113  # from 0 s to 56 s
+    assert facts["scored"] == 113 - 4  # a second at either end, where the high-pass has no strain
+    assert facts["options"]["cluster"] == 4
+    assert facts["identity"]["observation"]["sample_rate"] == 1024
+    assert facts["slid_windows"] > 0
+    scores = rows(tmp_path / "out" / "scores.csv")
+    # The merger is looked for in the middle of the times that it may have, 3 s to 3.6 s.
+    assert float(scores[0]["gps"]) == pytest.approx(START + 1 + 3.3)
+    assert np.std([float(row["score"]) for row in scores]) > 0
+    # Both sides are named, whether strain or networks do not fit.
+    with pytest.raises(UserError, match="the networks observe H1, L1 and not V1"):
+        detect.main([*arguments, "--strain", f"V1={tmp_path / 'H1.hdf5'}", "--set", *OTHER])
+    with pytest.raises(UserError, match=r"H1 L1 at 1024 Hz, 4 s and Demo observes H1 L1 V1 at"):
+        detect.main([*arguments, "--set", *SMALL])
+
+
 def test_help_is_quick():
     started = time.monotonic()
     done = subprocess.run(
@@ -228,7 +269,11 @@ MISTAKES = {
     "no such file": (["--strain", "H1=nowhere.hdf5"], "there is no file nowhere.hdf5"),
     "a folder": (["--strain", "H1=results"], "there is no file results"),
     "no detector": (["--strain", "H1.hdf5"], "expected DETECTOR=FILE"),
-    "unknown detector": (["--strain", "K1=H1.hdf5"], "there is no detector 'K1'"),
+    "unknown detector": (["--strain", "X1=H1.hdf5"], "there is no detector 'X1'"),
+    "detector not observed": (
+        ["--strain", "H1=H1.hdf5", "K1=H1.hdf5"],
+        "the networks observe H1, L1, V1 and not K1",
+    ),
     "wrong detector": (["--strain", "L1=H1.hdf5"], "holds strain of H1"),
     "no HDF5": (["--strain", "H1=text.hdf5"], "neither HDF5 nor GWF"),
     "too slow": (["--strain", "H1=slow.hdf5"], "sampled at 1024 Hz"),

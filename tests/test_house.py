@@ -189,32 +189,6 @@ MAY_HOLD_A_NUMBER = {
     "simulation/continuous_strain.py": "4,096 s, the longest segment",
     "simulation/whitened_signals.py": "2,048 signals that a correction is fitted to",
 }
-# The search of strain is the last that takes them from physics/constants.py.
-MAY_HOLD_A_NUMBER |= dict.fromkeys(
-    (
-        "detect.py",
-        "physics/constants.py",
-        "search/conditioning.py",
-        "search/plots.py",
-        "search/search.py",
-        "search/segments.py",
-        "search/settings.py",
-        "search/time_slides.py",
-        "search/triggers.py",
-        "search/window_scorer.py",
-    ),
-    "searches with the competition's detectors",
-)
-OBSERVED_CONSTANTS = {
-    "DETECTORS",
-    "SAMPLE_RATE",
-    "NUM_SAMPLES",
-    "WINDOW_SECONDS",
-    "SAMPLE_SHAPE",
-    "MIN_FREQUENCY",
-    "MERGER_RANGE",
-    "MERGER_TIME",
-}
 NAMES_OF_CHANNELS = re.compile(r"in_chan(nel)?s|n(um)?_(detectors|channels)|detectors|channels")
 NAMES_OF_FREQUENCIES = re.compile(r"(min|low(est|er)?)_freq(uency)?|fmin")
 SHAPE_IN_WORDS = re.compile(r"\b3, 4096\b")
@@ -225,10 +199,7 @@ def observed_numbers(file: Path) -> Iterator[str]:
     text = file.read_text()
     tree = ast.parse(text)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == "physics.constants":
-            found = {alias.name for alias in node.names} & OBSERVED_CONSTANTS
-            yield from (f"line {node.lineno}: {name}" for name in sorted(found))
-        elif isinstance(node, ast.Constant) and node.value in (2048, 4096):
+        if isinstance(node, ast.Constant) and node.value in (2048, 4096):
             yield f"line {node.lineno}: {node.value}"
         elif isinstance(node, ast.Tuple | ast.List):
             values = [item.value for item in node.elts if isinstance(item, ast.Constant)]

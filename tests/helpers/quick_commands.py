@@ -15,7 +15,6 @@ from small_search import Excess
 from configs import Demo
 from configuration.class_with_arguments import Part
 from configuration.config_class import ConfigMeta
-from physics.observation import COMPETITION
 from transforms import Compose, Scale
 
 
@@ -41,7 +40,9 @@ def quick_commands(cache: Path) -> Iterator[None]:
         patch.setattr(dataset, "simulate_dataset", small)
         patch.setitem(ConfigMeta.registry, "Demo", config)
         patch.setattr(
-            segments, "make_whitening_matrix", lambda strain: np.eye(COMPETITION.num_samples)
+            segments,
+            "make_whitening_matrix",
+            lambda strain, observation: np.eye(observation.num_samples),
         )
-        patch.setattr(scorer, "build_adapted_transforms", lambda *arguments: chain)
+        patch.setattr(scorer, "build_adapted_transforms", lambda *_, **__: chain)
         yield

@@ -163,3 +163,8 @@ def test_what_does_not_fit_an_observation_is_refused() -> None:
     with pytest.raises(UserError, match="sampled at 2048 Hz and the observation at 4096 Hz"):
         SignalGenerator(bank, observation=Observation(sample_rate=4096, window=4.0))
     assert signals.weights.tolist() == [1.0]
+
+
+def test_the_middle_of_the_arrival_times() -> None:
+    assert Population().middle_arrival(COMPETITION.window) == 1.65
+    assert Population(merger=(1.0, 2.0)).middle_arrival(4.0) == 1.5

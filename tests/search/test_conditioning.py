@@ -9,8 +9,11 @@ from real_strain import START, coloured_noise
 
 from data.recording import Recording, StrainInMemory
 from data.strain_conditioning import condition_strain
-from physics.constants import NUM_SAMPLES, SAMPLE_RATE, STRAIN_UNIT
+from physics.constants import STRAIN_UNIT
+from physics.observation import COMPETITION
 from search.conditioning import colouring_matrix, make_design_noise, make_whitening_matrix
+
+NUM_SAMPLES, SAMPLE_RATE = COMPETITION.num_samples, COMPETITION.sample_rate
 
 
 def held(values: np.ndarray, rate: int = 4096) -> Recording:

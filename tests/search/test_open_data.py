@@ -8,6 +8,7 @@ import types
 import numpy as np
 import pytest
 
+from physics.observation import Observation
 from runtime.errors import UserError
 from search import open_data
 from search.open_data import fetch_event
@@ -54,6 +55,23 @@ def test_fetches_an_event(service):
     found = fetch_event("GW150914")
     assert list(found) == ["H1", "L1"]
     assert (found["H1"].start, found["H1"].end) == (1126259206, 1126259206 + 512)
+
+
+def test_fetches_what_is_observed_at_a_rate_that_suffices(service):
+    asked = []
+
+    def fetch_open_data(detector, start, end, sample_rate):
+        asked.append((detector, sample_rate))
+        fetched = Fetched(start)
+        fetched.sample_rate = Number(sample_rate)
+        return fetched
+
+    service["gwpy.timeseries"].TimeSeries.fetch_open_data = fetch_open_data
+    fetch_event("GW150914", observation=Observation(detectors=("L1", "H1"), sample_rate=1024))
+    fetch_event("GW150914", observation=Observation(detectors=("L1",), sample_rate=8192))
+    assert asked == [("L1", 4096), ("H1", 4096), ("L1", 16384)]
+    with pytest.raises(UserError, match="no strain of V1"):
+        fetch_event("GW150914", observation=Observation(detectors=("V1",)))
 
 
 def test_events_that_cannot_be_fetched(service):

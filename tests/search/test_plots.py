@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from search.plots import break_at_gaps, draw_search
+from physics.observation import COMPETITION, Observation
+from search.plots import band_to_draw, break_at_gaps, draw_search
 from search.result import ENVELOPE_BINS, SearchResult
 from search.time_slides import Background
 from search.triggers import Trigger
@@ -62,3 +63,9 @@ def test_lines_break_at_gaps():
     times, values = break_at_gaps(np.array([0.0, 1, 2, 9, 10]), np.arange(5.0))
     assert np.isnan(times).tolist() == [False, False, False, True, False, False]
     assert np.isnan(values).sum() == 1
+
+
+def test_maps_show_a_band_that_the_observation_has():
+    assert band_to_draw(COMPETITION) == (20, 512)
+    assert band_to_draw(Observation(detectors=("H1",), sample_rate=1024)) == (20, 256)
+    assert band_to_draw(Observation(detectors=("H1",), sample_rate=64)) == (4, 16)

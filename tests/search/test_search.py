@@ -11,14 +11,16 @@ import pytest
 from real_strain import START
 
 from data.recording import Recording, StrainInMemory
-from physics.constants import MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from search import segments
 from search.folder import SegmentStore
 from search.search import Search
+from search.segments import COMPETITION_ARRIVAL
 from search.settings import SearchSettings
 from search.triggers import HISTOGRAM_EDGES
 
+NUM_SAMPLES, SAMPLE_RATE = COMPETITION.num_samples, COMPETITION.sample_rate
 QUICK = SearchSettings(slides=4, maps=1, stretch=64)
 
 
@@ -45,7 +47,7 @@ class Excess:
 def _no_whitening(monkeypatch):
     """Eigenvectors are tested elsewhere; here they would only take time."""
 
-    def identity(x: np.ndarray) -> np.ndarray | None:
+    def identity(x: np.ndarray, observation: Observation) -> np.ndarray | None:
         enough = np.isfinite(x).sum() >= 16 * SAMPLE_RATE
         return np.eye(NUM_SAMPLES, dtype=np.float32) if enough else None
 
@@ -132,7 +134,7 @@ def test_gaps_are_skipped():
     h1, l1 = held("H1", 120), held("L1", 120)
     l1.sources[0].values[60 * SAMPLE_RATE : 62 * SAMPLE_RATE] = np.nan
     found, times, _ = run({"H1": h1, "L1": l1})
-    starts = times - MERGER_TIME - START
+    starts = times - COMPETITION_ARRIVAL - START
     touching = (starts + 2 > 59) & (starts < 63)
     assert not touching.any()
     assert found.result.gaps["L1"] > found.result.gaps["H1"] > 0
@@ -205,6 +207,12 @@ def test_the_only_segment_is_not_made_twice():
 def test_a_search_checks_its_settings():
     with pytest.raises(UserError, match="less than one sample"):
         Search({"H1": held("H1", 60)}, Excess(), dataclasses.replace(QUICK, step=1e-4))
+
+
+def test_strain_of_detectors_that_are_not_observed():
+    strain = {"H1": held("H1", 60), "V1": held("V1", 60)}
+    with pytest.raises(UserError, match="strain of V1 was given and the networks observe H1, L1:"):
+        Search(strain, Excess(), QUICK, observation=Observation(detectors=("H1", "L1")))
 
 
 def test_recordings_that_do_not_overlap():

@@ -9,9 +9,10 @@ import pytest
 from real_strain import START
 
 from data.recording import Recording, StrainInMemory
-from physics.constants import MERGER_TIME, NUM_SAMPLES, SAMPLE_RATE
+from physics.observation import COMPETITION
 from search import segments
 from search.segments import (
+    COMPETITION_ARRIVAL,
     Segment,
     WindowGrid,
     cut_whitened_strain,
@@ -21,6 +22,8 @@ from search.segments import (
 )
 from search.settings import SearchSettings
 
+NUM_SAMPLES, SAMPLE_RATE = COMPETITION.num_samples, COMPETITION.sample_rate
+
 
 def test_windows_begin_at_the_nearest_sample_without_drifting() -> None:
     grid = WindowGrid(start=1e9, step=0.1, count=100_000)
@@ -28,7 +31,7 @@ def test_windows_begin_at_the_nearest_sample_without_drifting() -> None:
     assert grid.first_sample(np.arange(4)).tolist() == [0, 205, 410, 614]
     assert grid.first_sample(100_000) == 20_480_000
     assert grid.start_time(100_000) == 1e9 + 10_000
-    assert grid.merger_time(0) == 1e9 + MERGER_TIME
+    assert grid.merger_time(0) == 1e9 + COMPETITION_ARRIVAL
 
 
 @pytest.mark.parametrize(
@@ -58,7 +61,7 @@ def load_first_segment(zeros: bool = False) -> Segment:
 def no_whitening(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave the eigenvectors out, which have a test of their own and take seconds."""
     identity = np.eye(NUM_SAMPLES, dtype=np.float32)
-    monkeypatch.setattr(segments, "make_whitening_matrix", lambda x: identity)
+    monkeypatch.setattr(segments, "make_whitening_matrix", lambda x, observation: identity)
 
 
 @pytest.mark.usefixtures("no_whitening")
@@ -117,7 +120,7 @@ def test_batches_hold_every_number_once() -> None:
 def test_strain_is_cut_with_the_merger_in_the_middle_where_there_is_room() -> None:
     segment, grid = hand_made_segment(), WindowGrid(START, 1.0, 7)
     cut = cut_whitened_strain(segment, grid, 2)
-    begin = 2 * SAMPLE_RATE + int(MERGER_TIME * SAMPLE_RATE) - NUM_SAMPLES // 2
+    begin = 2 * SAMPLE_RATE + int(COMPETITION_ARRIVAL * SAMPLE_RATE) - NUM_SAMPLES // 2
     assert cut["whitened_2_start"] == START + begin / SAMPLE_RATE
     assert cut["whitened_2_H1"].tolist() == (2.0 * np.arange(begin, begin + NUM_SAMPLES)).tolist()
     assert (cut["whitened_2_L1"] == -cut["whitened_2_H1"]).all()

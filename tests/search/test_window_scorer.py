@@ -14,8 +14,8 @@ from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import to_plain
 from configuration.overrides import override
 from experiments.building import build_model, build_transforms, observation_of
-from physics.constants import DETECTORS, NUM_SAMPLES
 from physics.noise import NoiseGenerator
+from physics.observation import COMPETITION
 from runtime.errors import UserError
 from runtime.files import write_json
 from search.window_scorer import (
@@ -30,7 +30,7 @@ from transforms import Compose, DropChannel, GetDiff, Normalize, Whiten
 
 @pytest.fixture(scope="module")
 def design() -> dict[str, np.ndarray]:
-    return {name: design_matrix(name).astype(np.float64) for name in DETECTORS}
+    return {name: design_matrix(name).astype(np.float64) for name in COMPETITION.detectors}
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_logits_are_the_mean_over_folds_and_views(tmp_path, config, design):
     save_checkpoint(tmp_path / "fold0_last.pt", {"model": {}})
     weights = find_weights(tmp_path, config)
     assert [path.name for path in weights] == ["fold0.pt", "fold1.pt"]
-    windows = np.random.default_rng(0).standard_normal((3, 3, NUM_SAMPLES)).astype(np.float32)
+    windows = np.random.default_rng(0).standard_normal((3, *COMPETITION.shape)).astype(np.float32)
 
     prepared = WindowScorer(config, weights, torch.device("cpu"))
     prepared.adapt(design)
