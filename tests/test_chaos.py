@@ -15,10 +15,12 @@ def test_ten_kills(tmp_path: Path) -> None:
     assert chaos.chaos(kills=10, jobs=1, seed=1, work=tmp_path, cases=["Waveform"]) == []
 
 
-# While a checkpoint of an epoch's middle is written, and what says how far a fold is; between two
-# folds; in the predictions; after them; and where a run is begun anew over an old one.
+# While a checkpoint of an epoch's middle is written, the last one of a fold, and what says how far
+# a fold is; between two folds; in the predictions; after them; and where a run is begun anew over
+# an old one.
 MOMENTS = [
     "half of fold0_last.pt 2",
+    "half of fold0_last.pt 6",
     "before fold0.json 2",
     "before fold1_last.pt 1",
     "half of predictions.npy 1",
@@ -31,7 +33,7 @@ def test_kills_at_the_worst_moments() -> None:
     line = [sys.executable, str(Path(kill_points.__file__)), "--case", "Waveform", "--only"]
     done = subprocess.run([*line, *MOMENTS], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stdout.endswith("Waveform: 6 of 6 moments identical\n")
+    assert done.stdout.endswith("Waveform: 7 of 7 moments identical\n")
 
 
 def test_a_difference_would_be_seen() -> None:

@@ -23,7 +23,7 @@ from datasets import Batch
 from runtime import interruption
 from runtime.console import LOGGER, progress
 from runtime.errors import UserError
-from runtime.files import write_json
+from runtime.files import read_json, write_json
 from runtime.interruption import Interrupted
 from runtime.machine import memory_use
 from runtime.seeds import seed_everything
@@ -381,13 +381,13 @@ class Trainer:
         state.finished = state.epoch >= self.num_epochs or bool(stop_reasons)
         state.seconds += time.monotonic() - started
 
-        # What records that the epoch is done is written last: if the process is killed before, the
-        # resumed run repeats the epoch and writes the same again.
+        # If the process is killed before the checkpoint is written, the resumed run repeats the
+        # epoch and writes the same again. The record comes last, since what it calls finished is
+        # not trained again: the checkpoint of a finished fold must not be of an earlier step.
         if is_best or state.best_epoch is None:
             self.save_best()
-        if distributed.is_main():
-            write_json(self.checkpointing.history_path, asdict(state))
         self.save_last()
+        self.write_record()
         self.report_epoch(scores, is_best, stop_reasons)
         if self.agree(interruption.requested())[0] and not state.finished:
             raise Interrupted(self.checkpointing.last_path)
@@ -496,6 +496,11 @@ class Trainer:
             content = {"model": weights, "state": asdict(self.state)}
             save_checkpoint(self.checkpointing.best_path, content)
 
+    def write_record(self) -> None:
+        """Write how far the fit is, for everything that does not read checkpoints."""
+        if distributed.is_main():
+            write_json(self.checkpointing.history_path, asdict(self.state))
+
     def save_last(self) -> None:
         """Write all that is needed to resume as if the fit had never stopped.
 
@@ -521,4 +526,11 @@ class Trainer:
         self.state.finished = self.state.epoch >= self.num_epochs or any(
             getattr(callback, "has_stopped", False) for callback in self.callbacks
         )
+        if self.state.epoch > self.recorded_epochs():
+            self.write_record()  # the process was killed between the checkpoint and the record
         return True
+
+    def recorded_epochs(self) -> int:
+        """Return how many epochs the record has; 0 where there is none."""
+        path = self.checkpointing.history_path
+        return int(read_json(path).get("epoch", 0)) if path.exists() else 0
