@@ -182,10 +182,6 @@ class Observation:
             if digests[one] == digests[two]
         ]
 
-    def has_samples_like(self, other: Observation) -> bool:
-        """Return whether samples of the other are samples of this one: channels, rate, length."""
-        return self.sampling == other.sampling
-
     @property
     def sampling(self) -> Sampling:
         """Detectors, sampling rate (Hz) and window (s), which decide what a sample is."""

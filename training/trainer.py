@@ -23,7 +23,7 @@ from datasets import Batch
 from runtime import interruption
 from runtime.console import LOGGER, progress
 from runtime.errors import UserError
-from runtime.files import read_json, write_json
+from runtime.files import read_json_object, write_json
 from runtime.interruption import Interrupted
 from runtime.machine import memory_use
 from runtime.seeds import seed_everything
@@ -533,4 +533,4 @@ class Trainer:
     def recorded_epochs(self) -> int:
         """Return how many epochs the record has; 0 where there is none."""
         path = self.checkpointing.history_path
-        return int(read_json(path).get("epoch", 0)) if path.exists() else 0
+        return int(read_json_object(path).get("epoch", 0)) if path.exists() else 0

@@ -18,7 +18,6 @@ def test_sampling_is_what_files_share() -> None:
     assert Sampling.from_plain(json.loads(json.dumps(sampling.to_plain()))) == sampling
     assert Observation(min_frequency=20.0, curves="AdV").sampling == sampling
     assert Observation(("H1", "V1"), 4096, 1.0).sampling != Observation(("H1", "L1")).sampling
-    assert not Observation(("H1", "V1"), 4096, 1.0).has_samples_like(Observation(("H1", "L1")))
 
 
 def test_the_digest_is_of_the_numbers_of_the_curves(tmp_path: Path) -> None:
