@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from competition import design_matrix
-
 # Threads that wait for one another at every small operation cost more than they bring, the more
 # so beside other jobs. Before torch is imported, and for the commands that tests start as well.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -15,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import pytest
 import torch
+from competition import design_matrix
 from paths import SHARED
 
 from runtime.console import LOGGER

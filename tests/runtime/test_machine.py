@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
 
 import pytest
+import torch
 from paths import ROOT
 
 
@@ -42,3 +44,8 @@ print(faults() - before)
     )
     # pages mapped anew: 65,536, or 128 where they are large
     assert keep < 40 < give_back
+
+
+def test_tests_and_the_commands_that_they_start_have_the_same_threads() -> None:
+    """Sums of other numbers of threads differ in their last digits, and with them digests."""
+    assert torch.get_num_threads() == int(os.environ["OMP_NUM_THREADS"])
