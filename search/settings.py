@@ -6,13 +6,12 @@ them under these names.
 
 from __future__ import annotations
 
-import itertools
 import math
 from dataclasses import dataclass
 
 from physics.observation import COMPETITION, Observation
-from physics.sites import longest_delay
 from runtime.errors import UserError
+from search.slides import min_shift_seconds
 
 PSD_WINDOWS = 8  # a PSD needs as many windows' length of strain; see `measure_psd`
 FILTER_SECONDS = 2.0  # lost to the filters at both ends together
@@ -27,17 +26,6 @@ def psd_seconds(observation: Observation = COMPETITION) -> float:
 def min_overlap_seconds(observation: Observation = COMPETITION) -> float:
     """Return how much strain all detectors must have in common, s."""
     return psd_seconds(observation) + FILTER_SECONDS + FEWEST_WINDOWS * observation.window
-
-
-def min_shift_seconds(observation: Observation = COMPETITION) -> float:
-    """Return the shortest shift of a time slide, s.
-
-    It is the time that light needs between the two detectors that are furthest apart, rounded up to
-    10 ms: 30 ms for the competition's, as light takes 27 ms from Virgo to Hanford.
-    """
-    pairs = itertools.combinations(observation.detectors, 2)
-    longest = max((longest_delay(*pair) for pair in pairs), default=0.0)
-    return math.ceil(100 * longest) / 100
 
 
 @dataclass(frozen=True)

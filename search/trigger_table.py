@@ -1,0 +1,256 @@
+"""Triggers as a table: one row for each trigger, of the strain as it is and of its time slides.
+
+A table has the same columns for every scorer; what a scorer does not know is NaN or -1. It is held
+as arrays, so that millions of triggers of a background fit into memory, and is kept in HDF5.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from runtime.errors import UserError
+from runtime.files import atomic_path
+
+if TYPE_CHECKING:
+    import h5py
+
+FLOATS = ("time", "score", "mass1", "mass2")  # columns of shape (n,), float64
+INTEGERS = ("template", "slide", "stretch")  # columns of shape (n,), int32
+BY_DETECTOR = ("detector_scores", "snr", "detector_times")  # columns of shape (n, D), float64
+COLUMNS = (*FLOATS, *INTEGERS, *BY_DETECTOR, "combination")
+NAME_BYTES = 32  # of a combination such as H1L1V1 in HDF5
+ROWS_AT_ONCE = 2**16  # written to HDF5 in one chunk
+
+
+@dataclass(frozen=True)
+class TriggerTable:
+    """Triggers of one search; n is their number and D that of the observed detectors.
+
+    Attributes:
+        detectors: names, in the order of the columns by detector.
+        time: (n,) GPS time of the merger, s. In a time slide it is the time of the detector that
+            is not shifted.
+        score: (n,) by which triggers are ranked.
+        detector_scores: (n, D) score of each detector alone, NaN where it has no strain.
+        template: (n,) number of the best template, -1 where there are no templates.
+        mass1, mass2: (n,) masses of the template in the detector frame, solar masses; NaN where
+            they are not known.
+        snr: (n, D) signal-to-noise ratio of the template in each detector, NaN where not known.
+        slide: (n,) number of the time slide; 0 is the strain as it was recorded.
+        stretch: (n,) number of the stretch of strain.
+        detector_times: (n, D) GPS time at which each detector's strain was recorded, s; NaN
+            without strain. They differ in a time slide alone.
+        combination: (n,) names of the detectors with strain, such as 'H1L1'.
+    """
+
+    detectors: tuple[str, ...]
+    time: np.ndarray
+    score: np.ndarray
+    detector_scores: np.ndarray
+    template: np.ndarray
+    mass1: np.ndarray
+    mass2: np.ndarray
+    snr: np.ndarray
+    slide: np.ndarray
+    stretch: np.ndarray
+    detector_times: np.ndarray
+    combination: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.time)
+
+    @classmethod
+    def empty(cls, detectors: Sequence[str]) -> TriggerTable:
+        """Return a table without rows."""
+        columns = {name: np.empty(0) for name in FLOATS}
+        columns |= {name: np.empty(0, np.int32) for name in INTEGERS}
+        columns |= {name: np.empty((0, len(detectors))) for name in BY_DETECTOR}
+        return cls(detectors=tuple(detectors), combination=np.empty(0, "U1"), **columns)
+
+    def take(self, rows: np.ndarray) -> TriggerTable:
+        """Return some rows, by a mask or by their numbers."""
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the columns by name, as `from_arrays` takes them."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
+    @classmethod
+    def from_arrays(
+        cls, detectors: Sequence[str], arrays: dict[str, np.ndarray], where: str
+    ) -> TriggerTable:
+        """Return a table of columns that were read from a file.
+
+        Args:
+            detectors: of the columns by detector.
+            arrays: columns by name; others are left out.
+            where: the file, for messages.
+
+        Raises:
+            UserError: a column is missing, or has another shape.
+        """
+        missing = [name for name in COLUMNS if name not in arrays]
+        if missing:
+            raise UserError(
+                f"{where} is damaged: the column {missing[0]} of its triggers is missing"
+            )
+        count = len(arrays["time"]) if arrays["time"].ndim else -1
+        for name in COLUMNS:
+            expected = (count, len(detectors)) if name in BY_DETECTOR else (count,)
+            if arrays[name].shape != expected:
+                raise UserError(
+                    f"{where} is damaged: the column {name} of its triggers has the shape "
+                    f"{arrays[name].shape}, expected {expected}"
+                )
+        return cls(tuple(detectors), **{name: arrays[name] for name in COLUMNS})
+
+
+def concatenate_tables(tables: Sequence[TriggerTable]) -> TriggerTable:
+    """Return the rows of several tables of the same detectors as one; at least one table."""
+    return dataclasses.replace(
+        tables[0],
+        **{name: np.concatenate([getattr(table, name) for table in tables]) for name in COLUMNS},
+    )
+
+
+# --- HDF5 ------------------------------------------------------------------------------------
+
+
+class TriggerWriter:
+    """Appends tables to a group of an HDF5 file, so that a long search needs no more memory.
+
+    Args:
+        group: empty; gets a data set for each column.
+        detectors: of the tables.
+    """
+
+    def __init__(self, group: h5py.Group, detectors: Sequence[str]) -> None:
+        self.group = group
+        group.attrs["detectors"] = list(detectors)
+        for name in COLUMNS:
+            kind: Any = "f8"
+            if name in INTEGERS:
+                kind = "i4"
+            elif name == "combination":
+                kind = f"S{NAME_BYTES}"
+            further = (len(detectors),) if name in BY_DETECTOR else ()
+            group.create_dataset(
+                name,
+                (0, *further),
+                kind,
+                maxshape=(None, *further),
+                chunks=(ROWS_AT_ONCE // 16, *further),
+                compression="gzip",
+                compression_opts=4,
+                shuffle=True,
+            )
+
+    def append(self, table: TriggerTable) -> None:
+        """Append the rows of a table."""
+        before = len(self.group["time"])
+        for name in COLUMNS:
+            data, values = self.group[name], getattr(table, name)
+            data.resize(before + len(table), axis=0)
+            data[before:] = values.astype("S") if name == "combination" else values
+
+
+def read_trigger_group(group: h5py.Group, where: str) -> TriggerTable:
+    """Return the triggers that a `TriggerWriter` wrote.
+
+    Args:
+        group: of an HDF5 file.
+        where: the file, for messages.
+
+    Raises:
+        UserError: a column is missing, has another shape or another type.
+    """
+    detectors = tuple(str(name) for name in group.attrs.get("detectors", ()))
+    arrays = {}
+    for name in COLUMNS:
+        if name not in group:
+            continue  # `from_arrays` says so
+        values = group[name][()]
+        expected = "S" if name == "combination" else "i" if name in INTEGERS else "f"
+        if values.dtype.kind != expected:
+            raise UserError(
+                f"{where} is damaged: the column {name} of its triggers holds {values.dtype}"
+            )
+        arrays[name] = values.astype("U") if name == "combination" else values
+    return TriggerTable.from_arrays(detectors, arrays, where)
+
+
+def write_trigger_file(path: Path, table: TriggerTable) -> None:
+    """Write a table as the group `triggers` of an HDF5 file, whole or not at all."""
+    import h5py
+
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        TriggerWriter(file.create_group("triggers"), table.detectors).append(table)
+
+
+def read_trigger_file(path: Path) -> TriggerTable:
+    """Return the triggers in an HDF5 file that `write_trigger_file` wrote.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            if "triggers" not in file:
+                raise UserError(f"{path} holds no triggers: expected a file of detect.py")
+            return read_trigger_group(file["triggers"], str(path))
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path} cannot be read as HDF5 ({error}): name another file") from error
+
+
+# --- CSV -------------------------------------------------------------------------------------
+
+
+def format_cell(value: float, digits: int) -> str:
+    """Return a number with some digits after the point; an empty cell for NaN."""
+    return "" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def trigger_cells(table: TriggerTable, row: int) -> dict[str, str]:
+    """Return the cells of a trigger by the name of the column, as CSV files have them."""
+    cells = {"gps": f"{table.time[row]:.4f}", "score": f"{table.score[row]:.4f}"}
+    for place, name in enumerate(table.detectors):
+        cells[f"score_{name}"] = format_cell(table.detector_scores[row, place], 4)
+    for place, name in enumerate(table.detectors):
+        cells[f"snr_{name}"] = format_cell(table.snr[row, place], 3)
+    template = int(table.template[row])
+    cells["template"] = "" if template < 0 else str(template)
+    cells["mass1"] = format_cell(table.mass1[row], 3)
+    cells["mass2"] = format_cell(table.mass2[row], 3)
+    cells["combination"] = str(table.combination[row])
+    return cells
+
+
+def write_trigger_csv(path: Path, table: TriggerTable) -> None:
+    """Write all triggers of a table with their slides and stretches, in the order of the table."""
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        names = [*trigger_cells_names(table.detectors), "slide", "stretch"]
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        for row in range(len(table)):
+            cells = trigger_cells(table, row)
+            cells |= {"slide": str(table.slide[row]), "stretch": str(table.stretch[row])}
+            writer.writerow(cells)
+
+
+def trigger_cells_names(detectors: Sequence[str]) -> list[str]:
+    """Return the names of the columns of `trigger_cells`."""
+    return [
+        *("gps", "score"),
+        *(f"score_{name}" for name in detectors),
+        *(f"snr_{name}" for name in detectors),
+        *("template", "mass1", "mass2", "combination"),
+    ]
