@@ -289,8 +289,8 @@ def simulate_strain(options: argparse.Namespace, config: ConfigMeta | None) -> N
     from experiments.building import observation_of, population_of
     from experiments.settings import Config
     from runtime.console import configure_logging
-    from simulation.continuous_strain import StrainSettings
     from simulation.continuous_strain import simulate_strain as write_strain
+    from simulation.strain_settings import StrainSettings
 
     config = config or Config
     out = options.out or Path("input/strain")

@@ -10,35 +10,21 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import math
 import os
 import shutil
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from configuration.json_types import to_plain
-from physics.constants import GPS_START
-from physics.curves import DetectorNoise
-from physics.observation import COMPETITION, Observation
 from physics.polarisations import find_approximant
-from physics.population import COMPETITION_POPULATION, Population
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
 from runtime.files import atomic_path, move_aside, remove_temporaries, write_json
 from runtime.machine import num_cores
 from runtime.optional_packages import require
-from runtime.seeds import counted_seed
 from runtime.worker_pool import run_parallel
-from simulation.continuous_noise import ContinuousNoise
 from simulation.continuous_strain_files import (
-    BACKGROUND,
     FINISHED,
-    FOREGROUND,
     INJECTIONS,
     SEGMENTS,
     STARTED,
@@ -48,7 +34,6 @@ from simulation.continuous_strain_files import (
     format_injection,
     injection_columns,
     read_record,
-    waveform_arguments,
 )
 from simulation.dataset_files import (
     LOCK,
@@ -57,127 +42,11 @@ from simulation.dataset_files import (
     locked_folder,
     write_table,
 )
-from simulation.strain_injections import AFTER_MERGER, InjectedSignal, InjectionPlan
+from simulation.strain_segments import SegmentStrain
+from simulation.strain_settings import StrainSettings
 
-FORMAT = 1  # raise it when the same settings would give other strain
-SHORTEST_SEGMENT = 16  # s
-MOST_SECONDS = 10 * 366 * 86_400  # ten years
 SAMPLE_BYTES = 4  # float32
 SECONDS_BETWEEN_LINES = 5  # of the log
-
-
-@dataclass(frozen=True)
-class StrainSettings:
-    """What strain is simulated.
-
-    Args:
-        seconds: of strain in all segments together.
-        observation: detectors, sampling rate and noise curves. Of a family of curves each detector
-            draws one in each segment.
-        population: what injections are drawn from.
-        spacing: shortest and longest time between the arrivals of two injections, s; None makes
-            no foreground.
-        seed: of everything.
-        longest_segment: s; all segments are equally long, to a second, and none longer.
-        gap: between two segments, s.
-        start: GPS time of the first segment, s.
-
-    Raises:
-        UserError: a number is out of its range, or segments are too short.
-    """
-
-    seconds: int
-    observation: Observation = COMPETITION
-    population: Population = COMPETITION_POPULATION
-    spacing: tuple[float, float] | None = (24.0, 30.0)
-    seed: int = 2021
-    longest_segment: int = 4096
-    gap: int = 64
-    start: int = GPS_START
-
-    def __post_init__(self) -> None:
-        for name, least in (("seed", 0), ("gap", 0), ("start", 0), ("longest_segment", 1)):
-            if getattr(self, name) < least:
-                raise UserError(
-                    f"{name} of simulated strain is {getattr(self, name)}: expected {least} or more"
-                )
-        if self.seconds > MOST_SECONDS:
-            raise UserError(
-                f"{self.seconds} s of strain: expected {MOST_SECONDS} s (ten years) or less"
-            )
-        if self.spacing is not None:
-            low, high = self.spacing
-            if not 1 <= low <= high < math.inf:
-                raise UserError(
-                    f"injections every {low:g} to {high:g} s: expected two rising numbers of 1 s "
-                    f"or more, e.g. 24-30"
-                )
-        shortest = min((segment.duration for segment in self.segments()), default=self.seconds)
-        needed = max(SHORTEST_SEGMENT, math.ceil(self.observation.window))
-        if self.spacing is not None:
-            needed = max(needed, math.ceil(self.spacing[1] + AFTER_MERGER))
-        if shortest < needed:
-            raise UserError(
-                f"{self.seconds} s of strain in segments of {self.longest_segment} s or less makes "
-                f"segments of {shortest} s, and one of {needed} s is the shortest that holds a "
-                f"window{' and an injection' if self.spacing else ''}: ask for more hours or "
-                f"longer segments"
-            )
-
-    def segments(self) -> list[Segment]:
-        """Return all segments in order of time; the first ones are a second longer if need be."""
-        count = max(math.ceil(self.seconds / self.longest_segment), 0)
-        segments, start = [], self.start
-        for number in range(count):
-            duration = self.seconds // count + (number < self.seconds % count)
-            segments.append(Segment(number, start, duration))
-            start += duration + self.gap
-        return segments
-
-    @property
-    def kinds(self) -> tuple[str, ...]:
-        """Which files there are of each segment and detector."""
-        return (BACKGROUND,) if self.spacing is None else (BACKGROUND, FOREGROUND)
-
-    def noises(self, segment: Segment) -> tuple[DetectorNoise, ...]:
-        """Return the noise of each detector in a segment."""
-        chosen = []
-        for channel, detector in enumerate(self.observation.detectors):
-            noise = self.observation.noise(channel)
-            if noise.curve.members:
-                seed = counted_seed("curve of a segment", self.seed, segment.number, detector)
-                member = np.random.default_rng(seed).integers(len(noise.curve.members))
-                noise = DetectorNoise(
-                    noise.curve.members[member], noise.sample_rate, noise.min_frequency
-                )
-            chosen.append(noise)
-        return tuple(chosen)
-
-    def to_plain(self) -> dict[str, Any]:
-        """Return all that decides the content of the files, in JSON's own types."""
-        observation = self.observation
-        return to_plain(
-            {
-                "seconds": self.seconds,
-                "observation": {
-                    "detectors": observation.detectors,
-                    "sample_rate": observation.sample_rate,
-                    "window": observation.window,
-                },
-                "min_frequency": observation.min_frequency,
-                "curves": observation.curves,
-                "curve_digests": [
-                    observation.noise_curve(d).digest for d in range(observation.num_detectors)
-                ],
-                "injections": self.spacing,
-                "population": self.population if self.spacing else None,
-                "seed": self.seed,
-                "segment": self.longest_segment,
-                "gap": self.gap,
-                "gps_start": self.start,
-                "format": FORMAT,
-            }
-        )
 
 
 # --- one segment --------------------------------------------------------------------------------
@@ -186,11 +55,7 @@ class StrainSettings:
 def write_segment(out: Path, settings: StrainSettings, segment: Segment) -> Segment:
     """Write the strain files of a segment and, last, its record; return the segment."""
     observation = settings.observation
-    noises = settings.noises(segment)
-    series = [
-        ContinuousNoise(noise, settings.seed, segment.number, detector)
-        for noise, detector in zip(noises, observation.detectors, strict=True)
-    ]
+    simulated = SegmentStrain(settings, segment)
     with contextlib.ExitStack() as stack:
         files = {}
         for kind in settings.kinds:
@@ -200,33 +65,9 @@ def write_segment(out: Path, settings: StrainSettings, segment: Segment) -> Segm
                 files[name] = stack.enter_context(
                     StrainFile(path, detector, kind, segment, observation.sample_rate)
                 )
-        if settings.spacing is None:
-            signals = iter(())
-        else:
-            plan = InjectionPlan(
-                settings.population,
-                settings.spacing,
-                observation,
-                noises,
-                segment.start,
-                segment.duration,
-                settings.seed,
-                segment.number,
-            )
-            signals = plan.signals_by_first_sample()
-        adder = SignalAdder(signals)
-        samples, block_size = segment.duration * observation.sample_rate, series[0].block_size
-        for number, first in enumerate(range(0, samples, block_size)):
-            count = min(block_size, samples - first)
-            strain = np.stack([noise.block(number)[:count] for noise in series])
-            for kind in settings.kinds:
-                if kind == FOREGROUND:
-                    adder.add(strain, first)
-                for detector, values in zip(observation.detectors, strain, strict=True):
-                    files[segment.strain_file(kind, detector)].write(values)
-        rows = sorted(adder.rows, key=lambda row: row["geocent_time"])
-        for row in rows:
-            row |= waveform_arguments(settings.population)
+        for _, kind, strain in simulated.blocks():
+            for detector, values in zip(observation.detectors, strain, strict=True):
+                files[segment.strain_file(kind, detector)].write(values)
     facts = {
         name: {"bytes": os.stat(out / name).st_size, "samples": file.digest.hexdigest()}
         for name, file in files.items()
@@ -234,48 +75,14 @@ def write_segment(out: Path, settings: StrainSettings, segment: Segment) -> Segm
     record = {
         "start": segment.start,
         "duration": segment.duration,
-        "curves": [noise.curve.name for noise in noises],
+        "curves": [noise.curve.name for noise in simulated.noises],
         "files": facts,
-        "injections": rows,
+        "injections": simulated.injection_rows(),
     }
+    if settings.glitches is not None:
+        record["glitches"] = simulated.glitch_rows()
     write_json(out / segment.record_file, record)
     return segment
-
-
-class SignalAdder:
-    """Adds signals to strain that comes block by block; a signal may reach over several blocks.
-
-    Args:
-        signals: in the order of their first samples.
-
-    Attributes:
-        rows: the parameters of all signals that have been reached.
-    """
-
-    def __init__(self, signals: Iterator[InjectedSignal]) -> None:
-        self.signals = signals
-        self.waiting: InjectedSignal | None = next(signals, None)
-        self.present: list[InjectedSignal] = []
-        self.rows: list[dict[str, Any]] = []
-
-    def add(self, strain: np.ndarray, first: int) -> None:
-        """Add signals to a block, in place.
-
-        Args:
-            strain: (detector, time), in units of 1e-21.
-            first: number of the block's first sample within the segment.
-        """
-        end = first + strain.shape[1]
-        while self.waiting is not None and self.waiting.first < end:
-            self.present.append(self.waiting)
-            self.rows.append(self.waiting.row)
-            self.waiting = next(self.signals, None)
-        for signal in self.present:
-            low, high = max(signal.first, first), min(signal.end, end)
-            if low < high:
-                part = signal.strain[:, low - signal.first : high - signal.first]
-                strain[:, low - first : high - first] += part
-        self.present = [signal for signal in self.present if signal.end > end]
 
 
 # --- all segments -------------------------------------------------------------------------------

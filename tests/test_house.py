@@ -187,7 +187,7 @@ MAY_HOLD_A_NUMBER = {
     "physics/mass_laws.py": "4,096 points of a table",
     "report.py": "4,096 bytes that are read of a page",
     "search/open_data.py": "4,096 Hz, at which gwosc.org has strain",
-    "simulation/continuous_strain.py": "4,096 s, the longest segment",
+    "simulation/strain_settings.py": "4,096 s, the longest segment",
     "simulation/whitened_signals.py": "2,048 signals that a correction is fitted to",
 }
 NAMES_OF_CHANNELS = re.compile(r"in_chan(nel)?s|n(um)?_(detectors|channels)|detectors|channels")

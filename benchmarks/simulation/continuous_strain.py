@@ -23,7 +23,8 @@ from physics.observation import Observation
 from runtime.command_line import run_command
 from runtime.machine import num_cores
 from simulation.continuous_noise import ContinuousNoise
-from simulation.continuous_strain import StrainSettings, simulate_strain
+from simulation.continuous_strain import simulate_strain
+from simulation.strain_settings import StrainSettings
 
 RATE, NOISE = "continuous_strain.rate", "continuous_strain.noise"
 TARGETS = {RATE: {"cpu": 300.0, "cuda": 300.0}}

@@ -22,8 +22,9 @@ from physics.observation import Observation
 from physics.population import Population
 from runtime.errors import UserError
 from simulation import continuous_strain
-from simulation.continuous_strain import StrainSettings, simulate_strain
+from simulation.continuous_strain import simulate_strain
 from simulation.continuous_strain_files import Segment
+from simulation.strain_settings import StrainSettings
 
 pytest.importorskip("lalsimulation")
 
@@ -68,14 +69,6 @@ def finished(tmp_path_factory) -> Path:
 
 
 # --- what is in the files ---------------------------------------------------------------------
-
-
-def test_segments_share_the_time_and_leave_gaps() -> None:
-    settings = replace(SETTINGS, seconds=200, spacing=None)
-    segments = settings.segments()
-    assert [s.duration for s in segments] == [67, 67, 66]
-    assert [s.start - SETTINGS.start for s in segments] == [0, 75, 150]
-    assert segments[-1].end == SETTINGS.start + 216
 
 
 def test_every_file_is_there_and_no_other(finished: Path) -> None:
@@ -264,28 +257,6 @@ def test_other_settings_are_refused_and_moved_aside_when_asked(tmp_path: Path) -
 
 
 # --- bad input --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("changes", "words"),
-    [
-        ({"seconds": 0}, "segments of 0 s, and one of 31 s is the shortest"),
-        ({"seconds": -3600}, "ask for more hours"),
-        ({"seconds": 3600 * 10**9}, "expected 316224000 s \\(ten years\\) or less"),
-        ({"longest_segment": 20}, "segments of 19 s"),
-        ({"longest_segment": 10, "spacing": None}, "one of 16 s is the shortest that holds a wi"),
-        ({"longest_segment": 0}, "longest_segment of simulated strain is 0"),
-        ({"gap": -1}, "gap of simulated strain is -1"),
-        ({"seed": -1}, "seed of simulated strain is -1"),
-        ({"start": -5}, "start of simulated strain is -5"),
-        ({"spacing": (30.0, 24.0)}, "injections every 30 to 24 s"),
-        ({"spacing": (0.0, 24.0)}, "expected two rising numbers of 1 s or more"),
-        ({"spacing": (float("nan"), 24.0)}, "expected two rising numbers"),
-    ],
-)
-def test_numbers_out_of_range_are_refused(changes: dict, words: str) -> None:
-    with pytest.raises(UserError, match=words):
-        replace(SETTINGS, **changes)
 
 
 def test_too_small_a_disk_is_noticed_before_anything_is_computed(tmp_path, monkeypatch) -> None:
