@@ -262,7 +262,9 @@ class MatchedFilter1d(WaveformClassifier):
         exact = sums.clamp_min(SMALLEST_SUM).log() + largest  # the clamp keeps gradients finite
         return torch.where(sums > SMALLEST_SUM, exact, loudest)
 
-    def correlated_pair_ratio(self, z_first: Tensor, z_second: Tensor) -> Tensor:
+    def correlated_pair_ratio(
+        self, z_first: Tensor, z_second: Tensor, log_weights: Tensor
+    ) -> Tensor:
         """Return the log-likelihood ratio of the pair of detectors, averaged over delays.
 
         With a signal z = (z_0, z_1) has the covariance 1 + S in each quadrature, without it 1.
@@ -280,6 +282,7 @@ class MatchedFilter1d(WaveformClassifier):
         Args:
             z_first: (B, template, 2, time).
             z_second: (B, template, 2, time + 2 reach).
+            log_weights: log k(u) up to a constant, (2 reach + 1,).
 
         Returns:
             (B, template, time).
@@ -289,7 +292,7 @@ class MatchedFilter1d(WaveformClassifier):
         c = rho * (s_0 * s_1).sqrt()
         det = (1 + s_0) * (1 + s_1) - c**2  # D
         # log k(u) - log D
-        log_weights = F.log_softmax(self.delays_of(self.pair[1]), 0) - det.log()
+        log_weights = F.log_softmax(log_weights, 0) - det.log()
         # Computed once for all delays: the second detector's own term, and c / D times z_0.
         own_second = (1 - (1 + s_0) / det) * power(z_second)  # (B, template, time + 2 reach)
         scaled_first, num_times = z_first * (c / det), z_first.shape[-1]
@@ -331,21 +334,42 @@ class MatchedFilter1d(WaveformClassifier):
                 f"MatchedFilter1d: strain of shape {tuple(x.shape)}: expected {self.in_channels} "
                 f"detectors and {self.samples} samples: whiten with the network's own decimate"
             )
-        z = self.quadratures(x)
+        return self.log_ratio(self.quadratures(x))
+
+    def log_ratio(
+        self, z: Sequence[Tensor | None], log_delays: Sequence[Tensor] | None = None
+    ) -> Tensor:
+        """Return each template's log-likelihood ratio at each time at the reference.
+
+        A detector without strain says nothing: its ratio is 1, and it is left out of the product.
+
+        Args:
+            z: of every detector, (B, template, 2, time + 2 reach), or None where it has no strain.
+                The reach of the reference is 0.
+            log_delays: log k up to a constant of all detectors but the reference, in the order of
+                `grid.others`, each (2 reach + 1,). None takes those that are trained; others serve
+                times that lie denser than these.
+
+        Returns:
+            (B, template, time).
+        """
+        r, others = self.grid.reference, self.grid.others
+        log_delays = list(self.delay if log_delays is None else log_delays)
+        log_k = dict(zip(others, log_delays, strict=True))  # by channel
+        paired = self.correlation is not None and all(z[d] is not None for d in self.pair)
         # Exponents of loud signals overflow in half precision.
-        with torch.autocast(x.device.type, enabled=False):
+        with torch.autocast(self.amplitude.device.type, enabled=False):
             a = self.amplitude.sigmoid()
             # log [(1 - a) exp(a P)] = a P + log(1 - a); all but the reference averaged over delays
-            r, others = self.grid.reference, self.grid.others
-            if self.correlation is None:
-                log_ratio = a[r] * power(z[r]) + torch.log1p(-a[r])
+            if paired:
+                second = self.pair[1]
+                log_ratio = self.correlated_pair_ratio(z[r], z[second], log_k[second])
+                others = tuple(d for d in others if d != second)
             else:
-                log_ratio = self.correlated_pair_ratio(z[r], z[self.pair[1]])
-                others = tuple(d for d in others if d != self.pair[1])
+                log_ratio = 0.0 if z[r] is None else a[r] * power(z[r]) + torch.log1p(-a[r])
+            others = [d for d in others if z[d] is not None]
             for d in others:
-                log_ratio = log_ratio + self.average_over_delays(
-                    a[d] * power(z[d]), self.delays_of(d)
-                )
+                log_ratio = log_ratio + self.average_over_delays(a[d] * power(z[d]), log_k[d])
             return log_ratio + sum(torch.log1p(-a[d]) for d in others)
 
     def quadratures(self, x: Tensor) -> list[Tensor]:
@@ -367,10 +391,6 @@ class MatchedFilter1d(WaveformClassifier):
                 beyond = reach - self.grid.reach[d]  # strides that this detector does not need
                 z[d] = own[..., beyond : beyond + times + 2 * self.grid.reach[d]]
         return [z[d] for d in range(self.in_channels)]
-
-    def delays_of(self, channel: int) -> Tensor:
-        """Return log k of a detector up to a constant, (2 reach + 1,)."""
-        return self.delay[self.grid.others.index(channel)]
 
     def forward_head(self, x: Tensor) -> Tensor:
         """(B, template, time) -> (B, num_classes)."""
