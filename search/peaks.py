@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -38,6 +38,38 @@ class Peaks:
 
     def __len__(self) -> int:
         return len(self.time)
+
+    @classmethod
+    def without_any(cls, detectors: int) -> Peaks:
+        """Return no peaks, of an observation of so many detectors."""
+        return cls.of_scores(np.empty(0), np.empty(0), detectors)
+
+    @classmethod
+    def of_scores(cls, time: np.ndarray, score: np.ndarray, detectors: int) -> Peaks:
+        """Return peaks of which nothing but times and scores is known."""
+        count = len(time)
+        return cls(
+            time=np.asarray(time, np.float64),
+            score=np.asarray(score, np.float64),
+            detector_scores=np.full((count, detectors), np.nan),
+            template=np.full(count, -1, np.int32),
+            mass1=np.full(count, np.nan),
+            mass2=np.full(count, np.nan),
+            snr=np.full((count, detectors), np.nan, np.float32),
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Peaks]) -> Peaks:
+        """Return the peaks of all parts (at least one) in the order given."""
+        columns = {
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(cls)
+        }
+        return cls(**columns)
+
+    def taken(self, which: Any) -> Peaks:
+        """Return the peaks that an index or a mask of numpy selects."""
+        return Peaks(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
 
 class StretchScorer(Protocol):
