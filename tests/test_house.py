@@ -131,6 +131,8 @@ def test_every_wing_says_what_it_is_for() -> None:
 # Modules without a test file of their own, each with the file of tests that covers it. They hold
 # data alone, or steps of a larger module that a test can only judge by what that module returns.
 TESTED_ELSEWHERE = {
+    "data/gates.py": "tests/search/test_conditioning.py",
+    "data/tracked_psds.py": "tests/search/test_conditioning.py",
     "models1d/classifier.py": "tests/models1d/test_cnn1d.py",  # the base of all networks there
     "models2d/spectrogram_image.py": "tests/models2d/test_image_network.py",
     "physics/constants.py": "tests/physics/test_detectors.py",  # numbers
