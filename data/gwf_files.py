@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from data.gwf_reading_process import EXTRA, call_in_reading_process, describe_frames, read_frames
 from data.recording import check_rate, file_digest
+from data.time_segments import TimeSegments
 from physics.observation import COMPETITION
 from runtime.errors import UserError
 from runtime.optional_packages import require
@@ -60,6 +62,12 @@ class GWFStrain:
     def content_digest(self) -> str:
         # one file may hold several channels
         return f"{file_digest(self.path)} {self.channel}"
+
+    def data_segments(self) -> TimeSegments:
+        return [(self.start, self.start + self.size / self.rate)]
+
+    def excluded_segments(self) -> Mapping[str, TimeSegments]:
+        return {}
 
 
 def check_channel(channel: str, detector: str) -> None:

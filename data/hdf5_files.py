@@ -8,6 +8,7 @@ objects (which are unpickled, and that runs code) and filters that HDF5 would lo
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from data.gwf_reading_process import EXTRA
 from data.recording import check_rate, explain_wrong_detector, file_digest
+from data.time_segments import TimeSegments
 from physics.observation import COMPETITION
 from runtime.errors import UserError
 from runtime.optional_packages import require
@@ -66,6 +68,12 @@ class HDF5Strain:
 
     def content_digest(self) -> str:
         return file_digest(self.path)
+
+    def data_segments(self) -> TimeSegments:
+        return [(self.start, self.start + self.size / self.rate)]
+
+    def excluded_segments(self) -> Mapping[str, TimeSegments]:
+        return {}
 
     def open_file(self) -> h5py.File:
         h5py = require("h5py", EXTRA)

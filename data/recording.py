@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
+from data.time_segments import TimeSegments, merge_segments, subtract_segments
 from physics.observation import COMPETITION
 from runtime.errors import UserError
 
@@ -23,12 +24,19 @@ class Source(Protocol):
     rate: int  # Hz
     start: float  # GPS, s
     size: int  # samples
+    calibration: str  # which release of the strain, as the file states it; "" where it does not
 
     def read(self, first: int, last: int) -> np.ndarray:
         """Return samples first to last - 1, (last - first,) float64."""
 
     def content_digest(self) -> str:
         """Return a digest of all that can be read."""
+
+    def data_segments(self) -> TimeSegments:
+        """Return when there is strain, sorted; gaps that the file states are left out."""
+
+    def excluded_segments(self) -> Mapping[str, TimeSegments]:
+        """Return by name of a data-quality bit when it says that strain is not to be used."""
 
 
 class StrainInMemory:
@@ -41,6 +49,8 @@ class StrainInMemory:
         start: GPS, s.
     """
 
+    calibration = ""
+
     def __init__(self, name: str, values: np.ndarray, rate: int, start: float) -> None:
         self.name, self.values = name, np.asarray(values, np.float64)
         self.rate, self.start, self.size = rate, start, len(values)
@@ -52,6 +62,12 @@ class StrainInMemory:
         content = hashlib.blake2b(f"{self.rate} {self.start!r} ".encode(), digest_size=16)
         content.update(np.ascontiguousarray(self.values).data)
         return content.hexdigest()
+
+    def data_segments(self) -> TimeSegments:
+        return [(self.start, self.start + self.size / self.rate)]
+
+    def excluded_segments(self) -> Mapping[str, TimeSegments]:
+        return {}
 
 
 class Recording:
@@ -86,6 +102,23 @@ class Recording:
     def content_digests(self) -> list[str]:
         """Return a digest of each of its sources, in order of time."""
         return [source.content_digest() for source in self.sources]
+
+    def data_segments(self) -> TimeSegments:
+        """Return the GPS segments in which there is strain, sorted."""
+        return merge_segments(*(source.data_segments() for source in self.sources))
+
+    def excluded_segments(self) -> dict[str, TimeSegments]:
+        """Return by name of a data-quality bit when it says that strain is not to be used."""
+        found: dict[str, list[tuple[float, float]]] = {}
+        for source in self.sources:
+            for bit, segments in source.excluded_segments().items():
+                found.setdefault(bit, []).extend(segments)
+        return {bit: merge_segments(segments) for bit, segments in found.items()}
+
+    def usable_segments(self) -> TimeSegments:
+        """Return the GPS segments in which there is strain that the files' bits do not exclude."""
+        excluded = merge_segments(*self.excluded_segments().values())
+        return subtract_segments(self.data_segments(), excluded)
 
     def read(self, start: float, count: int) -> np.ndarray:
         """Return `count` samples from a GPS time on, (count,) float64."""
