@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from models1d.arrival_grid import arrival_bounds, largest_delays, make_arrival_grid
 from models1d.classifier import WaveformClassifier
 from models1d.detector_groups import group_channels
-from models1d.strided_correlation import POLYPHASE, strided_correlation
+from models1d.strided_correlation import POLYPHASE
 from models1d.template_choice import choose_templates
 from models1d.template_filters import FilterShape, template_filters
+from models1d.template_outputs import power, template_outputs
 from models1d.whitened_bank import BankInWindow
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
@@ -220,21 +221,9 @@ class MatchedFilter1d(WaveformClassifier):
         """
         first, number = self.grid.first - reach, self.grid.num_times + 2 * reach  # in strides
         start = first * self.stride - self.before  # sample; negative before the window
-        # As many samples as `strided_correlation` needs for `number` places: whole blocks of
-        # places, and the blocks that the last filter reaches into.
-        places = POLYPHASE // self.stride
-        blocks = -(-(self.before + self.after + POLYPHASE - self.stride) // POLYPHASE)
-        length = (-(-number // places) + blocks - 1) * POLYPHASE
-        # Outside the window there is silence: zeros on either side.
-        x = F.pad(x[:, max(start, 0) :][:, : length + min(start, 0)], (max(-start, 0), 0))
-        x = F.pad(x, (0, length - x.shape[1]))  # (B, length)
-        with torch.autocast(x.device.type, enabled=autocasts_safely(x.device.type)):
-            # Templates are combinations of the basis, so their outputs are of its outputs.
-            on_basis = strided_correlation(x, self.filters[which], self.stride)[..., :number]
-            # (template x 2, basis) @ (B, basis, time) -> (B, template x 2, time)
-            z = torch.matmul(self.templates[which].flatten(0, 1), on_basis)
-        # (B, template x 2, time) -> (B, template, 2, time)
-        return z.to(self.amplitude.dtype).unflatten(1, (-1, 2))
+        filters, combinations = self.filters[which], self.templates[which]
+        z = template_outputs(x, filters, combinations, start, number, self.stride)
+        return z.to(self.amplitude.dtype)
 
     def average_over_delays(self, log_ratio: Tensor, log_weights: Tensor) -> Tensor:
         """Return log sum_u k(u) Lambda(t + u): (B, template, time + 2 reach) -> (.., time).
@@ -400,17 +389,6 @@ class MatchedFilter1d(WaveformClassifier):
             log_r = (x + log_prior).flatten(1).logsumexp(1, keepdim=True)  # (B, 1)
             features = torch.cat([log_r, F.silu(self.hidden(log_r))], dim=1)  # (B, 1 + hidden)
             return self.classifier(features)
-
-
-def power(z: Tensor) -> Tensor:
-    """Return P = (p^2 + q^2) / 2 of quadratures: (B, template, 2, time) -> (B, template, time)."""
-    return z.square().sum(2) / 2
-
-
-def autocasts_safely(device_type: str) -> bool:
-    """Return whether autocast is on with a type of float32's range; float16 would overflow."""
-    enabled = torch.is_autocast_enabled(device_type)
-    return enabled and torch.get_autocast_dtype(device_type) != torch.float16
 
 
 def initial_amplitudes(observation: Observation) -> list[float]:

@@ -11,7 +11,7 @@ from competition import SAMPLES, window_of
 from network_checks import check_classifier, check_gradients, check_mixing, count
 
 from models1d import MatchedFilter1d, matched_filter1d
-from models1d.matched_filter1d import power
+from models1d.template_outputs import power
 from runtime.errors import UserError
 
 SMALL = {"templates": 5, "basis": 7, "before": 0.25, "after": 0.0625, "arrival": (1.6, 1.7)}

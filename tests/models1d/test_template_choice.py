@@ -13,7 +13,6 @@ from competition import window_of
 from network_checks import check_gradients
 
 from models1d import MatchedFilter1d, template_choice
-from models1d.matched_filter1d import power
 from models1d.template_choice import (
     add_templates,
     basis_size,
@@ -25,6 +24,7 @@ from models1d.template_choice import (
     leading_filters,
     seen_by_a_detector,
 )
+from models1d.template_outputs import power
 from models1d.whitened_bank import BankInWindow
 from physics.bank_settings import BankSettings
 from physics.constants import STRAIN_UNIT

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from models1d import MatchedFilter1d
-from models1d.matched_filter1d import power
 from models1d.template_filters import FilterShape, template_filters
+from models1d.template_outputs import power
 from models1d.whitened_bank import BankInWindow
 from physics.bank_settings import BankSettings
 from physics.constants import STRAIN_UNIT
