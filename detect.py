@@ -213,13 +213,13 @@ def load_networks(args: argparse.Namespace) -> tuple[ConfigMeta, WindowScorer, l
         UserError: there are no weights, or they are unfinished or of other settings.
     """
     import configs  # noqa: F401 - importing it registers the experiments
-    from configuration.config_class import find_config
+    from configuration.config_references import load_config
     from configuration.overrides import override
     from experiments.fold_record import check_finished, read_fold
     from search.window_scorer import WindowScorer, find_weights
     from train import choose_device
 
-    config = override(find_config(args.config), args.set)
+    config = override(load_config(args.config), args.set)
     weights = find_weights(args.results / config.name, config)
     records = [read_fold(path) for path in weights]
     advice = "train it to its end with --resume, or use it as it is with --allow_unfinished"

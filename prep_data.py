@@ -210,11 +210,11 @@ def chosen_config(options: argparse.Namespace) -> ConfigMeta | None:
         return None
     # Only here: this imports torch, which takes seconds and which the Kaggle data do not need.
     import configs  # noqa: F401 - importing it registers the experiments
-    from configuration.config_class import find_config
+    from configuration.config_references import load_config
     from configuration.overrides import override
     from experiments.settings import Config
 
-    return override(Config if options.config is None else find_config(options.config), options.set)
+    return override(Config if options.config is None else load_config(options.config), options.set)
 
 
 def sampling_of(config: ConfigMeta | None) -> Sampling:

@@ -52,10 +52,24 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
     what.add_argument(
         "--config",
         default="Pseudo07" if pseudo else "Baseline",
-        help="class name of an experiment (%(default)s)",
+        help="an experiment: a class of configs.py, path/to/mine.py:MyTry, "
+        "package.module:MyTry, or results/NAME/config.json (%(default)s)",
     )
     what.add_argument("--list", action="store_true", help="print all experiments and exit")
     what.add_argument("--show", action="store_true", help="print the resolved config and exit")
+    what.add_argument(
+        "--new",
+        type=Path,
+        metavar="FILE.py",
+        help="write a file with an experiment of your own and exit",
+    )
+    what.add_argument(
+        "--from",
+        dest="parent",
+        default="Demo",
+        metavar="NAME",
+        help="with --new: the experiment that it inherits from (%(default)s)",
+    )
     what.add_argument(
         "--set",
         nargs="+",
@@ -148,7 +162,7 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
     args = build_parser(pseudo).parse_args(argv)
     # Imports follow here and below, so that --help answers without torch.
     import configs  # noqa: F401 - importing it registers the experiments
-    from configuration.config_class import find_config
+    from configuration.config_references import load_config
     from configuration.overrides import override
 
     if args.list:
@@ -156,7 +170,12 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
 
         print_table()
         return 0
-    config = override(find_config(args.config), args.set)
+    if args.new is not None:
+        from experiments.new_experiment import write_new_experiment
+
+        print(write_new_experiment(args.new, load_config(args.parent)))
+        return 0
+    config = override(load_config(args.config), args.set)
     if args.show:
         print(format_config(config.to_plain()))
         return 0
@@ -179,12 +198,12 @@ def check_script(config: ConfigMeta, pseudo: bool) -> None:
     if pseudo and config.pseudo_labels is None:
         raise UserError(
             f"{config.__name__} has no pseudo_labels: use `python train.py --config "
-            f"{config.__name__}`"
+            f"{config.reference}`"
         )
     if not pseudo and config.pseudo_labels is not None:
         raise UserError(
             f"{config.__name__} learns from pseudo-labels: use `python train_pseudo.py --config "
-            f"{config.__name__}`"
+            f"{config.reference}`"
         )
 
 

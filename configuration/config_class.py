@@ -98,6 +98,11 @@ class ConfigMeta(type):
                 raise UserError(
                     f"config {cls.__name__}: the name {cls.name!r} belongs to {other.__name__}"
                 )
+            if other.__name__ == cls.__name__ and other.__module__ != cls.__module__:
+                raise UserError(
+                    f"config {cls.__name__}: {other.__module__} has a config of this name: give "
+                    f"the class another one"
+                )
         mcs.registry[cls.__name__] = cls
 
     def __setattr__(cls, key: str, value: Any) -> None:
@@ -142,9 +147,16 @@ class ConfigMeta(type):
             if owner is not None:
                 check_arguments(owner, value, f"config {cls.__name__}.{key}")
 
+    @property
+    def reference(cls) -> str:
+        """The word that `--config` takes for this experiment: its class name, or file.py:Class."""
+        return getattr(cls, "__reference__", cls.__name__)
+
     def to_plain(cls) -> dict[str, Any]:
         """Return the resolved configuration in JSON's own types."""
-        return {"class": cls.__name__} | {key: to_plain(getattr(cls, key)) for key in cls.fields()}
+        place = {} if cls.reference == cls.__name__ else {"reference": cls.reference}
+        values = {key: to_plain(getattr(cls, key)) for key in cls.fields()}
+        return {"class": cls.__name__, **place, **values}
 
 
 def find_config(name: str) -> ConfigMeta:

@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 import typing
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -252,6 +253,9 @@ class Overrides:
         if choices is None:
             raise setting.error("a class is chosen in configs.py, not here")
         if setting.value not in choices.classes:
+            own = find_own_class(self.cls, setting.value)
+            if own is not None:
+                return own
             known = list(choices.classes)
             raise setting.error(
                 f"there is no {choices.kind} {setting.value!r}{nearest(setting.value, known)}; "
@@ -277,6 +281,21 @@ class Overrides:
                 where = ".".join((*above, arguments_key(key)))
                 words = " ".join(f"{where}.{name}=…" for name in missing)
                 raise setting.error(f"{cls.__name__} needs {', '.join(missing)}: add {words}")
+
+
+def find_own_class(cls: ConfigMeta, name: str) -> type | None:
+    """Return a class that stands in the same file as a config, or as one it inherits from.
+
+    Own transforms, losses and networks need no registration; what the class is for shows when it
+    is used.
+    """
+    for config in cls.__mro__:
+        found = vars(sys.modules.get(config.__module__, object)).get(name)
+        # Of the classes that the file itself defines: `Part` and the like are imported.
+        own = isinstance(found, type) and found.__module__ == config.__module__
+        if own and not isinstance(found, ConfigMeta):
+            return found
+    return None
 
 
 def keep_arguments(

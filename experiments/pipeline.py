@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from configuration.config_class import ConfigMeta, config_named, find_config, published_stack
+from configuration.config_class import ConfigMeta, config_named, published_stack
+from configuration.config_references import load_config
 from configuration.overrides import override
 from runtime.errors import UserError, nearest
 from runtime.machine import num_cores
@@ -58,7 +59,7 @@ class Plan:
     def command(self, run: str, *arguments: str) -> str:
         """Return a command line for one run."""
         script = "train.py" if self.label_source(run) is None else "train_pseudo.py"
-        config = self.runs[run].__name__
+        config = self.runs[run].reference
         words = [self.python, script, "--config", config, "--results", self.results]
         words += arguments
         if self.settings:
@@ -145,7 +146,8 @@ def make_plan(
     """Return the runs that lead to a stack of some experiments.
 
     Args:
-        experiments: class names, separated by commas in a string; none for the published stack.
+        experiments: class names, or files of experiments (`mine.py:MyTry`), separated by commas in
+            a string; none for the published stack.
             Experiments whose predictions or weights they need are added, and are not stacked.
         results: the folder of all results.
         settings: `key=value` words for `--set` of every run.
@@ -167,7 +169,7 @@ def make_plan(
             f"settings = {settings!r}: a pipeline finds its runs by their names; write a class "
             f"instead of renaming one"
         )
-    chosen = [find_config(name) for name in names]
+    chosen = [load_config(name) for name in names]
     # Twice the same run in a stack would count it with double weight.
     if len(set(chosen)) < len(chosen):
         raise UserError(f"experiments = {', '.join(names)}: one is named twice")

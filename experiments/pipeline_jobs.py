@@ -78,11 +78,11 @@ def adapt_to_changes(job: Job) -> tuple[str, tuple[str, ...]]:
     """
     if job.config is None:
         return MARKS[Path(job.command[0]).name], job.command
-    from configuration.config_class import find_config
+    from configuration.config_references import load_config
     from configuration.overrides import override
     from experiments import pipeline_checks as checks
 
-    config = override(find_config(job.config), job.settings)
+    config = override(load_config(job.config), job.settings)
     if job.fold is None:
         anew = checks.has_predictions_of_other_weights(job.results / config.name)
         name = f"{config.name}/predictions{'_tta' if job.views else ''}.done"

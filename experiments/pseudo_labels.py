@@ -101,7 +101,7 @@ class PseudoLabels:
         if config is None:
             return f"the experiment named {self.source!r}"
         script = "train" if config.pseudo_labels is None else "train_pseudo"
-        return f"`python {script}.py --config {config.__name__} --resume`"
+        return f"`python {script}.py --config {config.reference} --resume`"
 
     def read(
         self,

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LOCATIONS = (
+    "reference",
     "train_path",
     "test_path",
     "train_cache",

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # After the arguments: the imports are part of what a start takes, and --help needs none.
     import configs  # noqa: F401 - importing it registers the experiments
     from benchmarks.harness.machine import find_device
-    from configuration.config_class import find_config
+    from configuration.config_references import load_config
     from configuration.overrides import override
     from experiments.experiment import Experiment
     from experiments.run_options import RunOptions
@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = RunOptions(
         results=args.results, pretrained=False, num_workers=args.workers, show_progress=False
     )
-    experiment = Experiment(override(find_config(args.config), args.set), options, device)
+    experiment = Experiment(override(load_config(args.config), args.set), options, device)
     trainer = experiment.build_trainer(0, training=True)
     train_rows, valid_rows = experiment.folds[0]
     train_set = experiment.dataset(experiment.train, train_rows, "train")

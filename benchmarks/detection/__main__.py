@@ -178,11 +178,11 @@ def find_scorers(args: argparse.Namespace) -> list[SampleScorer]:
     if args.config:
         import configs  # noqa: F401 - importing it registers the experiments
         from benchmarks.detection.networks import NetworkScorer
-        from configuration.config_class import find_config
+        from configuration.config_references import load_config
         from configuration.overrides import override
 
         for name in args.config:
-            config = override(find_config(name), args.set)
+            config = override(load_config(name), args.set)
             views = tuple(config.views) if args.tta else ("identity",)
             scorer = NetworkScorer(config, args.results / config.name, views)
             scorer.weights()  # reports missing files before anything is computed

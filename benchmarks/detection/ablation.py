@@ -41,7 +41,8 @@ from benchmarks.harness.result_files import (
     write_record,
 )
 from benchmarks.harness.timed_steps import random_experiment
-from configuration.config_class import ConfigMeta, find_config
+from configuration.config_class import ConfigMeta
+from configuration.config_references import load_config
 from configuration.json_types import to_plain
 from configuration.overrides import override
 from experiments.npy_files import load_array, save_array
@@ -283,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if getattr(args, name) < 1:
             raise UserError(f"--{name} {getattr(args, name)}: expected 1 or more")
     configure_logging()
-    switches, config = find_switches(args.switch), find_config(args.config)
+    switches, config = find_switches(args.switch), load_config(args.config)
     device = find_device(args.device)
     variants = {None: (True, ())} | switches
     runs = {

@@ -150,11 +150,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"or more samples, and SNRs above 0"
         )
     import configs  # noqa: F401 - importing it registers the experiments
-    from configuration.config_class import find_config
+    from configuration.config_references import load_config
     from configuration.overrides import override
     from experiments.building import observation_of
 
-    found = [override(find_config(name), args.set) for name in args.config]
+    found = [override(load_config(name), args.set) for name in args.config]
     scorers = [NetworkScorer(config, args.results / config.name) for config in found]
     for scorer in scorers:
         scorer.weights()  # reports missing files before anything is computed

@@ -32,7 +32,7 @@ from benchmarks.harness.timed_steps import (
 from benchmarks.harness.timing import Spread, interleave
 from benchmarks.spectrograms.cwt import front_end_of, use_full_float32, waveforms
 from benchmarks.spectrograms.cwt_width import forward_backward
-from configuration.config_class import find_config
+from configuration.config_references import load_config
 from runtime.command_line import run_command
 
 MEGABYTE = 1e6
@@ -116,7 +116,7 @@ def cwt_point(settings: BenchmarkSettings, point: dict[str, Any]) -> dict[str, A
 
 def training_point(settings: BenchmarkSettings, point: dict[str, Any]) -> dict[str, Any]:
     """Time the trainer's steps of a config at one batch size and number of readers."""
-    config = find_config(point["config"])
+    config = load_config(point["config"])
     batch, workers = point["batch"], point["workers"]
     steps = settings.choose(cpu=1, cuda=20, quick=1)
     plan = EpochPlan(
