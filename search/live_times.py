@@ -1,0 +1,168 @@
+"""How long each slide of each stretch was searched, which rates of false alarms are counted by."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime.errors import UserError
+from search.trigger_table import NAME_BYTES
+
+if TYPE_CHECKING:
+    import h5py
+
+COLUMNS = ("stretch", "slide", "start", "end", "seconds", "shifts", "combination")
+
+
+@dataclass(frozen=True)
+class LiveTimes:
+    """One row for each slide of each stretch; n is their number and D that of detectors.
+
+    Attributes:
+        detectors: observed, in the order of the columns of `shifts`.
+        stretch: (n,) number of the stretch.
+        slide: (n,) number of the slide; 0 is the strain as it was recorded.
+        start, end: (n,) of the stretch, GPS, s.
+        seconds: (n,) that were searched.
+        shifts: (n, D) of each detector, s; NaN where it has no strain.
+        combination: (n,) names of the detectors with strain, such as 'H1L1'.
+    """
+
+    detectors: tuple[str, ...]
+    stretch: np.ndarray
+    slide: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+    seconds: np.ndarray
+    shifts: np.ndarray
+    combination: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.seconds)
+
+    @classmethod
+    def of_stretch(
+        cls,
+        detectors: Sequence[str],
+        number: int,
+        bounds: tuple[float, float],
+        stretch_detectors: Sequence[str],
+        slides: Sequence[Mapping[str, float]],
+        seconds: np.ndarray,
+    ) -> LiveTimes:
+        """Return the rows of one stretch.
+
+        Args:
+            detectors: observed.
+            number: of the stretch.
+            bounds: its start and end, GPS, s.
+            stretch_detectors: those with strain.
+            slides: shifts by detector, s; the first is the strain as it was recorded.
+            seconds: (slides,) that were searched.
+        """
+        count = len(slides)
+        shifts = np.full((count, len(detectors)), np.nan)
+        for place, name in enumerate(detectors):
+            if name in stretch_detectors:
+                shifts[:, place] = [slide.get(name, 0.0) for slide in slides]
+        return cls(
+            tuple(detectors),
+            stretch=np.full(count, number, np.int32),
+            slide=np.arange(count, dtype=np.int32),
+            start=np.full(count, float(bounds[0])),
+            end=np.full(count, float(bounds[1])),
+            seconds=np.asarray(seconds, np.float64),
+            shifts=shifts,
+            combination=np.full(count, "".join(stretch_detectors)),
+        )
+
+    def take(self, rows: np.ndarray) -> LiveTimes:
+        """Return some rows, by a mask or by their numbers."""
+        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
+
+    def total_by_combination(self) -> dict[str, float]:
+        """Return the seconds of all rows, by combination."""
+        names = sorted(set(self.combination.tolist()))
+        return {name: float(self.seconds[self.combination == name].sum()) for name in names}
+
+
+def concatenate_live_times(parts: Sequence[LiveTimes]) -> LiveTimes:
+    """Return the rows of several tables of the same detectors as one; at least one table."""
+    return dataclasses.replace(
+        parts[0],
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in COLUMNS},
+    )
+
+
+def write_live_group(group: h5py.Group, live: LiveTimes) -> None:
+    """Write live times into an empty group of an HDF5 file."""
+    group.attrs["detectors"] = list(live.detectors)
+    for name in COLUMNS:
+        values = getattr(live, name)
+        group[name] = values.astype(f"S{NAME_BYTES}") if name == "combination" else values
+
+
+def read_live_group(group: h5py.Group, where: str) -> LiveTimes:
+    """Return what `write_live_group` wrote.
+
+    Args:
+        group: of an HDF5 file.
+        where: the file, for messages.
+
+    Raises:
+        UserError: a column is missing, or is of another length.
+    """
+    detectors = tuple(str(name) for name in group.attrs.get("detectors", ()))
+    missing = [name for name in COLUMNS if name not in group]
+    if missing:
+        raise UserError(f"{where} is damaged: the column {missing[0]} of its live times is missing")
+    arrays = {name: group[name][()] for name in COLUMNS}
+    arrays["combination"] = arrays["combination"].astype("U")
+    count = len(arrays["seconds"])
+    for name, values in arrays.items():
+        expected = (count, len(detectors)) if name == "shifts" else (count,)
+        if values.shape != expected:
+            raise UserError(
+                f"{where} is damaged: the column {name} of its live times has the shape "
+                f"{values.shape}, expected {expected}"
+            )
+    return LiveTimes(detectors, **arrays)
+
+
+def excluded_seconds(live: LiveTimes, zone: tuple[float, float]) -> np.ndarray:
+    """Return how long each row shows strain of a span of time in any detector.
+
+    Args:
+        live: rows.
+        zone: start and end of the span, GPS, s.
+
+    Returns:
+        (n,) s.
+    """
+    found = np.zeros(len(live))
+    for row in np.flatnonzero((live.start < zone[1]) & (live.end > zone[0])):
+        start, length = live.start[row], live.end[row] - live.start[row]
+        low, high = max(zone[0] - start, 0.0), min(zone[1] - start, length)
+        pieces = []  # of the slide's own time, from 0 to `length`
+        for shift in live.shifts[row][np.isfinite(live.shifts[row])]:
+            # the detector shows at t what it recorded at t + shift, on the ring
+            begin = (low - shift) % length
+            end = begin + high - low
+            pieces.append((begin, min(end, length)))
+            if end > length:
+                pieces.append((0.0, end - length))
+        found[row] = total_length(pieces)
+    return found
+
+
+def total_length(pieces: Sequence[tuple[float, float]]) -> float:
+    """Return the length of the union of spans."""
+    total, reached = 0.0, -np.inf
+    for begin, end in sorted(pieces):
+        total += max(end - max(begin, reached), 0.0)
+        reached = max(reached, end)
+    return total
