@@ -26,12 +26,11 @@ its slid copies are as loud as itself.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from search.live_times import LiveTimes, excluded_seconds
+from search.live_times import ExcludedTime, LiveTimes
 from search.trigger_table import TriggerTable
 
 SECONDS_PER_YEAR = 365.25 * 86_400
@@ -98,14 +97,27 @@ class Background:
     ) -> None:
         self.slid, self.live = slid, live
         self.kept = np.ones(len(slid), bool)  # triggers of no removed event
-        self.seconds = live.seconds.copy()  # of each row of `live` that remain
+        self._excluded = ExcludedTime(live)
         self.observed_seconds = observed_seconds
         self.removed: list[RemovedEvent] = []
-        self.zones: list[tuple[float, float]] = []
         # Rows of `slid` in the order of the times of each detector, so that those of a zone are
         # found without a look at all others.
         self._order = [np.argsort(column, kind="stable") for column in slid.detector_times.T]
-        self._sorted_scores: dict[str, np.ndarray] = {}
+        self._sorted_times = [
+            column[order] for column, order in zip(slid.detector_times.T, self._order, strict=True)
+        ]
+        # rows of each combination, ascending by score
+        by_score = np.argsort(slid.score, kind="stable")
+        self._rows = {
+            name: by_score[slid.combination[by_score] == name]
+            for name in sorted(set(live.combination.tolist()))
+        }
+        self._scores: dict[str, np.ndarray] = {}
+
+    @property
+    def seconds(self) -> np.ndarray:
+        """Live time that remains of each row of `live`, (rows,) s."""
+        return self._excluded.seconds
 
     @property
     def combinations(self) -> list[str]:
@@ -124,10 +136,10 @@ class Background:
 
     def scores(self, combination: str) -> np.ndarray:
         """Return the scores of a combination's slid triggers, ascending."""
-        if combination not in self._sorted_scores:
-            rows = self.kept & (self.slid.combination == combination)
-            self._sorted_scores[combination] = np.sort(self.slid.score[rows])
-        return self._sorted_scores[combination]
+        if combination not in self._scores:
+            rows = self._rows[combination]
+            self._scores[combination] = self.slid.score[rows[self.kept[rows]]]
+        return self._scores[combination]
 
     def count_as_loud(self, score: np.ndarray, combination: str) -> np.ndarray:
         """Return how many slid triggers of a combination are at least as loud, int64."""
@@ -159,17 +171,12 @@ class Background:
         Returns:
             How many triggers, and how many seconds.
         """
-        before, seconds_before = int(self.kept.sum()), float(self.seconds.sum())
-        for column, order in zip(self.slid.detector_times.T, self._order, strict=True):
-            low = np.searchsorted(column, zone[0], "left", sorter=order)
-            high = np.searchsorted(column, zone[1], "right", sorter=order)
+        before = int(self.kept.sum())
+        for times, order in zip(self._sorted_times, self._order, strict=True):
+            low, high = np.searchsorted(times, zone)
             self.kept[order[low:high]] = False
-        # The spans of two events may overlap: their union is what counts.
-        self.zones = merge_spans([*self.zones, zone])
-        excluded = sum(excluded_seconds(self.live, span) for span in self.zones)
-        self.seconds = np.maximum(self.live.seconds - excluded, 0.0)
-        self._sorted_scores.clear()
-        return before - int(self.kept.sum()), seconds_before - float(self.seconds.sum())
+        self._scores.clear()
+        return before - int(self.kept.sum()), self._excluded.add(*zone)
 
     def remove_signals(self, found: TriggerTable, reach: float) -> Significance:
         """Remove signals from the background, the most significant first, and rate all triggers.
@@ -229,17 +236,6 @@ def gaussian_sigma(p_value: np.ndarray) -> np.ndarray:
     return np.maximum(-ndtri(p_value), 0.0)
 
 
-def merge_spans(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return sorted spans of time that do not overlap and cover the same times."""
-    merged: list[tuple[float, float]] = []
-    for begin, end in sorted(spans):
-        if merged and begin <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
-        else:
-            merged.append((begin, end))
-    return merged
-
-
 # --- in words --------------------------------------------------------------------------------
 
 
@@ -247,9 +243,8 @@ def format_rate(rate: float, is_limit: bool) -> str:
     """Return a false-alarm rate in words, with '<' for a limit: '< 7 an hour', '3.1 a year'."""
     if not math.isfinite(rate):
         return "not known"
-    for unit, seconds in (("hour", 3600.0), ("day", 86_400.0), ("month", SECONDS_PER_YEAR / 12)):
-        if rate * seconds >= 1:
-            break
-    else:
-        unit, seconds = "year", SECONDS_PER_YEAR
+    units = {"hour": 3600.0, "day": 86_400.0, "month": SECONDS_PER_YEAR / 12}
+    # the shortest unit with one false alarm or more; the longest where there is none
+    unit = next((unit for unit, seconds in units.items() if rate * seconds >= 1), "year")
+    seconds = units.get(unit, SECONDS_PER_YEAR)
     return f"{'< ' if is_limit else ''}{rate * seconds:.3g} a{'n' if unit == 'hour' else ''} {unit}"

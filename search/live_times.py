@@ -133,36 +133,70 @@ def read_live_group(group: h5py.Group, where: str) -> LiveTimes:
     return LiveTimes(detectors, **arrays)
 
 
-def excluded_seconds(live: LiveTimes, zone: tuple[float, float]) -> np.ndarray:
-    """Return how long each row shows strain of a span of time in any detector.
+class ExcludedTime:
+    """Spans of recorded time that no slide may show in any detector.
 
     Args:
-        live: rows.
-        zone: start and end of the span, GPS, s.
+        live: rows of slides.
+
+    Attributes:
+        seconds: (n,) of each row that remain.
+    """
+
+    def __init__(self, live: LiveTimes) -> None:
+        self.live = live
+        self.seconds = live.seconds.copy()
+        # of each row's own time, counted from the start of the stretch
+        self._pieces: dict[int, list[tuple[float, float]]] = {}
+
+    def add(self, begin: float, end: float) -> float:
+        """Exclude a span of recorded time, GPS in s, and return how many seconds are lost to it.
+
+        Where the strain cannot be searched anyway, the span counts nevertheless: live time is
+        rather too short than too long.
+        """
+        live, before = self.live, float(self.seconds.sum())
+        for row in np.flatnonzero((live.start < end) & (live.end > begin)):
+            pieces = self._pieces.setdefault(int(row), [])
+            pieces += find_slid_spans(live, row, begin, end)
+            pieces[:] = merge_spans(pieces)
+            lost = sum(last - first for first, last in pieces)
+            self.seconds[row] = max(live.seconds[row] - lost, 0.0)
+        return before - float(self.seconds.sum())
+
+
+def find_slid_spans(
+    live: LiveTimes, row: int, begin: float, end: float
+) -> list[tuple[float, float]]:
+    """Return when a slide shows a span of recorded time in one of its detectors.
+
+    Args:
+        live: rows of slides.
+        row: which one.
+        begin, end: GPS, s.
 
     Returns:
-        (n,) s.
+        Spans of the slide's time, s after the start of its stretch.
     """
-    found = np.zeros(len(live))
-    for row in np.flatnonzero((live.start < zone[1]) & (live.end > zone[0])):
-        start, length = live.start[row], live.end[row] - live.start[row]
-        low, high = max(zone[0] - start, 0.0), min(zone[1] - start, length)
-        pieces = []  # of the slide's own time, from 0 to `length`
-        for shift in live.shifts[row][np.isfinite(live.shifts[row])]:
-            # the detector shows at t what it recorded at t + shift, on the ring
-            begin = (low - shift) % length
-            end = begin + high - low
-            pieces.append((begin, min(end, length)))
-            if end > length:
-                pieces.append((0.0, end - length))
-        found[row] = total_length(pieces)
-    return found
+    start, length = live.start[row], live.end[row] - live.start[row]
+    low, high = max(begin - start, 0.0), min(end - start, length)
+    spans = []
+    for shift in live.shifts[row][np.isfinite(live.shifts[row])]:
+        # the detector shows at t what it recorded at t + shift, on the ring
+        first = (low - shift) % length
+        last = first + high - low
+        spans.append((first, min(last, length)))
+        if last > length:
+            spans.append((0.0, last - length))
+    return spans
 
 
-def total_length(pieces: Sequence[tuple[float, float]]) -> float:
-    """Return the length of the union of spans."""
-    total, reached = 0.0, -np.inf
-    for begin, end in sorted(pieces):
-        total += max(end - max(begin, reached), 0.0)
-        reached = max(reached, end)
-    return total
+def merge_spans(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Return sorted spans of time that do not overlap and cover the same times."""
+    merged: list[tuple[float, float]] = []
+    for begin, end in sorted(spans):
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(merged[-1][1], end))
+        else:
+            merged.append((begin, end))
+    return merged
