@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 from challenge_script import evaluate_events
 
-from benchmarks.mdc.sensitivity import (
+from physics.distance_laws import NEUTRON_STARS, RedshiftedVolume, UniformChirpVolume, UniformVolume
+from physics.mass_laws import UniformComponents
+from physics.population import Population
+from search.sensitivity import (
     MONTH,
     Events,
     FalseAlarms,
@@ -23,9 +26,6 @@ from benchmarks.mdc.sensitivity import (
     volume_law_of_population,
     volume_law_of_sample,
 )
-from physics.distance_laws import NEUTRON_STARS, RedshiftedVolume, UniformChirpVolume, UniformVolume
-from physics.mass_laws import UniformComponents
-from physics.population import Population
 
 
 def draw_injections(count: int, seed: int, law=None) -> Injections:
