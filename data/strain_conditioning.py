@@ -2,8 +2,9 @@
 
 The networks are trained at the rate of an observation, on noise without anything below its lowest
 frequency. Two filters of finite length bring recorded strain there; because they are finite, it is
-known exactly which samples a gap spoils. Strain is in units of 1e-21 throughout. "The rate" below
-is that of the observation.
+known exactly which samples a gap spoils. Runs of equal samples are gaps too: no detector measures
+the same number five times, but drop-outs, saturation and files that were filled up show it. Strain
+is in units of 1e-21 throughout. "The rate" below is that of the observation.
 """
 
 from __future__ import annotations
@@ -18,8 +19,13 @@ from physics import noise
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
 
-READ_SECONDS = 64  # read at once
+# Read at once. With the padding that makes 64 s, a power of two at the usual rates: fast to
+# transform, and small enough for the caches of a processor.
+READ_SECONDS = 60
 PADDING_SECONDS = 2  # read beyond either end; more than half of both filters together
+# Strain of 32 bits takes the same value twice in a row about once in 10^5 samples, because the
+# slow motion below 1 Hz uses up its digits; five times in a row once in 10^20.
+EQUAL_SAMPLES = 5
 MIN_WELCH_PIECES = 7  # half overlapping. The median of fewer is too rough to whiten with
 HIGH_PASS_SECONDS = 2
 HIGH_PASS_ATTENUATION = 120.0  # dB: strain at 1 Hz is 1e5 times that at 100 Hz
@@ -86,7 +92,8 @@ def condition_strain(
 ) -> np.ndarray:
     """Return a recording's strain at the rate, high-passed at the lowest frequency.
 
-    The strain is read in pieces of 64 s, so that the memory is that of the result and one piece.
+    The strain is read piece by piece, so that the memory is that of the result and one piece.
+    Runs of equal samples are gaps.
 
     Args:
         recording: of one detector.
@@ -102,6 +109,7 @@ def condition_strain(
     """
     sample_rate = observation.sample_rate
     result = np.empty(count, np.float32)
+    skip = PADDING_SECONDS * sample_rate
     for first in range(0, count, READ_SECONDS * sample_rate):
         wanted = min(READ_SECONDS * sample_rate, count - first)
         seconds = math.ceil(wanted / sample_rate) + 2 * PADDING_SECONDS
@@ -109,16 +117,35 @@ def condition_strain(
         raw = recording.read(
             start + first / sample_rate - PADDING_SECONDS, seconds * recording.rate
         )
-        piece = condition_piece(raw / STRAIN_UNIT, recording.rate, observation)
-        skip = PADDING_SECONDS * sample_rate
+        raw = np.where(find_equal_samples(raw), np.nan, raw / STRAIN_UNIT)
+        piece = condition_piece(raw, recording.rate, observation)
         result[first : first + wanted] = piece[skip : skip + wanted]
     return result
+
+
+def find_equal_samples(raw: np.ndarray, least: int = EQUAL_SAMPLES) -> np.ndarray:
+    """Return which samples lie in a run of at least `least` equal ones, (samples,) bool.
+
+    Args:
+        raw: (samples,) as recorded; NaN equals nothing.
+        least: length of a run, in samples.
+    """
+    found = np.zeros(len(raw), bool)
+    repeats = np.concatenate([[False], raw[1:] == raw[:-1], [False]])
+    # A run of repeats begins or ends where its neighbour is another.  (edges,) -> (runs, 2)
+    runs = np.flatnonzero(repeats[1:] != repeats[:-1]).reshape(-1, 2)
+    # n repeats are n + 1 equal samples
+    for begin, end in runs[runs[:, 1] - runs[:, 0] + 1 >= least]:
+        found[begin : end + 1] = True
+    return found
 
 
 def condition_piece(
     raw: np.ndarray, rate: int, observation: Observation = COMPETITION
 ) -> np.ndarray:
     """Resample and high-pass a whole number of seconds of strain.
+
+    The piece is taken as periodic: either end sees the other through the filters.
 
     Args:
         raw: (seconds * rate,) float64; NaN or infinite where strain is missing.
@@ -128,26 +155,86 @@ def condition_piece(
     Returns:
         (seconds * sample_rate,) float64; NaN wherever either filter saw a missing sample.
     """
+    from scipy import fft
     from scipy.ndimage import maximum_filter1d
-    from scipy.signal import oaconvolve, resample_poly
+    from scipy.signal import resample_poly
 
     sample_rate = observation.sample_rate
     size = len(raw) * sample_rate // rate
     missing = ~np.isfinite(raw)
-    bad = np.zeros(size, bool)
-    bad[np.flatnonzero(missing) * sample_rate // rate] = True
-    if bad.all():
+    if missing.all():
         return np.full(size, np.nan)
     # Missing samples enter the filters as zeros; whatever they touch is marked below.
     x = np.where(missing, 0.0, raw)
-    if rate != sample_rate:
+    factor = rate // sample_rate
+    if rate % sample_rate:  # such as 20,000 Hz to 2,048 Hz
         common = math.gcd(rate, sample_rate)
         taps = resampling_taps(rate, sample_rate)
-        x = resample_poly(x, sample_rate // common, rate // common, window=taps)
-    x = oaconvolve(x, high_pass_taps(sample_rate, observation.min_frequency), mode="same")
-    reach = 2 * count_spoilt_samples(rate, observation) + 1
-    bad = maximum_filter1d(bad.view(np.uint8), reach).astype(bool)
-    return np.where(bad, np.nan, x)
+        x, factor = resample_poly(x, sample_rate // common, rate // common, window=taps), 1
+    if size % 2:  # an odd rate and an odd number of seconds
+        x = np.pad(x, (0, len(x)))
+    # In float64: strain at 1 Hz is 1e5 times that at 100 Hz, and float32 has seven digits.
+    spectrum = fft.rfft(x)
+    if factor > 1:
+        spectrum *= low_pass_gain(rate, sample_rate, len(x))
+        spectrum = fold_spectrum(spectrum, factor)
+    count = len(x) // factor
+    spectrum *= high_pass_gain(sample_rate, observation.min_frequency, count)
+    x = fft.irfft(spectrum, count)[:size]
+    if missing.any():
+        bad = np.zeros(size, bool)
+        bad[np.flatnonzero(missing) * sample_rate // rate] = True
+        reach = 2 * count_spoilt_samples(rate, observation) + 1
+        x[maximum_filter1d(bad.view(np.uint8), reach).astype(bool)] = np.nan
+    return x
+
+
+def fold_spectrum(spectrum: np.ndarray, factor: int) -> np.ndarray:
+    """Return the spectrum of every `factor`-th sample of a series.
+
+    Sampled at a lower rate, the frequencies k + m N all look like k, for N samples after the
+    decimation and every m: Y[k] = sum over m of X[k + m N] / factor.
+
+    Args:
+        spectrum: (bins,) of `rfft` of the series, of factor N samples.
+        factor: how many samples become one.
+
+    Returns:
+        (N / 2 + 1,), for an even N.
+    """
+    half = (len(spectrum) - 1) // factor  # N / 2
+    folded = spectrum[: half + 1].copy()
+    # The half spectrum in strips of N / 2 bins. In every other strip, frequencies fold back from
+    # N: there X[m N - k], which is the conjugate of X[k - m N].
+    for strip in range(1, factor):
+        part = spectrum[strip * half : (strip + 1) * half + 1]
+        folded += part[::-1].conj() if strip % 2 else part
+    return folded / factor
+
+
+@functools.lru_cache(maxsize=8)
+def low_pass_gain(rate: int, sample_rate: int, count: int) -> np.ndarray:
+    """Return the gain of `resampling_taps` at the frequencies of `count` samples at `rate`."""
+    return zero_phase_gain(resampling_taps(rate, sample_rate), count)
+
+
+@functools.lru_cache(maxsize=8)
+def high_pass_gain(sample_rate: int, min_frequency: float, count: int) -> np.ndarray:
+    """Return the gain of `high_pass_taps` at the frequencies of `count` samples."""
+    return zero_phase_gain(high_pass_taps(sample_rate, min_frequency), count)
+
+
+def zero_phase_gain(taps: np.ndarray, count: int) -> np.ndarray:
+    """Return the frequency response of a filter that is even in time, (count // 2 + 1,) float64.
+
+    Args:
+        taps: an odd number of them, the same forwards and backwards.
+        count: samples that the filter is applied to; they are taken as periodic.
+    """
+    lags = np.arange(len(taps)) - len(taps) // 2
+    # What is longer than the series wraps around.
+    series = np.bincount(lags % count, weights=taps, minlength=count)
+    return np.fft.rfft(series).real
 
 
 # --- the PSD -------------------------------------------------------------------------------------

@@ -14,8 +14,12 @@ from data.strain_conditioning import (
     condition_piece,
     condition_strain,
     count_spoilt_samples,
+    find_equal_samples,
+    fold_spectrum,
+    high_pass_taps,
     measure_psd,
     median_bias,
+    resampling_taps,
     welch_samples,
 )
 from physics.observation import COMPETITION
@@ -41,6 +45,67 @@ def test_resampling_keeps_the_band_and_its_phase(rate):
     for frequency in (0.0, 1.0, 7.0):
         x = condition_piece(1e5 * np.cos(2 * np.pi * frequency * time), rate)
         assert np.abs(x[inner]).max() < 1  # 120 dB, less a little at the edge of the stop-band
+
+
+@pytest.mark.parametrize("rate", [2048, 4096, 6144, 16384, 20000])
+def test_the_spectrum_is_filtered_as_scipy_filters_in_time(rate):
+    x = coloured_noise("H1", 12, rate)[: 11 * rate] / 1e-21
+    common = np.gcd(rate, SAMPLE_RATE)
+    expected = x
+    if rate != SAMPLE_RATE:
+        taps = resampling_taps(rate, SAMPLE_RATE)
+        expected = signal.resample_poly(x, SAMPLE_RATE // common, rate // common, window=taps)
+    taps = high_pass_taps(SAMPLE_RATE, COMPETITION.min_frequency)
+    expected = signal.oaconvolve(expected, taps, mode="same")
+    inner = slice(2 * SAMPLE_RATE, -2 * SAMPLE_RATE)
+    error = np.abs(condition_piece(x, rate)[inner] - expected[inner]).max()
+    assert error < 1e-8 * expected[inner].std()
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3, 8])
+def test_a_folded_spectrum_is_that_of_every_nth_sample(rng, factor):
+    x = rng.standard_normal(24 * factor)
+    folded = fold_spectrum(np.fft.rfft(x), factor)
+    assert np.allclose(folded, np.fft.rfft(x[::factor]))
+
+
+def test_runs_of_equal_samples_are_found():
+    x = np.arange(40.0)
+    x[3:7] = 3  # four: by chance
+    x[10:15] = 0
+    x[36:] = 36
+    x[30:36] = np.nan
+    found = find_equal_samples(x)
+    assert np.flatnonzero(found).tolist() == [10, 11, 12, 13, 14]
+    assert np.flatnonzero(find_equal_samples(x, 4)).tolist() == [
+        3,
+        4,
+        5,
+        6,
+        *range(10, 15),
+        *range(36, 40),
+    ]
+    assert find_equal_samples(np.zeros(9)).all()
+    assert not find_equal_samples(np.zeros(0)).any()
+
+
+@pytest.mark.parametrize("fault", ["zeros", "constant", "saturation"])
+def test_runs_of_equal_samples_are_gaps(fault):
+    strain = coloured_noise("H1", 40)
+    broken = strain.copy()
+    part = slice(18 * 4096, 18 * 4096 + 2048)
+    if fault == "saturation":  # all peaks of half a second are cut off
+        broken[part] = strain[part].clip(-0.5 * strain[part].std(), 0.5 * strain[part].std())
+    else:
+        broken[part] = 0 if fault == "zeros" else 3e-19
+    good = condition_strain(held(strain), START, 40 * SAMPLE_RATE)
+    seen = condition_strain(held(broken), START, 40 * SAMPLE_RATE)
+    missing = np.isnan(seen) & np.isfinite(good)
+    reach = count_spoilt_samples(4096) / SAMPLE_RATE
+    assert missing[18 * SAMPLE_RATE + 100 : int(18.5 * SAMPLE_RATE) - 100].all()
+    assert missing.sum() / SAMPLE_RATE == pytest.approx(0.5 + 2 * reach, abs=0.1)
+    rest = np.isfinite(seen)
+    assert np.allclose(seen[rest], good[rest], atol=1e-5 * good[rest].std())
 
 
 def test_what_lies_above_is_not_folded_over():
@@ -121,7 +186,7 @@ def test_memory_does_not_grow_with_the_length():
         name, rate, start, size = "endless", 16384, START, 2**40
 
         def read(self, first: int, last: int) -> np.ndarray:
-            return np.zeros(last - first)
+            return np.arange(first, last) % 7 * 1e-21
 
     recording = Recording("H1", [Endless()])
 
