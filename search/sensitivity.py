@@ -3,7 +3,8 @@
 Events of the foreground are matched with injections, events of the background give thresholds, and
 the injections that are found above a threshold give the volume in which the search sees mergers
 (Schäfer et al., Physical Review D 107, 023021, 2023, section III). The challenge's own script is
-`evaluate.py` of github.com/gwastro/ml-mock-data-challenge-1; tests/search/test_sensitivity.py compares with it.
+`evaluate.py` of github.com/gwastro/ml-mock-data-challenge-1; tests/search/test_sensitivity.py
+compares with a second implementation of it.
 """
 
 from __future__ import annotations

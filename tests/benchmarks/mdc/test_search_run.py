@@ -1,0 +1,213 @@
+"""A run over simulated strain: found injections, resumed and longer runs, other runs refused."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from simple_scorer import OneTemplateScorer
+
+from benchmarks.mdc import search_run
+from benchmarks.mdc.figures_of_merit import collect_findings, figures_of_run
+from benchmarks.mdc.run_folder import RunFolder
+from benchmarks.mdc.search_run import EventSettings, Search, run_searches
+from benchmarks.mdc.strain_sources import SimulatedStrain
+from configuration.class_with_arguments import Part
+from physics.distance_laws import UniformChirpVolume
+from physics.mass_laws import UniformComponents
+from physics.observation import Observation
+from physics.population import Population
+from physics.spin_laws import NoSpins
+from runtime.errors import UserError
+from search.conditioning import ConditioningSettings
+from search.sensitivity import match_events
+from simulation.strain_settings import StrainSettings
+
+pytest.importorskip("lalsimulation")
+
+OBSERVATION = Observation(("H1", "L1"), 512, 2.0, 15.0, "aLIGOZeroDetHighPower")
+# Binaries that are found for certain near by and never far away.
+POPULATION = Population(
+    masses=UniformComponents(30.0, 40.0),
+    spins=Part(NoSpins),
+    distance=UniformChirpVolume(30.0, 220.0),
+    approximant="IMRPhenomD",
+)
+SETTINGS = StrainSettings(384, OBSERVATION, POPULATION, seed=5, longest_segment=128, gap=16)
+CONDITIONING = ConditioningSettings()
+
+
+def make_search(least: float = 30.0, slides: int = 0) -> Search:
+    return Search(
+        "one template",
+        "one_template",
+        OBSERVATION,
+        OneTemplateScorer(OBSERVATION),
+        EventSettings(cluster=1.0, least=least, slides=slides, shift=3.0),
+        {"masses": [35.0, 35.0]},
+    )
+
+
+def run(path: Path, settings: StrainSettings = SETTINGS, search: Search | None = None):
+    """Run a search and return its findings."""
+    source, search = SimulatedStrain(settings), search or make_search()
+    folder = RunFolder(path, source.identity())
+    with folder.locked():
+        findings = run_searches(source, folder, [search], CONDITIONING, show_progress=False)
+        return collect_findings(source, folder, findings[search.key])
+
+
+def content_digests(folder: Path) -> dict[str, str]:
+    """Return a digest of every file of a run but for the seconds that it took."""
+    digests = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix == ".npz":
+            with np.load(path) as file:
+                arrays = {key: file[key] for key in file if "seconds" not in key}
+            content = b"".join(key.encode() + arrays[key].tobytes() for key in sorted(arrays))
+        elif path.is_file():
+            content = path.read_bytes()
+        else:
+            continue
+        digests[str(path.relative_to(folder))] = hashlib.sha256(content).hexdigest()
+    return digests
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("mdc") / "run"
+    run(path)
+    return path
+
+
+def test_loud_injections_are_found_at_their_times(finished: Path) -> None:
+    found = run(finished)
+    assert len(found.injections) >= 12
+    loudest, _ = match_events(found.injections, found.foreground)
+    loud = found.injections.snr > 12
+    assert 3 < loud.sum() < len(loud)
+    # The template's SNR is no more than the optimal one, but for noise, and close to it.
+    expected = found.injections.snr[loud] ** 2
+    assert (loudest[loud] > 0.7 * expected).all()
+    assert (np.sqrt(loudest[loud]) < np.sqrt(expected) + 4).all()
+    assert found.seconds == 384
+    assert 360 < found.live[0] == found.live[1] < 384
+
+
+def test_figures_agree_with_a_count_by_hand(finished: Path) -> None:
+    found = run(finished)
+    figures = figures_of_run(found, POPULATION, 30.0, (2e4, 1000.0, 1.0))
+    by_rate = {row["rate"]: row for row in figures["rows"]}
+    assert by_rate[1.0]["unresolved"] == "needs 30 d of background"
+    row = by_rate[2e4]
+    month, allowed = 30 * 86_400, int(2e4 * found.live[1] / (30 * 86_400))
+    threshold = np.sort(found.background.score)[-1 - allowed]
+    assert (row["background_louder"], row["threshold"]) == (allowed, threshold)
+    near = [
+        found.foreground.score[np.abs(found.foreground.time - time) <= 0.3].max(initial=0)
+        for time in found.injections.time
+    ]
+    is_found = np.array(near) > threshold
+    assert row["found"] == is_found.sum() > 3
+    weights = (found.injections.chirp_mass / (1.4 / 2**0.2)) ** 2.5
+    volume = 4 / 3 * np.pi * 220**3 * np.mean(weights * is_found)
+    assert row["population"]["volume"] == pytest.approx(volume)
+    assert sum(share["found"] for share in row["by_snr"]) == row["found"]
+    assert sum(share["found"] for share in row["by_chirp_distance"]) == row["found"]
+    # the lowest rate that six minutes resolve stands there as well
+    assert month / found.live[1] in by_rate
+
+
+def test_a_run_that_stopped_resumes_and_leaves_finished_segments_alone(
+    finished: Path, tmp_path: Path, monkeypatch
+) -> None:
+    path, write = tmp_path / "run", search_run.SearchFindings.write
+
+    def stop_at_the_third(self, segment, findings):
+        if segment.number == 2:
+            raise KeyboardInterrupt
+        write(self, segment, findings)
+
+    monkeypatch.setattr(search_run.SearchFindings, "write", stop_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        run(path)
+    monkeypatch.undo()
+    # what a killed process leaves half written goes
+    half = path / "one_template" / ".000002.0123456789ab.tmp.npz"
+    half.write_bytes(b"half")
+    times = {each: each.stat().st_mtime_ns for each in path.rglob("00000[01]*")}
+    assert len(times) == 4
+    run(path)
+    assert not half.exists()
+    assert {each: each.stat().st_mtime_ns for each in times} == times
+    assert content_digests(path) == content_digests(finished)
+
+
+def test_a_longer_run_continues_a_shorter_one(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    run(path, replace(SETTINGS, seconds=128))
+    assert len(list(path.glob("one_template/*.npz"))) == 1
+    run(path)
+    assert content_digests(path) == content_digests(finished)
+
+
+def test_another_search_joins_without_disturbing_the_first(finished: Path, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    settings = replace(SETTINGS, seconds=128)
+    run(path, settings)
+    before = content_digests(path)
+    run(path, settings, replace(make_search(), key="other", scoring={"other": 1}))
+    after = content_digests(path)
+    assert {name: after[name] for name in before} == before
+    assert {name.split("/")[0] for name in after.keys() - before.keys()} == {"other"}
+
+
+def test_slides_lengthen_the_background_alone(tmp_path: Path) -> None:
+    settings = replace(SETTINGS, seconds=128)
+    plain = run(tmp_path / "plain", settings)
+    slid = run(tmp_path / "slid", settings, make_search(slides=4))
+    assert slid.live[1] == pytest.approx(5 * plain.live[1])
+    assert slid.is_unslid.sum() == len(plain.background)
+    assert len(slid.background) > 2 * len(plain.background)
+    assert np.array_equal(slid.foreground.score, plain.foreground.score)
+
+
+def test_other_strain_and_other_searches_are_refused(finished: Path) -> None:
+    before = content_digests(finished)
+    with pytest.raises(UserError, match=r"holds another strain \(other simulated.seed\)"):
+        run(finished, replace(SETTINGS, seed=6))
+    with pytest.raises(UserError, match=r"holds another strain \(other simulated.segment\)"):
+        run(finished, replace(SETTINGS, longest_segment=64))
+    with pytest.raises(UserError, match=r"holds another search \(other events.least\)"):
+        run(finished, search=make_search(least=31.0))
+    assert content_digests(finished) == before
+
+
+def test_folders_of_something_else_and_damaged_files_are_refused(
+    finished: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "letter.txt").write_text("dear")
+    with pytest.raises(UserError, match=r"is not empty and holds no run"):
+        run(other)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="is a file: name a folder"):
+        run(tmp_path / "file")
+    path = tmp_path / "run"
+    run(path, replace(SETTINGS, seconds=128))
+    (path / "one_template" / "000000.npz").write_bytes(b"no archive")
+    with pytest.raises(UserError, match=r"000000.npz is damaged .*: remove it and start again"):
+        run(path, replace(SETTINGS, seconds=128))
+    (path / "one_template" / "000000.npz").unlink()
+    assert len(run(path, replace(SETTINGS, seconds=128)).foreground)
+
+
+def test_durations_that_are_no_whole_segments_are_refused() -> None:
+    with pytest.raises(UserError, match=r"no whole number of segments of 128 s: give one, e.g."):
+        SimulatedStrain(replace(SETTINGS, seconds=200))
+    with pytest.raises(UserError, match="no sensitive distance"):
+        SimulatedStrain(replace(SETTINGS, spacing=None))
