@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from models1d.arrival_grid import arrival_bounds, largest_delays, make_arrival_grid
 from models1d.classifier import WaveformClassifier
 from models1d.detector_groups import group_channels
+from models1d.glitch_hypothesis import GlitchHypothesis, GlitchSpan, ratio_beside_glitches
 from models1d.strided_correlation import POLYPHASE
 from models1d.template_choice import choose_templates
 from models1d.template_filters import FilterShape, template_filters
@@ -89,6 +90,8 @@ class MatchedFilter1d(WaveformClassifier):
         max_loss: choose the templates, the size of the basis and the length of the filters, so
             that the population loses no more of its SNR in the mean (see `template_choice`), in
             place of `templates`, `basis`, `before` and `after`. None keeps these.
+        glitches: weigh a glitch in each detector as a third hypothesis, so that one loud detector
+            is no merger (see glitch_hypothesis.py).
         observation: detectors, sampling, window and the curves that the strain is whitened with;
             an experiment gives its own.
         population: law of the binaries and of their arrival times; an experiment gives its own.
@@ -120,6 +123,7 @@ class MatchedFilter1d(WaveformClassifier):
         bank_size: int = 8000,
         bank_seed: int = 1,
         max_loss: float | None = None,
+        glitches: bool = False,
         *,
         observation: Observation = COMPETITION,
         population: Population = COMPETITION_POPULATION,
@@ -196,6 +200,16 @@ class MatchedFilter1d(WaveformClassifier):
             torch.zeros(2 * self.grid.reach[d] + 1) for d in self.grid.others
         )
         self.prior = nn.Parameter(log_weights)
+        self.glitch = None
+        if glitches:
+            self.glitch = GlitchHypothesis(
+                [observation.noise(d) for d in range(in_channels)],
+                self.groups,
+                observation.num_samples,
+                decimate,
+                self.glitch_span(),
+                pretrained,
+            )
         self.hidden = nn.Linear(1, hidden)
         self.num_features = 1 + hidden
         self.reset_classifier(num_classes)
@@ -207,6 +221,14 @@ class MatchedFilter1d(WaveformClassifier):
             nn.init.zeros_(self.classifier.weight)
             nn.init.zeros_(self.classifier.bias)
             nn.init.ones_(self.classifier.weight[:, 0])
+
+    def glitch_span(self) -> GlitchSpan:
+        """Return where in the window a glitch meets the filters of a template."""
+        grid, stride = self.grid, self.stride
+        reach = max(grid.reach)
+        earliest = (grid.first - reach) * stride - self.before
+        latest = (grid.first + grid.num_times - 1 + reach) * stride + self.after
+        return GlitchSpan.between(max(earliest, 0), min(latest, self.samples) - 1, stride)
 
     def filtered(self, x: Tensor, which: int, reach: int) -> Tensor:
         """Return z, the two quadratures of every template on the strain of one detector.
@@ -323,7 +345,15 @@ class MatchedFilter1d(WaveformClassifier):
                 f"MatchedFilter1d: strain of shape {tuple(x.shape)}: expected {self.in_channels} "
                 f"detectors and {self.samples} samples: whiten with the network's own decimate"
             )
-        return self.log_ratio(self.quadratures(x))
+        z = self.quadratures(x)
+        log_ratio = self.log_ratio(z)
+        if self.glitch is None:
+            return log_ratio
+
+        def without(d: int, rows: Tensor) -> Tensor:
+            return self.log_ratio([None if e == d else own[rows] for e, own in enumerate(z)])
+
+        return ratio_beside_glitches(log_ratio, self.glitch.log_glitch_odds(x), without)
 
     def log_ratio(
         self, z: Sequence[Tensor | None], log_delays: Sequence[Tensor] | None = None
