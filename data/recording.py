@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 import hashlib
+import itertools
 import math
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
 from data.time_segments import TimeSegments, merge_segments, subtract_segments
-from physics.observation import COMPETITION
+from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 
-SITES = {"H1": "Hanford", "L1": "Livingston", "V1": "Virgo"}
+GWOSC_RATES = (4096, 16384)  # Hz, of GWOSC's files, which are called 4 kHz and 16 kHz
+
+
+@dataclass(frozen=True)
+class StrainRequest:
+    """What is wanted of a strain file.
+
+    Attributes:
+        detector: whose strain it should be.
+        observation: which detectors the networks observe, and at what rate.
+        channel: of a file that has several of this detector; None takes the only one.
+        data_quality: bits that must be set where strain is used; None takes the usual ones (see
+            `data.quality_bits`).
+    """
+
+    detector: str
+    observation: Observation = COMPETITION
+    channel: str | None = None
+    data_quality: tuple[str, ...] | None = None
 
 
 class Source(Protocol):
@@ -74,18 +97,27 @@ class Recording:
     """The strain of one detector, from one file or several; NaN where there is none.
 
     Args:
-        detector: "H1", "L1" or "V1".
+        detector: e.g. "H1".
         sources: in any order.
 
     Raises:
-        UserError: the sources differ in their sampling rates, or overlap in time.
+        UserError: the sources differ in their sampling rates or calibrations, or overlap in time.
     """
 
     def __init__(self, detector: str, sources: Sequence[Source]) -> None:
         self.detector = detector
         self.sources = sorted(sources, key=lambda source: source.start)
+        self.starts = [source.start for source in self.sources]
         self.rate = self.sources[0].rate
-        for before, after in zip(self.sources, self.sources[1:], strict=False):
+        stated = [source for source in self.sources if source.calibration]
+        for before, after in itertools.pairwise(stated):
+            if after.calibration != before.calibration:
+                raise UserError(
+                    f"{before.name} holds {before.calibration} and {after.name} holds "
+                    f"{after.calibration}: two calibrations of {detector} are not joined; give "
+                    f"files of one of them"
+                )
+        for before, after in itertools.pairwise(self.sources):
             if after.rate != self.rate:
                 raise UserError(
                     f"{after.name} is sampled at {after.rate} Hz and {before.name} at "
@@ -123,9 +155,13 @@ class Recording:
     def read(self, start: float, count: int) -> np.ndarray:
         """Return `count` samples from a GPS time on, (count,) float64."""
         values = np.full(count, np.nan)
-        for source in self.sources:
+        # A month has hundreds of sources: begin with the last that starts before this time.
+        number = max(bisect.bisect_right(self.starts, start) - 1, 0)
+        for source in itertools.islice(self.sources, number, None):
             # position of the first sample wanted within the source, which may be negative
             first = round((start - source.start) * self.rate)
+            if first + count <= 0:
+                break
             low, high = max(first, 0), min(first + count, source.size)
             if low < high:
                 values[low - first : high - first] = source.read(low, high)
@@ -146,27 +182,50 @@ def check_rate(rate: float, where: str, lowest: int = COMPETITION.sample_rate) -
     if not math.isfinite(rate) or abs(rate - round(rate)) > 1e-8 * rate or rate > 2**20:
         raise UserError(f"{where}: a sampling rate of {rate:g} Hz is not a whole number of Hz")
     if round(rate) < lowest:
+        if lowest <= GWOSC_RATES[0]:
+            advice = "use the 4 kHz or 16 kHz file"
+        elif lowest <= GWOSC_RATES[1]:
+            advice = "use the 16 kHz file"
+        else:
+            advice = f"give strain at {lowest} Hz or more, or networks of a lower rate"
         raise UserError(
-            f"{where} is sampled at {rate:g} Hz and the networks take {lowest} Hz: use the "
-            f"4 kHz or 16 kHz file"
+            f"{where} is sampled at {rate:g} Hz and the networks take {lowest} Hz: {advice}"
         )
     return round(rate)
 
 
-def explain_wrong_detector(path: Path, found: str, detector: str) -> str:
-    """Return a sentence for a file of a detector other than the one it was given for."""
-    name = found.upper()
+def explain_wrong_detector(where: str, found: str, request: StrainRequest) -> str:
+    """Return a sentence for a file of a detector other than the one it was given for.
+
+    Args:
+        where: the file.
+        found: the detector that the file names.
+        request: what was wanted.
+    """
+    name, detector = found.upper(), request.detector
     advice = f"give a file of {detector}"
-    if name in SITES:  # the command line can name it
+    if name in request.observation.detectors:  # the command line can name it
         advice = (
-            f"{advice}, or name this one for {name} (detect.py: --strain {name}={path}; "
+            f"{advice}, or name this one for {name} (detect.py: --strain {name}={where}; "
             f"RealStrain: under {name} in files)"
         )
-    return f"{path} holds strain of {found} and was given for {detector}: {advice}"
+    return f"{where} holds strain of {found} and was given for {detector}: {advice}"
 
 
 def file_digest(path: Path) -> str:
-    """Return a digest of the bytes of a file."""
+    """Return a digest of the bytes of a file; one that has not changed is read once."""
+    facts = os.stat(path)
+    return digest_of_bytes(str(path), facts.st_size, facts.st_mtime_ns, facts.st_ino)
+
+
+@functools.cache
+def digest_of_bytes(path: str, *facts: int) -> str:
+    """Return a digest of a file.
+
+    Args:
+        path: of the file.
+        facts: size, time of the last change and inode, which tell whether it is still the same.
+    """
     content = hashlib.blake2b(digest_size=16)
     with open(path, "rb") as file:
         while block := file.read(2**22):

@@ -1,4 +1,4 @@
-"""The strain files that the command line names: `--strain H1=FILE L1=FILE`."""
+"""The strain files that the command line names: `--strain H1=FILE L1=FOLDER`."""
 
 from __future__ import annotations
 
@@ -6,64 +6,105 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.gwf_files import GWFStrain
-from data.hdf5_files import HDF5Strain
-from data.recording import Recording, Source
+from data.hdf5_series import open_hdf5_strain
+from data.recording import Recording, Source, StrainRequest
+from data.strain_paths import find_strain_files
+from data.text_files import GZIP_MAGIC, TextStrain
 from physics.observation import COMPETITION, Observation
 from physics.sites import SITES
 from runtime.errors import UserError, nearest
 
+HDF5_MAGIC, GWF_MAGIC = b"\x89HDF\r\n\x1a\n", b"IGWD"
+
 
 def open_recordings(
-    words: Sequence[str], channels: Sequence[str] = (), *, observation: Observation = COMPETITION
+    words: Sequence[str],
+    channels: Sequence[str] = (),
+    *,
+    observation: Observation = COMPETITION,
+    data_quality: tuple[str, ...] | None = None,
 ) -> dict[str, Recording]:
     """Open the strain files that the command line names.
 
+    All files are opened and checked, and none is kept open or in memory.
+
     Args:
-        words: 'H1=FILE', or 'h1=FILE'; several files of one detector are joined.
-        channels: 'H1=NAME' of frame files.
+        words: 'H1=FILE' or 'h1=FILE', where FILE may also be a glob, a folder, a list of paths or
+            a frame cache (see `data.strain_paths`); several files of one detector are joined.
+        channels: 'H1=NAME' of files with several channels.
         observation: detectors that the networks observe, and the rate that they need.
+        data_quality: bits that must be set where strain is used; see
+            `data.quality_bits.parse_bits`.
 
     Raises:
         UserError: a word has another form, the detector is not observed, or a file cannot be used.
     """
     names = dict(split_at_detector(word, "--channel", "NAME", observation) for word in channels)
-    sources: dict[str, list[Source]] = {}
+    files: dict[str, list[Path]] = {}
     for word in words:
         detector, text = split_at_detector(word, "--strain", "FILE", observation)
-        path = Path(text)
-        if not path.is_file():
-            raise UserError(f"--strain {word}: there is no file {path}: check its name")
-        source = open_source(path, detector, names.get(detector), observation.sample_rate)
-        sources.setdefault(detector, []).append(source)
-    return {
-        name: Recording(name, sources[name]) for name in observation.detectors if name in sources
-    }
+        found = find_strain_files(text, detector, f"--strain {word}")
+        files.setdefault(detector, []).extend(found)
+    unused = [name for name in names if name not in files]
+    if unused:
+        raise UserError(
+            f"--channel {unused[0]}={names[unused[0]]}: there is no strain of {unused[0]}: give "
+            f"--strain {unused[0]}=FILE, or leave the channel out"
+        )
+    recordings = {}
+    for detector in observation.detectors:
+        if detector in files:
+            request = StrainRequest(detector, observation, names.get(detector), data_quality)
+            recordings[detector] = open_recording(files[detector], request)
+    return recordings
 
 
-def open_source(
-    path: Path,
-    detector: str,
-    channel: str | None = None,
-    lowest_rate: int = COMPETITION.sample_rate,
-) -> Source:
-    """Open a strain file, HDF5 as GWOSC lays it out or GWF.
+def open_recording(paths: Sequence[Path], request: StrainRequest) -> Recording:
+    """Open files as the strain of one detector.
+
+    Args:
+        paths: in any order; there must be one or more.
+        request: what is wanted of each.
+
+    Raises:
+        UserError: a file cannot be used, or the files do not fit together.
+    """
+    rates: dict[str, int] = {}
+    sources = [source for path in paths for source in open_sources(path, request, rates)]
+    return Recording(request.detector, sources)
+
+
+def open_sources(
+    path: Path, request: StrainRequest, known_rates: dict[str, int] | None = None
+) -> list[Source]:
+    """Open a strain file: HDF5, GWF or text.
 
     Args:
         path: the file.
-        detector: whose strain it should be.
-        channel: of a frame file; see `GWFStrain`.
-        lowest_rate: Hz, that the networks need.
+        request: what is wanted of it.
+        known_rates: of frame channels; see `GWFStrain`.
+
+    Returns:
+        The file as one source, or each segment that it has as one.
 
     Raises:
         UserError: it is no strain file, or cannot be used.
     """
-    with open(path, "rb") as file:
-        magic = file.read(8)
-    if magic == b"\x89HDF\r\n\x1a\n":
-        return HDF5Strain(path, detector, lowest_rate)
-    if magic[:4] == b"IGWD":
-        return GWFStrain(path, detector, channel, lowest_rate)
-    raise UserError(f"{path} is neither HDF5 nor GWF: expected a strain file of GWOSC")
+    try:
+        with open(path, "rb") as file:
+            magic = file.read(8)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error}): check its name and rights") from error
+    if magic == HDF5_MAGIC:
+        return open_hdf5_strain(path, request)
+    if magic[:4] == GWF_MAGIC:
+        return [GWFStrain(path, request, known_rates)]
+    if magic[:2] == GZIP_MAGIC or magic[:1] == b"#":
+        return [TextStrain(path, request)]
+    raise UserError(
+        f"{path} is neither HDF5 nor GWF nor text of GWOSC: expected a strain file of GWOSC, gwpy "
+        f"or PyCBC"
+    )
 
 
 def split_at_detector(

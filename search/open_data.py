@@ -7,13 +7,12 @@ import re
 import textwrap
 
 from data.gwf_reading_process import EXTRA
-from data.recording import Recording, StrainInMemory, check_rate
+from data.recording import GWOSC_RATES, Recording, StrainInMemory, check_rate
 from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from runtime.optional_packages import require
 
 EVENT_SECONDS = 512  # fetched around an event
-RATES = (4096, 16384)  # Hz, at which gwosc.org has strain
 
 
 def fetch_event(
@@ -34,7 +33,7 @@ def fetch_event(
     series = require("gwpy.timeseries", EXTRA).TimeSeries
     catalogue = require("gwosc.datasets", EXTRA)
     found, lowest = {}, observation.sample_rate
-    sample_rate = RATES[0] if lowest <= RATES[0] else RATES[1]
+    sample_rate = GWOSC_RATES[0] if lowest <= GWOSC_RATES[0] else GWOSC_RATES[1]
     try:
         gps = catalogue.event_gps(event)
         start = math.floor(gps - seconds / 2)

@@ -5,15 +5,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from data.recording import Recording, Source
+from data.recording import Recording, Source, StrainRequest
 from data.strain_conditioning import condition_strain
-from data.strain_files import open_source
+from data.strain_files import open_recording
+from data.strain_paths import find_strain_files
+from data.time_segments import TimeSegments
 from physics.cache_folder import cache_folder, kept_path, remove_abandoned
 from physics.observation import Observation
 from runtime.console import LOGGER
@@ -47,11 +49,15 @@ class ConditionedStrain:
         values: (samples,) float32 in 1e-21, NaN in gaps, memory-mapped; all runs one after the
             other.
         runs: in order of time.
+        excluded: by name of a data-quality bit, when it says that strain is not to be used.
+        digests: of the files that it is of, in order of time.
     """
 
     detector: str
     values: np.ndarray
     runs: tuple[StrainRun, ...]
+    excluded: Mapping[str, TimeSegments] = field(default_factory=dict)
+    digests: tuple[str, ...] = ()
 
 
 def find_runs(sources: Sequence[Source], sample_rate: int) -> tuple[StrainRun, ...]:
@@ -77,33 +83,33 @@ def find_runs(sources: Sequence[Source], sample_rate: int) -> tuple[StrainRun, .
 
 
 def open_conditioned_strain(
-    files: Sequence[str], detector: str, observation: Observation, cache_dir: Path | None = None
+    files: Sequence[str],
+    detector: str,
+    observation: Observation,
+    cache_dir: Path | None = None,
+    data_quality: tuple[str, ...] | None = None,
 ) -> ConditionedStrain:
-    """Return the strain of one detector in files of GWOSC, resampled and high-passed.
+    """Return the strain of one detector in files, resampled and high-passed.
 
     That takes about a second for each hour of strain, and 29 MB an hour at 2,048 Hz. It is done
     once for the same content of the files, and kept.
 
     Args:
-        files: HDF5 or GWF, in any order.
+        files: in any order; each may also be a glob, a folder, a list or a frame cache.
         detector: whose strain they hold.
         observation: gives the rate and the lowest frequency.
         cache_dir: where to keep it; default `cache_folder()`.
+        data_quality: bits that must be set where strain is used; None takes the usual ones (see
+            `data.quality_bits`).
 
     Raises:
         UserError: a file is missing, damaged, of another detector or sampled too slowly, files
             overlap, or the strain is shorter than a window.
     """
-    sources = []
-    for name in files:
-        path = Path(name).expanduser()
-        if not path.is_file():
-            raise UserError(
-                f"RealStrain: there is no strain file {path} of {detector}: correct files in "
-                f"dataset_params.noise"
-            )
-        sources.append(open_source(path, detector, lowest_rate=observation.sample_rate))
-    recording = Recording(detector, sources)
+    option = f"RealStrain: files of {detector} in dataset_params.noise"
+    paths = [path for name in files for path in find_strain_files(name, detector, option)]
+    request = StrainRequest(detector, observation, data_quality=data_quality)
+    recording = open_recording(paths, request)
     runs = find_runs(recording.sources, observation.sample_rate)
     longest = max(run.count for run in runs)
     if longest < observation.num_samples:
@@ -126,7 +132,9 @@ def open_conditioned_strain(
     size = sum(run.count for run in runs)
     if not is_kept(path, size):
         write_conditioned(path, recording, runs, observation)
-    return ConditionedStrain(detector, np.load(path, mmap_mode="r", allow_pickle=False), runs)
+    values = np.load(path, mmap_mode="r", allow_pickle=False)
+    excluded = recording.excluded_segments()
+    return ConditionedStrain(detector, values, runs, excluded, tuple(recording.content_digests()))
 
 
 def is_kept(path: Path, size: int) -> bool:

@@ -267,7 +267,7 @@ MISTAKES = {
     "no strain": ([], "give either --strain"),
     "strain and event": (["--strain", "H1=H1.hdf5", "--event", "GW150914"], "give either --strain"),
     "no such file": (["--strain", "H1=nowhere.hdf5"], "there is no file nowhere.hdf5"),
-    "a folder": (["--strain", "H1=results"], "there is no file results"),
+    "a folder": (["--strain", "H1=results"], "the folder results has no strain files of H1"),
     "no detector": (["--strain", "H1.hdf5"], "expected DETECTOR=FILE"),
     "unknown detector": (["--strain", "X1=H1.hdf5"], "there is no detector 'X1'"),
     "detector not observed": (

@@ -12,6 +12,8 @@ import pytest
 from real_strain import START, open_strain, write_strain
 
 from data import hdf5_files
+from data.quality_bits import INJECTION_BITS, SIMPLE_BITS
+from data.strain_files import open_recordings
 from runtime.errors import UserError
 
 h5py = pytest.importorskip("h5py")
@@ -172,3 +174,81 @@ def test_refuses_damaged_files(tmp_path, strain):
     (tmp_path / "bits.hdf5").write_bytes(raw[:middle] + os.urandom(2000) + raw[middle + 2000 :])
     with pytest.raises(UserError, match="is damaged between samples"):
         open_strain(tmp_path / "bits.hdf5").read(START, 8 * 4096)
+
+
+def add_masks(path: Path, quality, injections) -> Path:
+    """Add data-quality and injection bits as GWOSC lays them out, at 1 Hz."""
+    with h5py.File(path, "a") as file:
+        for place, names_place, names, values in (
+            ("simple/DQmask", "simple/DQShortnames", SIMPLE_BITS, quality),
+            ("injections/Injmask", "injections/InjShortnames", INJECTION_BITS, injections),
+        ):
+            mask = file.create_dataset(f"quality/{place}", data=np.array(values, np.uint32))
+            mask.attrs["Xspacing"], mask.attrs["Xstart"] = 1.0, START
+            file[f"quality/{names_place}"] = np.array([name.encode() for name in names])
+    return path
+
+
+def test_data_quality_and_injection_bits(tmp_path, strain):
+    path = write_strain(tmp_path / "h.hdf5", "H1", strain)
+    add_masks(path, [0, 1, 3, 127, 127, 127, 127, 126], [31, 31, 31, 31, 30, 23, 31, 31])
+    recording = open_strain(path)
+    assert recording.excluded_segments() == {
+        "DATA": [(START, START + 1), (START + 7, START + 8)],
+        "CBC_CAT1": [(START, START + 2)],
+        "CBC_CAT2": [(START, START + 3)],
+        "NO_CBC_HW_INJ": [(START + 4, START + 5)],
+    }
+    # The bit of continuous waves in second 5 does not matter.
+    assert recording.usable_segments() == [(START + 3, START + 4), (START + 5, START + 7)]
+    strict = open_recordings([f"H1={path}"], data_quality=("NO_CW_HW_INJ",))["H1"]
+    assert strict.usable_segments() == [(START, START + 5), (START + 6, START + 8)]
+    with pytest.raises(UserError, match=r"has no data-quality bit 'CAT1'.*its bits are DATA, CBC"):
+        open_recordings([f"H1={path}"], data_quality=("CAT1",))
+
+
+def test_the_bits_of_gwosc(shared):
+    for path in sorted((shared / "data" / "gwosc").glob("*.hdf5")):
+        detector = path.name[2:4]
+        recording = open_strain(path, detector)
+        assert recording.usable_segments() == [(1126259446, 1126259478)]
+        assert recording.sources[0].calibration == "LOSC-4KHZ_V2_STRAIN"
+        waves = open_recordings([f"{detector}={path}"], data_quality=("NO_CW_HW_INJ",))[detector]
+        # Continuous waves were injected into Livingston alone.
+        assert bool(waves.usable_segments()) == (detector == "H1")
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            lambda q: q["simple"].create_dataset("DQmask", data=np.ones(8)),
+            "no row of whole numbers",
+        ),
+        (
+            lambda q: q["simple"].__setitem__("DQmask", h5py.ExternalLink("x.hdf5", "/x")),
+            "is a link",
+        ),
+        (
+            lambda q: (
+                q["simple"].create_dataset("DQmask", (8,), "u4").attrs.update({"Xstart": "x"})
+            ),
+            "Xstart of 'quality/simple/DQmask' is not a number",
+        ),
+    ],
+)
+def test_damaged_masks(tmp_path, strain, change, match):
+    path = write_strain(tmp_path / "h.hdf5", "H1", strain)
+    add_masks(path, [127] * 8, [31] * 8)
+    with h5py.File(path, "a") as file:
+        del file["quality/simple/DQmask"]
+        change(file["quality"])
+    with pytest.raises(UserError, match=match):
+        open_strain(path)
+
+
+def test_the_release_that_newer_files_name(tmp_path, strain):
+    path = write_strain(tmp_path / "h.hdf5", "H1", strain)
+    with h5py.File(path, "a") as file:
+        file["strain/GWOSCmeta"] = "GWOSC-4KHZ_R1_STRAIN"
+    assert open_strain(path).sources[0].calibration == "GWOSC-4KHZ_R1_STRAIN"
