@@ -51,6 +51,7 @@ from physics.observation import Observation
 from physics.population import Population
 from physics.spin_laws import IsotropicSpins, NoSpins
 from simulation.dataset_on_the_fly import SimulatedDataset
+from simulation.glitch_noise import Glitches
 from spectrograms import CQT, CNNSpectrogram, ComplexMorletCWT, WaveNetSpectrogram
 from training_extras import KeepLast
 from transforms import AddGlitches, FlipWave, GaussianNoiseSNR, SwapChannel, TimeShift, Whiten
@@ -698,6 +699,15 @@ class Wave08(Wave01):
     }
 
 
+class Wave09(Wave07):
+    """Wave07 with a glitch in each detector as a third hypothesis, trained with glitches."""
+
+    name = "wave_09"
+    # 36 an hour and detector: one of 17 samples has one.
+    dataset_params = {**Wave07.dataset_params, "noise": Part(Glitches, rate=0.01)}
+    model_params = {**Wave07.model_params, "glitches": True}
+
+
 # The two LIGO detectors as the MLGWSC-1 challenge simulates them (Schäfer et al., Physical Review D
 # 107, 023021, 2023): noise from 15 Hz, signals from 20 Hz.
 LIGO_DESIGN = Part(
@@ -724,6 +734,14 @@ class Mdc1(Wave07):
         approximant="IMRPhenomD",
     )
     model_params = {**Wave07.model_params, "max_loss": 0.03, "bank_size": 4000}
+
+
+class Mdc1Glitches(Mdc1):
+    """Mdc1 with a glitch in each detector as a third hypothesis, trained with glitches."""
+
+    name = "mdc_1_glitches"
+    dataset_params = Wave09.dataset_params
+    model_params = {**Mdc1.model_params, "glitches": True}
 
 
 class Mdc1ResNet(Wave01):
