@@ -37,8 +37,8 @@ WINGS = (
     "configs",
     "utils",
 )
-COMMANDS = ("train", "train_pseudo", "prep_data", "stacking", "report", "detect")
-MOST_AT_THE_TOP = 16
+COMMANDS = ("train", "train_pseudo", "prep_data", "stacking", "report", "predict", "detect")
+MOST_AT_THE_TOP = 17
 
 
 def sources() -> dict[str, Path]:

@@ -1,0 +1,212 @@
+"""The networks of a finished run, applied to new samples: `load_run("results/demo")`.
+
+    predictor = load_run("results/demo")
+    probability = predictor(waveforms)  # (n, detector, time) strain -> (n,)
+
+Each fold's network gives a logit, averaged over the test-time views. The probability of a sample is
+the mean over the folds, as in submission.csv of the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from configuration.config_class import ConfigMeta
+from configuration.config_references import load_config
+from experiments.building import build_model, build_preparation, observation_of
+from experiments.fold_record import FoldRecord, check_finished, read_fold
+from experiments.predictions import sigmoid
+from experiments.samples_learnt_from import fold_number
+from experiments.scores import blend_folds
+from physics.observation import Observation
+from runtime.errors import UserError
+from training.checkpoints import load_model
+from training.prediction_views import prepare_views
+from training_extras import find_views
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What the networks say of some samples.
+
+    Attributes:
+        logits: (folds, n) float64.
+    """
+
+    logits: np.ndarray
+
+    @property
+    def probability(self) -> np.ndarray:
+        """(n,) float64, the mean over the folds."""
+        return sigmoid(blend_folds(self.logits))
+
+    @property
+    def of_folds(self) -> np.ndarray:
+        """(folds, n) float64, each fold's probability."""
+        return sigmoid(self.logits)
+
+    @property
+    def spread(self) -> np.ndarray:
+        """(n,) float64, standard deviation of the folds' probabilities; 0 of a single fold."""
+        return self.of_folds.std(0)
+
+
+class Predictor:
+    """Strain to probability, by the networks of a run.
+
+    Args:
+        config: of the run.
+        records: of the folds whose weights are used.
+        device: to compute on.
+        views: names of test-time views.
+        batch_size: samples forwarded at once.
+
+    Raises:
+        UserError: weights are damaged or of another network; a view is not known.
+    """
+
+    def __init__(
+        self,
+        config: ConfigMeta,
+        records: Sequence[FoldRecord],
+        device: torch.device,
+        views: Sequence[str] = ("identity",),
+        batch_size: int = 64,
+    ) -> None:
+        self.config, self.records, self.device = config, tuple(records), device
+        self.batch_size = batch_size
+        self.view_names = tuple(views)
+        self.norm_factor = config.dataset_params.get("norm_factor")
+        self.views = find_views(self.view_names, self.norm_factor, observation=self.observation)
+        self.preparation = build_preparation(config, "test", device)
+        self.hook = config.hook.build()
+        self.networks = []
+        for record in self.records:
+            network = build_model(config)
+            load_model(network, record.path)
+            self.networks.append(network.to(device).eval())
+
+    @property
+    def observation(self) -> Observation:
+        return observation_of(self.config)
+
+    @property
+    def folds(self) -> tuple[int, ...]:
+        """The numbers of the folds, in the order of the logits."""
+        return tuple(fold_number(record.path) or 0 for record in self.records)
+
+    @torch.inference_mode()
+    def score(self, waveforms: np.ndarray | torch.Tensor) -> Scores:
+        """Return what each fold says of strain (n, detector, time) or of one sample.
+
+        Raises:
+            UserError: another shape, or NaN.
+        """
+        strain = self.check(waveforms)
+        logits = np.empty((len(self.networks), len(strain)))
+        for first in range(0, len(strain), self.batch_size):
+            part = strain[first : first + self.batch_size]
+            logits[:, first : first + len(part)] = self.forward(part)
+        return Scores(logits)
+
+    def __call__(self, waveforms: np.ndarray | torch.Tensor) -> np.ndarray:
+        """Return the probability (n,) float64 that each sample holds a signal; see `score`."""
+        return self.score(waveforms).probability
+
+    def check(self, waveforms: np.ndarray | torch.Tensor) -> torch.Tensor:
+        """Return strain as float32 (n, detector, time).
+
+        Raises:
+            UserError: another shape, or numbers that are not finite.
+        """
+        strain = torch.as_tensor(np.asarray(waveforms, dtype=np.float32))
+        shape = self.observation.sampling.shape
+        if strain.ndim == 2:
+            strain = strain[None]
+        if strain.ndim != 3 or tuple(strain.shape[1:]) != shape:
+            raise UserError(
+                f"strain of shape {tuple(strain.shape)}: {self.config.__name__} takes "
+                f"(n, {shape[0]}, {shape[1]}), {self.observation.sampling}"
+            )
+        if not torch.isfinite(strain).all():
+            row = int((~torch.isfinite(strain)).flatten(1).any(1).nonzero()[0])
+            raise UserError(
+                f"sample {row} holds NaN or infinite strain: leave it out or restore it"
+            )
+        return strain
+
+    def forward(self, strain: torch.Tensor) -> np.ndarray:
+        """Return logits (folds, B) float64 of a batch, averaged over the views."""
+        strain = strain.to(self.device)
+        if self.norm_factor is not None:
+            factors = torch.tensor(self.norm_factor, dtype=strain.dtype, device=self.device)
+            strain = strain / factors[:, None]  # (detector,) -> (detector, 1)
+        total = np.zeros((len(self.networks), len(strain)))
+        # Views outside: what the transforms make of a view is made once for all networks.
+        for prepared in prepare_views(self.views, {"waveform": strain}, self.preparation):
+            for row, network in enumerate(self.networks):
+                logits = self.hook.forward_test(network, prepared)  # (B, 1)
+                total[row] += logits[:, 0].double().cpu().numpy()
+        return total / len(self.views)
+
+
+def find_run(config: ConfigMeta, folder: Path, allow_unfinished: bool = False) -> list[FoldRecord]:
+    """Return the records of the folds of a run that have weights.
+
+    Raises:
+        UserError: none has, one is damaged, or a training has not ended and `allow_unfinished` is
+            not set.
+    """
+    found = sorted(
+        (path for path in folder.glob("fold*.pt") if fold_number(path) is not None), key=fold_number
+    )
+    if not found:
+        raise UserError(
+            f"{folder} has no weights (fold0.pt and on): train {config.__name__} first "
+            f"(python train.py --config {config.reference}), or name the folder that has them"
+        )
+    records = [read_fold(path) for path in found]
+    advice = "train it to its end with --resume, or use it as it is with --allow_unfinished"
+    check_finished(records, allow_unfinished, advice)
+    return records
+
+
+def load_run(
+    folder: str | Path,
+    *,
+    tta: bool = False,
+    allow_unfinished: bool = False,
+    device: str | torch.device | None = None,
+    batch_size: int = 64,
+) -> Predictor:
+    """Return the predictor of a run.
+
+    Args:
+        folder: results/<name>, which holds config.json and the weights of the folds.
+        tta: average over the config's test-time views.
+        allow_unfinished: use folds whose training has not ended.
+        device: None takes a GPU where there is one.
+        batch_size: samples forwarded at once.
+
+    Raises:
+        UserError: the folder is not one of a run, or as in `Predictor` and `find_run`.
+    """
+    import configs  # noqa: F401 - importing it registers the experiments
+
+    folder = Path(folder)
+    recorded = folder / "config.json"
+    if not recorded.is_file():
+        raise UserError(
+            f"{folder} holds no config.json: name the folder of a run, such as results/demo"
+        )
+    config = load_config(str(recorded))
+    records = find_run(config, folder, allow_unfinished)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    views = config.views if tta else ("identity",)
+    return Predictor(config, records, torch.device(device), views, batch_size)

@@ -1,0 +1,180 @@
+"""Score new samples with the networks of a finished run.
+
+    python predict.py --run results/demo --data new_samples/ --out scores.csv
+    python predict.py --config Demo --data table.csv --out scores.parquet --tta
+
+--data takes a table (.csv with the columns id and path), a folder or several .npy files of one
+sample each, one .npy array (n, detector, time), or a cache (.f32). Neither targets nor the training
+data are needed. Writes id, probability, its spread over the folds and each fold's probability. Any
+number of samples is scored in constant memory; the same command continues after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.command_line import CommandLine, run_command
+from runtime.console import LOGGER, configure_logging, format_seconds, progress
+from runtime.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from experiments.new_samples import NewSamples
+    from experiments.predictor import Predictor
+
+
+def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add = parser.add_argument
+    add("--run", type=Path, help="folder of the run, e.g. results/demo")
+    add("--config", help="instead of --run: an experiment, whose run is <results>/<name>")
+    add("--results", type=Path, default=Path("results"), help="with --config (%(default)s)")
+    add(
+        "--data",
+        nargs="+",
+        required=True,
+        help="a table, a folder, .npy files, one .npy array, or a cache",
+    )
+    add("--out", type=Path, required=True, help="scores.csv, scores.parquet or scores.npy")
+    add("--tta", action="store_true", help="average over the config's test-time views")
+    add("--allow_unfinished", action="store_true", help="use folds whose training has not ended")
+    add("--overwrite", action="store_true", help="move other scores in --out aside")
+    add("--batch_size", type=int, default=64, help="samples forwarded at once (%(default)d)")
+    add("--gpu", default="", help="device id")
+    add("--progress_bar", action="store_true", help="draw bars even when nobody seems to watch")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = parse_arguments(argv)
+    if (args.run is None) == (args.config is None):
+        raise UserError("give either --run results/NAME or --config NAME")
+    if args.batch_size < 1:
+        raise UserError(f"--batch_size {args.batch_size}: expected 1 or more")
+    configure_logging()
+    import configs  # noqa: F401 - importing it registers the experiments
+    from experiments.new_samples import open_samples
+    from experiments.predictor import load_run
+    from experiments.score_files import PART, ScoreFile
+    from train import choose_device
+
+    folder = args.run or args.results / run_name(args.config)
+    predictor = load_run(
+        folder,
+        tta=args.tta,
+        allow_unfinished=args.allow_unfinished,
+        device=choose_device(args.gpu),
+        batch_size=args.batch_size,
+    )
+    samples = open_samples(args.data, predictor.observation.sampling)
+    file = ScoreFile(args.out, identify(predictor, samples))
+    if file.is_finished(args.overwrite):
+        print(f"{args.out} holds these very scores: nothing to do.")
+        return 0
+    started, count = time.monotonic(), -(-len(samples) // PART)
+    with file.begun() as done:
+        if done:
+            LOGGER.info(f"{min(done * PART, len(samples))} of {len(samples)} samples are scored")
+        bar = progress(
+            total=len(samples),
+            desc=f"{folder.name} prediction",
+            unit="sample",
+            show=True if args.progress_bar else None,
+        )
+        bar.update(min(done * PART, len(samples)))
+        for number in range(done, count):
+            last = min((number + 1) * PART, len(samples))
+            file.save_part(number, score_part(predictor, samples, number * PART, last, bar))
+        bar.close()
+        seen = find_seen(predictor, samples)
+        file.finish(samples.ids, predictor.folds, seen, count)
+    print(format_summary(args.out, predictor, samples, seen, time.monotonic() - started))
+    return 0
+
+
+def run_name(reference: str) -> str:
+    """Return the folder's name of an experiment's run."""
+    from configuration.config_references import load_config
+
+    return load_config(reference).name
+
+
+def score_part(predictor: Predictor, samples: NewSamples, first: int, last: int, bar) -> np.ndarray:
+    """Return the logits (folds, last - first) of some samples, read batch by batch."""
+    import numpy as np
+
+    found = []
+    for start in range(first, last, predictor.batch_size):
+        stop = min(start + predictor.batch_size, last)
+        try:
+            found.append(predictor.score(samples.read(start, stop)).logits)
+        except UserError as error:
+            names = ", ".join(samples.ids[start:stop][:3])
+            raise UserError(f"{samples.what}, samples {names}, …: {error}") from error
+        bar.update(stop - start)
+    return np.concatenate(found, axis=1)
+
+
+def identify(predictor: Predictor, samples: NewSamples) -> dict:
+    """Return all that decides the scores: digests of weights and samples, settings, views."""
+    import hashlib
+
+    from experiments.observation_record import plain_config
+    from experiments.run_identity import deciding_settings, settings_digest
+
+    ids = hashlib.blake2b("\n".join(samples.ids).encode(), digest_size=16).hexdigest()
+    return {
+        "weights": {
+            str(fold): record.digest
+            for fold, record in zip(predictor.folds, predictor.records, strict=True)
+        },
+        "samples": ids,
+        "strain": samples.content_digests(),
+        "settings": settings_digest(deciding_settings(plain_config(predictor.config))),
+        "views": list(predictor.view_names),
+    }
+
+
+def find_seen(predictor: Predictor, samples: NewSamples) -> np.ndarray | None:
+    """Return (n,) bool, which samples a network has learnt from; None where that is not known."""
+    import numpy as np
+
+    from experiments.samples_learnt_from import learnt_samples
+
+    if samples.table is None:
+        return None  # row numbers are no ids
+    seen = np.zeros(len(samples), bool)
+    for record in predictor.records:
+        learnt = learnt_samples(record)
+        if learnt is None:
+            return None
+        seen |= learnt.find_seen(samples.table, None, predictor.observation.sampling)
+    return seen
+
+
+def format_summary(
+    out: Path, predictor: Predictor, samples: NewSamples, seen: np.ndarray | None, seconds: float
+) -> str:
+    """Return in a few sentences what was scored, and whether it was new to the networks."""
+    folds = len(predictor.folds)
+    text = (
+        f"{len(samples)} samples of {samples.what} scored by {folds} "
+        f"fold{'s' if folds > 1 else ''} of {predictor.config.__name__} in "
+        f"{format_seconds(seconds)}: {out}."
+    )
+    if seen is None:
+        return f"{text} Whether the networks have learnt from some of them is not known."
+    if not seen.any():
+        return f"{text} The networks have learnt from none of them."
+    return (
+        f"{text} {int(seen.sum())} of them are among the samples that the networks have learnt "
+        f"from (column learnt_from): their scores are flattering."
+    )
+
+
+if __name__ == "__main__":
+    run_command(main)
