@@ -7,6 +7,13 @@
 sample each, one .npy array (n, detector, time), or a cache (.f32). Neither targets nor the training
 data are needed. Writes id, probability, its spread over the folds and each fold's probability. Any
 number of samples is scored in constant memory; the same command continues after an interruption.
+
+From Python, strain (n, detector, time) to probabilities (n,):
+
+    from predict import load_run
+
+    predictor = load_run("results/demo")
+    probability = predictor(waveforms)
 """
 
 from __future__ import annotations
@@ -22,6 +29,7 @@ from runtime.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
+    import torch
 
     from experiments.new_samples import NewSamples
     from experiments.predictor import Predictor
@@ -58,7 +66,6 @@ def main(argv: list[str] | None = None) -> int:
     configure_logging()
     import configs  # noqa: F401 - importing it registers the experiments
     from experiments.new_samples import open_samples
-    from experiments.predictor import load_run
     from experiments.score_files import PART, ScoreFile
     from train import choose_device
 
@@ -94,6 +101,46 @@ def main(argv: list[str] | None = None) -> int:
         file.finish(samples.ids, predictor.folds, seen, count)
     print(format_summary(args.out, predictor, samples, seen, time.monotonic() - started))
     return 0
+
+
+def load_run(
+    folder: str | Path,
+    *,
+    tta: bool = False,
+    allow_unfinished: bool = False,
+    device: str | torch.device | None = None,
+    batch_size: int = 64,
+) -> Predictor:
+    """Return the predictor of a run.
+
+    Args:
+        folder: results/<name>, which holds config.json and the weights of the folds.
+        tta: average over the config's test-time views.
+        allow_unfinished: use folds whose training has not ended.
+        device: None takes a GPU where there is one.
+        batch_size: samples forwarded at once.
+
+    Raises:
+        UserError: the folder is not one of a run, or as in `Predictor` and `find_run`.
+    """
+    import torch
+
+    import configs  # noqa: F401 - importing it registers the experiments
+    from configuration.config_references import load_config
+    from experiments.predictor import Predictor, find_run
+
+    folder = Path(folder)
+    recorded = folder / "config.json"
+    if not recorded.is_file():
+        raise UserError(
+            f"{folder} holds no config.json: name the folder of a run, such as results/demo"
+        )
+    config = load_config(str(recorded))
+    records = find_run(config, folder, allow_unfinished)
+    if device is None:
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    views = config.views if tta else ("identity",)
+    return Predictor(config, records, torch.device(device), views, batch_size)
 
 
 def run_name(reference: str) -> str:

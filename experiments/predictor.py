@@ -1,7 +1,4 @@
-"""The networks of a finished run, applied to new samples: `load_run("results/demo")`.
-
-    predictor = load_run("results/demo")
-    probability = predictor(waveforms)  # (n, detector, time) strain -> (n,)
+"""The networks of a finished run, applied to new samples; predict.py's `load_run` returns them.
 
 Each fold's network gives a logit, averaged over the test-time views. The probability of a sample is
 the mean over the folds, as in submission.csv of the run.
@@ -17,7 +14,6 @@ import numpy as np
 import torch
 
 from configuration.config_class import ConfigMeta
-from configuration.config_references import load_config
 from experiments.building import build_model, build_preparation, observation_of
 from experiments.fold_record import FoldRecord, check_finished, read_fold
 from experiments.predictions import sigmoid
@@ -174,39 +170,3 @@ def find_run(config: ConfigMeta, folder: Path, allow_unfinished: bool = False) -
     advice = "train it to its end with --resume, or use it as it is with --allow_unfinished"
     check_finished(records, allow_unfinished, advice)
     return records
-
-
-def load_run(
-    folder: str | Path,
-    *,
-    tta: bool = False,
-    allow_unfinished: bool = False,
-    device: str | torch.device | None = None,
-    batch_size: int = 64,
-) -> Predictor:
-    """Return the predictor of a run.
-
-    Args:
-        folder: results/<name>, which holds config.json and the weights of the folds.
-        tta: average over the config's test-time views.
-        allow_unfinished: use folds whose training has not ended.
-        device: None takes a GPU where there is one.
-        batch_size: samples forwarded at once.
-
-    Raises:
-        UserError: the folder is not one of a run, or as in `Predictor` and `find_run`.
-    """
-    import configs  # noqa: F401 - importing it registers the experiments
-
-    folder = Path(folder)
-    recorded = folder / "config.json"
-    if not recorded.is_file():
-        raise UserError(
-            f"{folder} holds no config.json: name the folder of a run, such as results/demo"
-        )
-    config = load_config(str(recorded))
-    records = find_run(config, folder, allow_unfinished)
-    if device is None:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    views = config.views if tta else ("identity",)
-    return Predictor(config, records, torch.device(device), views, batch_size)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FORMATS = (".csv", ".parquet", ".npy")
-PART = 4096  # samples in a part: 12 MB of float64 logits at most, for hundreds of folds
+PART = 5000  # samples in a part; their logits are 200 kB for five folds
 
 
 class ScoreFile:

@@ -46,6 +46,12 @@ ELSEWHERE |= dict.fromkeys(
     "repeated and refused in tests/test_prep_data.py, killed in "
     "tests/simulation/test_continuous_strain.py",
 )
+ELSEWHERE |= {
+    ("train", frozenset({"--new", "--from"})): "refuses a file that is there: "
+    "tests/experiments/test_new_experiment.py",
+    ("predict", frozenset({"--run", "--data"})): "interrupted, repeated, refused and moved aside "
+    "in tests/test_predict.py",
+}
 # `python -m ...`, `make` and `snakemake` start the programs of the tables, or benchmarks:
 # tests/experiments/test_pipeline*.py and tests/benchmarks/ have what they leave.
 LINE = re.compile(r"(?:python|torchrun[^`\n]*?) (\w+)\.py([^`#|\n]*)")

@@ -133,6 +133,10 @@ def test_every_wing_says_what_it_is_for() -> None:
 TESTED_ELSEWHERE = {
     "data/gates.py": "tests/search/test_conditioning.py",
     "data/tracked_psds.py": "tests/search/test_conditioning.py",
+    # one finished run serves the tests of all three
+    "experiments/new_samples.py": "tests/test_predict.py",
+    "experiments/predictor.py": "tests/test_predict.py",
+    "experiments/score_files.py": "tests/test_predict.py",
     "models1d/classifier.py": "tests/models1d/test_cnn1d.py",  # the base of all networks there
     "models2d/spectrogram_image.py": "tests/models2d/test_image_network.py",
     "physics/constants.py": "tests/physics/test_detectors.py",  # numbers

@@ -18,8 +18,8 @@ from paths import ROOT
 
 import predict
 from experiments import score_files
-from experiments.predictor import load_run
 from experiments.scores import blend_folds
+from predict import load_run
 from runtime.errors import UserError
 
 
