@@ -1,0 +1,159 @@
+"""Is what a template found in a detector a signal of that template? The chi-squared test of bands.
+
+A template is divided into p frequency bands that hold 1/p of its power each. In a signal, each band
+has 1/p of the SNR as well, with the same phase; in a glitch, which has its power elsewhere, it has
+not (Allen, Physical Review D 71, 062001, 2005). With the whitened template h of norm one in two
+quadratures, the whitened strain x, and e_j the share of band j in the power of h,
+
+    z_j = sum over band j of x h,      z = sum_j z_j,
+    chi^2 = sum_j |z_j - e_j z|^2 / e_j.
+
+In white noise, with or without the signal, the p differences are Gaussian with variances
+e_j (1 - e_j) and the covariances - e_j e_k in each quadrature, so that chi^2 has 2 p - 2 degrees of
+freedom. It is divided by them here: about 1 for a signal of the template, and far more for a
+glitch. A signal of SNR rho whose overlap with its template is m adds up to about
+(1 - m^2) rho^2 / (2 p - 2).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.errors import UserError
+
+BANDS = 16
+FRACTIONS = 8  # arrival times that are tried between two samples
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """What a template finds at one place of one detector.
+
+    Attributes:
+        snr: |z|, the largest near the place.
+        chi_squared: of the bands, divided by its degrees of freedom.
+        sample: where in the strain the merger of the template then lies; need not be whole.
+    """
+
+    snr: float
+    chi_squared: float
+    sample: float
+
+    @property
+    def reweighted_snr(self) -> float:
+        """The SNR, reduced where chi-squared is larger than for a signal.
+
+        By the factor [(1 + chi_r^6) / 2]^(-1/6), chi_r^2 being chi-squared for each degree of
+        freedom (Babak et al., Physical Review D 87, 024033, 2013).
+        """
+        if self.chi_squared <= 1:
+            return self.snr
+        return self.snr * ((1 + self.chi_squared**3) / 2) ** (-1 / 6)
+
+
+def measure_consistency(
+    white: np.ndarray,
+    merger: int,
+    reach: int,
+    quadratures: np.ndarray,
+    before: int,
+    bands: int = BANDS,
+) -> Consistency:
+    """Test the loudest output of a template near a place of whitened strain.
+
+    Args:
+        white: (samples,) whitened strain of unit variance; outside it there is silence.
+        merger: sample near which the merger lies; may be outside.
+        reach: samples before and after it within which the largest output is looked for, such as
+            the time that light needs between detectors.
+        quadratures: (2, length), the template, each of norm one: of a `MatchedFilter1d` that is
+            templates[which][m] @ filters[which].
+        before: samples of the template before the merger.
+        bands: p.
+
+    Raises:
+        UserError: the template has too few frequencies for so many bands.
+    """
+    length = quadratures.shape[1]
+    # The strain that the template sees at the first place, and as much more as it is moved.
+    first = merger - reach - before
+    indices = np.arange(first, first + length + 2 * reach)
+    inside = (indices >= 0) & (indices < len(white))
+    seen = np.where(inside, white[np.clip(indices, 0, len(white) - 1)], 0.0)
+    z = np.array([np.correlate(seen, row, "valid") for row in quadratures])  # (2, place)
+    best = int((z**2).sum(0).argmax())
+    cut = seen[best : best + length]
+    products, shares = band_products(cut, quadratures, bands)
+    total = products.sum(-1, keepdims=True)  # (shift, 2, 1)
+    snr = np.sqrt((total**2).sum((1, 2)))  # (shift,)
+    chosen = int(snr.argmax())
+    differences = products[chosen] - shares * total[chosen]  # (2, band)
+    chi_squared = (differences**2 / shares).sum() / (2 * bands - 2)
+    shift = fractions_of_a_sample()[chosen]
+    return Consistency(float(snr[chosen]), float(chi_squared), merger - reach + best + shift)
+
+
+def fractions_of_a_sample() -> np.ndarray:
+    """Return the arrival times that are tried around a sample, in samples: from -1/2 to 1/2."""
+    return np.arange(-FRACTIONS // 2, FRACTIONS // 2 + 1) / FRACTIONS
+
+
+def band_products(
+    x: np.ndarray, quadratures: np.ndarray, bands: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the products of strain with each band of a template, for shifts below a sample.
+
+    Parseval: sum_t x h is a sum over the frequencies of the discrete Fourier transform. Each band
+    is a part of that sum, so that bands of white noise are independent. At 150 Hz half a sample of
+    1/1024 s is 0.46 rad, which the bands of a loud signal would differ by: hence the shifts.
+
+    Args:
+        x: (length,) whitened strain.
+        quadratures: (2, length).
+        bands: number of bands.
+
+    Returns:
+        Products (shift, 2, band) and the shares e_j of the power of each quadrature, (2, band).
+
+    Raises:
+        UserError: a band would hold no frequency.
+    """
+    length = x.shape[-1]
+    frequencies = np.arange(length // 2 + 1) / length  # cycles a sample
+    # All frequencies but the first and the last (of an even length) stand for two.
+    weights = np.full(len(frequencies), 2.0)
+    weights[0] = 1
+    if length % 2 == 0:
+        weights[-1] = 1
+    template = np.fft.rfft(quadratures)  # (2, frequency)
+    power = weights * np.abs(template) ** 2 / length
+    edges = band_edges(power.sum(0), bands)
+    shares = np.add.reduceat(power, edges, axis=-1) / power.sum(-1, keepdims=True)
+    # Strain that arrives s samples late is moved back by s.
+    shifts = fractions_of_a_sample()[:, None, None]
+    moved = np.fft.rfft(x) * np.exp(2j * np.pi * frequencies * shifts)  # (shift, 1, frequency)
+    terms = weights / length * (moved * template.conj()).real  # (shift, 2, frequency)
+    return np.add.reduceat(terms, edges, axis=-1), shares
+
+
+def band_edges(power: np.ndarray, bands: int) -> np.ndarray:
+    """Return the first frequency of each band, so that all bands have nearly the same power.
+
+    Args:
+        power: (frequency,).
+        bands: number of bands.
+
+    Raises:
+        UserError: there are fewer frequencies with power than bands.
+    """
+    before = np.cumsum(power) - power  # below each frequency
+    edges = np.searchsorted(before, np.arange(bands) / bands * power.sum())
+    edges[0] = 0
+    if (np.diff(edges) < 1).any() or edges[-1] >= len(power):
+        raise UserError(
+            f"chi-squared: {bands} bands are too many for a template of {len(power)} frequencies, "
+            f"most of whose power lies in a few of them: take fewer bands"
+        )
+    return edges
