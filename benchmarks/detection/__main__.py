@@ -9,6 +9,9 @@ of 0.1, 0.01 and 0.001, and both by SNR, of
 - a bank of matched filters, incoherent between detectors: maximum and log-mean-exp;
 - any trained run: `--config Demo` takes the fold<k>.pt in results/demo.
 
+The samples are those of the competition's observation and population, or of the experiments that
+are scored, or of the experiment that `--holdout_of` names.
+
 The samples and the scores are kept in the folder of the noise ($G2NET_CACHE or ~/.cache/g2net), so
 that one more network costs no more than its own predictions. The figures go into
 benchmarks/results/detection.json and .md, the plots and the table into docs/.
@@ -19,7 +22,6 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,9 @@ from benchmarks.detection.report import (
 from benchmarks.detection.scores import KnownSignal, SampleScorer, detection_figures, scores_of
 from benchmarks.detection.templates import MatchedFilter
 from benchmarks.harness.machine import find_device
-from configuration.json_types import to_plain
+from configuration.config_class import ConfigMeta
+from physics.observation import COMPETITION
+from physics.population import COMPETITION_POPULATION
 from runtime.command_line import CommandLine, run_command
 from runtime.console import configure_logging
 from runtime.errors import UserError
@@ -74,6 +78,12 @@ def make_parser() -> CommandLine:
         default=Path("results"),
         metavar="DIR",
         help="where their runs are (default: results)",
+    )
+    parser.add_argument(
+        "--holdout_of",
+        metavar="NAME",
+        help="the experiment whose observation and population the hold-out has "
+        "(default: the one that all of --config have, else the competition's)",
     )
     parser.add_argument("--tta", action="store_true", help="average over their test-time views")
     parser.add_argument(
@@ -139,11 +149,11 @@ def make_parser() -> CommandLine:
     return parser
 
 
-def check_arguments(args: argparse.Namespace) -> None:
-    """Check what argparse cannot.
+def check_arguments(args: argparse.Namespace, settings: HoldoutSettings) -> None:
+    """Check what argparse cannot; `args.out` is then the record where the figures belong there.
 
     Raises:
-        UserError: a number out of range, or too few samples for the record.
+        UserError: a number out of range, or samples that do not belong into the record.
     """
     numbers = {
         "bank": args.bank,
@@ -155,40 +165,96 @@ def check_arguments(args: argparse.Namespace) -> None:
         if value is not None and value < 1:
             raise UserError(f"--{name} {value}: expected 1 or more")
     few = args.samples < RECORD_SAMPLES
+    in_record = args.out is not None and args.out.resolve() == RESULTS
     # Fewer samples have errors too large for differences between good detectors.
-    if few and args.out is not None and args.out.resolve() == RESULTS:
+    if few and in_record:
         raise UserError(
             f"--samples {args.samples} are too few to stand in {RESULTS}: take {RECORD_SAMPLES} or "
             f"more, or name another folder with --out"
         )
-    if args.out is None and not few:
+    if in_record and not settings.is_competition:
+        raise UserError(
+            f"{RESULTS} holds figures of the competition's observation and population, and this "
+            f"hold-out has others: name another folder with --out"
+        )
+    if args.out is None and not few and settings.is_competition:
         args.out = RESULTS
 
 
-def find_scorers(args: argparse.Namespace) -> list[SampleScorer]:
+def find_experiments(args: argparse.Namespace) -> list[ConfigMeta]:
+    """Return the experiments that are to be scored.
+
+    Raises:
+        UserError: an unknown config, or settings without one.
+    """
+    if not args.config and (args.tta or (args.set and args.holdout_of is None)):
+        raise UserError("--set and --tta are for experiments: name some with --config")
+    return [find_experiment(name, args.set) for name in args.config]
+
+
+def find_experiment(name: str, settings: Sequence[str]) -> ConfigMeta:
+    """Return the config of that name with `--set` applied.
+
+    Raises:
+        UserError: there is none, or a setting does not fit it.
+    """
+    import configs  # noqa: F401 - importing it registers the experiments
+    from configuration.config_references import load_config
+    from configuration.overrides import override
+
+    return override(load_config(name), settings)
+
+
+def find_holdout(args: argparse.Namespace, experiments: Sequence[ConfigMeta]) -> HoldoutSettings:
+    """Return the settings of the samples that are scored.
+
+    Raises:
+        UserError: experiments of several laws are scored and none is chosen, or an experiment
+            reads other detectors, another rate or another window than the hold-out has.
+    """
+    from experiments.building import observation_of, population_of
+
+    if args.holdout_of is not None:
+        experiments_of_law = [find_experiment(args.holdout_of, args.set)]
+    else:
+        experiments_of_law = list(experiments)
+    laws = {(observation_of(c), population_of(c)): c.__name__ for c in experiments_of_law}
+    if len(laws) > 1:
+        raise UserError(
+            f"--config: {' and '.join(laws.values())} have different observations or populations: "
+            f"name the one whose signals and noise are to be found with --holdout_of"
+        )
+    observation, population = next(iter(laws), (COMPETITION, COMPETITION_POPULATION))
+    for config in experiments:
+        own = observation_of(config)
+        if own.sampling != observation.sampling:
+            raise UserError(
+                f"{config.__name__} is an experiment of {own} and the hold-out of --holdout_of "
+                f"{args.holdout_of} has {observation}: score it on a hold-out of its own"
+            )
+    return HoldoutSettings(args.samples, args.seed, observation=observation, population=population)
+
+
+def find_scorers(
+    args: argparse.Namespace, settings: HoldoutSettings, experiments: Sequence[ConfigMeta]
+) -> list[SampleScorer]:
     """Return the scorers that the arguments ask for.
 
     Raises:
-        UserError: an unknown config, or one without weights.
+        UserError: an experiment without weights.
     """
     found: list[SampleScorer] = [KnownSignal(), MatchedFilter(args.bank)]
     if args.near_optimal != 0:
         samples = args.samples if args.near_optimal is None else args.near_optimal
-        found += [NearOptimal(samples, n, args.draws, args.share) for n in args.templates]
-    if args.config:
-        import configs  # noqa: F401 - importing it registers the experiments
+        snr = settings.population.snr
+        found += [NearOptimal(samples, n, args.draws, args.share, snr) for n in args.templates]
+    for config in experiments:
         from benchmarks.detection.networks import NetworkScorer
-        from configuration.config_references import load_config
-        from configuration.overrides import override
 
-        for name in args.config:
-            config = override(load_config(name), args.set)
-            views = tuple(config.views) if args.tta else ("identity",)
-            scorer = NetworkScorer(config, args.results / config.name, views)
-            scorer.weights()  # reports missing files before anything is computed
-            found.append(scorer)
-    elif args.set or args.tta:
-        raise UserError("--set and --tta are for experiments: name some with --config")
+        views = tuple(config.views) if args.tta else ("identity",)
+        scorer = NetworkScorer(config, args.results / config.name, views)
+        scorer.weights()  # reports missing files before anything is computed
+        found.append(scorer)
     return found
 
 
@@ -223,8 +289,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.page:
         print("\n".join(f"written: {path}" for path in update_detection_page()))
         return 0
-    check_arguments(args)
-    settings, scorers = HoldoutSettings(args.samples, args.seed), find_scorers(args)
+    experiments = find_experiments(args)
+    settings = find_holdout(args, experiments)
+    check_arguments(args, settings)
+    scorers = find_scorers(args, settings, experiments)
     device = find_device(args.device)
     # put back below, for whatever else runs in this process
     before = torch.get_num_threads()
@@ -240,7 +308,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         "signals": int(holdout.targets.sum()),
         # A few scores identify the samples themselves, which CPUs draw with other last digits.
         "known": [round(value, 4) for value in holdout.known[:32].tolist()],
-        "settings": to_plain(asdict(holdout.settings)),
+        "settings": holdout.settings.to_plain(),
     }
     results = {"format": FORMAT, "holdout": described, "detectors": detectors}
     if args.out is not None:
@@ -248,7 +316,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         results = load_detection(path)
     print("\n".join(format_detection(results)))
     if args.out is None:
-        print(f"\nnot recorded: name a folder with --out, or take {RECORD_SAMPLES} samples")
+        enough = "" if args.samples >= RECORD_SAMPLES else f", or take {RECORD_SAMPLES} samples"
+        print(f"\nnot recorded: name a folder with --out{enough}")
         return 0
     drawn = draw_detection_plots(results, args.out) if args.out.resolve() != RESULTS else None
     if drawn is None:

@@ -45,6 +45,7 @@ from configuration.config_class import ConfigMeta
 from configuration.config_references import load_config
 from configuration.json_types import to_plain
 from configuration.overrides import override
+from experiments.building import observation_of, population_of
 from experiments.npy_files import load_array, save_array
 from metrics import AUC, paired_delong_error
 from models1d import MatchedFilter1d
@@ -292,7 +293,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         for part, (_, settings) in variants.items()
         for seed in range(args.seeds)
     }  # every setting is checked before the first run
-    holdout = open_holdout(HoldoutSettings(args.holdout))
+    # No switch changes what is observed or which binaries merge.
+    law = override(config, args.set)
+    observation, population = observation_of(law), population_of(law)
+    holdout = open_holdout(
+        HoldoutSettings(args.holdout, observation=observation, population=population)
+    )
     kept, folder = {}, cache_folder() / "ablation"
     for (part, seed), run in (bar := progress(runs.items(), desc="runs", unit="run")):
         kept[part, seed] = train_and_predict(run, holdout, device, folder)

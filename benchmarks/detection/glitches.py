@@ -27,6 +27,7 @@ from physics.bank_settings import BankSettings
 from physics.constants import STRAIN_UNIT
 from physics.noise import NoiseGenerator
 from physics.observation import COMPETITION, Observation
+from physics.population import COMPETITION_POPULATION, Population
 from physics.signals import SignalGenerator
 from physics.waveform_bank import WaveformBank
 from runtime.command_line import CommandLine, run_command
@@ -64,6 +65,7 @@ def draw_blips_and_mergers(
     merger_snr: float,
     seed: int = 0,
     observation: Observation = COMPETITION,
+    population: Population = COMPETITION_POPULATION,
     cache_dir: Path | None = None,
 ) -> tuple[DrawnSamples, DrawnSamples]:
     """Draw noise with a blip in one detector, and the same noise with a merger instead.
@@ -74,16 +76,16 @@ def draw_blips_and_mergers(
         merger_snr: optimal SNR of every merger, of all detectors together.
         seed: of everything but the waveforms, which no training uses.
         observation: what the samples are of.
+        population: the laws of the mergers, but for how loud they are.
         cache_dir: where waveforms are kept; default that of `physics.cache_folder`.
 
     Returns:
         Blips and mergers.
     """
     holdout = HoldoutSettings()
-    bank = WaveformBank.build(
-        BankSettings(size=holdout.bank_size, seed=holdout.bank_seed), cache_dir
-    )
-    signals = SignalGenerator(bank, observation=observation)
+    settings = BankSettings.of(population, observation, holdout.bank_size, holdout.bank_seed)
+    bank = WaveformBank.build(settings, cache_dir)
+    signals = SignalGenerator(bank, population=population, observation=observation)
     noise_generator = NoiseGenerator(observation=observation)
     add_blip = AddGlitches(
         {"blip": 1.0}, snr=(blip_snr, blip_snr), always_apply=True, observation=observation
@@ -152,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     import configs  # noqa: F401 - importing it registers the experiments
     from configuration.config_references import load_config
     from configuration.overrides import override
-    from experiments.building import observation_of
+    from experiments.building import observation_of, population_of
 
     found = [override(load_config(name), args.set) for name in args.config]
     scorers = [NetworkScorer(config, args.results / config.name) for config in found]
@@ -161,8 +163,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     device, figures = find_device(args.device), {}
     print(f"{args.samples} blips of SNR {args.blip:g} and mergers of SNR {args.merger:g}")
     for scorer in scorers:
+        laws = observation_of(scorer.config), population_of(scorer.config)
         blips, mergers = draw_blips_and_mergers(
-            args.samples, args.blip, args.merger, args.seed, observation_of(scorer.config)
+            args.samples, args.blip, args.merger, args.seed, *laws
         )
         scores = [scorer.compute(samples, device)[0] for samples in (blips, mergers)]
         figures[scorer.name] = compare_scores(*scores)

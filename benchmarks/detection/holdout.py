@@ -1,17 +1,20 @@
 """The hold-out: samples that are drawn once, kept on disk, and never trained on.
 
-Noise and signals come from the project's own generators, the waveforms from a bank whose seed no
-training uses. Every second sample holds a signal. A smaller hold-out is the beginning of a larger
-one.
+Noise and signals are those of an observation and a population, the competition's by default. They
+come from the project's own generators, the waveforms from a bank whose seed no training uses. The
+noise is Gaussian. Every second sample holds a signal. A smaller hold-out is the beginning of a
+larger one.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tokenize import TokenError
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,8 +23,8 @@ from physics.bank_settings import FORMAT as BANK_FORMAT
 from physics.bank_settings import BankSettings
 from physics.cache_folder import cache_folder
 from physics.noise import NoiseGenerator
-from physics.observation import COMPETITION
-from physics.population import Population
+from physics.observation import COMPETITION, Observation
+from physics.population import COMPETITION_POPULATION, Population
 from physics.signals import SignalGenerator
 from physics.waveform_bank import WaveformBank
 from runtime.console import LOGGER, progress
@@ -43,14 +46,17 @@ class HoldoutSettings:
         samples: how many; every second holds a signal.
         seed: of everything but the waveforms.
         bank_size, bank_seed: of the waveform bank.
-        snr: bounds of the network SNR, whose density is proportional to its inverse square.
+        observation: detectors, sampling, window and noise. Of a family of noise curves every
+            sample draws a member for each detector.
+        population: the laws of the signals.
     """
 
     samples: int = 4000
     seed: int = 0
     bank_size: int = 2000
     bank_seed: int = 100
-    snr: tuple[float, float] = Population.snr
+    observation: Observation = COMPETITION
+    population: Population = COMPETITION_POPULATION
 
     def __post_init__(self) -> None:
         if self.samples < 4:
@@ -65,10 +71,45 @@ class HoldoutSettings:
                 f"{' and '.join(map(str, TRAINING_SEEDS))}, so choose another"
             )
 
+    @property
+    def is_competition(self) -> bool:
+        """Whether observation and population are the competition's, for which there is a record."""
+        return self.observation == COMPETITION and self.population == COMPETITION_POPULATION
+
     def key(self) -> str:
         """Return a short name that no other settings share."""
-        text = json.dumps({"format": [FORMAT, BANK_FORMAT], **asdict(self)}, sort_keys=True)
+        plain = {"format": [FORMAT, BANK_FORMAT], **self.to_plain()}
+        if self.observation != COMPETITION:
+            # A curve is its numbers, not its name: a file may be replaced by another.
+            plain["curves"] = self.observation.digest
+        text = json.dumps(plain, sort_keys=True)
         return hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the settings in JSON's own types; what is the competition's is left out."""
+        names = ("samples", "seed", "bank_size", "bank_seed")
+        plain = {name: getattr(self, name) for name in names} | {"snr": list(self.population.snr)}
+        if self.observation != COMPETITION:
+            plain["observation"] = self.observation.to_plain()
+        if replace(self.population, snr=Population.snr) != COMPETITION_POPULATION:
+            plain["population"] = self.population.to_plain()
+        return plain
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> HoldoutSettings:
+        """Return the settings that `to_plain` described.
+
+        Raises:
+            KeyError, TypeError, UserError: they are damaged.
+        """
+        rest = dict(plain)
+        population = Population(snr=rest.pop("snr"))
+        if "population" in rest:
+            population = Population.from_plain(rest.pop("population"))
+        observation = COMPETITION
+        if "observation" in rest:
+            observation = Observation.from_plain(rest.pop("observation"))
+        return cls(**rest, observation=observation, population=population)
 
 
 @dataclass(frozen=True)
@@ -76,12 +117,13 @@ class Holdout:
     """Simulated samples and their truth.
 
     Attributes:
-        strain: (samples, detector, 4096) float32, mapped from disk.
+        strain: (samples, detector, time) float32, mapped from disk.
         targets: (samples,) of 0 and 1.
         snr: (samples,) optimal network SNR of the signals, 0 for noise.
         known: (samples,) the matched filter of the signal that is there, or would have been, at
             its true place and time: <h, x> / |h| with the inverse covariance of the noise as the
-            product. No search can reach it.
+            product. No search can reach it. Of a family of noise curves the covariance is that of
+            the family's mean, by which networks whiten as well.
         digest: of the strain; scores of other samples are told by it.
     """
 
@@ -96,7 +138,7 @@ class Holdout:
         return len(self.targets)
 
     def batch(self, start: int, stop: int, device: torch.device | str = "cpu") -> torch.Tensor:
-        """Return the strain of some rows, (rows, detector, 4096) float32."""
+        """Return the strain of some rows, (rows, detector, time) float32."""
         return torch.from_numpy(np.array(self.strain[start:stop])).to(device)
 
 
@@ -110,7 +152,8 @@ def open_holdout(
         show_progress: whether to draw bars; default where a person watches.
 
     Raises:
-        UserError: its waveforms are not on disk and LALSuite is not installed.
+        UserError: its waveforms are not on disk and LALSuite is not installed, or the window does
+            not hold the population.
     """
     header = (cache_dir or cache_folder()) / f"holdout-{settings.key()}.json"
     if header.exists():
@@ -133,8 +176,7 @@ def load_holdout(header: Path) -> Holdout:
         raise UserError(f"{header} is not a hold-out of format {FORMAT}: remove it")
     array = header.with_suffix(".npy")
     try:
-        bounds = tuple(fields["settings"]["snr"])
-        settings = HoldoutSettings(**{**fields["settings"], "snr": bounds})
+        settings = HoldoutSettings.from_plain(fields["settings"])
         columns = {name: np.array(fields[name], float) for name in ("targets", "snr", "known")}
         digest = fields["digest"]
     except (KeyError, TypeError, ValueError) as error:
@@ -145,7 +187,7 @@ def load_holdout(header: Path) -> Holdout:
     # What a damaged header raises depends on where it is damaged.
     except (ValueError, EOFError, OSError, SyntaxError, TypeError, TokenError) as error:
         raise UserError(f"the samples {array} cannot be read ({error}): remove it") from error
-    expected = (settings.samples, len(COMPETITION.detectors), COMPETITION.num_samples)
+    expected = (settings.samples, *settings.observation.shape)
     if strain.shape != expected or strain.dtype != np.float32:
         raise UserError(
             f"{array} holds {strain.dtype} {strain.shape} and its header says float32 {expected}: "
@@ -172,15 +214,16 @@ def draw_holdout(
     On the CPU whatever the device of the scores, so that the samples are the same everywhere, but
     for the last digits, which depend on the kind of CPU.
     """
-    bank_settings = BankSettings(size=settings.bank_size, seed=settings.bank_seed)
+    observation, population = settings.observation, settings.population
+    bank_settings = BankSettings.of(population, observation, settings.bank_size, settings.bank_seed)
     bank = WaveformBank.build(bank_settings, cache_dir, show_progress=show_progress)
-    signals = SignalGenerator(bank, population=Population(snr=settings.snr))
-    noise, whiten = NoiseGenerator(), Whiten()
+    signals = SignalGenerator(bank, population=population, observation=observation)
+    noise, whiten = NoiseGenerator(observation=observation), Whiten(observation=observation)
     size = settings.samples
     targets = np.arange(size) % 2
     snr, known = np.empty(size), np.empty(size)
     with atomic_path(header.with_suffix(".npy")) as temporary:
-        shape = (size, len(COMPETITION.detectors), COMPETITION.num_samples)
+        shape = (size, *observation.shape)
         strain = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
         with progress(total=size, desc="hold-out", unit="sample", show=show_progress) as bar:
             for number, start in enumerate(range(0, size, BATCH)):
@@ -198,7 +241,7 @@ def draw_holdout(
         header,
         {
             "format": FORMAT,
-            "settings": asdict(settings),
+            "settings": settings.to_plain(),
             "shape": shape,
             "unit": "strain",
             "digest": digest,
@@ -215,7 +258,7 @@ def draw_batch(
     """Draw `BATCH` samples, of which every second holds its signal.
 
     Returns:
-        Strain (BATCH, detector, 4096) float32; the network SNR of all signals (BATCH,), also of
+        Strain (BATCH, detector, time) float32; the network SNR of all signals (BATCH,), also of
         those that are left out; and what `Holdout.known` says (BATCH,).
     """
     signal, parameters = signals.sample(BATCH, generator)

@@ -3,37 +3,48 @@
 For a binary of known shape, place, time and orientation, the detectors' filters add coherently to
 one complex SNR Z of unit noise, and a signal of network SNR rho and phase phi has the likelihood
 ratio exp(rho Re(Z exp(-i phi)) - rho^2 / 2). What is not known is averaged over its prior: the
-phase gives exp(-rho^2 / 2) I0(rho |Z|), the SNR an integral that is tabulated, and templates,
-times, sky positions, polarisations and inclinations are summed over. By the lemma of Neyman and
-Pearson no statistic finds more signals at any false-alarm probability, up to the templates (whose
-spins are aligned) and draws being finite.
+phase gives exp(-rho^2 / 2) I0(rho |Z|), the SNR an integral that is tabulated (amplitude_prior.py),
+and templates, times, sky positions, polarisations and inclinations are summed over. By the lemma
+of Neyman and Pearson no statistic finds more signals at any false-alarm probability, up to the
+templates (whose spins are aligned) and draws being finite.
+
+It is near-optimal in Gaussian noise of known curves. Of a family of curves it knows the mean.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 
+from benchmarks.detection.amplitude_prior import TABLE_STEPS, AmplitudePrior
 from benchmarks.detection.holdout import Holdout
 from benchmarks.detection.templates import BANK_SEED, TemplateBank, network_power
+from physics.constants import SIDEREAL_TIME
 from physics.detectors import Network
-from physics.observation import COMPETITION
-from physics.population import Population
+from physics.observation import COMPETITION, Observation
+from physics.population import COMPETITION_POPULATION, Population
+from physics.sites import longest_delay
 from runtime.console import progress
 from runtime.errors import UserError
 from runtime.seeds import counted_seed
 
-STEP = 2  # samples of 2,048 Hz between arrival times
-# Offsets from the sample at H1 that the others are interpolated from: light travel from Hanford
-# to Livingston is 10.0 ms, to Virgo 27.3 ms, and four points take one before and two after.
-REACH = {"L1": 13, "V1": 30}  # in steps of 1 / 1,024 s
-TABLE_STEPS = 32  # a unit of |Z|^2
-TABLE_END = 1400.0  # |Z|^2 from which on the likelihood grows no more; beyond float64 soon after
+STEP = 2  # samples between arrival times
+
+
+def interpolation_reach(observation: Observation, step: int = STEP) -> tuple[int, ...]:
+    """Return how many steps around an arrival time each detector's series is interpolated from.
+
+    Light needs up to 10.0 ms from Hanford to Livingston and 27.3 ms to Virgo. A cubic takes four
+    points, one before and two after.
+    """
+    first, *others = observation.detectors
+    steps = (longest_delay(first, name) * observation.sample_rate / step for name in others)
+    return (0, *(math.ceil(delay) + 2 for delay in steps))
 
 
 # --- the prior, drawn ------------------------------------------------------------------------
@@ -46,31 +57,44 @@ class Orientations:
     Attributes:
         response: (draw, detector) complex128, F+ (1 + cos^2 i) / 2 + i Fx cos i. The strain at
             the detector is the real part of its conjugate times the template p + i q.
-        delay: (draw, detector) float64, arrival time less that at H1, in s.
+        delay: (draw, detector) float64, arrival time less that at the first detector, in s.
     """
 
     response: np.ndarray
     delay: np.ndarray
 
 
-def draw_orientations(count: int, seed: int = BANK_SEED) -> Orientations:
-    """Draw from the population's law: isotropic, weighted by the amplitude in the network.
+def draw_orientations(
+    count: int,
+    observation: Observation = COMPETITION,
+    population: Population = COMPETITION_POPULATION,
+    seed: int = BANK_SEED,
+) -> Orientations:
+    """Draw from the population's law: isotropic, or weighted by the amplitude in the network.
 
     By rejection, as `SignalGenerator.draw_orientations`, of which this is the same law for
     binaries that do not precess.
     """
     generator = torch.Generator().manual_seed(counted_seed(seed, "orientations"))
-    weights = torch.tensor(Population().detector_weights(COMPETITION.detectors))
-    network = Network(COMPETITION.detectors)
+    rng = np.random.default_rng(counted_seed(seed, "own orientations"))
+    weights = torch.tensor(population.detector_weights(observation.detectors))
+    network = Network(observation.detectors)
     responses, delays, found = [], [], 0
     while found < count:
         uniform = torch.rand((5, 4 * count), generator=generator)
-        longitude, psi = math.tau * uniform[0], math.pi * uniform[2]
-        dec, cos_i = (2 * uniform[1] - 1).asin(), 2 * uniform[3] - 1
+        directions = {
+            "longitude": math.tau * uniform[0],
+            "dec": (2 * uniform[1] - 1).asin(),
+            "psi": math.pi * uniform[2],
+            "cos_i": 2 * uniform[3] - 1,
+        } | directions_of_law(population, 4 * count, rng)
+        longitude, dec, psi, cos_i = directions.values()
         plus, cross = network.antenna_patterns(longitude, dec, psi)  # (candidate, detector)
         along, across = plus * ((1 + cos_i**2) / 2)[:, None], cross * cos_i[:, None]
-        amplitude = (weights * (along**2 + across**2)).sum(1).sqrt()
-        accepted = uniform[4] * weights.sum().sqrt() < amplitude
+        accepted = torch.ones(len(cos_i), dtype=torch.bool)
+        if population.sky == "amplitude":
+            amplitude = (weights * (along**2 + across**2)).sum(1).sqrt()
+            accepted = uniform[4] * weights.sum().sqrt() < amplitude
         arrival = network.delays(longitude, dec)
         responses.append(torch.complex(along.double(), across.double())[accepted])
         delays.append((arrival - arrival[:, :1]).double()[accepted])
@@ -78,44 +102,18 @@ def draw_orientations(count: int, seed: int = BANK_SEED) -> Orientations:
     return Orientations(torch.cat(responses)[:count].numpy(), torch.cat(delays)[:count].numpy())
 
 
-# --- the prior, integrated -------------------------------------------------------------------
-
-
-def log_amplitude_likelihood(
-    z: np.ndarray, bounds: tuple[float, float], nodes: int = 200
-) -> np.ndarray:
-    """Return log of the integral of p(rho) exp(-rho^2 / 2) I0(rho z) over the SNR rho.
-
-    p is the prior, proportional to rho^-2 within the bounds. By the rule of Gauss and Legendre in
-    the logarithm of rho.
-
-    Args:
-        z: |Z|, any shape.
-        bounds: of rho.
-        nodes: of the integration; rho has to be resolved to better than one.
-    """
-    from scipy.special import i0e, logsumexp
-
-    low, high = bounds
-    x, weight = np.polynomial.legendre.leggauss(nodes)
-    rho = low * (high / low) ** ((x + 1) / 2)  # even steps in log rho
-    # p(rho) d rho = rho^-2 / (1/low - 1/high) * rho d(log rho)
-    prior = weight / 2 * math.log(high / low) / (rho * (1 / low - 1 / high))
-    product = rho * np.asarray(z)[..., None]
-    exponent = product - rho**2 / 2 + np.log(i0e(product) * prior)
-    return logsumexp(exponent, axis=-1)
-
-
-def likelihood_table(bounds: tuple[float, float]) -> torch.Tensor:
-    """Return the integral of `log_amplitude_likelihood`, (entry,) float64.
-
-    Entry k holds it in the middle of |Z|^2 = k / TABLE_STEPS to (k + 1) / TABLE_STEPS: within one
-    percent of what it is at either end.
-    """
-    entries = round(TABLE_END * TABLE_STEPS)
-    z = np.sqrt((np.arange(entries) + 0.5) / TABLE_STEPS)
-    parts = [log_amplitude_likelihood(part, bounds) for part in np.array_split(z, 32)]
-    return torch.from_numpy(np.exp(np.concatenate(parts)))
+def directions_of_law(
+    population: Population, count: int, rng: np.random.Generator
+) -> dict[str, torch.Tensor]:
+    """Return the directions that the population does not draw isotropically, each (count,)."""
+    if population.orientation == "isotropic" and population.prior is None:
+        return {}
+    drawn = population.draw(count, rng)
+    found = {name: drawn[name] for name in ("dec", "psi") if name in drawn}
+    if "ra" in drawn:
+        found["longitude"] = drawn["ra"] - SIDEREAL_TIME
+    found["cos_i"] = np.cos(drawn["theta_jn"])
+    return {name: torch.tensor(values, dtype=torch.float32) for name, values in found.items()}
 
 
 # --- the coherent sum ------------------------------------------------------------------------
@@ -161,10 +159,12 @@ class Group:
         columns: (used,) which of the samples around an arrival time they take.
         weights: (2 used, 2 draws) float32: real and imaginary parts of the samples to those of
             Z sqrt(TABLE_STEPS).
+        members: (draws,) which draws they are.
     """
 
     columns: torch.Tensor
     weights: torch.Tensor
+    members: torch.Tensor
 
 
 def coherent_groups(
@@ -173,6 +173,7 @@ def coherent_groups(
     centre: float,
     size: int = 125,
     device: torch.device | str = "cpu",
+    observation: Observation = COMPETITION,
 ) -> list[Group]:
     """Return the matrices that take one template's samples around a time to Z of every draw.
 
@@ -185,23 +186,21 @@ def coherent_groups(
         scale: (detector,) norms of the template.
         centre: its mean frequency in Hz.
         size: draws in a group.
+        observation: its detectors and sampling rate.
     """
+    rate, reach = observation.sample_rate, interpolation_reach(observation)
     weighted = orientations.response * scale
     weighted /= np.linalg.norm(weighted, axis=1, keepdims=True)
     parts = [weighted[:, :1]]
-    for d, name in enumerate(COMPETITION.detectors[1:], 1):
-        delay = orientations.delay[:, d] * (COMPETITION.sample_rate / STEP)
-        cubic, lag = interpolation(delay, REACH[name])
-        turns = centre * lag * (STEP / COMPETITION.sample_rate)
+    for d in range(1, observation.num_detectors):
+        delay = orientations.delay[:, d] * (rate / STEP)
+        cubic, lag = interpolation(delay, reach[d])
+        turns = centre * lag * (STEP / rate)
         parts.append(weighted[:, d : d + 1] * cubic * np.exp(2j * np.pi * turns))
     matrix = np.concatenate(parts, axis=1) * math.sqrt(TABLE_STEPS)  # (draw, column)
-    # Strips of the sky by the delay at V1, each ordered by the delay at L1.
-    order = np.argsort(orientations.delay[:, 2])
-    strips = np.array_split(order, max(round(math.sqrt(len(order) / size)), 1))
-    order = np.concatenate([strip[np.argsort(orientations.delay[strip, 1])] for strip in strips])
     groups = []
-    for start in range(0, len(order), size):
-        part = matrix[order[start : start + size]]
+    for members in groups_of_delays(orientations.delay, size):
+        part = matrix[members]
         columns = np.flatnonzero(np.abs(part).max(0))
         real, imag = part[:, columns].real.T, part[:, columns].imag.T  # (used, draw)
         weights = np.block([[real, imag], [-imag, real]])
@@ -209,27 +208,47 @@ def coherent_groups(
             Group(
                 torch.from_numpy(columns).to(device),
                 torch.tensor(weights, dtype=torch.float32, device=device),
+                torch.from_numpy(members).to(device),
             )
         )
     return groups
 
 
-def samples_around(series: torch.Tensor, rows: torch.Tensor, times: torch.Tensor) -> torch.Tensor:
+def groups_of_delays(delay: np.ndarray, size: int) -> Iterator[np.ndarray]:
+    """Yield the numbers of at most `size` draws with similar delays, until all have had a turn.
+
+    The sky is cut into strips by the delay at the last detector, which in the competition is the
+    farthest, and each strip is ordered by the delay at the second one.
+
+    Args:
+        delay: (draw, detector).
+    """
+    order = np.argsort(delay[:, -1])
+    if delay.shape[1] > 2:
+        strips = np.array_split(order, max(round(math.sqrt(len(order) / size)), 1))
+        order = np.concatenate([strip[np.argsort(delay[strip, 1])] for strip in strips])
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+def samples_around(
+    series: torch.Tensor, rows: torch.Tensor, times: torch.Tensor, reach: Sequence[int]
+) -> torch.Tensor:
     """Return one template's samples that Z needs at some arrival times.
 
     Args:
         series: (rows, detector, time) complex64.
         rows, times: (cell,) which of them; `times` counts the whole time axis.
+        reach: of each detector, see `interpolation_reach`.
 
     Returns:
-        (cell, 2, column) float32: real and imaginary parts; the columns are H1 at the time, L1
-        and V1 from -REACH to REACH around it.
+        (cell, 2, column) float32: real and imaginary parts; the columns are the first detector at
+        the time, and each of the others from -reach to reach around it.
     """
     parts = [series[rows, 0, times][:, None]]
-    for d, name in enumerate(COMPETITION.detectors[1:], 1):
-        reach = REACH[name]
-        windows = series[:, d].unfold(-1, 2 * reach + 1, 1)  # (rows, first, offset)
-        parts.append(windows[rows, times - reach])
+    for d, steps in enumerate(reach[1:], 1):
+        windows = series[:, d].unfold(-1, 2 * steps + 1, 1)  # (rows, first, offset)
+        parts.append(windows[rows, times - steps])
     columns = torch.cat(parts, dim=1)  # (cell, column)
     return torch.stack([columns.real, columns.imag], dim=1)
 
@@ -240,7 +259,7 @@ class CoherentSearch:
     Args:
         bank: its templates, filtered at every second sample.
         orientations: the draws.
-        bounds: of the SNR prior.
+        population: whose law of SNR or distance is the prior.
         share: of a sample's pairs of template and time, those summed over: the ones with the
             largest incoherent SNR, which the coherent one cannot exceed.
     """
@@ -248,21 +267,26 @@ class CoherentSearch:
     AT_ONCE = 512  # cells: their coherent SNRs fit a core's cache
 
     def __init__(
-        self,
-        bank: TemplateBank,
-        orientations: Orientations,
-        bounds: tuple[float, float],
-        share: float,
+        self, bank: TemplateBank, orientations: Orientations, population: Population, share: float
     ) -> None:
         self.bank, self.share = bank, share
         self.draws = len(orientations.delay)
-        self.table = likelihood_table(bounds).to(bank.device)
+        self.reach = interpolation_reach(bank.observation)
         middle = bank.norms.shape[-1] // 2
         scales = bank.norms[:, :, middle].double().cpu().numpy()  # (detector, template)
         self.groups = [
-            coherent_groups(orientations, scales[:, j], float(bank.centres[j]), device=bank.device)
+            coherent_groups(
+                orientations,
+                scales[:, j],
+                float(bank.centres[j]),
+                device=bank.device,
+                observation=bank.observation,
+            )
             for j in range(len(bank))
         ]
+        # The SNR of every draw and template at the distance of the bank, (draw, template).
+        at_bank = np.sqrt(np.square(np.abs(orientations.response)) @ np.square(scales))
+        self.prior = AmplitudePrior(population, at_bank, bank.chirp_masses, bank.device)
 
     def detection_statistics(self, spectra: torch.Tensor) -> torch.Tensor:
         """Return log of the mean likelihood ratio and the largest |Z| of some rows, (2, rows).
@@ -276,12 +300,13 @@ class CoherentSearch:
         chosen = self.choose(power)
         total = torch.zeros(len(spectra), dtype=torch.float64, device=bank.device)
         largest = torch.zeros(len(spectra), device=bank.device)
-        for template, groups in enumerate(self.groups):
+        for template in range(len(self.groups)):
             rows, times = chosen[:, template].nonzero(as_tuple=True)
             own = series[:, :, template]
             for part in torch.arange(len(rows), device=bank.device).split(self.AT_ONCE):
-                around = samples_around(own, rows[part], times[part] + bank.inner.start)
-                sums, most = self.sum_over_draws(around, groups)
+                times_of_part = times[part] + bank.inner.start
+                around = samples_around(own, rows[part], times_of_part, self.reach)
+                sums, most = self.sum_over_draws(around, template)
                 total.index_add_(0, rows[part], sums)
                 largest.scatter_reduce_(0, rows[part], most, "amax")
         cells = power[0].numel()  # those left out count as nothing
@@ -298,22 +323,22 @@ class CoherentSearch:
         return power >= least[:, None, None]
 
     def sum_over_draws(
-        self, around: torch.Tensor, groups: list[Group]
+        self, around: torch.Tensor, template: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sum of the likelihood ratios and the largest |Z|^2 TABLE_STEPS of cells.
 
         Args:
             around: (cell, 2, column), from `samples_around`.
+            template: its number.
         """
         total = torch.zeros(len(around), dtype=torch.float64, device=around.device)
         largest = torch.zeros(len(around), device=around.device)
-        for group in groups:
+        for group in self.groups[template]:
             taken = around[:, :, group.columns].flatten(1)  # (cell, 2 used)
             real, imag = (taken @ group.weights).chunk(2, dim=1)  # (cell, draw) each
             square = (real * real).addcmul_(imag, imag)
             largest = torch.maximum(largest, square.amax(1))
-            entries = square.clamp_(max=len(self.table) - 1).int()
-            total += self.table.index_select(0, entries.flatten()).view(entries.shape).sum(1)
+            total += self.prior.mean_likelihood(square, group.members, template).sum(1)
         return total, largest
 
 
@@ -325,7 +350,7 @@ class NearOptimal:
         samples: how many of the hold-out's samples, from the first.
         templates, draws: how many.
         share: see `CoherentSearch`.
-        snr: bounds of the prior.
+        snr: bounds of the prior; without effect where the hold-out's distances have a law.
     """
 
     samples: int = 4000
@@ -368,8 +393,11 @@ class NearOptimal:
         self, holdout: Holdout, device: torch.device, show_progress: bool | None = None
     ) -> np.ndarray:
         """Return the scores (2, rows) in the order of `names`: a logarithm and an SNR."""
-        bank = TemplateBank(self.templates, STEP, device)
-        search = CoherentSearch(bank, draw_orientations(self.draws), self.snr, self.share)
+        observation = holdout.settings.observation
+        population = replace(holdout.settings.population, snr=self.snr)
+        bank = TemplateBank(self.templates, STEP, device, observation, population)
+        orientations = draw_orientations(self.draws, observation, population)
+        search = CoherentSearch(bank, orientations, population, self.share)
         count = self.rows(holdout)
         parts = []
         with progress(total=count, desc="near-optimal", unit="sample", show=show_progress) as bar:

@@ -19,14 +19,18 @@ from experiments.building import build_model, build_preparation, observation_of
 from experiments.npy_files import load_array
 from experiments.run_identity import changed_settings
 from experiments.summary import read_history
+from physics.observation import COMPETITION
+from physics.population import COMPETITION_POPULATION
 from runtime.console import progress
 from runtime.errors import UserError
 from runtime.files import read_json
 from training.checkpoints import load_model
 from training_extras import find_views, prepare_views
 
-# What decides the logits that weights give.
-DECISIVE = ("model", "model_params", "transforms", "transforms2", "hook")
+# What decides the logits that weights give: the noise curves that the strain is whitened with, and
+# when and how long the templates of a bank are, among them.
+LAWS = {"observation": COMPETITION, "population": COMPETITION_POPULATION}
+DECISIVE = ("model", "model_params", "transforms", "transforms2", "hook", *LAWS)
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,13 @@ class NetworkScorer:
         return [found[fold] for fold in sorted(found)]
 
     def settings(self) -> dict[str, Any]:
-        config = {key: to_plain(getattr(self.config, key)) for key in DECISIVE}
+        # Scores of the competition were kept before there were other observations, without these.
+        decisive = [
+            key
+            for key in DECISIVE
+            if key not in LAWS or getattr(self.config, key).build() != LAWS[key]
+        ]
+        config = {key: to_plain(getattr(self.config, key)) for key in decisive}
         digests = {path.name: file_digest(path) for path in self.weights()}
         return {"format": 2, "config": config, "views": list(self.views), "weights": digests}
 

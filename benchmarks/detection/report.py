@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import FIGURES, RESULTS, ROOT
+from benchmarks.detection.holdout import HoldoutSettings
 from benchmarks.detection.scores import FALSE_ALARMS
 from benchmarks.harness.measurements import markdown_table
 from benchmarks.harness.result_files import (
@@ -17,6 +18,7 @@ from benchmarks.harness.result_files import (
     replace_between_marks,
     write_record,
 )
+from physics.observation import COMPETITION
 from runtime.console import format_seconds
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json
@@ -24,14 +26,13 @@ from runtime.files import atomic_path, read_json
 FORMAT = 2
 PAGE = ROOT / "docs" / "explanation" / "detection.md"
 BEGIN, END = "<!-- ruler: python -m benchmarks.detection --page -->", "<!-- ruler end -->"
-# AUC and its error on other samples of the same law, with which these must agree.
+# AUC and its error on other samples of the competition's laws, with which these must agree.
 EXPECTED = {
     "known waveform and time": (0.9994, 0.0002),
     "near-optimal, 60 templates": (0.896, 0.007),
     "matched filter, maximum": (0.855, 0.006),
     "matched filter, log-mean-exp": (0.859, 0.006),
 }
-EXPECTED_SNR = (3.7, 27.0)  # the law of the SNR that they hold for
 KNOWN_APART = 0.01  # of matched filters in units of the noise, which float32 knows to 1e-4
 Results = dict[str, Any]
 
@@ -111,11 +112,10 @@ def format_with_error(value: float, error: float, digits: int = 3) -> str:
 def format_detection(results: Results) -> list[str]:
     """Return the description of the samples, the table of detectors and that by SNR."""
     holdout = results["holdout"]
-    low, high = holdout["settings"]["snr"]
+    settings = HoldoutSettings.from_plain(holdout["settings"])
     return [
         f"{holdout['samples']:,} simulated samples, {holdout['signals']:,} of them with a signal "
-        f"of network SNR {low:g} to {high:g}, its density proportional to SNR^-2 (seed "
-        f"{holdout['settings']['seed']}).",
+        f"{format_law(settings)} (seed {settings.seed}).",
         "",
         *format_detectors(results),
         "",
@@ -128,9 +128,22 @@ def format_detection(results: Results) -> list[str]:
     ]
 
 
+def format_law(settings: HoldoutSettings) -> str:
+    """Return how loud the signals are, and in which noise if not in the competition's."""
+    population = settings.population
+    low, high = population.snr
+    law = f"of network SNR {low:g} to {high:g}, its density proportional to SNR^-2"
+    if population.has_distance:
+        law = f"at a distance by the law {population.distance or 'of the prior file'}"
+    if settings.observation == COMPETITION:
+        return law
+    return f"{law}, in the noise of {settings.observation}"
+
+
 def format_detectors(results: Results) -> list[str]:
     # The AUC depends on the law of the SNR: of another law there is nothing to compare with.
-    expects = tuple(results["holdout"]["settings"]["snr"]) == EXPECTED_SNR
+    settings = HoldoutSettings.from_plain(results["holdout"]["settings"])
+    expects = settings.is_competition
     head = [
         "detector",
         "samples",
@@ -170,7 +183,8 @@ def format_grades(results: Results) -> list[str]:
         for grade in entry["grades"]
     }
     edges = sorted(columns, key=lambda edge: edge[0])
-    least = results["holdout"]["settings"]["snr"][0]
+    settings = HoldoutSettings.from_plain(results["holdout"]["settings"])
+    least = 0.0 if settings.population.has_distance else settings.population.snr[0]
     head = [
         "detector",
         *(f"{max(low, least):g} to {high:g}" if high else f"above {low:g}" for low, high in edges),

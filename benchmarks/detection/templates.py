@@ -1,9 +1,9 @@
 """A bank of matched filters: whitened aligned-spin templates at every arrival time.
 
-The filter of a template h that arrives at time t is h_t^T C^(-1) x, with C the covariance of 2 s of
-noise. It is a correlation of h with C^(-1) x, which vanishes outside the window, so that Fourier
-transforms give it exactly at every t, edges included. Only its norm |C^(-1/2) h_t| is interpolated
-between arrival times.
+The filter of a template h that arrives at time t is h_t^T C^(-1) x, with C the covariance of the
+noise in a window. It is a correlation of h with C^(-1) x, which vanishes outside the window, so
+that Fourier transforms give it exactly at every t, edges included. Only its norm |C^(-1/2) h_t| is
+interpolated between arrival times.
 """
 
 from __future__ import annotations
@@ -17,36 +17,51 @@ import numpy as np
 import torch
 
 from benchmarks.detection.holdout import Holdout
-from physics.bank_settings import COMPETITION_SERIES, BankSettings, draw_parameters
+from physics.bank_settings import BankSettings, draw_parameters
 from physics.constants import STRAIN_UNIT
 from physics.noise import whitening_matrix
-from physics.observation import COMPETITION
-from physics.population import PARAMETERS
+from physics.observation import COMPETITION, Observation
+from physics.population import COMPETITION_POPULATION, Population, chirp_mass
+from physics.sites import longest_delay
 from physics.waveforms import compute_waveforms
 from runtime.console import progress
 from runtime.optional_packages import require
 
-AFTER_MERGER, BEFORE_MERGER, STRETCH = (
-    COMPETITION_SERIES.after,
-    COMPETITION_SERIES.before,
-    COMPETITION_SERIES.stretch,
-)
-
-ARRIVAL = (1.47, 1.83)  # s after the window begins, at H1
-LARGEST_DELAYS = (0.0, 0.0105, 0.027)  # s from H1 to H1, L1, V1, and a little more
-MARGIN = 64  # samples of 2,048 Hz on either side of ARRIVAL: light travel and interpolation
-NORM_STEP = 64  # samples between arrival times at which norms are computed
+# s that the filters look before the earliest and after the latest arrival at the geocentre: light
+# needs up to 21.3 ms from there to a detector.
+AROUND_ARRIVALS = 0.03
+# Delays with respect to the first detector, s. Those of the competition's detectors are the ones
+# that the recorded ceilings were computed with; others are the time that light needs, and a margin.
+RECORDED_DELAYS = {("H1", "L1"): 0.0105, ("H1", "V1"): 0.027}
+DELAY_MARGIN = 0.0005  # s
+# Arrival times beyond these, for delays and interpolation, s; and between times at which norms are
+# computed.
+LEAST_MARGIN = NORM_STEP = 1 / 32
+INTERPOLATED = 3  # steps that an interpolation may reach beyond a delay
 BANK_SEED = 1000  # neither of training nor of the hold-out
 
 
-def aligned_parameters(count: int, seed: int = BANK_SEED) -> np.ndarray:
+def template_settings(
+    count: int,
+    observation: Observation = COMPETITION,
+    population: Population = COMPETITION_POPULATION,
+) -> BankSettings:
+    """Return the settings of a bank of templates.
+
+    Raises:
+        UserError: the window does not hold the population.
+    """
+    return BankSettings.of(population, observation, count, BANK_SEED)
+
+
+def aligned_parameters(settings: BankSettings) -> np.ndarray:
     """Draw binaries of the population with their spins projected onto the orbital axis, face on.
 
     Returns:
-        (count, 9) in the order of `population.PARAMETERS`.
+        (size, columns) in the order of `Population.columns`.
     """
-    parameters = draw_parameters(BankSettings(size=count, seed=seed))
-    column = {name: place for place, name in enumerate(PARAMETERS)}
+    parameters = draw_parameters(settings)
+    column = {name: place for place, name in enumerate(settings.population.columns)}
     for body in ("1", "2"):
         spin, tilt = column[f"a_{body}"], column[f"tilt_{body}"]
         aligned = parameters[:, spin] * np.cos(parameters[:, tilt])
@@ -56,19 +71,41 @@ def aligned_parameters(count: int, seed: int = BANK_SEED) -> np.ndarray:
     return parameters
 
 
+def arrival_bounds(observation: Observation, population: Population) -> tuple[float, float]:
+    """Return the first and the last arrival time at a detector that filters look at, s."""
+    earliest, latest = population.merger_range(observation.window)
+    return earliest - AROUND_ARRIVALS, latest + AROUND_ARRIVALS
+
+
+def largest_delays(detectors: Sequence[str]) -> tuple[float, ...]:
+    """Return the largest delay of each detector with respect to the first one, s."""
+    first, *others = detectors
+    delays = (
+        RECORDED_DELAYS.get((first, name), longest_delay(first, name) + DELAY_MARGIN)
+        for name in others
+    )
+    return (0.0, *delays)
+
+
 def twice_whitened(strain: torch.Tensor, matrices: Sequence[torch.Tensor]) -> torch.Tensor:
-    """Return C^(-1) x in 1 / (1e-21 strain) of strain x, both (rows, detector, 4096) float32."""
+    """Return C^(-1) x in 1 / (1e-21 strain) of strain x, both (rows, detector, time) float32."""
     scaled = strain / STRAIN_UNIT
     rows = [scaled[:, d] @ matrix @ matrix for d, matrix in enumerate(matrices)]
     return torch.stack(rows, dim=1)
 
 
-def whitening(device: torch.device | str = "cpu") -> list[torch.Tensor]:
-    """Return C^(-1/2) of every detector, each (4096, 4096) float32; H1 and L1 share theirs."""
+def whitening(
+    observation: Observation = COMPETITION, device: torch.device | str = "cpu"
+) -> list[torch.Tensor]:
+    """Return C^(-1/2) of every detector, each (time, time) float32; those of one curve share it.
+
+    Raises:
+        UserError: the window is too long for a matrix.
+    """
     found: dict[bytes, torch.Tensor] = {}
     matrices = []
-    for channel in range(COMPETITION.num_detectors):
-        matrix = whitening_matrix(COMPETITION.noise(channel), COMPETITION.num_samples)
+    for channel in range(observation.num_detectors):
+        matrix = whitening_matrix(observation.noise(channel), observation.num_samples)
         key = matrix[0].tobytes()
         if key not in found:
             found[key] = torch.from_numpy(matrix).to(device)
@@ -84,40 +121,67 @@ class TemplateBank:
 
     Args:
         count: how many templates.
-        step: samples of 2,048 Hz from one arrival time to the next, 1 or 2: u has no negative
-            frequencies, so that 1,024 complex numbers a second hold all of its filter.
+        step: samples from one arrival time to the next, 1 or 2: u has no negative frequencies, so
+            that half as many complex numbers hold all of its filter.
         device: where to filter.
+        observation: detectors, sampling, window and noise.
+        population: the laws that the templates are drawn from, and when mergers arrive.
 
     Attributes:
-        times: (time,) arrival times in s, `MARGIN` samples wider than `ARRIVAL` on either side.
-        inner: the slice of `times` within `ARRIVAL`.
+        times: (time,) arrival times in s, somewhat wider than `arrival_bounds` on either side.
+        inner: the slice of `times` within these bounds.
+        halves: largest delay of each detector, in steps, rounded down.
         norms: (detector, template, time) float32, |C^(-1/2) p_t| at the distance of the bank.
         centres: (template,) mean frequency of the whitened template, in Hz.
+        chirp_masses: (template,) in the detector frame, solar masses.
+
+    Raises:
+        UserError: LALSuite is not installed, or the window does not hold the population or is too
+            long for a whitening matrix.
     """
 
-    def __init__(self, count: int, step: int = 1, device: torch.device | str = "cpu") -> None:
+    def __init__(
+        self,
+        count: int,
+        step: int = 1,
+        device: torch.device | str = "cpu",
+        observation: Observation = COMPETITION,
+        population: Population = COMPETITION_POPULATION,
+    ) -> None:
         require("lalsimulation", "sim")
-        self.step, self.device = step, torch.device(device)
-        self.matrices = whitening(device)
-        plus = compute_waveforms(aligned_parameters(count), BankSettings())[:, 0]
-        spectra = torch.fft.rfft(torch.from_numpy(plus))  # (template, STRETCH // 2 + 1)
+        self.step, self.device, self.observation = step, torch.device(device), observation
+        rate = observation.sample_rate
+        settings = template_settings(count, observation, population)
+        self.series = settings.series
+        self.matrices = whitening(observation, device)
+        parameters = aligned_parameters(settings)
+        self.chirp_masses = chirp_mass(parameters[:, 0], parameters[:, 1])  # PARAMETERS come first
+        plus = compute_waveforms(parameters, settings)[:, 0]
+        spectra = torch.fft.rfft(torch.from_numpy(plus))  # (template, stretch // 2 + 1)
         spectra[:, [0, -1]] = 0  # neither has a quadrature
         self.conjugates = (2 * spectra.conj()).to(device)
-        first, last = (round(t * COMPETITION.sample_rate / step) * step for t in ARRIVAL)
-        samples = np.arange(first - MARGIN, last + MARGIN + step, step)
-        self.times = samples / COMPETITION.sample_rate
-        self.inner = slice(MARGIN // step, len(samples) - MARGIN // step)
-        self.norms = self.compute_norms(spectra, samples).to(device)
-        power = spectra.abs().double() ** 2 / torch.tensor(
-            COMPETITION.noise(0).psd_on_grid(STRETCH, floor=1.0)
-        )  # (template, frequency)
-        frequencies = torch.fft.rfftfreq(STRETCH, 1 / COMPETITION.sample_rate).double()
-        self.centres = (power @ frequencies) / power.sum(1)
-        # The merger of sample m of the window is lag m - BEFORE_MERGER of the correlation, which
-        # runs round its end.
-        self.lags = slice(
-            (int(samples[0]) + AFTER_MERGER) // step, (int(samples[-1]) + AFTER_MERGER) // step + 1
+        delays = largest_delays(observation.detectors)
+        self.halves = tuple(math.floor(delay * rate / step) for delay in delays)
+        # In steps, on either side of the arrival times.
+        margin = max(LEAST_MARGIN, max(delays) + INTERPOLATED * step / rate)
+        margin = math.ceil(margin * rate / step)
+        first, last = (
+            round(t * rate / step) * step for t in arrival_bounds(observation, population)
         )
+        samples = np.arange(first - margin * step, last + margin * step + step, step)
+        self.times = samples / rate
+        self.inner = slice(margin, len(samples) - margin)
+        self.norms = self.compute_norms(spectra, samples).to(device)
+        stretch = self.series.stretch
+        power = spectra.abs().double() ** 2 / torch.tensor(
+            observation.noise(0).psd_on_grid(stretch, floor=1.0)
+        )  # (template, frequency)
+        frequencies = torch.fft.rfftfreq(stretch, 1 / rate).double()
+        self.centres = (power @ frequencies) / power.sum(1)
+        # The merger of sample m of the window is lag m - before of the correlation, which runs
+        # round its end.
+        after = self.series.after
+        self.lags = slice((int(samples[0]) + after) // step, (int(samples[-1]) + after) // step + 1)
 
     def __len__(self) -> int:
         return len(self.conjugates)
@@ -125,21 +189,22 @@ class TemplateBank:
     def compute_norms(self, spectra: torch.Tensor, samples: np.ndarray) -> torch.Tensor:
         """Return |C^(-1/2) p_t|, the mean square of both quadratures', (detector, template, time).
 
-        Exact every `NORM_STEP` samples and interpolated between: what of a template lies inside
+        Exact every `NORM_STEP` seconds and interpolated between: what of a template lies inside
         the window changes slowly.
         """
         both = torch.stack([spectra, -1j * spectra], dim=1)  # (template, quadrature, frequency)
-        series = torch.fft.irfft(both, STRETCH).to(self.device)
-        at = np.arange(samples[0], samples[-1] + NORM_STEP, NORM_STEP)
+        series = torch.fft.irfft(both, self.series.stretch).to(self.device)
+        apart = max(round(NORM_STEP * self.observation.sample_rate), 1)
+        at = np.arange(samples[0], samples[-1] + apart, apart)
         found: dict[int, np.ndarray] = {}  # by matrix
         for matrix in self.matrices:
             if id(matrix) in found:
                 continue
             squares = []
             for sample in at:
-                start = BEFORE_MERGER - int(sample)
-                window = series[..., start : start + COMPETITION.num_samples]
-                white = window @ matrix  # (template, 2, 4096)
+                start = self.series.before - int(sample)
+                window = series[..., start : start + self.observation.num_samples]
+                white = window @ matrix  # (template, 2, time)
                 squares.append(white.square().sum(-1).mean(-1).cpu().numpy())
             grid = np.stack(squares, axis=1)  # (template, len(at))
             found[id(matrix)] = np.stack([np.interp(samples, at, row) for row in grid])
@@ -147,8 +212,8 @@ class TemplateBank:
         return torch.tensor(np.sqrt(stacked), dtype=torch.float32)
 
     def spectra_of(self, strain: torch.Tensor) -> torch.Tensor:
-        """Return what `snr_series` takes, (rows, detector, STRETCH // 2 + 1) complex64."""
-        return torch.fft.rfft(twice_whitened(strain, self.matrices), STRETCH)
+        """Return what `snr_series` takes, (rows, detector, stretch // 2 + 1) complex64."""
+        return torch.fft.rfft(twice_whitened(strain, self.matrices), self.series.stretch)
 
     def snr_series(self, spectra: torch.Tensor, templates: slice) -> torch.Tensor:
         """Return the complex SNR of data at every arrival time.
@@ -160,7 +225,7 @@ class TemplateBank:
             (rows, detector, template, time) complex64.
         """
         conjugates = self.conjugates[templates]
-        size, bins = STRETCH // self.step, conjugates.shape[-1]
+        size, bins = self.series.stretch // self.step, conjugates.shape[-1]
         if self.step > 1:
             bins = size  # a bin at twice the new Nyquist frequency would fold
         product = spectra[:, :, None, :bins] * conjugates[:, :bins]
@@ -191,7 +256,7 @@ def sliding_max(values: torch.Tensor, half: int) -> torch.Tensor:
 
 
 def network_power(power: torch.Tensor, bank: TemplateBank) -> torch.Tensor:
-    """Add the squared SNR of the detectors, each at its best time within light travel of H1.
+    """Add the squared SNR of the detectors, each at its best time within light travel of the first.
 
     Incoherent: the detectors' phases and amplitudes are free of one another.
 
@@ -199,11 +264,10 @@ def network_power(power: torch.Tensor, bank: TemplateBank) -> torch.Tensor:
         power: squared SNR, (rows, detector, template, time).
 
     Returns:
-        (rows, template, time within `ARRIVAL`).
+        (rows, template, time of `bank.inner`).
     """
     total = power[:, 0, :, bank.inner].clone()
-    for d in range(1, len(COMPETITION.detectors)):
-        half = math.floor(LARGEST_DELAYS[d] * COMPETITION.sample_rate / bank.step)
+    for d, half in enumerate(bank.halves[1:], 1):
         inner = slice(bank.inner.start - half, bank.inner.stop + half)
         total += sliding_max(power[:, d, :, inner], half)
     return total
@@ -234,7 +298,13 @@ class MatchedFilter:
         self, holdout: Holdout, device: torch.device, show_progress: bool | None = None
     ) -> np.ndarray:
         """Return the scores (2, samples) in the order of `names`; the maximum is an SNR."""
-        bank = TemplateBank(self.templates, device=device)
+        settings = holdout.settings
+        bank = TemplateBank(
+            self.templates,
+            device=device,
+            observation=settings.observation,
+            population=settings.population,
+        )
         scores = np.empty((2, len(holdout)))
         with progress(
             total=len(holdout), desc="matched filter", unit="sample", show=show_progress

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from competition import design_matrix
-from detection_examples import SMALL
+from detection_examples import HEAVY, HEAVY_IN_VOLUME, ONE_DETECTOR, SMALL, TWO_DETECTORS
 
+from benchmarks import RESULTS
 from benchmarks.detection.holdout import BATCH, HoldoutSettings, load_holdout, open_holdout
+from benchmarks.detection.report import KNOWN_APART, load_detection
 from benchmarks.detection.templates import BANK_SEED
 from runtime.errors import UserError
 
@@ -69,3 +71,30 @@ def test_a_damaged_holdout_is_drawn_anew(holdout, cache, tmp_path, caplog) -> No
         header.write_text(text)
         with pytest.raises(UserError, match=message):
             load_holdout(header)
+
+
+def test_the_samples_are_those_of_the_record(cache) -> None:
+    """The recorded ceilings belong to these samples: their own matched filters have not changed."""
+    assert HoldoutSettings().key() == "e38b81083bc29dcc"
+    record = load_detection(RESULTS / "detection.json")["holdout"]
+    assert HoldoutSettings().to_plain() == record["settings"]
+    again = open_holdout(HoldoutSettings(samples=32), cache)
+    np.testing.assert_allclose(again.known, record["known"], atol=KNOWN_APART)
+
+
+def test_other_observations_have_holdouts_of_their_own(cache) -> None:
+    settings = [
+        HoldoutSettings(24, bank_size=8, observation=observation, population=population)
+        for observation, population in ((ONE_DETECTOR, HEAVY), (TWO_DETECTORS, HEAVY_IN_VOLUME))
+    ]
+    assert len({each.key() for each in (*settings, SMALL)}) == 3
+    for each in settings:
+        drawn = open_holdout(each, cache)
+        assert drawn.settings == each
+        assert drawn.strain.shape == (24, *each.observation.shape)
+        assert open_holdout(each, cache).digest == drawn.digest
+        louder = drawn.snr[1::2] > 6
+        assert (drawn.known[1::2][louder] > 2).all()
+    in_volume = open_holdout(settings[1], cache)
+    # Distances, and so SNRs, have no bounds of their own.
+    assert in_volume.snr[1::2].min() < 3.7

@@ -2,64 +2,42 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
 import pytest
 import torch
 from competition import design_matrix
-from detection_examples import quadratures, shifted
+from detection_examples import (
+    HEAVY,
+    HEAVY_IN_VOLUME,
+    ONE_DETECTOR,
+    TWO_DETECTORS,
+    quadratures,
+    shifted,
+)
 
+from benchmarks.detection.amplitude_prior import TABLE_STEPS, log_amplitude_likelihood
 from benchmarks.detection.likelihood import (
-    REACH,
     STEP,
-    TABLE_STEPS,
     CoherentSearch,
     coherent_groups,
+    directions_of_law,
     draw_orientations,
     interpolation,
-    likelihood_table,
-    log_amplitude_likelihood,
+    interpolation_reach,
     samples_around,
 )
-from benchmarks.detection.templates import TemplateBank, network_power
+from benchmarks.detection.templates import TemplateBank, network_power, template_settings
 from physics.bank_settings import COMPETITION_SERIES
 from physics.detectors import Network
+from physics.noise import whitening_matrix
 from physics.observation import COMPETITION
-from physics.population import Population
+from physics.population import COMPETITION_POPULATION, Population
 
 STRETCH = COMPETITION_SERIES.stretch
 
 pytest.importorskip("lalsimulation")
-
-
-@pytest.mark.parametrize("z", [0.0, 1.0, 3.0, 5.5, 9.0, 20.0, 30.0])
-def test_amplitude_and_phase_are_integrated_as_scipy_does(z: float) -> None:
-    from scipy.integrate import dblquad
-
-    low, high = 3.7, 27.0
-
-    def likelihood(phase: float, rho: float) -> float:
-        prior = rho**-2 / (1 / low - 1 / high) / (2 * math.pi)
-        return prior * math.exp(rho * z * math.cos(phase) - rho**2 / 2 - z**2 / 2)
-
-    # likelihoods are compared after division by exp(z^2 / 2), the largest that there can be
-    peak = min(max(z, low), high)
-    pieces = sorted({low, max(low, peak - 6), min(high, peak + 6), high})
-    expected = sum(
-        dblquad(likelihood, a, b, -math.pi, math.pi, epsabs=1e-12, epsrel=1e-6)[0]
-        for a, b in itertools.pairwise(pieces)
-    )
-    ours = float(log_amplitude_likelihood(np.array(z), (low, high))) - z**2 / 2
-    assert math.exp(ours) == pytest.approx(expected, rel=1e-4)
-
-
-def test_noise_has_a_mean_likelihood_ratio_of_one() -> None:
-    """|Z|^2 of noise is exponential, of mean two; the mean of any likelihood ratio is one."""
-    table = likelihood_table((3.7, 27.0)).numpy()
-    square = (np.arange(len(table)) + 0.5) / TABLE_STEPS
-    assert (table * np.exp(-square / 2) / 2).sum() / TABLE_STEPS == pytest.approx(1, rel=1e-3)
 
 
 def test_interpolation_is_exact_for_cubics() -> None:
@@ -95,7 +73,7 @@ def test_coherent_snr_of_a_signal_is_its_own(coarse) -> None:
     """A template placed as a draw says has Z = SNR for that draw, whatever its phase and time."""
     draws = draw_orientations(40)
     rng = np.random.default_rng(5)
-    template = 1
+    template, reach = 1, interpolation_reach(COMPETITION)
     both = np.fft.rfft(quadratures(template)[0])
     analytic = np.stack([both, -1j * both])
     matrices = [design_matrix(name).astype(float) for name in COMPETITION.detectors]
@@ -122,7 +100,9 @@ def test_coherent_snr_of_a_signal_is_its_own(coarse) -> None:
         )
         found = []
         for at in (time, time + 1):  # the later one where it came nearly a step late
-            around = samples_around(series[:, :, template], torch.tensor([0]), torch.tensor([at]))
+            around = samples_around(
+                series[:, :, template], torch.tensor([0]), torch.tensor([at]), reach
+            )
             z = around[:, :, group.columns].flatten(1) @ group.weights
             found.append(float(z.norm()) / math.sqrt(TABLE_STEPS))
         losses.append(1 - max(found) / 12)
@@ -134,7 +114,7 @@ def test_coherent_snr_of_a_signal_is_its_own(coarse) -> None:
 
 def plain_likelihood(series: np.ndarray, bank: TemplateBank, draws) -> tuple[float, float]:
     """Return log of the mean likelihood ratio of one sample, and its largest |Z|, by loops."""
-    reach = max(REACH.values())
+    reach = max(interpolation_reach(COMPETITION))
     ratios, largest = [], 0.0
     step = STEP / COMPETITION.sample_rate
     offsets = np.arange(-reach, reach + 1)
@@ -169,7 +149,7 @@ def plain_likelihood(series: np.ndarray, bank: TemplateBank, draws) -> tuple[flo
 def test_likelihood_is_that_of_plain_loops(coarse, holdout) -> None:
     draws = draw_orientations(3)
     spectra = coarse.spectra_of(holdout.batch(0, 2))
-    search = CoherentSearch(coarse, draws, (3.7, 27.0), share=1)
+    search = CoherentSearch(coarse, draws, COMPETITION_POPULATION, share=1)
     found = search.detection_statistics(spectra).numpy()
     series = coarse.snr_series(spectra, slice(None)).to(torch.complex128).numpy()
     for row in range(2):
@@ -182,9 +162,11 @@ def test_the_cells_left_out_do_not_matter(coarse, holdout) -> None:
     spectra = coarse.spectra_of(holdout.batch(0, 8))
     draws = draw_orientations(100)
     every = (
-        CoherentSearch(coarse, draws, (3.7, 27.0), share=1).detection_statistics(spectra).numpy()
+        CoherentSearch(coarse, draws, COMPETITION_POPULATION, share=1)
+        .detection_statistics(spectra)
+        .numpy()
     )
-    search = CoherentSearch(coarse, draws, (3.7, 27.0), share=0.25)
+    search = CoherentSearch(coarse, draws, COMPETITION_POPULATION, share=0.25)
     some = search.detection_statistics(spectra).numpy()
     assert (some[0] <= every[0] + 1e-6).all()
     assert (every[0] - some[0]).max() < 0.6
@@ -195,3 +177,49 @@ def test_the_cells_left_out_do_not_matter(coarse, holdout) -> None:
     assert (every[1] <= 1.02 * power.flatten(1).amax(1).sqrt().numpy() + 0.1).all()
     chosen = search.choose(power)
     assert (chosen.flatten(1).sum(1) == math.ceil(chosen[0].numel() / 4)).all()
+
+
+@pytest.mark.parametrize(
+    ("observation", "population"), [(ONE_DETECTOR, HEAVY), (TWO_DETECTORS, HEAVY_IN_VOLUME)]
+)
+def test_coherent_snr_is_that_of_the_signal_for_other_observations(observation, population) -> None:
+    """Of any number of detectors, at any rate: Z of a template that is there is its SNR."""
+    settings = template_settings(2, observation, population)
+    bank = TemplateBank(2, STEP, observation=observation, population=population)
+    draws, reach = draw_orientations(6, observation, population), interpolation_reach(observation)
+    assert draws.response.shape == draws.delay.shape == (6, observation.num_detectors)
+    both = np.fft.rfft(quadratures(1, settings)[0])
+    series = np.fft.irfft(np.stack([both, -1j * both]), settings.series.stretch)
+    scale = bank.norms[:, 1, bank.norms.shape[-1] // 2].double().numpy()
+    middle = population.middle_arrival(observation.window)
+    time = int(np.abs(bank.times - middle).argmin())
+    for k in range(6):
+        strain, total = np.empty((1, *observation.shape)), 0.0
+        for d in range(observation.num_detectors):
+            arrival = bank.times[time] + draws.delay[k, d]
+            p, q = shifted(series, arrival, settings, observation)
+            a = draws.response[k, d]
+            strain[0, d] = a.real * p + a.imag * q
+            matrix = whitening_matrix(observation.noise(d), observation.num_samples)
+            total += np.square(matrix.astype(float) @ strain[0, d]).sum()
+        strain *= 12 / math.sqrt(total) * 1e-21
+        found = bank.snr_series(bank.spectra_of(torch.tensor(strain).float()), slice(None))
+        own = type(draws)(draws.response[k : k + 1], draws.delay[k : k + 1])
+        (group,) = coherent_groups(own, scale, float(bank.centres[1]), observation=observation)
+        around = samples_around(found[:, :, 1], torch.tensor([0]), torch.tensor([time]), reach)
+        z = around[:, :, group.columns].flatten(1) @ group.weights
+        assert float(z.norm()) / math.sqrt(TABLE_STEPS) == pytest.approx(12, rel=0.01)
+
+
+def test_directions_of_a_law_are_its_own() -> None:
+    face_on = draw_orientations(50, TWO_DETECTORS, Population(orientation="face-on"))
+    # F+ and Fx of the same size on the real and imaginary axis: |response|^2 <= 1, and the ratio
+    # of both is not that of any inclination, but i Fx cos i = i Fx.
+    found = directions_of_law(Population(orientation="face-on"), 4, np.random.default_rng(0))
+    assert (found["cos_i"] == 1).all()
+    assert set(found) == {"cos_i"}
+    assert (np.abs(face_on.response) <= 1 + 1e-6).all()
+    prior = {"dec": "DeltaFunction(0.5)", "ra": "DeltaFunction(1.0)"}
+    drawn = draw_orientations(50, TWO_DETECTORS, Population(prior=prior, sky="isotropic"))
+    assert np.ptp(drawn.delay[:, 1]) < 1e-6  # one place on the sky
+    assert np.ptp(np.abs(drawn.response[:, 0])) > 0.1  # seen from all sides

@@ -33,6 +33,7 @@ def own_cache(cache, monkeypatch) -> Path:
     return cache
 
 
+RECORD = str(ROOT / "benchmarks" / "results")
 QUICK = [
     "--samples",
     "24",
@@ -89,10 +90,23 @@ def test_the_command_writes_table_plots_and_json(own_cache, runs, tmp_path, caps
         (["--bank", "0"], "--bank 0: expected 1 or more"),
         (["--share", "0"], "--share 0: expected above 0"),
         (["--templates", "0", "5"], "--templates 0: expected 1 or more"),
-        (["--samples", "24", "--out", str(ROOT / "benchmarks" / "results")], "are too few to"),
+        (["--samples", "24", "--out", RECORD], "are too few to"),
         (["--samples", "24", "--config", "Demoo"], "there is no config 'Demoo'"),
         (["--samples", "24", "--config", "Demo", "--results", "/nowhere"], "holds no fold<k>.pt"),
         (["--samples", "24", "--tta"], "name some with --config"),
+        (["--samples", "24", "--holdout_of", "Mdc9"], "there is no config 'Mdc9'"),
+        (
+            ["--samples", "5000", "--holdout_of", "Mdc1", "--out", RECORD],
+            "holds figures of the competition's observation and population",
+        ),
+        (
+            ["--samples", "24", "--config", "Demo", "Mdc1"],
+            "Demo and Mdc1 have different observations or populations",
+        ),
+        (
+            ["--samples", "24", "--config", "Mdc1", "--holdout_of", "Demo"],
+            "Mdc1 is an experiment of H1 L1 at 2048 Hz, 2 s and the hold-out of --holdout_of Demo",
+        ),
         (["--samples", "24", "--device", "tpu"], "expected cpu, cuda or cuda:N"),
         (["--sample"], "shows what there is"),
     ],
@@ -104,3 +118,31 @@ def test_bad_arguments_are_one_sentence(arguments, message, capsys) -> None:
     said = capsys.readouterr().err
     assert message in said
     assert said.count("\n") == 1
+
+
+def test_other_observations_and_populations_are_measured(own_cache, tmp_path, capsys) -> None:
+    """Two detectors at another rate, and distances: through the command line to a table."""
+    settings = [
+        "observation.detectors=[H1,K1]",
+        "observation.sample_rate=1024",
+        "observation.window=1.0",
+        "observation.curves=aLIGOZeroDetHighPower",
+        "population.masses=LogUniformTotalMass",
+        "population.masses.total=(120.0,180.0)",
+        "population.distance=UniformVolume",
+        "population.distance.low=300.0",
+        "population.distance.high=2000.0",
+    ]
+    line = [*QUICK, "--holdout_of", "Demo", "--out", str(tmp_path), "--set", *settings]
+    assert detection.main(line) == 0
+    results = detection_report.load_detection(tmp_path / "detection.json")
+    assert len(results["detectors"]) == 7
+    known = results["detectors"]["known waveform and time"]
+    for name in ("near-optimal, 3 templates", "matched filter, maximum"):
+        assert 0.5 < results["detectors"][name]["auc"] <= known["auc"] + 0.1
+    printed = capsys.readouterr().out
+    assert "UniformVolume" in printed
+    assert "in the noise of H1 K1 at 1024 Hz, 1 s" in printed
+    assert "AUC elsewhere" not in printed  # there is no other measurement of this law
+    assert detection.main([*QUICK, "--holdout_of", "Demo", "--set", *settings]) == 0
+    assert "not recorded" in capsys.readouterr().out

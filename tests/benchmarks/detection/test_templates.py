@@ -8,13 +8,31 @@ import numpy as np
 import pytest
 import torch
 from competition import SAMPLES
-from detection_examples import quadratures, shifted
+from detection_examples import (
+    HEAVY,
+    HEAVY_IN_VOLUME,
+    ONE_DETECTOR,
+    TWO_DETECTORS,
+    quadratures,
+    shifted,
+)
 
-from benchmarks.detection.templates import ARRIVAL, MatchedFilter, aligned_parameters, sliding_max
+from benchmarks.detection.likelihood import interpolation_reach
+from benchmarks.detection.templates import (
+    MatchedFilter,
+    TemplateBank,
+    aligned_parameters,
+    arrival_bounds,
+    largest_delays,
+    network_power,
+    sliding_max,
+    template_settings,
+)
 from physics.bank_settings import COMPETITION_SERIES
 from physics.noise import NoiseGenerator, whitening_matrix
 from physics.observation import COMPETITION
-from physics.population import PARAMETERS
+from physics.population import COMPETITION_POPULATION, PARAMETERS
+from physics.sites import longest_delay
 
 STRETCH = COMPETITION_SERIES.stretch
 
@@ -22,7 +40,7 @@ pytest.importorskip("lalsimulation")
 
 
 def test_templates_are_face_on_and_aligned() -> None:
-    parameters = aligned_parameters(50)
+    parameters = aligned_parameters(template_settings(50))
     column = {name: parameters[:, i] for i, name in enumerate(PARAMETERS)}
     assert set(np.unique(column["tilt_1"])) == {0, np.pi}
     assert (column["theta_jn"] == 0).all()
@@ -72,8 +90,9 @@ def test_every_second_sample_is_the_same_filter(bank, coarse, holdout) -> None:
     assert len(both) >= len(coarse.times) - 1
     torch.testing.assert_close(half[..., others], fine[..., places], rtol=1e-3, atol=1e-3)
     inner = bank.times[bank.inner]
-    assert inner[0] == pytest.approx(ARRIVAL[0], abs=1e-3)
-    assert inner[-1] == pytest.approx(ARRIVAL[1], abs=1e-3)
+    earliest, latest = arrival_bounds(COMPETITION, COMPETITION_POPULATION)
+    assert inner[0] == pytest.approx(earliest, abs=1e-3)
+    assert inner[-1] == pytest.approx(latest, abs=1e-3)
 
 
 @pytest.mark.parametrize("half", [0, 1, 2, 3, 7, 21, 55])
@@ -98,3 +117,44 @@ def test_matched_filter_scores_are_those_of_a_plain_loop(bank, holdout) -> None:
             total[:, time - start] = h1[:, time] + l1[:, near].max(1) + v1[:, far].max(1)
         assert found[0, row] == pytest.approx(math.sqrt(total.max()), rel=1e-5)
         assert found[1, row] == pytest.approx(np.log(np.exp(total / 2).mean()), abs=1e-4)
+
+
+def test_the_competitions_times_and_delays_are_those_of_the_record(bank, coarse) -> None:
+    """The recorded ceilings were computed with these numbers of samples."""
+    assert (bank.inner, bank.lags) == (slice(64, 802), slice(4227, 5093))
+    assert (coarse.inner, coarse.lags) == (slice(32, 402), slice(2113, 2547))
+    assert (bank.halves, coarse.halves) == ((0, 21, 55), (0, 10, 27))
+    assert interpolation_reach(COMPETITION) == (0, 13, 30)
+    assert MatchedFilter().settings() == {"format": 1, "templates": 180, "seed": 1000}
+
+
+def test_delays_of_other_detectors_are_what_light_needs() -> None:
+    assert largest_delays(("L1",)) == (0.0,)
+    assert largest_delays(("V1", "K1"))[1] == pytest.approx(longest_delay("V1", "K1"), abs=1e-3)
+    for names in (("V1", "K1"), ("L1", "A1"), ("ET1", "ET2")):
+        assert largest_delays(names)[1] > longest_delay(*names)
+
+
+@pytest.mark.parametrize(
+    ("observation", "population"), [(ONE_DETECTOR, HEAVY), (TWO_DETECTORS, HEAVY_IN_VOLUME)]
+)
+def test_other_observations_are_filtered_as_by_a_plain_product(observation, population) -> None:
+    bank = TemplateBank(2, observation=observation, population=population)
+    settings = template_settings(2, observation, population)
+    generator = torch.Generator().manual_seed(1)
+    strain = NoiseGenerator(observation=observation).sample(4, generator)
+    series = bank.snr_series(bank.spectra_of(strain), slice(None))
+    middle = population.middle_arrival(observation.window)
+    time = int(np.abs(bank.times - middle).argmin())
+    channel = observation.num_detectors - 1
+    noise = observation.noise(channel)
+    matrix = whitening_matrix(noise, observation.num_samples).astype(float)
+    data = strain[:, channel].double().numpy() / 1e-21 @ matrix  # (rows, time)
+    white = shifted(quadratures(1, settings), bank.times[time], settings, observation) @ matrix
+    basis, _ = np.linalg.qr(white.T)
+    expected = np.square(data @ basis).sum(1)
+    ours = series[:, channel, 1, time].abs().square().numpy()
+    np.testing.assert_allclose(ours, expected, rtol=0.03, atol=0.1)
+    power = network_power(series.real.square() + series.imag.square(), bank)
+    assert power.shape == (4, 2, bank.inner.stop - bank.inner.start)
+    assert (power >= (series[:, 0, :, bank.inner].abs().square() - 1e-4)).all()
