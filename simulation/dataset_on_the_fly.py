@@ -109,7 +109,10 @@ class SimulatedDataset(G2NetDataset):
         observation: Observation = COMPETITION,
         population: Population = COMPETITION_POPULATION,
     ) -> None:
-        super().__init__(paths, targets, ids=ids, cache=cache, is_test=is_test)
+        # It reads the files that are validated and predicted.
+        super().__init__(
+            paths, targets, ids=ids, cache=cache, is_test=is_test, observation=observation
+        )
         self.is_test, self.device = is_test, torch.device(device)
         for name, value in (
             ("samples_per_epoch", samples_per_epoch),
