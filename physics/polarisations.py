@@ -6,8 +6,10 @@ Importing this file does not import LALSuite.
 from __future__ import annotations
 
 import functools
+import importlib.util
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +22,14 @@ from runtime.optional_packages import require
 PHASE_IS_A_FACTOR = ("IMRPhenomD", "IMRPhenomPv2", "IMRPhenomXAS", "IMRPhenomXP")
 # The same is true of these where the modes are (2, +-2) alone.
 WITH_ONE_MODE = ("IMRPhenomXHM", "IMRPhenomXPHM")
+# Effective-one-body waveforms in time, which LALSimulation's gwsignal lets the package pyseobnr
+# compute: no part of LALSuite.
+WITH_PYSEOBNR = ("SEOBNRv5HM", "SEOBNRv5PHM")
 # The largest m of the modes of a waveform, where it is above 2.
 HIGHEST_MODE = {"IMRPhenomHM": 4, "IMRPhenomXHM": 4, "IMRPhenomXPHM": 4, "IMRPhenomXO4a": 4}
+HIGHEST_MODE |= dict.fromkeys(WITH_PYSEOBNR, 5)
 ALIGNED = 1e-6  # spin across the orbital axis that is taken for none
-WITHOUT_PRECESSION = ("IMRPhenomD", "IMRPhenomXAS", "IMRPhenomHM", "IMRPhenomXHM")
+WITHOUT_PRECESSION = (*("IMRPhenomD", "IMRPhenomXAS", "IMRPhenomHM", "IMRPhenomXHM"), "SEOBNRv5HM")
 
 
 def lalsimulation_names() -> list[str]:
@@ -52,10 +58,46 @@ def find_approximant(name: str) -> int:
     if name not in names:
         raise UserError(
             f"population.approximant = {name!r}: LALSimulation {lalsimulation.__version__} has no "
-            f"such waveform{nearest(name, names)}: choose one such as IMRPhenomPv2, IMRPhenomXPHM "
-            f"or SEOBNRv4_ROM"
+            f"such waveform{nearest(name, [*names, *WITH_PYSEOBNR])}: choose one such as "
+            f"IMRPhenomPv2, IMRPhenomXPHM or SEOBNRv4_ROM"
         )
     return lalsimulation.GetApproximantFromString(name)
+
+
+def check_approximant(name: str) -> None:
+    """Check that waveforms of an approximant can be computed here.
+
+    Raises:
+        UserError: there is none of that name, or a package that computes it is not installed.
+    """
+    if name not in WITH_PYSEOBNR:
+        find_approximant(name)
+        return
+    require("lalsimulation", "sim")
+    # Looked up without importing it, which takes seconds.
+    if importlib.util.find_spec("pyseobnr") is None:
+        raise UserError(
+            f"population.approximant = {name!r} is computed by the package pyseobnr, which is not "
+            f"installed: install it with `pip install pyseobnr`, or choose another such as "
+            f"IMRPhenomXPHM"
+        )
+
+
+def is_in_frequency(name: str) -> bool:
+    """Return whether an approximant is computed as spectra, which begin at a frequency at once.
+
+    Those in time are tapered.
+
+    Raises:
+        UserError: see `check_approximant`.
+    """
+    check_approximant(name)
+    if name in WITH_PYSEOBNR:
+        return False
+    import lalsimulation
+
+    number = find_approximant(name)
+    return bool(lalsimulation.SimInspiralImplementedFDApproximants(number))
 
 
 def check_modes(modes: Sequence[int]) -> None:
@@ -105,7 +147,7 @@ def polarisations(
     Args:
         parameters: mass_1, mass_2 (detector frame, solar masses), a_1, a_2, tilt_1, tilt_2,
             phi_12, phi_jl and theta_jn as in bilby.
-        approximant: a name of LALSimulation's.
+        approximant: a name of LALSimulation's, or of `WITH_PYSEOBNR`.
         sample_rate: Hz; the spectra reach half of it.
         duration: of the periodic series that the spectra stand for, s.
         min_frequency: where the (2, 2) mode begins, Hz.
@@ -120,7 +162,7 @@ def polarisations(
     Raises:
         UserError: there is no such approximant, or it cannot be computed for this binary.
     """
-    number = find_approximant(approximant)
+    check_approximant(approximant)
     import lal
     import lalsimulation
 
@@ -130,6 +172,27 @@ def polarisations(
     inclination, *spins = lalsimulation.SimInspiralTransformPrecessingNewInitialConditions(
         *angles, mass_1_si, mass_2_si, reference_frequency, phase
     )
+    if approximant in WITH_PYSEOBNR:
+        if approximant in WITHOUT_PRECESSION:
+            spins = spins_along_the_orbit(parameters, approximant)
+        plus, cross = pyseobnr_spectra(
+            parameters,
+            approximant,
+            spins,
+            {
+                "inclination": inclination,
+                "phi_ref": phase,
+                "distance": distance,
+                "deltaF": 1 / duration,
+                "deltaT": 1 / sample_rate,
+                "f_max": sample_rate / 2,
+                "f22_start": min_frequency,
+                "f22_ref": reference_frequency,
+            },
+            modes,
+        )
+        return merger_at_zero(plus.value, cross.value, plus.df.value, float(plus.epoch.value))
+    number = find_approximant(approximant)
     support = lalsimulation.SimInspiralGetSpinSupportFromApproximant(number)
     if support == lalsimulation.SIM_INSPIRAL_ALIGNEDSPIN:
         spins = spins_along_the_orbit(parameters, approximant)
@@ -163,19 +226,86 @@ def polarisations(
             number,
         )
     except RuntimeError as error:
-        values = ", ".join(f"{key} = {float(value):.4g}" for key, value in parameters.items())
-        raise UserError(
-            f"population.approximant = {approximant}: LALSimulation cannot compute the waveform of "
-            f"{values} ({error}): choose another approximant, other modes, or a narrower law"
-        ) from error
-    spectra = plus.data.data, cross.data.data
+        raise not_computed(parameters, approximant, "LALSimulation", error) from error
     if in_frequency:
-        return spectra
-    # A series in time has its merger somewhere: its epoch says where it begins, relative to that.
-    bins = np.arange(len(spectra[0]))
-    shift = 1 / plus.deltaF + plus.epoch.gpsSeconds + plus.epoch.gpsNanoSeconds * 1e-9
-    turn = np.exp(-2j * np.pi * shift * plus.deltaF * bins)
-    return spectra[0] * turn, spectra[1] * turn
+        return plus.data.data, cross.data.data
+    epoch = plus.epoch.gpsSeconds + plus.epoch.gpsNanoSeconds * 1e-9
+    return merger_at_zero(plus.data.data, cross.data.data, plus.deltaF, epoch)
+
+
+def not_computed(
+    parameters: Mapping[str, float], approximant: str, program: str, error: Exception
+) -> UserError:
+    """Return the error of a waveform that a program cannot compute."""
+    values = ", ".join(f"{key} = {float(value):.4g}" for key, value in parameters.items())
+    return UserError(
+        f"population.approximant = {approximant}: {program} cannot compute the waveform of "
+        f"{values} ({error}): choose another approximant, other modes, or a narrower law"
+    )
+
+
+def merger_at_zero(
+    plus: np.ndarray, cross: np.ndarray, step: float, epoch: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return spectra of series in time with the merger at time zero.
+
+    A series in time has its merger somewhere: its epoch says where it begins, relative to that.
+
+    Args:
+        plus, cross: spectra, (frequency,).
+        step: between frequencies, Hz.
+        epoch: s.
+    """
+    turn = np.exp(-2j * np.pi * (1 / step + epoch) * step * np.arange(len(plus)))
+    return plus * turn, cross * turn
+
+
+def pyseobnr_spectra(
+    parameters: Mapping[str, float],
+    approximant: str,
+    spins: Sequence[float],
+    settings: Mapping[str, float],
+    modes: Sequence[int],
+) -> tuple[Any, Any]:
+    """Return the spectra of h+ and hx by pyseobnr, gwpy's series with their epochs.
+
+    gwsignal is called as bilby calls it (`bilby.gw.source.gwsignal_binary_black_hole`).
+
+    Args:
+        parameters: see `polarisations`.
+        approximant: one of `WITH_PYSEOBNR`.
+        spins: Cartesian, of both bodies.
+        settings: of gwsignal: rad, Mpc, s and Hz.
+        modes: as two digits l and m; empty for all.
+
+    Raises:
+        UserError: it cannot be computed for this binary.
+    """
+    from astropy import units
+    from lalsimulation.gwsignal.core.waveform import GenerateFDWaveform
+    from lalsimulation.gwsignal.models import gwsignal_get_waveform_generator
+
+    names = [f"spin{body}{axis}" for body in (1, 2) for axis in "xyz"]
+    of_unit = {"deltaT": units.s, "distance": units.Mpc}
+    of_unit |= dict.fromkeys(("deltaF", "f_max", "f22_start", "f22_ref"), units.Hz)
+    of_unit |= dict.fromkeys(("inclination", "phi_ref"), units.rad)
+    masses = {f"mass{body}": float(parameters[f"mass_{body}"]) for body in (1, 2)}
+    arguments = {name: mass * units.solMass for name, mass in masses.items()}
+    arguments |= {
+        name: float(value) * units.dimensionless_unscaled
+        for name, value in zip(names, spins, strict=True)
+    }
+    arguments |= {name: value * of_unit[name] for name, value in settings.items()}
+    arguments["eccentricity"] = 0.0 * units.dimensionless_unscaled
+    arguments |= dict.fromkeys(("longAscNodes", "meanPerAno"), 0.0 * units.rad)
+    arguments["condition"] = 1  # tapered, and as long as 1 / deltaF
+    if modes:
+        arguments["ModeArray"] = [divmod(mode, 10) for mode in modes]  # -m goes with each m
+    try:
+        found = GenerateFDWaveform(arguments, gwsignal_get_waveform_generator(approximant))
+    except (RuntimeError, ValueError, ArithmeticError) as error:
+        raise not_computed(parameters, approximant, "pyseobnr", error) from error
+    return found.hp, found.hc
 
 
 def spins_along_the_orbit(parameters: Mapping[str, float], approximant: str) -> list[float]:

@@ -23,6 +23,7 @@ import numpy as np
 
 from physics.bank_settings import FORMAT, BankSettings, draw_parameters
 from physics.cache_folder import cache_folder, kept_path, remove_abandoned
+from physics.polarisations import check_approximant
 from physics.waveforms import compute_waveforms
 from runtime.console import LOGGER, progress
 from runtime.errors import UserError
@@ -88,7 +89,8 @@ class WaveformBank:
             show_progress: whether to draw a bar; default only on a terminal.
 
         Raises:
-            UserError: there is no such bank on disk and LALSuite is not installed.
+            UserError: there is no such bank on disk, and LALSuite or what computes the approximant
+                is not installed.
         """
         folder = Path(cache_dir or cache_folder())
         remove_abandoned(folder)
@@ -99,6 +101,8 @@ class WaveformBank:
             except UserError as error:
                 LOGGER.warning("%s; it is computed again", error)
         version = require("lalsimulation", "sim").__version__
+        # Before anything is drawn, and here rather than in worker processes.
+        check_approximant(settings.population.approximant)
         parameters = draw_parameters(settings)
         with kept_path(header.with_suffix(".npy")) as temporary:
             shape = (settings.size, 2, settings.series.stretch)

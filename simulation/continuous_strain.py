@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from physics.polarisations import find_approximant
+from physics.polarisations import check_approximant
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
 from runtime.files import atomic_path, move_aside, remove_temporaries, write_json
@@ -120,7 +120,7 @@ def simulate_strain(
     out, plain = Path(out), settings.to_plain()
     require("h5py", "gwosc")
     if settings.spacing is not None:
-        find_approximant(settings.population.approximant)
+        check_approximant(settings.population.approximant)
     segments = settings.segments()
 
     def summary(written: int, injections: int) -> dict[str, Any]:

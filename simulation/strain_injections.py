@@ -21,7 +21,7 @@ from physics.curves import DetectorNoise
 from physics.detectors import Network
 from physics.inspiral import inspiral_seconds
 from physics.observation import Observation
-from physics.polarisations import find_approximant, highest_m, polarisations
+from physics.polarisations import highest_m, is_in_frequency, polarisations
 from physics.population import Population
 from runtime.seeds import counted_seed
 
@@ -66,11 +66,8 @@ def whole_polarisations(
     Raises:
         UserError: there is no such waveform model, or it cannot be computed for this binary.
     """
-    number = find_approximant(population.approximant)
-    import lalsimulation
-
     # A model in the time domain begins below the lowest frequency and is tapered by LALSimulation.
-    begins_abruptly = lalsimulation.SimInspiralImplementedFDApproximants(number)
+    begins_abruptly = is_in_frequency(population.approximant)
     full = population.min_frequency
     start = RAMP_FROM * full if begins_abruptly else full
     found = polarisations(

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from physics.polarisations import (
     PHASE_IS_A_FACTOR,
+    WITH_PYSEOBNR,
     WITHOUT_PRECESSION,
+    check_approximant,
     check_modes,
     find_approximant,
     highest_m,
+    is_in_frequency,
     phase_is_a_factor,
     polarisations,
 )
@@ -108,8 +113,8 @@ def test_they_are_those_of_bilby(approximant: str, modes: tuple[int, ...], monke
 def test_what_is_not_there_is_named() -> None:
     with pytest.raises(UserError, match=r"no such waveform .did you mean 'IMRPhenomXPHM'"):
         find_approximant("IMRPhenomXPMH")
-    with pytest.raises(UserError, match="has no such waveform"):
-        find_approximant("SEOBNRv5PHM")
+    with pytest.raises(UserError, match=r"no such waveform .did you mean 'SEOBNRv5PHM'"):
+        check_approximant("SEOBNRv5PMH")
     for modes in ([2], [20], [23], ["22"]):
         with pytest.raises(UserError, match="modes as two digits"):
             check_modes(modes)
@@ -119,3 +124,69 @@ def test_what_is_not_there_is_named() -> None:
         polarisations(
             PRECESSING, "IMRPhenomXPHM", **SERIES, reference_frequency=20, distance=1, modes=(55,)
         )
+
+
+@pytest.mark.parametrize("approximant", WITH_PYSEOBNR)
+def test_a_missing_package_is_named(approximant: str, monkeypatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    for use in (check_approximant, is_in_frequency, lambda name: spectra(name, 0.0)):
+        with pytest.raises(UserError, match=r"pyseobnr, which is not installed: .*pip install py"):
+            use(approximant)
+
+
+def test_what_pyseobnr_is_asked_for_and_where_the_merger_lies(monkeypatch) -> None:
+    """A stand-in for pyseobnr: a pulse 1.5 s into a series that begins 1.5 s before the merger."""
+    from gwpy.frequencyseries import FrequencySeries
+
+    waveform = pytest.importorskip("lalsimulation.gwsignal.core.waveform")
+    models = pytest.importorskip("lalsimulation.gwsignal.models")
+    rate, seconds = SERIES["sample_rate"], SERIES["duration"]
+    asked = {}
+
+    def pulse(arguments: dict, generator: str) -> SimpleNamespace:
+        asked.update(arguments, generator=generator)
+        series = np.zeros(round(rate * seconds))
+        series[round(1.5 * rate)] = 1.0
+        spectrum = np.fft.rfft(series) / rate
+        parts = [
+            FrequencySeries(spectrum * factor, df=1 / seconds, epoch=-1.5) for factor in (1, 2)
+        ]
+        return SimpleNamespace(hp=parts[0], hc=parts[1])
+
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr(waveform, "GenerateFDWaveform", pulse)
+    monkeypatch.setattr(models, "gwsignal_get_waveform_generator", str)
+    plus, cross = spectra("SEOBNRv5HM", 0.9, (22, 33))
+    series = np.fft.irfft(plus)
+    assert series.argmax() == 0
+    assert np.delete(series, 0) == pytest.approx(0, abs=1e-12)
+    np.testing.assert_allclose(cross, 2 * plus)
+    assert asked["generator"] == "SEOBNRv5HM"
+    assert asked["ModeArray"] == [(2, 2), (3, 3)]
+    assert [asked[f"spin1{axis}"].value for axis in "xyz"] == [0.0, 0.0, 0.6]
+    assert asked["distance"].to_value("Mpc") == DISTANCE
+    assert asked["f22_start"].to_value("Hz") == SERIES["min_frequency"]
+    with pytest.raises(UserError, match="SEOBNRv5HM has no precession"):
+        polarisations(PRECESSING, "SEOBNRv5HM", **SERIES, reference_frequency=20, distance=1)
+
+
+@pytest.mark.parametrize("approximant", WITH_PYSEOBNR)
+def test_they_are_those_of_bilby_by_pyseobnr(approximant: str) -> None:
+    pytest.importorskip("pyseobnr")
+    bilby = pytest.importorskip("bilby")
+    ours = spectra(approximant, 0.9)
+    binary = ALIGNED if approximant in WITHOUT_PRECESSION else PRECESSING
+    theirs = bilby.gw.source.gwsignal_binary_black_hole(
+        np.arange(4097) / SERIES["duration"],
+        **binary,
+        luminosity_distance=DISTANCE,
+        phase=0.9,
+        waveform_approximant=approximant,
+        reference_frequency=REFERENCE,
+        minimum_frequency=SERIES["min_frequency"],
+    )
+    seen = np.arange(4097) / SERIES["duration"] >= SERIES["min_frequency"]
+    for mine, name in zip(ours, ("plus", "cross"), strict=True):
+        largest = np.abs(theirs[name]).max()
+        assert np.abs(mine[: len(seen)][seen] - theirs[name][seen]).max() < 1e-8 * largest
+    assert not is_in_frequency(approximant)
