@@ -31,6 +31,9 @@ STRETCH_FACTOR = 4
 # Noise without power below its lowest frequency has a covariance that cannot be inverted. The
 # whitening assumes this fraction of the PSD at that frequency at all frequencies below.
 FLOOR = 1e-3
+# Samples of the longest window that is whitened by a matrix: 256 MiB for each curve in float32, and
+# a minute or more to compute. Twice the window takes four and eight times as much.
+LARGEST_MATRIX = 8192
 
 # --- covariance and whitening -------------------------------------------------------------------
 
@@ -54,6 +57,25 @@ def autocovariance(noise: DetectorNoise, n: int, floor: float = FLOOR) -> np.nda
     size = STRETCH_FACTOR * n  # N
     # irfft(X)_k = (1 / N) (X_0 + 2 sum_m X_m cos(2 pi m k / N) + X_(N/2) (-1)^k), so X = S fs / 2.
     return np.fft.irfft(noise.psd_on_grid(size, floor) * noise.sample_rate / 2, size)[:n]
+
+
+def check_matrix_size(n: int) -> None:
+    """Check that a window is short enough to be whitened by a matrix.
+
+    Args:
+        n: samples of the window.
+
+    Raises:
+        UserError: it is longer than `LARGEST_MATRIX`.
+    """
+    if n > LARGEST_MATRIX:
+        raise UserError(
+            f"the exact whitening of {n:,} samples needs a matrix of {4 * n**2 / 2**30:.1f} GiB "
+            f"for each curve; windows of more than {LARGEST_MATRIX:,} samples are refused: put "
+            f"WhitenTorch in the place of Whiten (--set transforms.train.0=WhitenTorch "
+            f"transforms.test.0=WhitenTorch), or choose a shorter observation.window or a lower "
+            f"observation.sample_rate"
+        )
 
 
 def toeplitz(first_row: np.ndarray) -> np.ndarray:
@@ -84,9 +106,11 @@ def symmetric_power(first_row: np.ndarray, power: float) -> np.ndarray:
         (n, n) float64.
 
     Raises:
+        UserError: n is larger than `LARGEST_MATRIX`.
         ValueError: n is odd, or C is not positive definite.
     """
     n = len(first_row)
+    check_matrix_size(n)
     if n % 2:
         raise ValueError(f"the matrix must have an even size, not {n}")
     half = n // 2
@@ -122,8 +146,10 @@ def whitening_matrix(noise: DetectorNoise, n: int, cache_dir: Path | None = None
         (n, n) float32, in 1 / (1e-21 strain).
 
     Raises:
-        UserError: the curve ends below half the sampling rate, or n is odd.
+        UserError: the curve ends below half the sampling rate, or n is odd or larger than
+            `LARGEST_MATRIX`.
     """
+    check_matrix_size(n)
     if n < 2 or n % 2:
         raise UserError(f"a whitening matrix needs an even number of samples and n is {n}")
     lags = autocovariance(noise, n)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from physics.constants import STRAIN_UNIT
 from physics.curves import DetectorNoise
+from physics.noise import check_matrix_size
 from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 from signal_transforms.base import WaveTransform
@@ -55,8 +56,9 @@ class Whiten(WaveTransform):
         observation: whose noise curves these are, one a channel; an experiment gives its own.
 
     Raises:
-        UserError: both PSDs and matrices are given, the band is none, decimation would alias, or
-            the input's channels or length do not fit.
+        UserError: both PSDs and matrices are given, the band is none, decimation would alias, the
+            observation's window is too long for a matrix, or the input's channels or length do not
+            fit.
     """
 
     def __init__(
@@ -77,6 +79,9 @@ class Whiten(WaveTransform):
         sr = observation.sample_rate if sr is None else sr
         if psds is not None and matrices is not None:
             raise UserError("Whiten: give psds or matrices, not both")
+        if psds is None and matrices is None:
+            # Here rather than with the first batch, which may come after long preparations.
+            check_matrix_size(observation.num_samples)
         if band is not None:
             check_band("Whiten", *band, sr)
         if decimate < 1 or (decimate > 1 and band is not None and band[1] > sr / 2 / decimate):

@@ -17,6 +17,7 @@ from physics.curves import find_curve
 from physics.noise import NoiseGenerator, autocovariance, symmetric_power, toeplitz
 from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
+from signal_transforms.whitening import Whiten
 
 FS = 2048
 
@@ -93,6 +94,22 @@ def test_the_whitening_matrix_inverts_the_covariance(
     covariance = toeplitz(autocovariance(noise_of(detector), SAMPLES))
     back = matrix @ (covariance @ (matrix @ vectors))
     assert np.linalg.norm(back - vectors, axis=0).max() < 1e-3
+
+
+def test_windows_too_long_for_a_matrix_are_refused_at_once(tmp_path: Path) -> None:
+    triangle = Observation(("ET1", "ET2", "ET3"), window=8.0)
+    for refused in (
+        lambda: noise.whitening_matrix(triangle.noise(0), triangle.num_samples, tmp_path),
+        lambda: symmetric_power(np.ones(noise.LARGEST_MATRIX + 2), -0.5),
+        lambda: Whiten(decimate=2, observation=triangle),
+    ):
+        with pytest.raises(
+            UserError, match=r"more than 8,192 samples are refused: put WhitenTorch"
+        ):
+            refused()
+    assert not list(tmp_path.iterdir())
+    # A matrix that is given has its size already.
+    Whiten(matrices=[np.eye(4)] * 3, observation=triangle)
 
 
 def test_the_whitening_matrix_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
