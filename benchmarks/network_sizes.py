@@ -15,7 +15,14 @@ import configs  # noqa: F401 - importing it registers the experiments
 from benchmarks import ROOT
 from benchmarks.harness.measurements import markdown_table
 from configuration.config_class import ConfigMeta
-from experiments.experiment_list import COLUMNS, SIZES, network_key, read_sizes, table_rows
+from experiments.experiment_list import (
+    COLUMNS,
+    SIZES,
+    decimation_of,
+    network_key,
+    read_sizes,
+    table_rows,
+)
 from runtime.command_line import CommandLine, run_command
 from runtime.console import progress
 from runtime.errors import UserError
@@ -37,9 +44,10 @@ def measure_network(config: ConfigMeta) -> dict[str, Any]:
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
     image = None
     if hasattr(model, "image"):
+        detectors, samples = observation_of(config).shape
         # One sample: the size of the image does not depend on how many there are.
         with torch.inference_mode():
-            made, _ = model.image(torch.randn(1, *observation_of(config).shape))
+            made, _ = model.image(torch.randn(1, detectors, samples // decimation_of(config)))
         image = list(made.shape[-2:])
     return {"classes": [config.__name__], "parameters": count, "image": image}
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +52,20 @@ def network_key(config: ConfigMeta) -> str:
     sampling = config.observation.build().sampling
     if sampling != COMPETITION.sampling:
         decisive.append(sampling.to_plain())
+    # Images have as many columns as the transforms leave samples.
+    if "spectrogram" in params and decimation_of(config) > 1:
+        decisive.append({"decimate": decimation_of(config)})
     # Filters that are chosen by their loss are as many as the population and the noise need.
     if params.get("max_loss") is not None:
         decisive += [config.population.to_plain(), config.observation.to_plain()]
     plain = json.dumps(decisive, sort_keys=True)
     return hashlib.sha256(plain.encode()).hexdigest()[:16]
+
+
+def decimation_of(config: ConfigMeta) -> int:
+    """Return of how many samples the transforms leave one for the network."""
+    parts = (config.transforms or {}).get("test", ())
+    return math.prod(part.params.get("decimate", 1) for part in parts)
 
 
 def read_sizes() -> dict[str, dict[str, Any]]:

@@ -14,7 +14,8 @@ from benchmarks import network_sizes
 from benchmarks.network_sizes import BEGIN, END, PAGE, replace_table
 from configuration.config_class import ConfigMeta
 from experiments import experiment_list
-from experiments.experiment_list import SIZES, network_key, read_sizes
+from experiments.experiment_list import SIZES, decimation_of, network_key, read_sizes
+from physics.observation import COMPETITION
 from runtime.errors import UserError
 from runtime.files import write_json
 
@@ -47,6 +48,17 @@ def test_a_changed_network_is_not_shown_with_the_size_of_another() -> None:
     sizes = read_sizes()
     assert experiment_list.table_row(other, sizes)[5] == "-"
     assert experiment_list.table_row(configs.Demo, sizes)[5] == "0.2 M"
+
+
+def test_images_are_those_of_the_decimated_strain() -> None:
+    """DemoSpec whitens to every second sample, and its wavelets keep every sixteenth of those."""
+    assert decimation_of(configs.DemoSpec) == 2
+    size = read_sizes()[network_key(configs.DemoSpec)]
+    assert size["image"] == [32, COMPETITION.num_samples // 2 // 16]
+    full = ConfigMeta(
+        "Full", (configs.DemoSpec,), {"transforms": {"train": (), "test": ()}}, register=False
+    )
+    assert network_key(full) != network_key(configs.DemoSpec)
 
 
 def test_measuring_fills_the_file(monkeypatch, tmp_path: Path) -> None:
