@@ -55,11 +55,12 @@ class UniformVolume(DistanceLaw):
         rising_pair(self, "low and high", (self.low, self.high))
 
     def distance(self, u: Any, chirp_mass: Any) -> Any:
-        return cube_root_between(self.low, self.high, u)
+        # The cube of the distance is uniform.
+        return (self.low**3 + u * (self.high**3 - self.low**3)) ** (1 / 3)
 
 
 @dataclass(frozen=True)
-class UniformChirpVolume(DistanceLaw):
+class UniformChirpVolume(UniformVolume):
     """The chirp distance d_c = d (M_0 / M)^(5/6) is uniform in volume, so that SNRs are alike.
 
     M is the chirp mass in the detector frame, M_0 that of two neutron stars of 1.4 solar masses.
@@ -73,11 +74,8 @@ class UniformChirpVolume(DistanceLaw):
     low: float = 130.0
     high: float = 350.0
 
-    def __post_init__(self) -> None:
-        rising_pair(self, "low and high", (self.low, self.high))
-
     def distance(self, u: Any, chirp_mass: Any) -> Any:
-        return cube_root_between(self.low, self.high, u) * (chirp_mass / NEUTRON_STARS) ** (5 / 6)
+        return super().distance(u, chirp_mass) * (chirp_mass / NEUTRON_STARS) ** (5 / 6)
 
 
 @dataclass(frozen=True)
@@ -112,11 +110,6 @@ class RedshiftedVolume(DistanceLaw):
 
     def distance(self, u: Any, chirp_mass: Any) -> Any:
         return luminosity_distance(self.draw_redshift(u), self.cosmology)
-
-
-def cube_root_between(low: float, high: float, u: Any) -> Any:
-    """Return r between two bounds, r^3 being uniform if u is, from 0 to 1."""
-    return (low**3 + u * (high**3 - low**3)) ** (1 / 3)
 
 
 # --- cosmology ----------------------------------------------------------------------------------

@@ -186,6 +186,7 @@ def test_test_files_of_a_wing_are_named_after_its_modules() -> None:
 # The competition's numbers stand in physics/observation.py, and all else takes them from an
 # observation. These files hold one of them for a reason of their own.
 MAY_HOLD_A_NUMBER = {
+    "benchmarks/simulation/continuous_strain.py": "4,096 s, the longest segment",
     "configs.py": "numbers of published experiments are part of those experiments",
     "data/recording.py": "4,096 Hz, of GWOSC's files",
     "data/strain_cache.py": "4,096 bytes of a page of memory",
@@ -217,20 +218,35 @@ def observed_numbers(file: Path) -> Iterator[str]:
             named = [*zip(arguments[::-1], node.args.defaults[::-1], strict=False)]
             named += zip(node.args.kwonlyargs, node.args.kw_defaults, strict=True)
             for argument, default in named:
-                value = getattr(default, "value", None)
-                if (NAMES_OF_CHANNELS.fullmatch(argument.arg) and value == 3) or (
-                    NAMES_OF_FREQUENCIES.fullmatch(argument.arg) and value == 10
-                ):
-                    yield f"line {node.lineno}: {argument.arg} = {value}"
+                if is_observed(argument.arg, default):
+                    yield f"line {node.lineno}: {argument.arg} = {default.value}"
+        elif isinstance(node, ast.keyword) and is_observed(node.arg or "", node.value):
+            yield f"line {node.value.lineno}: {node.arg} = {node.value.value}"
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            for target in targets:
+                name = getattr(target, "id", getattr(target, "attr", ""))
+                if is_observed(name, node.value):
+                    yield f"line {node.lineno}: {name} = {node.value.value}"
     for number, line in enumerate(text.splitlines(), 1):
         if SHAPE_IN_WORDS.search(line):
             yield f"line {number}: {line.strip()}"
 
 
+def is_observed(name: str, value: ast.expr | None) -> bool:
+    """Return whether something of this name is given the competition's number of it."""
+    number = getattr(value, "value", None)
+    return bool(
+        (NAMES_OF_CHANNELS.fullmatch(name.lower()) and number == 3)
+        or (NAMES_OF_FREQUENCIES.fullmatch(name.lower()) and number == 10)
+    )
+
+
 def test_only_the_observation_holds_the_competitions_numbers() -> None:
-    """Nothing else knows 3 detectors, 2,048 Hz, 4,096 samples or 10 Hz."""
+    """Nothing else knows 3 detectors, 2,048 Hz, 4,096 samples or 10 Hz; no benchmark either."""
     home = "physics/observation.py"
-    files = {file.relative_to(ROOT).as_posix(): file for file in sources().values()}
+    every = [*sources().values(), *(ROOT / "benchmarks").rglob("*.py")]
+    files = {file.relative_to(ROOT).as_posix(): file for file in every}
     found = {name: list(observed_numbers(file)) for name, file in files.items() if name != home}
     wrong = {
         name: lines for name, lines in found.items() if lines and name not in MAY_HOLD_A_NUMBER
@@ -239,3 +255,26 @@ def test_only_the_observation_holds_the_competitions_numbers() -> None:
     needless = [name for name in MAY_HOLD_A_NUMBER if not found.get(name)]
     assert not needless, f"remove from MAY_HOLD_A_NUMBER: {needless}"
     assert list(observed_numbers(files[home]))  # the test sees what it looks for
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rate = 2048",
+        "size = 4_096.0",
+        "names = ('H1', 'L1', 'V1')",
+        "def make(in_chans=3): ...",
+        "def make(*, min_frequency=10.0): ...",
+        "make(in_channels=3)",
+        "make(lowest_frequency=10)",
+        "NUM_DETECTORS = 3",
+        "fmin: float = 10.0",
+        "# strain (3, 4096)",
+    ],
+)
+def test_every_way_to_write_such_a_number_is_found(line: str, tmp_path: Path) -> None:
+    file = tmp_path / "module.py"
+    file.write_text(line)
+    assert len(list(observed_numbers(file))) == 1
+    file.write_text("make(in_channels=4)\nrate = 1024\n# 4096 bytes\n")
+    assert not list(observed_numbers(file))

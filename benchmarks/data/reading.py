@@ -42,7 +42,7 @@ def write_files(folder: Path, ids: Sequence[str]) -> list[Path]:
 
 
 def load_files(paths: Sequence[Path]) -> np.ndarray:
-    """Return the strain of some files, (n, 3, 4096) float32."""
+    """Return the strain of some files, (n, detector, time) float32."""
     strain = np.empty((len(paths), *COMPETITION.shape), np.float32)
     for place, path in enumerate(paths):
         strain[place] = np.load(path)

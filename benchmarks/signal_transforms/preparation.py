@@ -55,7 +55,7 @@ class SampleAtATime:
         self.sections = sections
 
     def prepared(self, x: np.ndarray) -> np.ndarray:
-        """Scale and band-pass one sample (3, 4096)."""
+        """Scale and band-pass one sample (detector, time)."""
         from scipy import signal
 
         x = x / self.factors
@@ -75,7 +75,7 @@ class SampleAtATime:
         return y
 
     def __call__(self, samples: np.ndarray) -> torch.Tensor:
-        """Transform samples (n, 3, 4096) one after another; return them as one float32 batch."""
+        """Transform samples (n, detector, time) one by one; return them as one float32 batch."""
         done = [self.noisy(self.prepared(sample)).astype(np.float32) for sample in samples]
         return torch.from_numpy(np.stack(done))
 

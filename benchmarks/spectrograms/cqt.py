@@ -1,7 +1,7 @@
 """Is the constant-Q front-end of Baseline slower than nnAudio's own layer?
 
-Both take white noise (batch, 3, 4096) and return magnitudes; nnAudio's layer is given the detectors
-as rows of its batch. It convolves in time with a stride of 64.
+Both take white noise (batch, detector, time) and return magnitudes; nnAudio's layer is given the
+detectors as rows of its batch. It convolves in time with a stride of 64.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def front_end_of(config: ConfigMeta, quick: bool, **changes: object) -> ComplexM
 
 
 def waveforms(settings: BenchmarkSettings, batch: int) -> torch.Tensor:
-    """Return white noise (batch, 3, 4096) of unit variance, as after `Normalize`."""
+    """Return white noise (batch, detector, time) of unit variance, as after `Normalize`."""
     return torch.randn(batch, *COMPETITION.shape, device=settings.device)
 
 
