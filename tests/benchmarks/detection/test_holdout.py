@@ -97,4 +97,4 @@ def test_other_observations_have_holdouts_of_their_own(cache) -> None:
         assert (drawn.known[1::2][louder] > 2).all()
     in_volume = open_holdout(settings[1], cache)
     # Distances, and so SNRs, have no bounds of their own.
-    assert in_volume.snr[1::2].min() < 3.7
+    assert in_volume.snr.max() > 27
