@@ -56,6 +56,7 @@ from experiments.starting_weights import check_starting_weights
 from runtime.console import LOGGER
 from runtime.locks import run_lock
 from runtime.seeds import seed_everything
+from simulation.real_strain import recorded_strain_digests
 from training import distributed
 from training.fit_state import TrainerState
 from training.settings import check_at_least_one
@@ -218,6 +219,10 @@ class Experiment:
         if self.labels is not None:
             part = self.test.iloc[self.labels.rows]
             strain["pseudo"] = strain_digests(part, config.test_cache, sampling=sampling)
+        # Strain that training samples are drawn from is no sample of the table.
+        noise = recorded_strain_digests(config.dataset_params, observation_of(config))
+        if noise:
+            strain["noise"] = noise
         return TrainedFrom(
             samples=directory.samples.labelled,
             strain=strain,

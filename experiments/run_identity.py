@@ -273,7 +273,8 @@ class TrainedFrom:
 
     Attributes:
         samples: digest of ids, targets and folds of the training table.
-        strain: digests of some samples' strain: 'train', and 'pseudo' for pseudo-labelled ones.
+        strain: digests of some samples' strain: 'train', and 'pseudo' for pseudo-labelled ones;
+            'noise' of the files of recorded strain that training samples are drawn from.
         settings: digest of the deciding settings.
         start: what the weights began as; see `start_of_fold`.
         pseudo_labels: digest of the pseudo-labels, if any.

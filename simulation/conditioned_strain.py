@@ -50,14 +50,12 @@ class ConditionedStrain:
             other.
         runs: in order of time.
         excluded: by name of a data-quality bit, when it says that strain is not to be used.
-        digests: of the files that it is of, in order of time.
     """
 
     detector: str
     values: np.ndarray
     runs: tuple[StrainRun, ...]
     excluded: Mapping[str, TimeSegments] = field(default_factory=dict)
-    digests: tuple[str, ...] = ()
 
 
 def find_runs(sources: Sequence[Source], sample_rate: int) -> tuple[StrainRun, ...]:
@@ -106,10 +104,7 @@ def open_conditioned_strain(
         UserError: a file is missing, damaged, of another detector or sampled too slowly, files
             overlap, or the strain is shorter than a window.
     """
-    option = f"RealStrain: files of {detector} in dataset_params.noise"
-    paths = [path for name in files for path in find_strain_files(name, detector, option)]
-    request = StrainRequest(detector, observation, data_quality=data_quality)
-    recording = open_recording(paths, request)
+    recording = open_files(files, detector, observation, data_quality)
     runs = find_runs(recording.sources, observation.sample_rate)
     longest = max(run.count for run in runs)
     if longest < observation.num_samples:
@@ -133,8 +128,35 @@ def open_conditioned_strain(
     if not is_kept(path, size):
         write_conditioned(path, recording, runs, observation)
     values = np.load(path, mmap_mode="r", allow_pickle=False)
-    excluded = recording.excluded_segments()
-    return ConditionedStrain(detector, values, runs, excluded, tuple(recording.content_digests()))
+    return ConditionedStrain(detector, values, runs, recording.excluded_segments())
+
+
+def open_files(
+    files: Sequence[str],
+    detector: str,
+    observation: Observation,
+    data_quality: tuple[str, ...] | None = None,
+) -> Recording:
+    """Open the strain files of a detector that a config names.
+
+    Args:
+        files, detector, observation, data_quality: as of `open_conditioned_strain`.
+
+    Raises:
+        UserError: a file is missing or cannot be used, or they do not fit together.
+    """
+    option = f"RealStrain: files of {detector} in dataset_params.noise"
+    paths = [path for name in files for path in find_strain_files(name, detector, option)]
+    return open_recording(paths, StrainRequest(detector, observation, None, data_quality))
+
+
+def digests_of_files(files: Sequence[str], detector: str, observation: Observation) -> list[str]:
+    """Return a digest of each strain file that a config names, in order of time.
+
+    Raises:
+        UserError: a file is missing or cannot be used, or they do not fit together.
+    """
+    return open_files(files, detector, observation, ()).content_digests()
 
 
 def is_kept(path: Path, size: int) -> bool:

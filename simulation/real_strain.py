@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from configuration.class_with_arguments import Part
+from data.time_segments import merge_segments, total_seconds
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
+from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
-from simulation.conditioned_strain import ConditionedStrain, open_conditioned_strain
+from simulation.conditioned_strain import (
+    ConditionedStrain,
+    digests_of_files,
+    open_conditioned_strain,
+)
+from simulation.noise_times import segments_of_setting, times_of_setting
 from simulation.spectral_whitening import SpectralWhitening
 from simulation.strain_stretches import (
     Intervals,
@@ -21,7 +30,6 @@ from simulation.strain_stretches import (
     find_stretches,
     whiten_context,
 )
-from simulation.time_segments import read_segments, read_times
 from simulation.training_noise import TrainingNoise
 
 CANDIDATES = 32  # windows drawn for each, of which the first that is not coincident is taken
@@ -47,9 +55,10 @@ class RealStrain(TrainingNoise):
     the first and last tenth of a second.
 
     Args:
-        files: by detector, one file or several of GWOSC, HDF5 or GWF.
+        files: by detector, one file or several, or globs, folders, lists and frame caches (see
+            `data.strain_paths`).
         segments: GPS segments that windows lie in, as pairs, as a text file, or one of these for
-            each detector (see `read_segments`); None for all of the strain.
+            each detector (see `segments_of_setting`); None for all of the strain.
         flags: GPS segments that data-quality flags veto, in the same form: no window touches them.
         events: GPS times of known events, or a text file of them.
         event_seconds: no window touches what is closer to an event than this.
@@ -57,6 +66,8 @@ class RealStrain(TrainingNoise):
             beside those that have one by chance.
         glitch_threshold: excess power of a glitch, in standard deviations; see `find_glitches`.
         stretch: seconds of strain with one PSD.
+        data_quality: bits of the files that must be set where windows lie; None takes the usual
+            ones as far as a file has them, () takes none (see `data.quality_bits`).
         device: where batches go; strain is read on the CPU.
         observation: detectors, rate and window; an experiment gives its own.
 
@@ -77,6 +88,7 @@ class RealStrain(TrainingNoise):
         glitch_share: float = 0.0,
         glitch_threshold: float = 10.0,
         stretch: float = 512.0,
+        data_quality: Sequence[str] | None = None,
         device: torch.device | str = "cpu",
         *,
         observation: Observation = COMPETITION,
@@ -96,18 +108,26 @@ class RealStrain(TrainingNoise):
             )
         around = [
             (time - event_seconds, time + event_seconds)
-            for time in read_times(events, "RealStrain: events")
+            for time in times_of_setting(events, "RealStrain: events")
         ]
         self.windows: list[DetectorWindows] = []
         for detector in observation.detectors:
-            names = files[detector]
             strain = open_conditioned_strain(
-                [names] if isinstance(names, str) else list(names), detector, observation
+                as_list(files[detector]),
+                detector,
+                observation,
+                data_quality=None if data_quality is None else tuple(data_quality),
             )
+            bad = merge_segments(*strain.excluded.values())
+            if bad:
+                LOGGER.info(
+                    f"{detector}: {total_seconds(bad):g} s of the strain are left out by the "
+                    f"data-quality bits {', '.join(strain.excluded)}"
+                )
             allowed = None
             if segments is not None:
-                allowed = read_segments(segments, detector, "RealStrain: segments")
-            vetoed = read_segments(flags, detector, "RealStrain: flags") + around
+                allowed = segments_of_setting(segments, detector, "RealStrain: segments")
+            vetoed = segments_of_setting(flags, detector, "RealStrain: flags") + around + bad
             stretches = find_stretches(
                 strain,
                 observation,
@@ -220,7 +240,8 @@ class DetectorWindows:
                 f"RealStrain: no clean time is left of {strain.detector}: windows of "
                 f"{observation.window:g} s could begin in {left:.1f} s only, and a stretch needs "
                 f"{least / self.sample_rate:g} s, and {8 * observation.window:g} s for its PSD: "
-                f"give more strain or longer segments, or fewer flags and events"
+                f"give more strain or longer segments, or fewer flags, events and bits of "
+                f"data_quality"
             )
         self.offsets = np.array([s.offset for s in self.stretches])
         self.clean = IntervalTable([s.clean for s in self.stretches])
@@ -298,6 +319,45 @@ class IntervalTable:
         place += self.stretch_begins[numbers][:, None]
         interval = np.searchsorted(self.ends, place, side="right")
         return self.first[interval] + place - self.begins[interval]
+
+
+def as_list(names: str | Sequence[str]) -> list[str]:
+    """Return one name or several as a list."""
+    return [names] if isinstance(names, str) else list(names)
+
+
+def recorded_strain_digests(setting: Any, observation: Observation) -> dict[str, str]:
+    """Return digests of the strain files that a setting names for `RealStrain`.
+
+    Args:
+        setting: parts, mappings and sequences in one another, such as `dataset_params`.
+        observation: of the experiment.
+
+    Returns:
+        For each detector one of all of its files, under its name, and one of each file, under
+        names such as "H1, file 2 of 12" in order of time. Empty where there is no such part.
+
+    Raises:
+        UserError: a file is missing or cannot be used.
+    """
+    found: dict[str, str] = {}
+    if isinstance(setting, Part):
+        if issubclass(setting.cls, RealStrain):
+            files = setting.params["files"]
+            check_files(files, observation)
+            for detector in observation.detectors:
+                digests = digests_of_files(as_list(files[detector]), detector, observation)
+                text = " ".join(digests).encode()
+                found[detector] = hashlib.blake2b(text, digest_size=16).hexdigest()
+                for number, digest in enumerate(digests, 1):
+                    found[f"{detector}, file {number} of {len(digests)}"] = digest
+        setting = setting.params
+    if isinstance(setting, Mapping):
+        setting = list(setting.values())
+    if isinstance(setting, list | tuple):
+        for value in setting:
+            found |= recorded_strain_digests(value, observation)
+    return found
 
 
 def check_files(files: Any, observation: Observation) -> None:

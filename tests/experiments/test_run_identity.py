@@ -191,6 +191,18 @@ def test_differences_are_explained(before: dict, words: str | None) -> None:
     assert found is None if words is None else words in found
 
 
+def test_other_noise_files_are_explained() -> None:
+    noise = {"H1": "one", "H1, file 1 of 1": "one"}
+    now = replace(NOW, strain={**NOW.strain, "noise": noise})
+    before = asdict(now)
+    assert explain_difference(before, now, same_fold=True, begins=True) is None
+    changed = replace(now, strain={**NOW.strain, "noise": {"H1": "two"}})
+    found = explain_difference(before, changed, same_fold=True, begins=True)
+    assert found == "the strain of 'H1' is not what it was trained on"
+    # Records that are older than these digests are compared as they are.
+    assert explain_difference(asdict(NOW), now, same_fold=True, begins=True) is None
+
+
 def test_what_the_command_line_names_need_not_be_named_again_to_resume() -> None:
     before = asdict(NOW) | {"start": {"from": "--weights", "name": "a.pt", "weights": "digest"}}
     assert explain_difference(before, NOW, same_fold=True, begins=False) is None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,6 +13,7 @@ from real_strain import START, coloured_noise, write_strain
 
 from configuration.class_with_arguments import Part
 from data.batch_order import CountedBatchSampler
+from data.quality_bits import SIMPLE_BITS
 from physics.bank_settings import BankSettings
 from physics.observation import COMPETITION, Observation
 from physics.signals import SignalGenerator
@@ -21,7 +23,8 @@ from search.conditioning import make_whitening_matrix
 from simulation import conditioned_strain
 from simulation import dataset_on_the_fly as simulated_dataset
 from simulation.dataset_on_the_fly import SimulatedDataset
-from simulation.real_strain import RealStrain
+from simulation.glitch_noise import Glitches
+from simulation.real_strain import RealStrain, recorded_strain_digests
 from simulation.spectral_whitening import SpectralWhitening
 from simulation.strain_stretches import whiten_context
 from transforms import Whiten
@@ -301,7 +304,50 @@ def test_refusals(tmp_path: Path, seconds, rate, options, message) -> None:
 def test_strain_of_another_detector_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, 40, "L1")
     with pytest.raises(UserError, match=r"holds strain of L1 .* under L1 in files"):
-        RealStrain({"H1": path}, observation=Observation(detectors=("H1",)))
+        RealStrain({"H1": path, "L1": path}, observation=LIGO)
+
+
+def test_seconds_that_the_files_own_bits_exclude_are_in_no_window(tmp_path: Path, caplog) -> None:
+    path = Path(write(tmp_path, 40, "H1"))
+    alone = Observation(detectors=("H1",))
+    bits = np.full(40, 0b1111111, np.uint32)
+    bits[15:18] = 0b1  # strain is there and passes no test
+    with h5py.File(path, "a") as file:
+        file["quality/simple/DQmask"] = bits
+        file["quality/simple/DQShortnames"] = np.array([name.encode() for name in SIMPLE_BITS])
+    with caplog.at_level("INFO"):
+        times = drawn_times(RealStrain({"H1": str(path)}, observation=alone))
+    assert "H1: 3 s of the strain are left out by the data-quality bits CBC_CAT1, CBC_CAT2" in (
+        caplog.text
+    )
+    assert not ((times > 13) & (times < 18)).any()
+    every = drawn_times(RealStrain({"H1": str(path)}, data_quality=(), observation=alone))
+    assert ((every > 13) & (every < 18)).any()
+    with pytest.raises(UserError, match="has no data-quality bit 'CAT9'"):
+        RealStrain({"H1": str(path)}, data_quality=["CAT9"], observation=alone)
+
+
+def test_digests_of_the_files_that_a_setting_names(files: dict[str, str], tmp_path: Path) -> None:
+    plain = Part(RealStrain, files=files)
+    found = recorded_strain_digests({"noise": plain, "pool": 3}, COMPETITION)
+    assert [*found][:2] == ["H1", "H1, file 1 of 1"]
+    assert [name for name in found if name.startswith("V1")] == [
+        "V1",
+        "V1, file 1 of 2",
+        "V1, file 2 of 2",
+    ]
+    # Within another part, in another order, under another name: the content decides.
+    moved = tmp_path / "moved.hdf5"
+    moved.write_bytes(Path(files["H1"]).read_bytes())
+    other = files | {"H1": str(moved), "V1": list(files["V1"])[::-1]}
+    glitchy = Part(Glitches, noise=Part(RealStrain, files=other))
+    assert recorded_strain_digests([glitchy], COMPETITION) == found
+    changed = recorded_strain_digests(
+        Part(RealStrain, files=files | {"V1": files["V1"][:1]}), COMPETITION
+    )
+    assert changed["H1"] == found["H1"]
+    assert changed["V1"] != found["V1"]
+    assert recorded_strain_digests({"noise": "gaussian"}, COMPETITION) == {}
 
 
 def test_another_observation(tmp_path: Path) -> None:
