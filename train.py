@@ -177,6 +177,9 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
         return 0
     config = override(load_config(args.config), args.set)
     if args.show:
+        from experiments.folds import check_splitter
+
+        check_splitter(config)
         print(format_config(config.to_plain()))
         return 0
     check_script(config, pseudo)

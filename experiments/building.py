@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 
 from configuration.class_with_arguments import Part, build_object, thaw
@@ -19,7 +18,7 @@ from data.batch_order import IndexBatch
 from data.table_sampling import check_sampling, read_sampling
 from physics.observation import Observation
 from physics.population import Population
-from runtime.errors import UserError, nearest
+from runtime.errors import UserError
 from runtime.versions import git_revision, versions
 from training import distributed
 from training.schedules import fill_in_length
@@ -67,82 +66,6 @@ def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
     if config.debug:
         frames = [frame.head(n) for frame, n in zip(frames, (10_000, 1_000), strict=True)]
     return frames[0], frames[1]
-
-
-def split_folds(config: ConfigMeta, train: pd.DataFrame) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Return (training rows, validation rows) of each fold.
-
-    Raises:
-        UserError: a class has fewer samples than there are folds, or the folds do not share the
-            samples out.
-    """
-    import sklearn.model_selection
-
-    # Checked here: sklearn only warns, and the AUC of such a fold fails after its training.
-    targets = train["target"].to_numpy()
-    smallest = min(int((targets == value).sum()) for value in (0, 1))
-    if config.cv < 2:
-        raise UserError(f"cv = {config.cv}: expected 2 folds or more; --limit_fold 0 trains one")
-    if smallest < config.cv:
-        fewer = f" or --set cv={smallest}" if smallest > 1 else ""
-        raise UserError(
-            f"{config.train_path} has only {smallest} samples of one class, too few for "
-            f"{config.cv} folds: add samples of it{fewer}"
-        )
-    names = [name for name in dir(sklearn.model_selection) if name.endswith("Fold")]
-    # Only *Fold is suggested: the Shuffle splitters leave samples out of validation.
-    if not hasattr(sklearn.model_selection, config.splitter):
-        raise UserError(
-            f"splitter = {config.splitter!r}: sklearn.model_selection has no such class"
-            f"{nearest(config.splitter, names)}"
-        )
-    splitter = getattr(sklearn.model_selection, config.splitter)
-    try:
-        splitter = splitter(n_splits=config.cv, **thaw(config.splitter_params))
-        if getattr(splitter, "shuffle", False) and not isinstance(splitter.random_state, int):
-            raise ValueError("shuffle needs a random_state, or folds differ from start to start")
-        folds = list(splitter.split(np.zeros(len(targets)), targets))
-    except (TypeError, ValueError) as error:
-        raise UserError(f"splitter_params of {config.splitter}: {error}") from error
-    # Every row exactly once, or outoffolds.npy would have gaps or be overwritten.
-    validated = np.sort(np.concatenate([rows for _, rows in folds]))
-    if not np.array_equal(validated, np.arange(len(targets))):
-        raise UserError(
-            f"splitter = {config.splitter!r} does not validate every sample once, so that there "
-            f"are no out-of-fold predictions: use KFold or StratifiedKFold"
-        )
-    check_classes_of_folds(config, targets, folds)
-    return folds
-
-
-def check_classes_of_folds(
-    config: ConfigMeta, targets: np.ndarray, folds: list[tuple[np.ndarray, np.ndarray]]
-) -> None:
-    """Refuse folds that cannot be learnt from or scored.
-
-    Args:
-        targets: (n,) of the training table.
-        folds: (training rows, validation rows) of each.
-
-    Raises:
-        UserError: the training or validation rows of a fold are all of one class.
-    """
-    for fold, parts in enumerate(folds):
-        for name, rows in zip(("trained", "validated"), parts, strict=True):
-            if len(np.unique(targets[rows])) < 2:
-                raise UserError(
-                    f"fold {fold} would be {name} on {len(rows)} samples of one class, which gives "
-                    f"no score: {config.splitter} shares {config.train_path} out so; use "
-                    f"--set splitter=StratifiedKFold"
-                )
-
-
-def fold_of_rows(folds: list[tuple[np.ndarray, np.ndarray]], n: int) -> np.ndarray:
-    """Return the fold (n,) in which each training row is validated."""
-    fold_of_row = np.empty(n, np.int64)
-    for fold, (_, rows) in enumerate(folds):
-        fold_of_row[rows] = fold
-    return fold_of_row
 
 
 def open_cache(config: ConfigMeta, split: str, device: torch.device | None = None) -> Any:

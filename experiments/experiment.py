@@ -20,12 +20,10 @@ from configuration.types import accepted_arguments
 from experiments.building import (
     check_caches,
     count_training_samples,
-    fold_of_rows,
     observation_of,
     open_cache,
     population_of,
     read_data,
-    split_folds,
     try_one_sample,
 )
 from experiments.fold_plan import FoldAction, FoldPlan
@@ -36,6 +34,7 @@ from experiments.fold_trainer import (
     build_network,
     record_adjusted,
 )
+from experiments.folds import fold_of_rows, mention_unused_columns, split_folds
 from experiments.inference import PredictionTask, predict
 from experiments.observation_record import plain_config
 from experiments.prediction_weights import SampleTables
@@ -82,6 +81,7 @@ class Experiment:
         )  # refuses a misspelt one before the training, not after it
         self.train, self.test = read_data(config)
         self.folds = split_folds(config, self.train)
+        mention_unused_columns(config, self.train)
         self.directory = RunDirectory(
             Path(options.results) / config.name,
             config,

@@ -58,7 +58,8 @@ def move_run_of_other_labels_aside(config: ConfigMeta, results: Path) -> Path | 
 
 def labels_digest(config: ConfigMeta, results: Path) -> str:
     """Return the digest of the pseudo-labels that a run would learn from now."""
-    from experiments.building import fold_of_rows, read_data, split_folds
+    from experiments.building import read_data
+    from experiments.folds import fold_of_rows, split_folds
 
     train, test = read_data(config)
     labels = config.pseudo_labels.build().read(

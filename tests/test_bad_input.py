@@ -221,7 +221,7 @@ CASES = {
     "restarts": (TRAIN, on("input", "scheduler_params.T_0=0"), "CosineAnnealingWarmRestarts"),
     "rate": (TRAIN, on("input", "optimizer_params.lr=-1.0"), "optimizer_params of AdamW"),
     "splitter": (TRAIN, on("input", "splitter=KFolds"), "did you mean 'KFold'"),
-    "groups": (TRAIN, on("input", "splitter=GroupKFold"), "splitter_params of GroupKFold"),
+    "groups": (TRAIN, on("input", "splitter=GroupKFold"), "reads the column 'group'"),
     "bad losses": (TRAIN, on("input", "max_bad_losses=0"), "expected 1 or more"),
     "limit": (TRAIN, on("input", "clip_grad=norm", "max_grad_norm=-1.0"), "a number above 0"),
     "readers": (TRAIN, [*on("input"), "--num_workers", "-1"], "-1 is not 0 or more"),

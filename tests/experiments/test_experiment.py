@@ -14,8 +14,8 @@ import configs
 from configuration.class_with_arguments import Part
 from configuration.config_class import ConfigMeta
 from configuration.overrides import override
-from experiments.building import split_folds
 from experiments.experiment import Experiment
+from experiments.folds import split_folds
 from experiments.run_options import RunOptions
 from runtime.errors import UserError
 from transforms import FlipWave, Scale
