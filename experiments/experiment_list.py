@@ -64,7 +64,7 @@ def network_key(config: ConfigMeta) -> str:
 
 def decimation_of(config: ConfigMeta) -> int:
     """Return of how many samples the transforms leave one for the network."""
-    parts = (config.transforms or {}).get("test", ())
+    parts = (config.transforms or {}).get("test") or ()
     return math.prod(part.params.get("decimate", 1) for part in parts)
 
 
