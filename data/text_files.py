@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import functools
 import gzip
+import hashlib
+import io
 import os
 import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
 from data.quality_bits import times_excluded_by_bits
-from data.recording import StrainRequest, check_rate, explain_wrong_detector, file_digest
+from data.recording import StrainRequest, check_rate, explain_wrong_detector
 from data.strain_paths import calibration_of_name, detector_of_name
 from data.time_segments import TimeSegments
 from physics.sites import SITES
@@ -78,7 +79,9 @@ class TextStrain:
         return values[first:last]
 
     def content_digest(self) -> str:
-        return file_digest(self.path)
+        facts = os.stat(self.path)
+        place = (str(self.path), self.header_lines, self.size)
+        return digest_of_text(*place, facts.st_size, facts.st_mtime_ns)
 
     def data_segments(self) -> TimeSegments:
         return [(self.start, self.start + self.size / self.rate)]
@@ -87,12 +90,12 @@ class TextStrain:
         return self.excluded
 
 
-def open_text(path: Path) -> IO[str]:
+def open_text(path: Path) -> io.TextIOWrapper:
     """Open a text file, packed with gzip or not."""
     with open(path, "rb") as file:
         packed = file.read(2) == GZIP_MAGIC
     if packed:
-        return gzip.open(path, "rt", encoding="ascii")
+        return io.TextIOWrapper(gzip.open(path, "rb"), encoding="ascii")
     return open(path, encoding="ascii")
 
 
@@ -136,9 +139,38 @@ def read_numbers(path: str, header_lines: int, size: int, *facts: int) -> np.nda
         first = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"{path} is damaged ({first}): download it again") from error
     if values.shape != (size,):
-        there = "more" if values.shape == (size + 1,) else f"{values.size:,}"
-        raise UserError(
-            f"{path} is damaged: its header states {size:,} samples and there are {there}; "
-            f"download it again"
-        )
+        raise UserError(explain_other_size(path, size, values.size))
     return values
+
+
+@functools.cache
+def digest_of_text(path: str, header_lines: int, size: int, *facts: int) -> str:
+    """Return a digest of the text of a file, packed or not, whose lines are counted on the way.
+
+    Args:
+        path, header_lines, size, facts: as of `read_numbers`.
+
+    Raises:
+        UserError: the file is damaged, or has another number of lines than its header states.
+    """
+    content, lines, last = hashlib.blake2b(digest_size=16), -header_lines, b"\n"
+    try:
+        with open_text(Path(path)) as file:
+            while block := file.buffer.read(2**22):
+                content.update(block)
+                lines, last = lines + block.count(b"\n"), block[-1:]
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} is damaged ({error}): download it again") from error
+    lines += last != b"\n"
+    if lines != size:
+        raise UserError(explain_other_size(path, size, lines))
+    return content.hexdigest()
+
+
+def explain_other_size(path: str, size: int, found: int) -> str:
+    """Return a sentence for a file with another number of samples than its header states."""
+    there = f"only {found:,}" if found < size else "more"
+    return (
+        f"{path} is damaged: its header states {size:,} samples and there are {there}; download it "
+        f"again"
+    )
