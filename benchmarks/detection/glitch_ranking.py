@@ -34,6 +34,7 @@ from benchmarks.detection.holdout import HoldoutSettings
 from benchmarks.harness.measurements import markdown_table
 from configuration.class_with_arguments import Part
 from configuration.config_class import ConfigMeta
+from experiments.building import build_model, observation_of, population_of
 from models1d import MatchedFilter1d
 from physics.bank_settings import BankSettings
 from physics.observation import Observation
@@ -88,7 +89,7 @@ class Drawer:
                 f"{config.__name__} does not train on whitened simulated strain: name an "
                 f"experiment with dataset_params['whiten'], such as Mdc1Glitches"
             )
-        observation, population = config.observation.build(), config.population.build()
+        observation, population = observation_of(config), population_of(config)
         bank = BankSettings.of(population, observation, bank_size, HoldoutSettings().bank_seed)
         signals = shared_signals(bank, population, CPU, observation)
         noise = Part(OneGlitch, snr=GLITCH_SNR).build_for(observation=observation)
@@ -235,7 +236,6 @@ def open_network(config: ConfigMeta, folder: Path | None) -> MatchedFilter1d:
         UserError: it is no bank of matched filters with the hypothesis of glitches.
     """
     from benchmarks.detection.networks import NetworkScorer
-    from experiments.building import build_model
     from training.checkpoints import load_model
 
     model = build_model(config, pretrained=folder is None).eval()
@@ -275,10 +275,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"measured at a false-alarm probability of {MEASURED:g}"
         )
     import configs  # noqa: F401 - importing it registers the experiments
-    from configuration.config_class import find_config
+    from configuration.config_references import load_config
     from configuration.overrides import override
 
-    config = override(find_config(args.config), args.set)
+    config = override(load_config(args.config), args.set)
     model = open_network(config, None if args.untrained else args.results / config.name)
     drawer = Drawer.of(config, args.bank_size)
     rate = model.samples / drawer.observation.window / model.stride  # arrival times a second

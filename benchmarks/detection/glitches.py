@@ -5,6 +5,9 @@ often does a trained run give the merger the higher score? A blip of SNR 25 is l
 merger of network SNR 12 that it is compared with, so that loudness alone ranks them wrongly.
 
     python -m benchmarks.detection.glitches --config Wave07 Wave08
+
+With `--gaussian N` it also says what this costs where there are no glitches: the AUC on the
+hold-out of N samples, and its difference from that of the first experiment.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.detection.holdout import HoldoutSettings
+from benchmarks.detection.holdout import HoldoutSettings, open_holdout
 from benchmarks.detection.networks import NetworkScorer
 from benchmarks.harness.machine import find_device
 from metrics import AUC, delong_error
@@ -39,6 +42,7 @@ from transforms import AddGlitches
 
 BATCH = 64  # samples drawn at a time
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
+COUNTED = ("samples", "blip", "merger", "gaussian", "seed")  # options that the figures depend on
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,49 @@ def compare_scores(blips: np.ndarray, mergers: np.ndarray) -> dict[str, Any]:
     return {"ranked": float(ranked), "error": float(error), **quantiles}
 
 
+def compare_networks(
+    targets: np.ndarray, scores: dict[str, np.ndarray]
+) -> dict[str, dict[str, float]]:
+    """Return the AUC of networks on the same samples, and their distance from the first one's.
+
+    Args:
+        targets: (samples,) of 0 and 1.
+        scores: (samples,) of every network, by name.
+    """
+    first = next(iter(scores.values()))
+    return {
+        name: {
+            "auc": float(AUC()(targets, values)),
+            "error": float(delong_error(targets, values)),
+            "difference": float(AUC()(targets, values) - AUC()(targets, first)),
+            "difference_error": paired_error(targets, values, first),
+        }
+        for name, values in scores.items()
+    }
+
+
+def paired_error(targets: np.ndarray, scores: np.ndarray, others: np.ndarray) -> float:
+    """Return the standard error of the difference of two AUCs on the same samples.
+
+    By DeLong et al. (Biometrics 44, 837, 1988): an AUC is the mean over positives of the part of
+    negatives below, and the mean over negatives of the part of positives above. The error of a
+    difference is that of the means of the samples' differences.
+    """
+    variance = 0.0
+    for label in (0, 1):
+        own = targets == label
+        parts = [placements(values[own], values[~own]) for values in (scores, others)]
+        variance += np.var(parts[0] - parts[1], ddof=1) / own.sum()
+    return float(np.sqrt(variance))
+
+
+def placements(values: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return the part of `others` below each of the values, ties counting one half."""
+    ordered = np.sort(others)
+    below = np.searchsorted(ordered, values, "left") + np.searchsorted(ordered, values, "right")
+    return below / 2 / len(others)
+
+
 def make_parser() -> CommandLine:
     parser = CommandLine(
         prog="-m benchmarks.detection.glitches",
@@ -137,6 +184,9 @@ def make_parser() -> CommandLine:
     parser.add_argument("--samples", type=int, default=1000, metavar="N", help="of either kind")
     parser.add_argument("--blip", type=float, default=25.0, metavar="SNR", help="(default: 25)")
     parser.add_argument("--merger", type=float, default=12.0, metavar="SNR", help="(default: 12)")
+    parser.add_argument(
+        "--gaussian", type=int, metavar="N", help="samples of a hold-out, to measure the AUC on"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N")
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: the GPU, if there is one)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
@@ -157,16 +207,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     from experiments.building import observation_of, population_of
 
     found = [override(load_config(name), args.set) for name in args.config]
+    laws = {(observation_of(config), population_of(config)) for config in found}
+    if len(laws) > 1:
+        raise UserError(
+            f"{', '.join(args.config)} are of different observations or populations: compare those "
+            f"of one at a time"
+        )
+    observation, population = laws.pop()
     scorers = [NetworkScorer(config, args.results / config.name) for config in found]
     for scorer in scorers:
         scorer.weights()  # reports missing files before anything is computed
     device, figures = find_device(args.device), {}
+    blips, mergers = draw_blips_and_mergers(
+        args.samples, args.blip, args.merger, args.seed, observation, population
+    )
     print(f"{args.samples} blips of SNR {args.blip:g} and mergers of SNR {args.merger:g}")
     for scorer in scorers:
-        laws = observation_of(scorer.config), population_of(scorer.config)
-        blips, mergers = draw_blips_and_mergers(
-            args.samples, args.blip, args.merger, args.seed, *laws
-        )
         scores = [scorer.compute(samples, device)[0] for samples in (blips, mergers)]
         figures[scorer.name] = compare_scores(*scores)
         entry = figures[scorer.name]
@@ -175,8 +231,20 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"ranked rightly; median score {entry['blips'][2]:.2f} of blips, "
             f"{entry['mergers'][2]:.2f} of mergers"
         )
+    if args.gaussian is not None:
+        holdout = open_holdout(
+            HoldoutSettings(samples=args.gaussian, observation=observation, population=population)
+        )
+        found_scores = {scorer.name: scorer.compute(holdout, device)[0] for scorer in scorers}
+        print(f"{args.gaussian} samples of Gaussian noise, half of them with a signal")
+        for name, entry in compare_networks(holdout.targets, found_scores).items():
+            figures[name]["gaussian"] = entry
+            print(
+                f"{name}: AUC {entry['auc']:.4f} ± {entry['error']:.4f}, by "
+                f"{entry['difference']:+.4f} ± {entry['difference_error']:.4f} from the first"
+            )
     if args.out is not None:
-        settings = {key: getattr(args, key) for key in ("samples", "blip", "merger", "seed")}
+        settings = {key: getattr(args, key) for key in COUNTED}
         write_json(args.out, {**settings, "quantiles": QUANTILES, "networks": figures})
         print(f"written: {args.out}")
     return 0
