@@ -5,6 +5,7 @@ often does a trained run give the merger the higher score? A blip of SNR 25 is l
 merger of network SNR 12 that it is compared with, so that loudness alone ranks them wrongly.
 
     python -m benchmarks.detection.glitches --config Wave07 Wave08
+    python -m benchmarks.detection.glitches --config Wave07 Wave09 --untrained
 
 With `--gaussian N` it also says what this costs where there are no glitches: the AUC on the
 hold-out of N samples, and its difference from that of the first experiment.
@@ -23,7 +24,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.detection.holdout import HoldoutSettings, open_holdout
-from benchmarks.detection.networks import NetworkScorer
+from benchmarks.detection.networks import InitialScorer, NetworkScorer
 from benchmarks.harness.machine import find_device
 from metrics import AUC, delong_error
 from physics.bank_settings import BankSettings
@@ -181,6 +182,7 @@ def make_parser() -> CommandLine:
     parser.add_argument("--config", nargs="+", required=True, metavar="NAME", help="experiments")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of all of them")
     parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument("--untrained", action="store_true", help="use their initial weights")
     parser.add_argument("--samples", type=int, default=1000, metavar="N", help="of either kind")
     parser.add_argument("--blip", type=float, default=25.0, metavar="SNR", help="(default: 25)")
     parser.add_argument("--merger", type=float, default=12.0, metavar="SNR", help="(default: 12)")
@@ -214,7 +216,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             f"of one at a time"
         )
     observation, population = laws.pop()
-    scorers = [NetworkScorer(config, args.results / config.name) for config in found]
+    scorer_class = InitialScorer if args.untrained else NetworkScorer
+    scorers = [scorer_class(config, args.results / config.name) for config in found]
     for scorer in scorers:
         scorer.weights()  # reports missing files before anything is computed
     device, figures = find_device(args.device), {}

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from benchmarks.detection.holdout import Holdout
 from configuration.config_class import ConfigMeta
@@ -138,6 +140,17 @@ class NetworkScorer:
                 f"history.csv, config.json and run.json written by this version?"
             ) from error
 
+    def number_of_networks(self) -> int:
+        """Return how many networks there are, one for each fold that has weights."""
+        return len(self.weights())
+
+    def networks(self) -> Iterator[nn.Module]:
+        """Return the networks one after another, with the weights of a fold each."""
+        for path in self.weights():
+            model = build_model(self.config)
+            load_model(model, path)
+            yield model
+
     @torch.inference_mode()
     def compute(
         self, holdout: Holdout, device: torch.device, show_progress: bool | None = None
@@ -146,13 +159,12 @@ class NetworkScorer:
         preparation = build_preparation(self.config, "test", device)
         hook = self.config.hook.build()
         views = find_views(self.views, observation=observation_of(self.config))
-        weights, size = self.weights(), self.config.batch_size
-        logits = np.zeros((len(weights), len(holdout)))
+        size, number = self.config.batch_size, self.number_of_networks()
+        logits = np.zeros((number, len(holdout)))
         bar = progress(total=logits.size, desc=self.config.name, unit="sample", show=show_progress)
         with bar:
-            for fold, path in enumerate(weights):
-                model = build_model(self.config).to(device).eval()
-                load_model(model, path)
+            for fold, model in enumerate(self.networks()):
+                model.to(device).eval()
                 for start in range(0, len(holdout), size):
                     stop = min(start + size, len(holdout))
                     batch = {"waveform": holdout.batch(start, stop, device)}
@@ -163,6 +175,23 @@ class NetworkScorer:
                     logits[fold, start:stop] = torch.stack(each).mean(0)[:, 0].cpu().numpy()
                     bar.update(stop - start)
         return logits.mean(0, keepdims=True)
+
+
+class InitialScorer(NetworkScorer):
+    """One network with the weights that its training would begin with; no run is needed."""
+
+    @property
+    def name(self) -> str:
+        return f"{super().name}, untrained"
+
+    def weights(self) -> list[Path]:
+        return []
+
+    def number_of_networks(self) -> int:
+        return 1
+
+    def networks(self) -> Iterator[nn.Module]:
+        yield build_model(self.config, pretrained=True)
 
 
 def default_samples(config: ConfigMeta) -> int | None:

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from detection_examples import CPU
 
 from benchmarks.detection import report as detection_report
-from benchmarks.detection.networks import DECISIVE, NetworkScorer
+from benchmarks.detection.networks import DECISIVE, InitialScorer, NetworkScorer
 from configs import Demo, Wave01
 from configuration.overrides import override
+from experiments.building import build_model, build_preparation, observation_of
 from runtime.errors import UserError
+from training_extras import find_views, prepare_views
 
 pytest.importorskip("lalsimulation")
 
@@ -32,6 +35,21 @@ def test_a_run_is_scored_by_the_mean_of_its_folds(holdout, runs) -> None:
     np.testing.assert_allclose(both, (first + second) / 2, atol=1e-6)
     assert scorer.settings()["weights"] == {"fold0.pt": digest}
     assert np.abs(first - second).max() > 1e-3
+
+
+def test_a_network_without_training(holdout, runs) -> None:
+    scorer = InitialScorer(Demo, runs / "nothing")
+    assert scorer.name == "demo, untrained"
+    torch.manual_seed(5)
+    found = scorer.compute(holdout, CPU)
+    torch.manual_seed(5)
+    model = build_model(Demo, pretrained=True).eval()
+    preparation = build_preparation(Demo, "test", CPU)
+    views = find_views(("identity",), observation=observation_of(Demo))
+    with torch.inference_mode():
+        (batch,) = prepare_views(views, {"waveform": holdout.batch(0, 24)}, preparation)
+        expected = Demo.hook.build().forward_test(model, batch)[:, 0]
+    np.testing.assert_allclose(found[0], expected, atol=1e-5)
 
 
 def test_views_are_those_of_the_runs_observation(holdout, runs) -> None:
