@@ -132,12 +132,14 @@ def choose_channel(contents: FrameFile, path: Path, request: StrainRequest) -> s
             f"{', '.join(contents.channels[:6]) or 'none'}: give a file of {detector}"
         )
     if channel is not None:
-        if channel not in own:
+        # As for detectors, lower case is accepted.
+        named = [name for name in own if name.upper() == channel.upper()]
+        if not named:
             raise UserError(
                 f"{path} has no channel {channel!r}{nearest(channel, own)}: choose from "
                 f"{', '.join((strain or own)[:6])}"
             )
-        return channel
+        return channel if channel in named else named[0]
     if len(strain) != 1:
         raise UserError(
             f"{path} has {len(strain) or 'no'} strain channels of {detector}: name one with "

@@ -230,7 +230,8 @@ def choose_series(
                 f"(its channel is {facts.channel!r}): correct the file"
             )
     if request.channel is not None:
-        chosen = [facts for facts in own if request.channel in (facts.channel, facts.series)]
+        wanted = request.channel.upper()  # as for detectors, lower case is accepted
+        chosen = [facts for facts in own if wanted in (facts.channel.upper(), facts.series.upper())]
     else:
         chosen = own
         if len({facts.series for facts in own}) > 1:

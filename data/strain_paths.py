@@ -29,8 +29,8 @@ MAX_LIST_BYTES = 2**26  # a list of a million paths; more is no list
 def find_strain_files(text: str, detector: str, option: str) -> list[Path]:
     """Return the files that a word stands for, sorted by name where it does not order them.
 
-    In folders, globs and caches, files whose names say that they hold other detectors are left
-    out.
+    In folders, globs, lists and caches, files whose names say that they hold other detectors are
+    left out.
 
     Args:
         text: file, glob, folder, list or cache.
@@ -66,7 +66,7 @@ def find_strain_files(text: str, detector: str, option: str) -> list[Path]:
     if suffix in CACHES:
         return read_cache(path, detector, option)
     if suffix in LISTS and not holds_numbers(path):
-        return read_list(path, option)
+        return read_list(path, detector, option)
     return [path]
 
 
@@ -141,16 +141,24 @@ def holds_numbers(path: Path) -> bool:
     return False
 
 
-def read_list(path: Path, option: str) -> list[Path]:
-    """Return the files of a list; relative paths start at the folder of the list.
+def read_list(path: Path, detector: str, option: str) -> list[Path]:
+    """Return the files of a detector in a list; relative paths start at the folder of the list.
 
     Raises:
-        UserError: a line names no file.
+        UserError: a line names no file, or none is of the detector.
     """
-    return [
+    lines = read_lines(path)
+    found = [
         existing_file(path, number, path.parent / Path(line).expanduser(), option)
-        for number, line in read_lines(path)
+        for number, line in lines
+        if may_hold(Path(line), detector)
     ]
+    if not found:
+        others = name_some([Path(line) for _, line in lines])
+        raise UserError(
+            f"{option}: {path} has no files of {detector}, only {others}: name a list of {detector}"
+        )
+    return found
 
 
 def read_cache(path: Path, detector: str, option: str) -> list[Path]:

@@ -138,7 +138,7 @@ def test_several_channels(tmp_path, strain):
         UserError, match=r"has 2 strain channels of H1: .*H1:A_STRAIN, H1:B_STRAIN$"
     ):
         open_strain(path)
-    chosen = open_recordings([f"H1={path}"], ["H1=H1:B_STRAIN"])["H1"]
+    chosen = open_recordings([f"H1={path}"], ["h1=h1:b_strain"])["H1"]
     assert np.array_equal(chosen.read(START, 4096), strain[4096:8192])
     with pytest.raises(UserError, match=r"no channel 'H1:A_STAIN' \(did you mean 'H1:A_STRAIN'"):
         open_recordings([f"H1={path}"], ["H1=H1:A_STAIN"])

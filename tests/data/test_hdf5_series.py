@@ -107,6 +107,7 @@ def test_several_channels_of_a_detector(tmp_path, strain) -> None:
     with pytest.raises(UserError, match=r"no channel 'H1:C' of H1: name one with"):
         open_recordings([f"H1={path}"], ["H1=H1:C"])
     check_is_read(path, "H1", -strain, "H1:B")
+    check_is_read(path, "H1", -strain, "h1:b")
     # The one that is called strain is the strain.
     more = two | {"H1_at_GDS-CALIB_STRAIN": (strain / 2, GWPY)}
     check_is_read(write_series(tmp_path / "more.hdf5", **more), "H1", strain / 2)

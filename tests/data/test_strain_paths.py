@@ -60,6 +60,10 @@ def test_a_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path: Path) -
 def test_lists(folder: Path) -> None:
     (folder / "all.txt").write_text(f"# two files\n{NAMES[0]}\n\n{folder / NAMES[1]}\n")
     assert names_of(folder / "all.txt", "H1") == list(NAMES[:2])
+    (folder / "all.txt").write_text("\n".join(NAMES[:3]))
+    assert names_of(folder / "all.txt", "L1") == [NAMES[2]]
+    with pytest.raises(UserError, match=r"all\.txt has no files of V1, only H-H1_GWOSC"):
+        find_strain_files(str(folder / "all.txt"), "V1", "--strain X")
 
 
 def test_text_with_numbers_is_strain_and_no_list(tmp_path: Path) -> None:
