@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+import shlex
 from collections.abc import Iterator
 
+import pytest
 import test_commands_lose_nothing
 import test_nothing_is_lost
 from test_docs import PAGES, page_name
+
+import configs  # noqa: F401 - importing it registers the experiments
+from configuration.config_class import ConfigMeta
+from configuration.config_references import load_config
+from configuration.overrides import override
+from experiments.building import observation_of, population_of
+from experiments.settings import Config
+from physics import prior_files
+from runtime.errors import UserError
 
 Command = tuple[str, frozenset[str]]  # the program, and the flags that decide what it writes
 
@@ -98,3 +110,34 @@ def test_every_program_is_killed_and_repeated() -> None:
     killed = {case.program for case in test_commands_lose_nothing.CASES if case.killed_at}
     assert killed == {"prep_data", "stacking", "report", "detect"}
     assert test_nothing_is_lost.KILLS
+
+
+def settings_in_docs() -> Iterator[tuple[str, str | None, list[str]]]:
+    """Yield the page, the config and the words after --set of each command line that has some."""
+    for page in PAGES:
+        for _, rest in LINE.findall(page.read_text().replace("\\\n", " ")):
+            words = shlex.split(rest)
+            if "--set" not in words:
+                continue
+            after = words[words.index("--set") + 1 :]
+            settings = list(itertools.takewhile(lambda word: not word.startswith("--"), after))
+            settings = [word for word in settings if "$" not in word]  # no variables of a shell
+            config = words[words.index("--config") + 1] if "--config" in words else None
+            yield page_name(page), config, settings
+
+
+def test_every_documented_setting_fits_its_config(monkeypatch) -> None:
+    """What stands after --set in README and docs is accepted, and can be observed and drawn."""
+    found = list(settings_in_docs())
+    assert len(found) > 8  # the pattern finds them
+    prior = {"chirp_mass": "Uniform(minimum=15, maximum=40)", "mass_ratio": "Uniform(0.25, 1)"}
+    monkeypatch.setattr(prior_files, "read_prior_file", lambda path: prior)
+    for page, name, settings in found:
+        if name is not None and name not in ConfigMeta.registry:
+            continue  # a placeholder, or an experiment of a reader's own file
+        try:
+            config = override(Config if name is None else load_config(name), settings)
+            observation_of(config)
+            population_of(config)
+        except UserError as error:
+            pytest.fail(f"{page}: --set {' '.join(settings)}: {error}")
