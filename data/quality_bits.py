@@ -85,11 +85,12 @@ class QualityMask:
         return [(float(a), float(b)) for a, b in zip(times[::2], times[1::2], strict=True)]
 
 
-def parse_bits(words: Sequence[str]) -> tuple[str, ...] | None:
-    """Return the bits that --data_quality asks for.
+def parse_bits(words: Sequence[str], option: str = "--data_quality") -> tuple[str, ...] | None:
+    """Return the bits that an option asks for.
 
     Args:
         words: names of bits, also several with commas between them, or 'none' alone.
+        option: what to call it in messages.
 
     Returns:
         The names; () for 'none'; None, which stands for `DEFAULT_BITS`, where there are no words.
@@ -103,7 +104,7 @@ def parse_bits(words: Sequence[str]) -> tuple[str, ...] | None:
     if NO_BITS.upper() in names:
         if len(names) > 1:
             raise UserError(
-                f"--data_quality {' '.join(words)}: {NO_BITS!r} asks for no bit: give it alone, or "
+                f"{option} {' '.join(words)}: {NO_BITS!r} asks for no bit: give it alone, or "
                 f"leave it out"
             )
         return ()
@@ -132,8 +133,9 @@ def times_excluded_by_bits(
         if name not in known:
             has = f"its bits are {', '.join(known)}" if known else "it holds no bits at all"
             raise UserError(
-                f"{path} has no data-quality bit {name!r}{nearest(name, known)}, {has}: leave the "
-                f"bit out of --data_quality, or give files that have it"
+                f"{path} has no data-quality bit {name!r}{nearest(name, known)}, {has}: leave it "
+                f"out (detect.py: --data_quality; RealStrain: data_quality), or give files that "
+                f"have it"
             )
         found[name] = merge_segments(
             *(mask.times_without(name) for mask in masks if name in mask.names)

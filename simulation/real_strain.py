@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from configuration.class_with_arguments import Part
+from data.quality_bits import parse_bits
 from data.time_segments import merge_segments, total_seconds
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
@@ -66,8 +67,9 @@ class RealStrain(TrainingNoise):
             beside those that have one by chance.
         glitch_threshold: excess power of a glitch, in standard deviations; see `find_glitches`.
         stretch: seconds of strain with one PSD.
-        data_quality: bits of the files that must be set where windows lie; None takes the usual
-            ones as far as a file has them, () takes none (see `data.quality_bits`).
+        data_quality: bits of the files that must be set where windows lie, such as
+            ["DATA", "CBC_CAT1"], or "none"; None takes the usual ones as far as a file has them
+            (see `data.quality_bits`).
         device: where batches go; strain is read on the CPU.
         observation: detectors, rate and window; an experiment gives its own.
 
@@ -88,7 +90,7 @@ class RealStrain(TrainingNoise):
         glitch_share: float = 0.0,
         glitch_threshold: float = 10.0,
         stretch: float = 512.0,
-        data_quality: Sequence[str] | None = None,
+        data_quality: str | Sequence[str] | None = None,
         device: torch.device | str = "cpu",
         *,
         observation: Observation = COMPETITION,
@@ -110,13 +112,11 @@ class RealStrain(TrainingNoise):
             (time - event_seconds, time + event_seconds)
             for time in times_of_setting(events, "RealStrain: events")
         ]
+        bits = parse_bits(as_list(data_quality or ()), "RealStrain: data_quality")
         self.windows: list[DetectorWindows] = []
         for detector in observation.detectors:
             strain = open_conditioned_strain(
-                as_list(files[detector]),
-                detector,
-                observation,
-                data_quality=None if data_quality is None else tuple(data_quality),
+                as_list(files[detector]), detector, observation, data_quality=bits
             )
             bad = merge_segments(*strain.excluded.values())
             if bad:

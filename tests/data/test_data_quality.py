@@ -33,6 +33,19 @@ def test_segments_in_every_form(tmp_path, name) -> None:
         assert read_segments(tmp_path / name) == [(0.0, 1.0), (10.0, 20.0), (30.0, 40.5)]
 
 
+@pytest.mark.parametrize("name", ["segwizard.txt", "flag.json"])
+def test_segments_that_gwpy_writes(tmp_path, name) -> None:
+    segments = pytest.importorskip("gwpy.segments")
+    active = segments.SegmentList([segments.Segment(10, 20), segments.Segment(30, 40.5)])
+    if name.endswith(".json"):
+        known = segments.SegmentList([segments.Segment(0, 100)])
+        flag = segments.DataQualityFlag("H1:DMT-ANALYSIS_READY:1", active=active, known=known)
+        flag.write(tmp_path / name)
+    else:
+        active.write(tmp_path / name, format="segwizard", coltype=float)
+    assert read_segments(tmp_path / name, "H1") == [(10.0, 20.0), (30.0, 40.5)]
+
+
 @pytest.mark.parametrize(
     ("text", "match"),
     [

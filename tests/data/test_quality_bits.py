@@ -76,7 +76,7 @@ def test_bits_that_are_asked_for() -> None:
         UserError, match=r"h\.hdf5 has no .*'CBC_CAT2' \(did you mean 'CBC_CAT1'\?\)"
     ):
         times_excluded_by_bits(masks(), ("CBC_CAT2",), PATH)
-    with pytest.raises(UserError, match="it holds no bits at all: leave the bit out of"):
+    with pytest.raises(UserError, match="it holds no bits at all: leave it out"):
         times_excluded_by_bits([], ("DATA",), PATH)
 
 

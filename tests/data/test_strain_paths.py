@@ -86,6 +86,21 @@ def test_frame_caches(folder: Path) -> None:
     assert names_of(folder / "all.ffl", "H1") == [NAMES[0]]
 
 
+def test_a_frame_cache_that_lal_writes(folder: Path) -> None:
+    lal = pytest.importorskip("lal")
+    lal.CacheExport(lal.CacheGlob(str(folder), "*.*"), str(folder.parent / "all.lcf"))
+    assert names_of(folder.parent / "all.lcf", "L1") == [NAMES[5], NAMES[2]]
+
+
+@pytest.mark.parametrize("kind", ["lal", "ffl"])
+def test_a_frame_cache_that_gwpy_writes(folder: Path, kind: str) -> None:
+    write_cache = pytest.importorskip("gwpy.io.cache").write_cache
+    path = folder.parent / f"all.{'lcf' if kind == 'lal' else kind}"
+    with open(path, "w") as file:
+        write_cache([str(folder / name) for name in NAMES[:3]], file, format=kind)
+    assert names_of(path, "H1") == list(NAMES[:2])
+
+
 @pytest.mark.parametrize(
     ("name", "content", "match"),
     [

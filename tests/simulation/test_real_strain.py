@@ -321,7 +321,7 @@ def test_seconds_that_the_files_own_bits_exclude_are_in_no_window(tmp_path: Path
         caplog.text
     )
     assert not ((times > 13) & (times < 18)).any()
-    every = drawn_times(RealStrain({"H1": str(path)}, data_quality=(), observation=alone))
+    every = drawn_times(RealStrain({"H1": str(path)}, data_quality="none", observation=alone))
     assert ((every > 13) & (every < 18)).any()
     with pytest.raises(UserError, match="has no data-quality bit 'CAT9'"):
         RealStrain({"H1": str(path)}, data_quality=["CAT9"], observation=alone)
