@@ -80,6 +80,7 @@ SWITCHES: dict[str, tuple[bool, tuple[str, ...]]] = {
     "averaged weights": (False, ("ema_decay=none",)),
     "curriculum of the SNR": (True, ("dataset_params.curriculum=(8, 2)",)),
     "fresh signals every time": (True, ("dataset_params.reuse=1",)),
+    "fresh binaries": (True, ("dataset_params.fresh=500",)),
     "ranks in the loss": (True, ("criterion=RankLoss", "criterion.rank=0.5")),
     "SiLU instead of ReLU": (False, ("model_params.activation=relu",)),
     "GeM pooling": (True, ("model_params.pooling=gem",)),
