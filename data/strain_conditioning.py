@@ -15,6 +15,7 @@ import math
 import numpy as np
 
 from data.recording import Recording
+from data.time_segments import TimeSegments
 from physics import noise
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
@@ -23,8 +24,8 @@ from physics.observation import COMPETITION, Observation
 # transform, and small enough for the caches of a processor.
 READ_SECONDS = 60
 PADDING_SECONDS = 2  # read beyond either end; more than half of both filters together
-# Strain of 32 bits takes the same value twice in a row about once in 10^5 samples, because the
-# slow motion below 1 Hz uses up its digits; five times in a row once in 10^20.
+# No five samples of a detector are equal. Written with 32 bits, strain of LIGO has steps of 1e-26
+# and moves by 2e-20 from sample to sample: two are equal once in 10^6, five once in 10^24.
 EQUAL_SAMPLES = 5
 MIN_WELCH_PIECES = 7  # half overlapping. The median of fewer is too rough to whiten with
 HIGH_PASS_SECONDS = 2
@@ -88,7 +89,11 @@ def count_spoilt_samples(rate: int, observation: Observation = COMPETITION) -> i
 
 
 def condition_strain(
-    recording: Recording, start: float, count: int, observation: Observation = COMPETITION
+    recording: Recording,
+    start: float,
+    count: int,
+    observation: Observation = COMPETITION,
+    allowed: TimeSegments | None = None,
 ) -> np.ndarray:
     """Return a recording's strain at the rate, high-passed at the lowest frequency.
 
@@ -100,6 +105,7 @@ def condition_strain(
         start: GPS time in s of the first sample.
         count: samples at the rate.
         observation: what it is brought to.
+        allowed: sorted GPS segments; all strain outside is a gap. None allows all.
 
     Returns:
         (count,) float32 in 1e-21; NaN where there is no strain or where a filter saw a gap.
@@ -114,13 +120,32 @@ def condition_strain(
         wanted = min(READ_SECONDS * sample_rate, count - first)
         seconds = math.ceil(wanted / sample_rate) + 2 * PADDING_SECONDS
         # (seconds * rate,), with the padding at both ends that the filters need
-        raw = recording.read(
-            start + first / sample_rate - PADDING_SECONDS, seconds * recording.rate
-        )
+        begin = start + first / sample_rate - PADDING_SECONDS
+        raw = recording.read(begin, seconds * recording.rate)
         raw = np.where(find_equal_samples(raw), np.nan, raw / STRAIN_UNIT)
+        if allowed is not None:
+            raw[~lies_within(allowed, begin, len(raw), recording.rate)] = np.nan
         piece = condition_piece(raw, recording.rate, observation)
         result[first : first + wanted] = piece[skip : skip + wanted]
     return result
+
+
+def lies_within(segments: TimeSegments, start: float, count: int, rate: int) -> np.ndarray:
+    """Return which samples lie in GPS segments, (count,) bool.
+
+    Args:
+        segments: (start, end) of each, s.
+        start: GPS time in s of the first sample.
+        count: samples.
+        rate: Hz.
+    """
+    within = np.zeros(count, bool)
+    for begin, end in segments:
+        if end > start and begin < start + count / rate:
+            within[max(math.ceil((begin - start) * rate), 0) : math.ceil((end - start) * rate)] = (
+                True
+            )
+    return within
 
 
 def find_equal_samples(raw: np.ndarray, least: int = EQUAL_SAMPLES) -> np.ndarray:

@@ -8,20 +8,14 @@ the segment itself. Strain is in units of 1e-21 throughout; n is the number of s
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from data.gates import Gate
-from data.recording import Recording
-from data.strain_conditioning import condition_strain, measure_psd
-from data.tracked_psds import TrackedPSD
+from data.strain_conditioning import measure_psd
 from physics import noise
 from physics.curves import DetectorNoise
 from physics.observation import COMPETITION, Observation
-from runtime.console import LOGGER
-from search.stretches import Stretch
+from search.conditioned_stretch import ConditionedStretch, ConditioningSettings, load_stretch  # noqa: F401 - their first home
 from signal_transforms import whitening_operators
 
 
@@ -87,85 +81,3 @@ def make_design_noise(
     parts = rng.standard_normal((2, len(power)))
     spectrum = (parts[0] + 1j * parts[1]) * np.sqrt(power * observation.sample_rate * size / 4)
     return np.fft.irfft(spectrum, size)[:count].astype(np.float32)
-
-
-@dataclass(frozen=True)
-class ConditioningSettings:
-    """How strain is conditioned.
-
-    Args:
-        psd_every: s, after which the PSD is measured again.
-    """
-
-    psd_every: float = 32.0
-
-
-@dataclass
-class ConditionedStretch:
-    """A stretch of strain that is ready to be whitened.
-
-    Attributes:
-        stretch: what it is; its detectors are the keys of what follows.
-        observation: detectors, rate and window.
-        strain: (samples,) float32 in 1e-21 at the observation's rate, high-passed, of each
-            detector; 0 in gaps and gates, and fading to 0 at their edges.
-        usable: (samples,) bool of each detector; False in gaps, in runs of equal samples, in gates
-            and wherever these reach through the filters.
-        psds: of each detector, in order of time; together they cover the stretch.
-        gates: glitches that were multiplied away.
-    """
-
-    stretch: Stretch
-    observation: Observation
-    strain: dict[str, np.ndarray]
-    usable: dict[str, np.ndarray]
-    psds: dict[str, list[TrackedPSD]]
-    gates: list[Gate] = field(default_factory=list)
-
-    @property
-    def rate(self) -> int:
-        """Hz, of `strain`."""
-        return self.observation.sample_rate
-
-
-def load_stretch(
-    recordings: Mapping[str, Recording],
-    stretch: Stretch,
-    observation: Observation,
-    settings: ConditioningSettings = ConditioningSettings(),
-) -> ConditionedStretch | None:
-    """Read and condition the strain of a stretch and measure its PSDs.
-
-    A detector with too little clean strain for a PSD is left out of the stretch, which is said.
-
-    Args:
-        recordings: of all detectors of the stretch.
-        stretch: as `plan_stretches` returned it.
-        observation: detectors, rate and window.
-        settings: how to condition.
-
-    Returns:
-        The stretch, or None where no detector has enough clean strain.
-
-    Raises:
-        UserError: a file cannot be read.
-    """
-    samples = round(stretch.seconds * observation.sample_rate)
-    strain, usable, psds = {}, {}, {}
-    for name in stretch.detectors:
-        x = condition_strain(recordings[name], stretch.start, samples, observation)
-        power = measure_psd(x, observation)
-        if power is None:
-            LOGGER.warning(
-                f"GPS {stretch.start:.0f} to {stretch.end:.0f}: too little of {name} is without "
-                f"gaps for a PSD; searched without {name}"
-            )
-            continue
-        usable[name] = np.isfinite(x)
-        strain[name] = np.where(usable[name], x, np.float32(0))
-        psds[name] = [TrackedPSD(stretch.start, stretch.end, power)]
-    if not strain:
-        return None
-    return ConditionedStretch(
-        replace(stretch, detectors=tuple(strain)), observation, strain, usable, psds
-    )

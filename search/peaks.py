@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 if TYPE_CHECKING:
-    from search.conditioning import ConditionedStretch
+    from search.conditioned_stretch import ConditionedStretch
 
 
 @dataclass

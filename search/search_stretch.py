@@ -12,7 +12,7 @@ from search.slides import times_by_detector
 from search.trigger_table import TriggerTable, concatenate_tables
 
 if TYPE_CHECKING:
-    from search.conditioning import ConditionedStretch
+    from search.conditioned_stretch import ConditionedStretch
     from search.peaks import Peaks, StretchScorer
 
 

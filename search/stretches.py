@@ -11,21 +11,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from data.recording import Recording
 from data.strain_conditioning import count_spoilt_samples
+from data.time_segments import TimeSegments, intersect_segments
 from physics.observation import Observation
 from runtime.errors import UserError
 
 # Interruptions of a detector that are shorter do not end a stretch, s: a drop-out of half a second
 # would otherwise cut the time that can be slid in two. `ConditionedStretch.usable` has them, and
-# `divide_by_detectors` searches them with the other detectors.
+# `divide_by_detectors` has them searched with the other detectors.
 BRIDGED_SECONDS = 32.0
 SHORTEST_PIECES = 2  # windows, of the longest stretch that may be asked for
-
-TimeSegments = Sequence[tuple[float, float]]  # (start, end), GPS in s
 
 
 @dataclass(frozen=True)
@@ -65,8 +64,8 @@ def plan_stretches(
 
     Args:
         recordings: of the detectors with strain.
-        allowed: GPS segments of each detector that may be searched; a detector that is not named
-            may be searched wherever it has data.
+        allowed: sorted GPS segments of each detector that may be searched; a detector that is not
+            named may be searched wherever it has strain and its files say nothing against it.
         observation: gives the order of the detectors, the rate and the window.
         longest: s; longer ones are divided evenly.
 
@@ -86,12 +85,12 @@ def plan_stretches(
     for name in observation.detectors:
         if name in recordings:
             recording = recordings[name]
-            extent = (recording.start, recording.end)
-            # Half of the filters' length is lost where the data end.
-            lost = count_spoilt_samples(recording.rate, observation) / rate
+            segments = allowed[name] if name in allowed else recording.usable_segments()
+            segments = intersect_segments(segments, [(recording.start, recording.end)])
+            lost = edge_seconds(recording.rate, observation)
             begins[name] = [
                 (start + lost, end - lost - window)
-                for start, end in bridge_gaps(clip_segments(allowed.get(name, [extent]), *extent))
+                for start, end in bridge_gaps(segments)
                 if end - start > 2 * lost + window
             ]
     stretches: list[Stretch] = []
@@ -108,24 +107,24 @@ def plan_stretches(
     return stretches
 
 
-def clip_segments(
-    segments: Iterable[tuple[float, float]], start: float, end: float
-) -> list[tuple[float, float]]:
-    """Return the parts of segments that lie between two times, in order of time."""
-    clipped = [(max(first, start), min(last, end)) for first, last in sorted(segments)]
-    return [(first, last) for first, last in clipped if first < last]
+def edge_seconds(rate: int, observation: Observation) -> float:
+    """Return how much strain is lost at an edge of the data, half of the filters' length, s.
+
+    Args:
+        rate: Hz, of the strain as it was recorded.
+        observation: what it is brought to.
+    """
+    return count_spoilt_samples(rate, observation) / observation.sample_rate
 
 
-def bridge_gaps(
-    segments: Sequence[tuple[float, float]], gap: float = BRIDGED_SECONDS
-) -> list[tuple[float, float]]:
+def bridge_gaps(segments: TimeSegments, gap: float = BRIDGED_SECONDS) -> TimeSegments:
     """Return segments in order of time, those joined that overlap or are less than `gap` s apart.
 
     Args:
         segments: in order of time.
         gap: s.
     """
-    joined: list[tuple[float, float]] = []
+    joined: TimeSegments = []
     for start, end in segments:
         if joined and start - joined[-1][1] < gap:
             joined[-1] = (joined[-1][0], max(joined[-1][1], end))

@@ -11,13 +11,7 @@ from data.recording import Recording, StrainInMemory
 from data.strain_conditioning import condition_strain
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION
-from search.conditioning import (
-    colouring_matrix,
-    load_stretch,
-    make_design_noise,
-    make_whitening_matrix,
-)
-from search.stretches import plan_stretches
+from search.conditioning import colouring_matrix, make_design_noise, make_whitening_matrix
 
 NUM_SAMPLES, SAMPLE_RATE = COMPETITION.num_samples, COMPETITION.sample_rate
 
@@ -53,18 +47,3 @@ def test_design_noise_and_its_colour():
     identity = colouring_matrix("V1") @ design_matrix("V1").astype(np.float64)
     assert np.abs(identity - np.eye(NUM_SAMPLES)).max() < 1e-3  # the cached matrix is float32
     assert STRAIN_UNIT == 1e-21
-
-
-def test_a_stretch_has_strain_and_psds_of_its_detectors() -> None:
-    recordings = {"H1": held(coloured_noise("H1", 132)), "L1": held(coloured_noise("L1", 132))}
-    (stretch,) = plan_stretches(recordings, {}, COMPETITION, longest=512)
-    conditioned = load_stretch(recordings, stretch, COMPETITION)
-    assert conditioned.stretch == stretch
-    samples = round(stretch.seconds * SAMPLE_RATE)
-    for name in ("H1", "L1"):
-        assert conditioned.usable[name].shape == (samples,)
-        assert conditioned.usable[name].all()
-        expected = condition_strain(recordings[name], stretch.start, samples)
-        assert np.allclose(conditioned.strain[name], expected, atol=1e-4 * expected.std())
-        psds = conditioned.psds[name]
-        assert (psds[0].start, psds[-1].end) == (stretch.start, stretch.end)

@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 
 from data.recording import Recording, StrainInMemory
-from data.strain_conditioning import count_spoilt_samples
 from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
-from search.stretches import Stretch, bridge_gaps, clip_segments, find_combinations, plan_stretches
+from search.stretches import Stretch, bridge_gaps, edge_seconds, find_combinations, plan_stretches
 
 START = 1_200_000_000.0
 RATE = COMPETITION.sample_rate
-LOST = count_spoilt_samples(RATE) / RATE  # s, at each end of the data
+LOST = edge_seconds(RATE, COMPETITION)  # s, at each end of the data
 
 
 def make_recording(detector: str, start: float, seconds: float) -> Recording:
@@ -105,8 +104,7 @@ def test_too_short_a_stretch_is_refused() -> None:
         plan_stretches(make_recordings(H1=(0, 100)), {}, COMPETITION, longest=3)
 
 
-def test_segments_are_clipped_joined_and_combined() -> None:
-    assert clip_segments([(5, 9), (0, 3), (2, 2)], 1, 7) == [(1, 3), (5, 7)]
+def test_segments_are_joined_and_combined() -> None:
     assert bridge_gaps([(0, 3), (2, 4), (4.5, 6), (8, 9)], 1) == [(0, 6), (8, 9)]
     combinations = find_combinations({"H1": [(0, 4), (6, 9)], "L1": [(2, 6)]})
     assert combinations == [(0, 2, ("H1",)), (2, 4, ("H1", "L1")), (4, 6, ("L1",)), (6, 9, ("H1",))]
