@@ -29,7 +29,7 @@ from physics.observation import Observation
 SHAPE_SECONDS = 512.0  # of strain, at least, that share a shape where the stretch is so long
 MIN_LEVEL_PIECES = 5  # that a level is measured in; in gaps the nearest ones in time are taken
 BAND_RATIO = math.sqrt(2)  # of the upper to the lower end of a band
-MOST_LEVEL_BINS = 2048  # that a level is the median of: a few per cent of scatter are enough
+MOST_LEVEL_BINS = 2000  # that a level is the median of: a few per cent of scatter are enough
 MIN_BAND_BINS = 24  # of a band: no narrower than 6 Hz where bins are 1/4 Hz apart
 # The variance of the logarithm of a median over n bins of whitened periodograms is this over n. For
 # independent exponential variables it is 1 / (ln 2)^2 = 2.1. The Hann window makes neighbours

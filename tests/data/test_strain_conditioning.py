@@ -183,7 +183,7 @@ def test_too_little_strain_has_no_psd(rng):
 
 def test_memory_does_not_grow_with_the_length():
     class Endless:
-        name, rate, start, size = "endless", 16384, START, 2**40
+        name, rate, start, size, calibration = "endless", 16384, START, 2**40, None
 
         def read(self, first: int, last: int) -> np.ndarray:
             return np.arange(first, last) % 7 * 1e-21
