@@ -256,7 +256,7 @@ class BranchedResNet1d(WaveformClassifier):
         Detectors come in the order of `groups`, those of a group side by side.
         """
         branches = self.branches if branches is None else branches
-        batch, channels = len(x), x.shape[1] // self.in_channels
+        batch, channels = x.shape[0], x.shape[1] // self.in_channels
         shares = [len(group) for group in self.groups]
         parts = x.split([share * channels for share in shares], dim=1)
         outputs = []

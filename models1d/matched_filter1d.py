@@ -317,10 +317,13 @@ class MatchedFilter1d(WaveformClassifier):
                 terms.append(torch.addcmul(term, scaled_first[:, :, 1], delayed[:, :, 1]))  # q q
             return torch.stack(terms).logsumexp(0)  # (delay, B, template, time) -> without delay
 
-        # Some rows of the batch at a time, so that all delays of them stay in a CPU's caches.
+        # Some rows of the batch at a time, so that all delays of them stay in a CPU's caches. A
+        # recorded graph takes all at once: the number of parts would fix the size of its batch.
         numbers_per_row = len(log_weights) * own_second.shape[1:].numel()
         at_a_time = PAIRED_AT_A_TIME.get(z_first.device.type, 2**30)
         rows = max(at_a_time // numbers_per_row, 1)
+        if torch.compiler.is_compiling():
+            rows = own_second.shape[0]
         parts = zip(
             *(part.split(rows) for part in (own_second, scaled_first, z_second)), strict=True
         )

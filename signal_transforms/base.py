@@ -35,7 +35,7 @@ class WaveTransform(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         check_waveforms(type(self).__name__, x)
-        if not len(x):
+        if x.shape[0] == 0:
             return output_for_empty_batch(self.transform_rows, x)
         if self.always_apply:
             return self.transform_rows(x)

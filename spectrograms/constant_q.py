@@ -109,7 +109,7 @@ class CQT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Transform (batch, detector, time) to (batch, detector, row, time // hop + 1)."""
         check_waveforms("CQT", x)
-        if not len(x):
+        if x.shape[0] == 0:
             return output_for_empty_batch(self, x)
         width = self.kernels.shape[1]
         if x.shape[-1] <= width // 2:

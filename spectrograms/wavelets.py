@@ -212,7 +212,7 @@ class ComplexMorletCWT(nn.Module):
         either end.
         """
         check_waveforms("ComplexMorletCWT", x)
-        if not len(x):
+        if x.shape[0] == 0:
             return output_for_empty_batch(self, x)
         frames = (x.shape[-1] - 1) // self.stride + 1
         crop = check_crop("ComplexMorletCWT", self.border_crop // self.stride, frames)
@@ -290,7 +290,7 @@ class RickerCWT(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Transform (batch, detector, time) to (batch, detector, n_scales, frame)."""
         check_waveforms("RickerCWT", x)
-        if not len(x):
+        if x.shape[0] == 0:
             return output_for_empty_batch(self, x)
         length = x.shape[-1]
         frames = (length - 1) // self.stride + 1

@@ -37,8 +37,17 @@ WINGS = (
     "configs",
     "utils",
 )
-COMMANDS = ("train", "train_pseudo", "prep_data", "stacking", "report", "predict", "detect")
-MOST_AT_THE_TOP = 17
+COMMANDS = (
+    "train",
+    "train_pseudo",
+    "prep_data",
+    "stacking",
+    "report",
+    "predict",
+    "export",
+    "detect",
+)
+MOST_AT_THE_TOP = 18
 
 
 def sources() -> dict[str, Path]:
@@ -132,6 +141,11 @@ def test_every_wing_says_what_it_is_for() -> None:
 # data alone, or steps of a larger module that a test can only judge by what that module returns.
 TESTED_ELSEWHERE = {
     # one finished run serves the tests of all three
+    "data/gates.py": "tests/search/test_conditioning.py",
+    "data/tracked_psds.py": "tests/search/test_conditioning.py",
+    # one finished run serves the tests of all of these
+    "experiments/exported_graph.py": "tests/test_export.py",
+    "experiments/export_files.py": "tests/test_export.py",
     "experiments/new_samples.py": "tests/test_predict.py",
     "experiments/predictor.py": "tests/test_predict.py",
     "experiments/score_files.py": "tests/test_predict.py",

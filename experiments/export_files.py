@@ -1,0 +1,222 @@
+"""Files of an exported run: ONNX, a program of torch, or weights; checked, with a model card."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from experiments.exported_graph import ExportedGraph
+from experiments.observation_record import plain_config
+from experiments.predictor import Predictor
+from runtime.errors import UserError
+from runtime.files import atomic_path, read_json_object
+from runtime.optional_packages import require
+from runtime.versions import versions
+
+SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
+TOLERANCE = 1e-4  # largest difference of a logit between the run and what was exported
+BATCHES = (1, 3, 8)  # sizes that the check tries: the graph must take any
+
+Scorer = Callable[[np.ndarray], np.ndarray]  # strain (B, detector, time) -> logits (B, folds)
+
+
+def write_export(predictor: Predictor, kind: str, path: Path) -> None:
+    """Write a run in one of the formats of `SUFFIXES`, whole or not at all.
+
+    Raises:
+        UserError: a package is missing, or the graph cannot be written in this format.
+    """
+    with atomic_path(path) as temporary:
+        if kind == "safetensors":
+            write_weights(predictor, temporary)
+            return
+        graph = ExportedGraph(predictor).eval()
+        # Two samples: torch takes sizes of 0 and 1 for fixed ones.
+        example = random_strain(predictor, 2)
+        with torch.no_grad():
+            graph(example)  # operators that are made at the first batch are constants from now on
+        batch = ({0: torch.export.Dim("batch")},)
+        try:
+            if kind == "torch":
+                with torch.no_grad():
+                    program = torch.export.export(graph, (example,), dynamic_shapes=batch)
+                torch.export.save(program, temporary)
+                return
+            require("onnx", "export")
+            require("onnxscript", "export")
+            with torch.no_grad():
+                program = torch.onnx.export(
+                    graph,
+                    (example,),
+                    dynamo=True,
+                    dynamic_shapes=batch,
+                    input_names=["strain"],
+                    output_names=["logits", "probability"],
+                    verbose=False,
+                )
+            program.save(temporary)
+        except (torch.onnx.errors.OnnxExporterError, torch._dynamo.exc.Unsupported) as error:
+            line = str(error).strip().splitlines()[0]
+            raise UserError(
+                f"{predictor.config.__name__} cannot be written as {kind} ({line}): use another "
+                f"--format; safetensors holds the weights of every network"
+            ) from error
+
+
+def write_weights(predictor: Predictor, path: Path) -> None:
+    """Write the weights of all folds, 'fold0.<key>' and on, with the config in the metadata."""
+    save_file = require("safetensors.torch", "export").save_file
+    tensors = {
+        f"fold{fold}.{key}": value.contiguous().clone()
+        for fold, network in zip(predictor.folds, predictor.networks, strict=True)
+        for key, value in network.state_dict().items()
+    }
+    # Text only: numbers and classes of the config are in JSON.
+    save_file(tensors, path, metadata={"config": json.dumps(plain_config(predictor.config))})
+
+
+def open_export(kind: str, path: Path, predictor: Predictor) -> Scorer:
+    """Return what scores strain with an exported file.
+
+    Raises:
+        UserError: a package is missing.
+    """
+    if kind == "onnx":
+        session = require("onnxruntime", "export").InferenceSession(
+            str(path), providers=["CPUExecutionProvider"]
+        )
+        return lambda strain: session.run(["logits"], {"strain": strain})[0]
+    if kind == "torch":
+        module = torch.export.load(path).module()
+
+        def score(strain: np.ndarray) -> np.ndarray:
+            with torch.no_grad():
+                return module(torch.from_numpy(strain))[0].numpy()
+
+        return score
+    load_weights(path, predictor)
+    return lambda strain: predictor.score(strain).logits.T
+
+
+def load_weights(path: Path, predictor: Predictor) -> None:
+    """Put the weights of a safetensors file into the networks of a predictor."""
+    tensors = require("safetensors.torch", "export").load_file(path)
+    for fold, network in zip(predictor.folds, predictor.networks, strict=True):
+        start = f"fold{fold}."
+        network.load_state_dict(
+            {key[len(start) :]: v for key, v in tensors.items() if key.startswith(start)}
+        )
+
+
+def random_strain(predictor: Predictor, count: int) -> torch.Tensor:
+    """Return noise (count, detector, time) float32 as loud as the competition's strain."""
+    generator = torch.Generator().manual_seed(2021)
+    shape = (count, *predictor.observation.sampling.shape)
+    return torch.randn(shape, generator=generator) * 1e-20
+
+
+def check_export(
+    predictor: Predictor, score: Scorer, samples: np.ndarray | None
+) -> dict[str, float]:
+    """Compare an export with its run on random noise and on samples.
+
+    Args:
+        score: of the export.
+        samples: (n, detector, time) float32; None compares on noise alone.
+
+    Returns:
+        The largest difference of a logit, on noise and on samples.
+
+    Raises:
+        UserError: it is above 1e-4.
+    """
+    compared = {"noise": random_strain(predictor, sum(BATCHES)).numpy()}
+    if samples is not None:
+        compared["samples"] = samples
+    differences = {}
+    for what, strain in compared.items():
+        expected = predictor.score(strain).logits.T  # (n, folds)
+        found, first = [], 0
+        for size in (*BATCHES, len(strain)):
+            if first < len(strain):
+                found.append(score(np.ascontiguousarray(strain[first : first + size])))
+                first += size
+        differences[what] = float(np.abs(np.concatenate(found) - expected).max())
+    largest = max(differences.values())
+    if not largest <= TOLERANCE:
+        raise UserError(
+            f"the exported graph differs from the run by {largest:.1e} in a logit, more than "
+            f"{TOLERANCE:g}: nothing was kept; use --format safetensors"
+        )
+    return differences
+
+
+def measure_speed(predictor: Predictor, score: Scorer, seconds: float = 2.0) -> dict[str, float]:
+    """Return samples a second of the run in torch and of the export, side by side."""
+    strain = random_strain(predictor, 16).numpy()
+    both = {"torch": lambda: predictor.score(strain), "export": lambda: score(strain)}
+    rounds = dict.fromkeys(both, 0)
+    spent = dict.fromkeys(both, 0.0)
+    for run in both.values():
+        run()  # operators that are made at the first batch
+    # In turns, so that whatever else the machine does slows both.
+    while min(spent.values()) < seconds:
+        for name, run in both.items():
+            started = time.perf_counter()
+            run()
+            spent[name] += time.perf_counter() - started
+            rounds[name] += 1
+    return {name: rounds[name] * len(strain) / spent[name] for name in both}
+
+
+def make_card(
+    predictor: Predictor,
+    folder: Path,
+    kind: str,
+    path: Path,
+    differences: Mapping[str, float],
+    speed: Mapping[str, float],
+) -> str:
+    """Return the model card of an export, Markdown."""
+    config, observation = predictor.config, predictor.observation
+    summary = folder / "summary.json"
+    scores = read_json_object(summary) if summary.is_file() else {}
+    lines = [
+        f"# {config.__name__} ({config.name})",
+        "",
+        (config.__doc__ or "").strip(),
+        "",
+        f"- file: `{path.name}`, {path.stat().st_size / 1e6:.1f} MB, format {kind}",
+        f"- input: float32 strain (batch, {observation.num_detectors}, {observation.num_samples}), "
+        f"channels {', '.join(observation.detectors)}, {observation.sample_rate} Hz, "
+        f"{observation.window:g} s, as recorded (a strain of 1e-21 is 1e-21)",
+    ]
+    if kind != "safetensors":
+        lines.append("- output: `logits` (batch, folds) and `probability` (batch,), their mean")
+    lines += [
+        "- compared with the run: "
+        + ", ".join(
+            f"largest difference of a logit on {k} {v:.1e}" for k, v in differences.items()
+        ),
+        f"- samples a second on this machine's CPU: {speed['export']:.0f}, and "
+        f"{speed['torch']:.0f} by the run itself; front-ends of Fourier transforms are "
+        f"convolutions in the exported graph",
+        "- weights: "
+        + ", ".join(
+            f"fold {fold} `{record.digest}`"
+            for fold, record in zip(predictor.folds, predictor.records, strict=True)
+        ),
+    ]
+    for key, value in scores.items():
+        if isinstance(value, int | float) and ("auc" in key):
+            lines.append(f"- {key}: {value:.5f}")
+    lines += [f"- {name} {version}" for name, version in versions().items()]
+    plain: dict[str, Any] = plain_config(config)
+    lines += ["", "```json", json.dumps(plain, indent=1), "```", ""]
+    return "\n".join(lines)
