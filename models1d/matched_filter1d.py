@@ -317,17 +317,18 @@ class MatchedFilter1d(WaveformClassifier):
                 terms.append(torch.addcmul(term, scaled_first[:, :, 1], delayed[:, :, 1]))  # q q
             return torch.stack(terms).logsumexp(0)  # (delay, B, template, time) -> without delay
 
-        # Some rows of the batch at a time, so that all delays of them stay in a CPU's caches. A
-        # recorded graph takes all at once: the number of parts would fix the size of its batch.
-        numbers_per_row = len(log_weights) * own_second.shape[1:].numel()
-        at_a_time = PAIRED_AT_A_TIME.get(z_first.device.type, 2**30)
-        rows = max(at_a_time // numbers_per_row, 1)
         if torch.compiler.is_compiling():
-            rows = own_second.shape[0]
-        parts = zip(
-            *(part.split(rows) for part in (own_second, scaled_first, z_second)), strict=True
-        )
-        ratio = torch.cat([sum_over_delays(*part) for part in parts])
+            # A recorded graph takes all rows at once: parts would fix the size of its batch.
+            ratio = sum_over_delays(own_second, scaled_first, z_second)
+        else:
+            # Some rows of the batch at a time, so that all delays of them stay in a CPU's caches.
+            numbers_per_row = len(log_weights) * own_second.shape[1:].numel()
+            at_a_time = PAIRED_AT_A_TIME.get(z_first.device.type, 2**30)
+            rows = max(at_a_time // numbers_per_row, 1)
+            parts = zip(
+                *(part.split(rows) for part in (own_second, scaled_first, z_second)), strict=True
+            )
+            ratio = torch.cat([sum_over_delays(*part) for part in parts])
         # The first detector's own term is the same at all delays.
         return (1 - (1 + s_1) / det) * power(z_first) + ratio
 

@@ -63,6 +63,7 @@ ELSEWHERE |= {
     "tests/experiments/test_new_experiment.py",
     ("predict", frozenset({"--run", "--data"})): "interrupted, repeated, refused and moved aside "
     "in tests/test_predict.py",
+    ("export", frozenset({"--run", "--format"})): "refused and moved aside in tests/test_export.py",
 }
 # `python -m ...`, `make` and `snakemake` start the programs of the tables, or benchmarks:
 # tests/experiments/test_pipeline*.py and tests/benchmarks/ have what they leave.
