@@ -140,9 +140,6 @@ def test_every_wing_says_what_it_is_for() -> None:
 # Modules without a test file of their own, each with the file of tests that covers it. They hold
 # data alone, or steps of a larger module that a test can only judge by what that module returns.
 TESTED_ELSEWHERE = {
-    # one finished run serves the tests of all three
-    "data/gates.py": "tests/search/test_conditioning.py",
-    "data/tracked_psds.py": "tests/search/test_conditioning.py",
     # one finished run serves the tests of all of these
     "experiments/exported_graph.py": "tests/test_export.py",
     "experiments/export_files.py": "tests/test_export.py",
