@@ -8,8 +8,9 @@ as plug-ins.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -113,37 +114,36 @@ def read_masks(file: h5py.File, path: Path, start: float) -> list[QualityMask]:
         check_plain_storage(names, names_place, path)
         if names.dtype.kind not in "SO" or names.ndim != 1 or names.size > 64:
             raise UserError(f"{path}: {names_place!r} holds no names: download the file again")
-        try:
-            words = [as_text(word).upper() for word in names[()]]
-            values = mask[()]
-        except (OSError, TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f"{path}: {place!r} is damaged ({error}): download it again") from error
-        spacing = mask.attrs.get("Xspacing", 1.0)
-        masks.append(
-            QualityMask(
-                words,
-                values,
-                check_number(mask.attrs.get("Xstart", start), f"{path}: Xstart of {place!r}"),
-                check_number(spacing, f"{path}: Xspacing of {place!r}"),
+        words = [as_text(word).upper() for word in names[()]]
+        first = check_number(mask.attrs.get("Xstart", start), f"{path}: Xstart of {place!r}")
+        spacing = check_number(mask.attrs.get("Xspacing", 1.0), f"{path}: Xspacing of {place!r}")
+        if spacing <= 0:
+            raise UserError(
+                f"{path}: Xspacing of {place!r} is {spacing:g}: download the file again"
             )
-        )
+        masks.append(QualityMask(words, mask[()], first, spacing))
     return masks
 
 
 # --- files from strangers -----------------------------------------------------------------------
 
 
-def open_hdf5(path: Path) -> h5py.File:
-    """Open an HDF5 file to read.
+@contextlib.contextmanager
+def open_hdf5(path: Path) -> Iterator[h5py.File]:
+    """Open an HDF5 file to read; what h5py raises of damaged ones becomes a `UserError`.
 
     Raises:
         UserError: h5py is missing, or the file is damaged.
     """
     h5py = require("h5py", EXTRA)
     try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise UserError(f"{path} is damaged ({error}): download it again") from error
+        with h5py.File(path, "r") as file:
+            yield file
+    # A link to nothing is a KeyError, a type that does not exist a TypeError or a ValueError, and
+    # what HDF5 itself notices an OSError or a RuntimeError.
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"{path} is damaged ({first}): download it again") from error
 
 
 def read_samples(path: Path, place: str, first: int, last: int) -> np.ndarray:
@@ -157,7 +157,7 @@ def read_samples(path: Path, place: str, first: int, last: int) -> np.ndarray:
         check_storage(data, place, path)  # it may have been replaced since
         try:
             values = np.asarray(data[first:last], np.float64)
-        except (OSError, RuntimeError) as error:
+        except (OSError, RuntimeError) as error:  # says where
             raise UserError(
                 f"{path} is damaged between samples {first} and {last} "
                 f"({str(error).splitlines()[0]}): download it again"
@@ -244,15 +244,12 @@ def read_scalar(file: h5py.File, path: str, where: Path) -> Any:
     """Return the single number or text at a path, or None where there is none.
 
     Raises:
-        UserError: it is reached by a link, or is damaged.
+        UserError: it is reached by a link.
     """
     data = find_dataset(file, path, where, optional=True)
     if data is None or data.shape != () or data.is_virtual or data.external:
         return None
-    try:
-        return data[()]  # numbers and text alone: h5py makes no other objects
-    except (OSError, TypeError, ValueError) as error:
-        raise UserError(f"{where}: {path!r} is damaged ({error}): download it again") from error
+    return data[()]  # numbers and text alone: h5py makes no other objects
 
 
 def check_number(value: Any, what: str) -> float:

@@ -17,14 +17,18 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
+from real_strain import write_strain
 
 import configs
 from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import format_config
 from configuration.overrides import override
 from data.cache_writer import write_cache
+from data.data_quality import read_segments
 from data.sample_files import PLAIN_ID, load_index, read_strain
 from data.strain_cache import StrainCache
+from data.strain_files import open_recordings
+from data.strain_paths import find_strain_files
 from experiments.npy_files import load_array, save_array
 from prep_data import read_labels
 from runtime.errors import UserError
@@ -261,7 +265,47 @@ def checkpoint(path: Path) -> None:
     )
 
 
+def gwosc_strain(path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    write_strain(path, "H1", np.arange(4096.0), compression="gzip")
+    with h5py.File(path, "a") as file:
+        file["quality/simple/DQmask"] = np.array([3], np.uint32)
+        file["quality/simple/DQShortnames"] = np.array([b"DATA", b"CBC_CAT1"])
+
+
+def gwpy_strain(path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("H1:STRAIN", data=np.arange(4096.0))
+        data.attrs.update({"x0": 1.0, "dx": 1 / 4096, "channel": "H1:STRAIN"})
+
+
+def text_strain(path: Path) -> None:
+    lines = ["# strain for H1", "# 2048 samples per second", "# starting GPS 10 duration 1"]
+    path.write_text("\n".join([*lines, *map(str, np.arange(2048.0))]) + "\n")
+
+
+def frame_cache(path: Path) -> None:
+    (path.parent / "file.gwf").touch()
+    path.write_text(f"H H1_HOFT_C00 10 8 file://localhost{path.parent}/file.gwf\n" * 3)
+
+
+def open_and_read(path: Path) -> None:
+    """Read all that a search reads of a strain file."""
+    recording = open_recordings([f"H1={path}"])["H1"]
+    assert all(start < end for start, end in recording.usable_segments())
+    recording.content_digests()
+    if recording.end - recording.start < 100:  # a damaged start or rate is still a number
+        recording.read(recording.start, 100)
+
+
 FILES = {
+    "gwosc.hdf5": (gwosc_strain, open_and_read),
+    "gwpy.hdf5": (gwpy_strain, open_and_read),
+    "strain.txt.gz": (text_strain, open_and_read),
+    "frames.lcf": (frame_cache, lambda path: find_strain_files(str(path), "H1", str(path))),
+    "segments.txt": (lambda path: path.write_text("0 10 20 10\n1 30 40 10\n"), read_segments),
+    "segments.json": (lambda path: write_json(path, {"active": [[10, 20.5]]}), read_segments),
     "a.pt": (checkpoint, load_checkpoint),
     "a.npy": (lambda path: save_array(path, np.array(["abc", "de"])), load_array),
     "b.npy": (lambda path: save_array(path, np.ones((2, 3, 1), np.float32)), load_array),
