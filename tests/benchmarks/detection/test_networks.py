@@ -67,6 +67,22 @@ def test_runs_that_are_not_there_or_another_network(runs) -> None:
         NetworkScorer(Demo, runs / "demo").weights()
 
 
+def test_the_observation_and_the_population_decide_too(runs) -> None:
+    """The strain is whitened by the curves of the observation, and banks know the arrival times."""
+    (runs / "demo" / "config.json").write_text(json.dumps(Demo.to_plain()))
+    assert NetworkScorer(Demo, runs / "demo").weights()
+    for setting, key in (
+        ("observation.curves=aLIGOZeroDetHighPower", "observation"),
+        ("population.merger=[1.2,1.4]", "population"),
+    ):
+        other = override(Demo, [setting])
+        with pytest.raises(UserError, match=f"trained with another {key}: score them"):
+            NetworkScorer(other, runs / "demo").weights()
+    # Scores of the competition's networks were kept under a digest without either.
+    config = NetworkScorer(Demo, runs / "demo").settings()["config"]
+    assert not config.keys() & {"observation", "population"}
+
+
 def write_run(folder: Path, drawn: int | None = None, **changes: object) -> None:
     """Write the files of a run of two folds, of three, that say what it took."""
     np.save(folder / "folds.npy", np.array([0, 0, 0, 0, 1, 1, 1, 2, 2, 2]))
