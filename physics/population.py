@@ -63,7 +63,7 @@ class Population:
             are (1 + z) times smaller; that needs a law of distance.
         cosmology: a name of astropy's, for redshifts of laws that have none.
         prior: a prior file of bilby, or expressions of bilby's priors by parameter.
-        approximant: a name of LALSimulation's.
+        approximant: a name of LALSimulation's, or of `polarisations.WITH_PYSEOBNR`.
         modes: of the approximant, as two digits l and m, e.g. [22,21,33,32,44]; empty for all.
         min_frequency: at which waveforms begin, Hz.
         reference_frequency: at which spins and phase are defined, Hz.

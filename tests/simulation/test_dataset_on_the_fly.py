@@ -11,6 +11,7 @@ from data.batch_order import CountedBatchSampler, IndexBatch
 from metrics import AUC
 from physics.bank_settings import BankSettings
 from physics.noise import NoiseGenerator
+from physics.observation import Observation
 from physics.population import Population
 from physics.signals import SignalGenerator
 from physics.waveform_bank import WaveformBank
@@ -202,6 +203,18 @@ def test_more_refusals(tmp_path) -> None:
         SimulatedDataset(**{**some, "targets": [1] * 6}, noise="real", **PLAIN)
     with pytest.raises(UserError, match="CountedBatchSampler"):
         make(tmp_path).__getitems__([0, 1])
+
+
+def test_files_are_those_of_its_observation(tmp_path) -> None:
+    """Validation and prediction read files of the detectors and the window of the experiment."""
+    observation, paths = Observation(("H1", "L1"), sample_rate=1024), []
+    for number in range(2):
+        paths.append(tmp_path / f"{number:010x}.npy")
+        np.save(paths[-1], np.full(observation.shape, 1e-21 * (number + 1)))
+    data = SimulatedDataset(paths, [0, 1], is_test=True, observation=observation)
+    assert data.__getitems__([0, 1])["waveform"].shape == (2, *observation.shape)
+    with pytest.raises(UserError, match=r"expected .3, 4096. of H1 L1 V1 at 2048 Hz"):
+        SimulatedDataset(paths, [0, 1], is_test=True).__getitems__([0])
 
 
 def test_the_population_is_that_of_the_files() -> None:
