@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from data.time_segments import TimeSegments, intersect_segments, merge_segments, subtract_segments
+from data.time_segments import TimeSegments, merge_segments, subtract_segments
 from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 
