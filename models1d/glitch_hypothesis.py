@@ -182,8 +182,16 @@ def ratio_beside_glitches(log_ratio: Tensor, log_glitch_odds: Tensor, without: L
     log_shares = log_glitch_odds - evidence  # (B, D)
     total = log_ratio - evidence[:, :, None]
     for d in range(log_glitch_odds.shape[1]):
-        rows = (log_glitch_odds[:, d] > NEGLIGIBLE).nonzero()[:, 0]
-        if len(rows):
-            left_out = log_shares[rows, d][:, None, None] + without(d, rows)
+        chosen = log_glitch_odds[:, d] > NEGLIGIBLE  # (B,)
+        if torch.compiler.is_compiling():
+            # A recorded graph takes all rows, since their number may not depend on what they hold.
+            left_out = log_shares[:, d, None, None] + without(
+                d, torch.arange(chosen.shape[0], device=chosen.device)
+            )
+            left_out = left_out.masked_fill(~chosen[:, None, None], -math.inf)
+            total = torch.logaddexp(total, left_out)
+        elif chosen.any():
+            rows = chosen.nonzero()[:, 0]
+            left_out = log_shares[rows, d, None, None] + without(d, rows)
             total = total.index_copy(0, rows, torch.logaddexp(total[rows], left_out))
     return total

@@ -175,3 +175,14 @@ def test_autocast_changes_little() -> None:
         found = model(x)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, model(x), rtol=2e-2, atol=0.1)
+
+
+def test_a_recorded_graph_is_the_network() -> None:
+    """For any number of rows, some of them with a glitch."""
+    model = small_network(glitches=True, correlation=-0.6).float().eval()
+    x = torch.randn(5, 2, 1024)
+    x[1, 0, 300:700] *= 5
+    batch = torch.export.Dim("batch", min=2, max=64)
+    program = torch.export.export(model, (x[:3],), dynamic_shapes={"x": {0: batch}}, strict=False)
+    with torch.inference_mode():
+        torch.testing.assert_close(program.module()(x), model(x), atol=1e-4, rtol=1e-5)
