@@ -17,11 +17,17 @@ glitch. A signal of SNR rho whose overlap with its template is m adds up to abou
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from runtime.errors import UserError
+
+if TYPE_CHECKING:
+    from models1d import MatchedFilter1d
+    from search.peaks import Peaks
 
 BANDS = 16
 FRACTIONS = 8  # arrival times that are tried between two samples
@@ -93,6 +99,59 @@ def measure_consistency(
     chi_squared = (differences**2 / shares).sum() / (2 * bands - 2)
     shift = fractions_of_a_sample()[chosen]
     return Consistency(float(snr[chosen]), float(chi_squared), merger - reach + best + shift)
+
+
+def consistency_of_peaks(
+    peaks: Peaks,
+    white: Mapping[str, np.ndarray],
+    network: MatchedFilter1d,
+    detectors: Sequence[str],
+    start: float,
+    rate: float,
+    shifts: Mapping[str, float] | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Test the template of each peak in each detector.
+
+    A detector is searched within the delays that the network allows with respect to the reference.
+
+    Args:
+        peaks: of a filter bank, with the numbers of their templates.
+        white: whitened strain of the detectors that have any, (samples,).
+        network: the filter bank.
+        detectors: names, in the order of its channels.
+        start: GPS time of the first sample, s.
+        rate: of the whitened strain, Hz.
+        shifts: of a time slide, s: at the time t a detector shows its strain of t + shift, on the
+            ring that the strain is closed to. Default: none.
+
+    Returns:
+        Chi-squared for each degree of freedom, and reweighted SNRs, both (n, D) float32; NaN for
+        detectors without strain and peaks without a template.
+    """
+    chi_squared, snr = (np.full((len(peaks), len(detectors)), np.nan, np.float32) for _ in "12")
+    for which, channels in enumerate(network.groups):
+        filters, templates = (
+            x[which].detach().double().cpu().numpy() for x in (network.filters, network.templates)
+        )
+        for d in channels:
+            strain = white.get(detectors[d])
+            if strain is None:
+                continue
+            late = round((shifts or {}).get(detectors[d], 0.0) * rate)  # samples
+            reach = (network.grid.reach[d] + 1) * network.stride
+            room = network.before + network.after + reach
+            for i in np.flatnonzero(peaks.template >= 0):
+                merger = round((peaks.time[i] - start) * rate)
+                # A piece of the ring in which nothing that is looked at crosses its ends.
+                ring = np.arange(merger - room, merger + room + 1)
+                if late:
+                    ring = (ring + late) % len(strain)
+                inside = (ring >= 0) & (ring < len(strain))
+                piece = np.where(inside, strain[np.clip(ring, 0, len(strain) - 1)], 0.0)
+                quadratures = templates[peaks.template[i]] @ filters  # (2, length)
+                found = measure_consistency(piece, room, reach, quadratures, network.before)
+                chi_squared[i, d], snr[i, d] = found.chi_squared, found.reweighted_snr
+    return chi_squared, snr
 
 
 def fractions_of_a_sample() -> np.ndarray:

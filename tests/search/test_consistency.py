@@ -7,9 +7,20 @@ import pytest
 import scipy.integrate
 import scipy.signal
 import scipy.stats
+import torch
+from competition import window_of
 
+from models1d import MatchedFilter1d
 from runtime.errors import UserError
-from search.consistency import BANDS, Consistency, band_edges, band_products, measure_consistency
+from search.consistency import (
+    BANDS,
+    Consistency,
+    band_edges,
+    band_products,
+    consistency_of_peaks,
+    measure_consistency,
+)
+from search.peaks import Peaks
 
 RATE = 1024
 LENGTH, BEFORE = 768, 704
@@ -125,3 +136,35 @@ def test_reweighting() -> None:
     assert Consistency(10.0, 0.5, 0.0).reweighted_snr == 10
     assert Consistency(10.0, 1.0, 0.0).reweighted_snr == 10
     assert Consistency(10.0, 3.0, 0.0).reweighted_snr == pytest.approx(10 / 14 ** (1 / 6))
+
+
+def test_peaks_of_a_bank_are_tested_in_every_detector() -> None:
+    """A chirp in both detectors, 5 ms apart, and a burst in one; a time slide moves the strain."""
+    network = MatchedFilter1d(
+        templates=2,
+        basis=4,
+        before=BEFORE / RATE,
+        after=(LENGTH - BEFORE) / RATE,
+        arrival=(0.75, 0.8),
+        observation=window_of(2048, "H1", "L1"),
+    )
+    rows = np.concatenate([TEMPLATE, chirp(35, 120)])  # the basis: quadratures of two templates
+    network.filters.copy_(torch.from_numpy(rows)[None])
+    network.templates.copy_(torch.eye(4).reshape(1, 2, 2, 4))
+    white = {"H1": strain_with(TEMPLATE, 15.0, 5), "L1": np.roll(strain_with(TEMPLATE, 12.0, 6), 5)}
+    white["H1"][3000:3200] += 4 * np.random.default_rng(7).standard_normal(200)
+    peaks = Peaks.of_scores(np.array([100 + 2000 / RATE, 100 + 3180 / RATE, 101.0]), np.ones(3), 2)
+    peaks.template[:2] = 0
+    settings = (network, ("H1", "L1"), 100.0, RATE)
+    chi_squared, snr = consistency_of_peaks(peaks, white, *settings)
+    assert chi_squared.shape == snr.shape == (3, 2)
+    assert (chi_squared[0] < 1.8).all()
+    assert snr[0] == pytest.approx([15, 12], abs=2.5)
+    assert chi_squared[1, 0] > 5
+    assert np.isnan(chi_squared[2]).all()
+    slid = {"H1": white["H1"], "L1": np.roll(white["L1"], RATE)}  # L1 shows what came 1 s earlier
+    again, _ = consistency_of_peaks(peaks, slid, *settings, shifts={"L1": 1.0})
+    np.testing.assert_allclose(again[:2], chi_squared[:2])
+    alone, _ = consistency_of_peaks(peaks, {"L1": white["L1"]}, *settings)
+    assert np.isnan(alone[:, 0]).all()
+    np.testing.assert_allclose(alone[:2, 1], chi_squared[:2, 1])
