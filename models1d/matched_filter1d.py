@@ -20,6 +20,7 @@ from models1d.template_choice import choose_templates
 from models1d.template_filters import FilterShape, template_filters
 from models1d.template_outputs import power, template_outputs
 from models1d.whitened_bank import BankInWindow
+from physics.bank_settings import BankSettings, draw_parameters
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
 from physics.population import COMPETITION_POPULATION, Population
@@ -169,6 +170,8 @@ class MatchedFilter1d(WaveformClassifier):
         if max_loss is not None:
             choice = choose_templates(BankInWindow.of(*bank).without_repetition(), max_loss)
             shape, log_weights = choice.shape, torch.tensor(choice.weights).log()
+        self.members = shape.members  # numbers of the templates in the bank
+        self.bank_source = (population, observation, bank_size, bank_seed)
         self.before, self.after = shape.before, shape.after
         length = shape.before + shape.after
         if not (before >= 0 and after >= 0 and shape.basis <= length):
@@ -395,6 +398,38 @@ class MatchedFilter1d(WaveformClassifier):
                 log_ratio = log_ratio + self.average_over_delays(a[d] * power(z[d]), log_k[d])
             return log_ratio + sum(torch.log1p(-a[d]) for d in others)
 
+    def separable_bound(self, present: Sequence[bool]) -> tuple[list[Tensor | None], Tensor]:
+        """Return an upper bound of the log-likelihood ratio that is a sum over detectors.
+
+        At any delays, log Lambda <= sum_d alpha_d P_d + constant. For a detector of its own that is
+        an equality, with alpha = a and the constant log(1 - a). For the pair of detectors (see
+        `correlated_pair_ratio`), Re(z_0^* z_1) <= |z_0||z_1| <= (|z_0|^2 + |z_1|^2) / 2 = P_0 + P_1
+        gives
+
+            alpha_0 = 1 - (1 + s_1 - |c|) / D,  alpha_1 = 1 - (1 + s_0 - |c|) / D,
+
+        and the constant -log D. For s_0 = s_1 these are the largest eigenvalue of M: for the
+        amplitudes that the pair expects, the bound is the ratio itself.
+
+        Args:
+            present: of every detector, whether it has strain.
+
+        Returns:
+            alpha of every detector, None where it has no strain; and the constant.
+        """
+        a = self.amplitude.sigmoid()
+        alpha = [a[d] if has else None for d, has in enumerate(present)]
+        constants = {d: torch.log1p(-a[d]) for d, has in enumerate(present) if has}
+        if self.correlation is not None and all(present[d] for d in self.pair):
+            first, second = self.pair
+            s_0, s_1 = self.amplitude[first].exp(), self.amplitude[second].exp()
+            c = (self.correlation.tanh() * (s_0 * s_1).sqrt()).abs()
+            det = (1 + s_0) * (1 + s_1) - c**2  # D
+            alpha[first] = 1 - (1 + s_1 - c) / det
+            alpha[second] = 1 - (1 + s_0 - c) / det
+            constants[first], constants[second] = -det.log(), torch.zeros_like(det)
+        return alpha, torch.stack([*constants.values()]).sum()
+
     def quadratures(self, x: Tensor) -> list[Tensor]:
         """Return z of every detector, each (B, template, 2, num_times + 2 reach).
 
@@ -415,14 +450,29 @@ class MatchedFilter1d(WaveformClassifier):
                 z[d] = own[..., beyond : beyond + times + 2 * self.grid.reach[d]]
         return [z[d] for d in range(self.in_channels)]
 
+    def log_prior(self) -> Tensor:
+        """Return log w of the templates, (template,)."""
+        return F.log_softmax(self.prior, 0)
+
+    def logits_of(self, log_r: Tensor) -> Tensor:
+        """Return the network's outputs for log R: (B, 1) -> (B, num_classes)."""
+        return self.classifier(torch.cat([log_r, F.silu(self.hidden(log_r))], dim=1))
+
+    def template_masses(self) -> np.ndarray:
+        """Return the detector-frame masses of the templates, (template, 2), in solar masses."""
+        population, observation, size, seed = self.bank_source
+        settings = BankSettings.of(population, observation, size, seed)
+        columns = list(settings.population.columns)
+        drawn = draw_parameters(settings)[list(self.members)]
+        return drawn[:, [columns.index("mass_1"), columns.index("mass_2")]]
+
     def forward_head(self, x: Tensor) -> Tensor:
         """(B, template, time) -> (B, num_classes)."""
         with torch.autocast(x.device.type, enabled=False):
             # log R = log sum_{m, t} w_m / T Lambda_m(t)
-            log_prior = F.log_softmax(self.prior, 0)[:, None] - math.log(x.shape[-1])
+            log_prior = self.log_prior()[:, None] - math.log(x.shape[-1])
             log_r = (x + log_prior).flatten(1).logsumexp(1, keepdim=True)  # (B, 1)
-            features = torch.cat([log_r, F.silu(self.hidden(log_r))], dim=1)  # (B, 1 + hidden)
-            return self.classifier(features)
+            return self.logits_of(log_r)
 
 
 def initial_amplitudes(observation: Observation) -> list[float]:

@@ -41,3 +41,37 @@ def strided_correlation(x: Tensor, filters: Tensor, stride: int) -> Tensor:
     y = F.conv1d(phases, kernel)  # (B, C x shift, n / shifts)
     # (B, C x shift, n / shifts) -> (B, C, n / shifts, shift) -> (B, C, n)
     return y.unflatten(1, (channels, shifts)).transpose(2, 3).flatten(2)
+
+
+def make_frame_kernel(filters: Tensor, stride: int) -> Tensor:
+    """Return the matrix that correlates frames of strain with filters (C, L).
+
+    The same product as in `strided_correlation`, as one matrix for frames of its K rows that begin
+    `POLYPHASE` samples apart: on long strain and in bf16 several times as fast as a convolution.
+
+    Returns:
+        (K, POLYPHASE / stride x C): column (i, c) holds filter c, later by stride i samples.
+    """
+    channels, length = filters.shape
+    shifts = POLYPHASE // stride
+    kernel = filters.new_zeros(length + POLYPHASE - stride, shifts, channels)
+    for i in range(shifts):
+        kernel[stride * i : stride * i + length, i] = filters.T
+    return kernel.flatten(1)
+
+
+def correlate_frames(x: Tensor, kernel: Tensor, channels: int) -> Tensor:
+    """Correlate (B, T) with the filters of a frame kernel at every stride-th place.
+
+    Args:
+        x: (B, T) of the kernel's type.
+        kernel: (K, POLYPHASE / stride x C) of `make_frame_kernel`.
+        channels: C.
+
+    Returns:
+        (B, n, C), n being the number of places in whole frames that fit.
+    """
+    frames = x.unfold(1, kernel.shape[0], POLYPHASE)  # (B, frames, K), overlapping views
+    y = frames @ kernel  # (B, frames, POLYPHASE / stride x C)
+    # (B, frames, POLYPHASE / stride x C) -> (B, places, C)
+    return y.reshape(len(x), -1, channels)

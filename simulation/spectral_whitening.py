@@ -18,6 +18,7 @@ from torch import Tensor
 from physics.curves import DetectorNoise
 from physics.noise import FLOOR
 from physics.observation import Observation
+from signal_transforms.spectral_whitening import gain_of_taps, whitening_taps
 from signal_transforms.whitening_operators import LOWEST_KEPT, remove_low_frequencies
 
 
@@ -63,13 +64,7 @@ class SpectralWhitening:
     def gains(self, size: int, decimate: int) -> Tensor:
         """Return what the spectra of stretches are multiplied by, for every PSD.
 
-        The root of the inverse PSD, as a filter in time, is as long as two windows and fades to
-        its ends (a Hann window over the lags). So a window depends on the strain up to one window
-        away and on nothing beyond, and a line that is narrower than a bin leaks no further.
-
-        White noise of unit variance has the one-sided PSD 2 / rate, so that a spectrum is divided
-        by the root of PSD * rate / 2. The inverse transform of 1/d of the bins is d times as large
-        and a decimation that keeps norms makes it sqrt(d) larger; the rest is 1 / sqrt(d).
+        See `whitening_taps` for the filter.
 
         Args:
             size: samples of a stretch, a multiple of 2 decimate.
@@ -80,15 +75,11 @@ class SpectralWhitening:
         """
         key = (size, decimate)
         if key not in self.known:
-            bins, n = size // (2 * decimate) + 1, self.psds.shape[1] - 1
-            lags = np.arange(-n, n)  # of the filter, in samples
+            bins = size // (2 * decimate) + 1
             gain = np.empty((len(self.psds), bins))
             for row, psd in zip(gain, self.psds, strict=True):
-                taps = np.fft.irfft(1 / np.sqrt(psd * (self.sample_rate / 2) * decimate), 2 * n)
-                taps = taps[lags] * (1 + np.cos(np.pi * lags / n)) / 2
-                # At the frequencies of a shorter stretch, what is longer wraps around.
-                series = np.bincount(lags % size, weights=taps, minlength=size)
-                row[:] = np.fft.rfft(series)[:bins].real  # even in time, so real
+                taps = whitening_taps(psd, self.sample_rate, decimate)
+                row[:] = gain_of_taps(taps, size)[:bins]
             if decimate > 1:
                 gain[:, -1] = 0  # a decimated series holds what lies below its Nyquist frequency
             with torch.inference_mode(False):  # may later serve where gradients are wanted
