@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -18,14 +18,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models1d.matched_filter1d import MatchedFilter1d, power
+from models1d.glitch_hypothesis import ratio_beside_glitches
+from models1d.matched_filter1d import MatchedFilter1d
+from models1d.template_outputs import power
 from search.filter_outputs import FilterBank, Summary
 
 LOG_RATIOS = (-30.0, 3000.0)  # among which a logit is looked for
 # Powers in bf16 are wrong by 2^-8 for each of strain, basis, templates and squares.
 ROUNDING = 1.02
-# Beyond these a block is looked at in any case; float16 holds no more than 65,504.
-LARGEST_EXPONENT, LARGEST_SQUARE = 60.0, 6e4
+# Exponents are cut off where float32 and bf16 would overflow. What an average of such numbers could
+# come from counts as without bound, as the largest number that float16 holds.
+LARGEST_EXPONENT, CUT_OFF, UNBOUNDED = 60.0, 48.0, 65504.0
+# Natural logarithms. A peak is looked for where its own block could hold e^-1 of the window's
+# ratio, and where what was found before times between ticks is e^-1 of what is asked for.
+SLACK = 1.0
+LeaveOut = Callable[[int, Tensor], Tensor]
 Outputs = Sequence[Tensor | None]  # of every channel; None where a detector has no strain
 
 
@@ -36,11 +43,13 @@ class BankStatistic(Protocol):
         network: gives filters, times and delays.
         channels: the channel of the observation that each channel of the network is shown.
         log_ratio_scale: what its values are multiplied by to be about log-likelihood ratios.
+        slack: by how much the value of a window may exceed what a bound says of its blocks.
     """
 
     network: MatchedFilter1d
     channels: tuple[int, ...]
     log_ratio_scale: float
+    slack: float
 
     def of_templates(self, z: Outputs, log_delays: Sequence[Tensor] | None = None) -> Tensor:
         """Return the value of each template at each time, (B, template, time).
@@ -63,6 +72,16 @@ class BankStatistic(Protocol):
 
         Returns:
             (B,).
+        """
+
+    def beside_glitches(self, values: Tensor, strain: Outputs, without: LeaveOut) -> Tensor:
+        """Return values of windows with a glitch in one detector as another explanation.
+
+        Args:
+            values: (B,).
+            strain: whitened windows of every channel, (B, T), None without strain.
+            without: returns the values of some windows without a channel: (channel, (rows,)) ->
+                (rows,).
         """
 
     def score(self, values: Tensor) -> Tensor:
@@ -106,6 +125,8 @@ class LikelihoodRatio:
     def __init__(self, network: MatchedFilter1d, channels: Sequence[int]) -> None:
         self.network, self.channels = network, tuple(channels)
         self.log_ticks = math.log(network.grid.num_times)
+        # With the glitch of a detector explained, the others alone may say e^2 more than all.
+        self.slack = SLACK + (0.0 if network.glitch is None else 2.0)
 
     def of_templates(self, z: Outputs, log_delays: Sequence[Tensor] | None = None) -> Tensor:
         return self.network.log_ratio(z, log_delays)
@@ -119,6 +140,18 @@ class LikelihoodRatio:
 
     def over_times(self, values: Tensor, log_weights: Tensor) -> Tensor:
         return (values + log_weights).logsumexp(1) - self.log_ticks
+
+    def beside_glitches(self, values: Tensor, strain: Outputs, without: LeaveOut) -> Tensor:
+        if self.network.glitch is None:
+            return values
+        silent = torch.zeros_like(next(x for x in strain if x is not None))
+        x = torch.stack([silent if own is None else own for own in strain], 1)  # (B, D, T)
+        odds = self.network.glitch.log_glitch_odds(x).to(values.dtype)  # (B, D)
+        odds[:, [d for d, own in enumerate(strain) if own is None]] = -math.inf
+        # Formula (1) holds for the mean over templates and times as well: (B,) -> (B, 1, 1)
+        return ratio_beside_glitches(
+            values[:, None, None], odds, lambda d, rows: without(d, rows)[:, None, None]
+        )[:, 0, 0]
 
     def score(self, values: Tensor) -> Tensor:
         return self.network.logits_of(values[:, None])[:, 0]
@@ -154,7 +187,7 @@ class LikelihoodRatio:
 
             def average(powers: Tensor) -> Tensor:
                 own = powers[:, reach : powers.shape[1] - reach] * alpha
-                return own.clamp_max_(LARGEST_EXPONENT).exp_().mean(1).float().log_()
+                return log_average(own.clamp_max_(LARGEST_EXPONENT).exp_().mean(1))
 
             return average
         log_k = self.network.delay[grid.others.index(channel)]
@@ -170,7 +203,7 @@ class LikelihoodRatio:
             for u, weight in enumerate(k.tolist()):
                 band.diagonal(u).fill_(weight)
             # (ticks, ticks + 2 reach) @ (blocks, ticks + 2 reach, template)
-            return torch.matmul(band, near).amax(1).float().log_()
+            return log_average(torch.matmul(band, near).amax(1))
 
         return largest_average
 
@@ -193,6 +226,7 @@ class SquaredSNR:
     """
 
     log_ratio_scale = 0.4  # of a squared SNR, 2 P, a P is left
+    slack = 2 * SLACK
 
     def __init__(self, network: MatchedFilter1d, channels: Sequence[int]) -> None:
         self.network, self.channels = network, tuple(channels)
@@ -220,6 +254,9 @@ class SquaredSNR:
     def over_times(self, values: Tensor, log_weights: Tensor) -> Tensor:
         return values.amax(1)
 
+    def beside_glitches(self, values: Tensor, strain: Outputs, without: LeaveOut) -> Tensor:
+        return values
+
     def score(self, values: Tensor) -> Tensor:
         return values
 
@@ -232,12 +269,18 @@ class SquaredSNR:
 
         def largest(powers: Tensor) -> Tensor:
             near = powers[:, beyond : powers.shape[1] - beyond]
-            return near.amax(1).float().mul_(2 * ROUNDING).clamp_max_(LARGEST_SQUARE)
+            return near.amax(1).float().mul_(2 * ROUNDING).clamp_max_(UNBOUNDED)
 
         return largest
 
     def bound(self, summaries: Outputs, ticks: int) -> Tensor:
         return sum(s for s in summaries if s is not None).amax(0)
+
+
+def log_average(averages: Tensor) -> Tensor:
+    """Return the logarithm of averages of exp(x), of which each x was cut off; see `CUT_OFF`."""
+    logs = averages.float().log_()
+    return torch.where(logs < CUT_OFF, logs, UNBOUNDED)
 
 
 def bank_of_channel(network: MatchedFilter1d, channel: int) -> FilterBank:

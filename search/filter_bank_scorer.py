@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from physics.observation import Observation
     from search.conditioning import ConditionedStretch
 
-# Natural logarithms. A peak is looked for where its own block could hold e^-1 of the window's
-# ratio, and where what was found before times between ticks is e^-1 of what is asked for.
-SLACK = 1.0
 BLOCKS_AT_A_TIME, PEAKS_AT_A_TIME = 64, 16
 
 
@@ -200,7 +197,7 @@ class FilterBankScorer:
         Shifts are rounded to whole ticks.
         """
         offsets, usable = self.offsets(shifts), self.usable_together(shifts)
-        wanted = [statistic.least_value(least) - SLACK for statistic in self.statistics]
+        wanted = [statistic.least_value(least) - statistic.slack for statistic in self.statistics]
         blocks = self.find_blocks(offsets, usable, wanted)
         ticks = self.find_peak_ticks(blocks, offsets, usable, wanted)
         parts = [
@@ -338,13 +335,32 @@ class FilterBankScorer:
                 self.outputs[number], self.channel_offsets(number, offsets), strict=True
             )
         ]
-        return evaluate_peaks(
-            self.statistics[number],
-            self.outputs[number],
-            first_ticks,
-            torch.from_numpy(usable[near]).to(self.device),
-            fineness,
-        )
+        statistic, outputs = self.statistics[number], self.outputs[number]
+        allowed = torch.from_numpy(usable[near]).to(self.device)
+        found = evaluate_peaks(statistic, outputs, first_ticks, allowed, fineness)
+        samples = statistic.network.samples
+        strain = [
+            own and own.windows(first - self.grid.first, samples)
+            for own, first in zip(outputs, first_ticks, strict=True)
+        ]
+
+        def without(channel: int, rows: Tensor) -> Tensor:
+            """Return the values of some windows without a channel."""
+            others = [None if c == channel else own for c, own in enumerate(outputs)]
+            if not any(others):
+                return torch.zeros(
+                    len(rows), dtype=torch.float64, device=self.device
+                )  # nothing is left that could say anything
+            some = [None if first is None else first[rows] for first in first_ticks]
+            rest = evaluate_peaks(statistic, others, some, allowed[rows], fineness)
+            return torch.as_tensor(rest.value, device=self.device)
+
+        with torch.inference_mode():
+            values = statistic.beside_glitches(
+                torch.as_tensor(found.value, device=self.device), strain, without
+            )
+        found.value = values.cpu().numpy()
+        return found
 
     def window_scores(self, ticks: np.ndarray, shifts: Mapping[str, float]) -> np.ndarray:
         """Return the scores of windows centred on ticks, at ticks alone, (n,).

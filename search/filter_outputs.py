@@ -178,7 +178,18 @@ class DetectorOutputs:
         """Return the same at every decimated sample, from that of tick `first` on."""
         return self.filtered(self.sample_of(first), number, self.bank.every_sample, 1)
 
+    def windows(self, first: Tensor, samples: int) -> Tensor:
+        """Return windows of strain that begin where ticks lie, (B, samples).
+
+        Args:
+            first: (B,) ticks, int64.
+            samples: of a window.
+        """
+        starts = self.sample_of(first) + self.bank.before
+        return self.strain.unfold(0, samples, 1)[starts]
+
     def filtered(self, starts: Tensor, number: int, kernel: Tensor, stride: int) -> Tensor:
+        """Return z at places `stride` samples apart: (B,) starts -> (B, template, 2, number)."""
         bank = self.bank
         frames = -(-number * stride // POLYPHASE)
         length = (frames - 1) * POLYPHASE + len(kernel)

@@ -220,8 +220,12 @@ class WindowScorer:
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """Return the logits (batch,) float64 of windows (batch, detector, time) in 1e-21."""
         strain = torch.from_numpy(np.asarray(windows, np.float32)).to(self.device) * STRAIN_UNIT
-        batch = self.conditioning({"waveform": strain})  # once for all views
-        total = np.zeros(len(windows))
+        return self.score_conditioned(self.conditioning({"waveform": strain}))
+
+    @torch.inference_mode()
+    def score_conditioned(self, batch: dict[str, Tensor]) -> np.ndarray:
+        """Return the logits (batch,) float64 of windows that `conditioning` returned."""
+        total = np.zeros(len(batch["waveform"]))
         for prepared in prepare_views(self.views, batch, self.transform):
             for network in self.networks:
                 logits = self.hook.forward_test(network, prepared)  # (batch, 1)
