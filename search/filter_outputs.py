@@ -28,8 +28,8 @@ from runtime.float32_precision import full_precision
 from search.spectral_whitening import WhitenedStrain
 
 BLOCK_SECONDS = 0.125
-TICKS_AT_A_TIME = 2048  # filtered together; what they give stays in a core's cache
-ROOM = 4096  # ticks of silence before and after the strain, so that every cut lies within
+TICKS_AT_A_TIME = 2**11  # filtered together; what they give stays in a core's cache
+ROOM = 2**12  # ticks of silence before and after the strain, so that every cut lies within
 
 
 @functools.cache

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # window's length is not used there.
 EDGE = 1 / 32
 QUARTILE = 0.67449  # of the magnitude of a unit Gaussian: its median
+CUT, INNER_VARIANCE = 4.0, 0.99893  # the variance of a unit Gaussian within four deviations
 FEWEST_WINDOWS = 4  # of usable strain, for a scale of its own
 
 
@@ -79,8 +80,8 @@ def whiten_series(
     """Return the whitened strain of one detector.
 
     A PSD measured from few pieces is noisy, and dividing by a noisy estimate overshoots on average.
-    The whitened strain is divided by the median of its magnitude while a PSD is valid, which takes
-    that back and which loud signals hardly change.
+    The whitened strain is divided by its own deviation while a PSD is valid, which takes that back;
+    see `robust_scale`, which loud signals hardly change.
 
     Args:
         strain: (samples,) in 1e-21.
@@ -106,19 +107,27 @@ def whiten_series(
             )
             enough = good[piece].sum() >= fewest
             scaled += (
-                [(piece, median_scale(values[piece][good[piece]]))] if enough else [(piece, None)]
+                [(piece, robust_scale(values[piece][good[piece]]))] if enough else [(piece, None)]
             )
     known = [scale for _, scale in scaled if scale is not None]
-    usual = float(np.median(known)) if known else median_scale(values[good])
+    usual = float(np.median(known)) if known else robust_scale(values[good])
     for piece, scale in scaled:
         values[piece] /= usual if scale is None else scale
     return WhitenedStrain(values, good)
 
 
-def median_scale(values: np.ndarray) -> float:
-    """Return the standard deviation of Gaussian values from the median magnitude; 1 without any."""
-    scale = float(np.median(np.abs(values))) / QUARTILE if len(values) else 0.0
-    return scale if scale > 0 else 1.0
+def robust_scale(values: np.ndarray) -> float:
+    """Return the standard deviation of Gaussian values, whatever some of them are; 1 without any.
+
+    The root mean square of those within four deviations, which the median of the magnitude gives
+    roughly. Its error is that of the root mean square, half the median's, and it hardly changes if
+    the strain is shifted by parts of a sample.
+    """
+    roughly = float(np.median(np.abs(values))) / QUARTILE if len(values) else 0.0
+    if roughly <= 0:
+        return 1.0
+    inner = values[np.abs(values) < CUT * roughly].astype(np.float64)
+    return float(np.sqrt(np.square(inner).mean() / INNER_VARIANCE))
 
 
 def whiten_piece(

@@ -21,7 +21,7 @@ from physics.constants import STRAIN_UNIT
 from runtime.seeds import counted_seed
 from search.conditioning import make_design_noise
 from search.peaks import Peaks
-from search.spectral_whitening import median_scale
+from search.spectral_whitening import robust_scale
 from signal_transforms.whitening_operators import covariance_root
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class WindowedScorer:
         clean = np.flatnonzero(self.clean[self.observation.detectors[channel]])
         some = self.starts[clean[:: max(len(clean) // SCALED_WINDOWS, 1)]]
         rows = np.stack([self.strain[channel, s : s + n] for s in some]) if len(some) else None
-        return matrix if rows is None else matrix / median_scale((rows @ matrix).ravel())
+        return matrix if rows is None else matrix / robust_scale((rows @ matrix).ravel())
 
     def cut_windows(self, shown: np.ndarray) -> np.ndarray:
         """Return windows in which each channel shows one of its own: (D, n) -> (n, D, time)."""

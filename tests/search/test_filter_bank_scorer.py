@@ -134,8 +134,12 @@ def test_a_slide_is_the_search_of_strain_that_was_shifted(
     assert 20 - scorer.live_time({"L1": shift}) == pytest.approx(2 * lost, abs=0.01)
 
 
-def test_parts_of_a_sample_move_no_score() -> None:
-    """Ticks lie 4 samples apart: the score at ticks alone moves, that of the peak does not."""
+def test_parts_of_a_sample_move_no_score(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ticks lie 4 samples apart: the score at ticks alone moves, that of the peak does not.
+
+    The scale of so short a stretch depends on which samples of the chirp are the loudest ones.
+    """
+    monkeypatch.setattr("search.spectral_whitening.robust_scale", lambda _: 1.0)
     scores, at_ticks, late = [], [], []
     scorer = scorer_of(chirp_network())
     strain = noise_and_chirps(8, [(4.0, 15.0, 150.0)])
@@ -150,9 +154,9 @@ def test_parts_of_a_sample_move_no_score() -> None:
         late.append(found.time[best] - quarter / 4 / 1024)
         tick = round((found.time[best] - 1000) / scorer.tick_seconds)
         at_ticks.append(scorer.window_scores(np.array([tick]), {})[0])
-    assert np.ptp(at_ticks) > 3
-    assert np.ptp(scores) < 0.2, scores
-    assert np.min(at_ticks) < np.mean(scores) < np.max(at_ticks) + 1
+    assert np.ptp(at_ticks) > 1.5
+    assert np.ptp(scores) < 0.02, scores
+    assert abs(np.mean(at_ticks) - np.mean(scores)) < 4  # this delay is nearly that of a tick
     assert np.ptp(late) < 5e-4
 
 

@@ -10,7 +10,7 @@ from small_bank import PAIR, white_stretch
 from data.strain_conditioning import measure_psd
 from data.tracked_psds import TrackedPSD
 from search.conditioning import make_design_noise
-from search.spectral_whitening import EDGE, whiten_series, widen
+from search.spectral_whitening import EDGE, robust_scale, whiten_series, widen
 from transforms import Whiten
 
 N, RATE = PAIR.num_samples, PAIR.sample_rate
@@ -115,3 +115,11 @@ def test_widening() -> None:
     mask = np.zeros(12, bool)
     mask[6] = True
     assert np.flatnonzero(widen(mask, 2)).tolist() == [0, 1, 4, 5, 6, 7, 8, 10, 11]
+
+
+def test_the_scale_of_noise_beside_loud_events() -> None:
+    values = 3 * np.random.default_rng(0).standard_normal(100_000)
+    assert robust_scale(values) == pytest.approx(3, rel=0.006)
+    values[:200] += 1000
+    assert robust_scale(values) == pytest.approx(3, rel=0.008)
+    assert robust_scale(np.zeros(5)) == robust_scale(np.empty(0)) == 1.0
