@@ -9,6 +9,7 @@ from configuration.overrides import override
 from experiments.building import observation_of, population_of
 from physics.observation import Observation
 from physics.population import Population
+from runtime.errors import UserError
 
 # The experiment with the observation and the population of each data set. Set 2 would be set 3
 # without precession, and set 4 set 3 in the strain of O3a; this project has no experiment of them.
@@ -42,6 +43,11 @@ def find_strain_set(name: str, settings: list[str] | tuple[str, ...] = ()) -> St
     """
     import configs  # noqa: F401 - importing it registers the experiments
 
+    if name.isdigit() and name not in EXPERIMENTS:
+        raise UserError(
+            f"--set {name}: expected data set {' or '.join(EXPERIMENTS)} of the challenge, or the "
+            f"name of an experiment"
+        )
     config: ConfigMeta = override(find_config(EXPERIMENTS.get(name, name)), list(settings))
     return StrainSet(name, observation_of(config), population_of(config))
 

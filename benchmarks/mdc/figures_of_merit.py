@@ -20,7 +20,7 @@ from benchmarks.mdc.challenge_files import (
 )
 from benchmarks.mdc.run_folder import KindFindings, RunFolder, SearchFindings
 from benchmarks.mdc.strain_sources import StrainSource
-from physics.distance_laws import UniformVolume
+from physics.distance_laws import UniformChirpVolume
 from physics.population import Population
 from runtime.errors import UserError
 from search.sensitivity import (
@@ -56,7 +56,7 @@ class RunFindings:
         live: s of background that were searched, without and with its time slides.
         injections: of all segments, in order of time.
         rows: the same by bilby's names.
-        cost: s that conditioning and searching took.
+        cost: CPU-seconds of conditioning and searching, and s that searching took.
     """
 
     foreground: Events
@@ -94,7 +94,8 @@ def collect_findings(
 
     live = np.sum([each.live for each in parts[BACKGROUND]], axis=0)
     every = [each for kind in parts.values() for each in kind]
-    cost = {name: sum(each.seconds[name] for each in every) for name in ("condition", "search")}
+    names = ("condition", "search", "elapsed")
+    cost = {name: sum(each.seconds[name] for each in every) for name in names}
     return RunFindings(
         Events(joined(FOREGROUND, "time"), joined(FOREGROUND, "score")),
         Events(joined(BACKGROUND, "time"), joined(BACKGROUND, "score")),
@@ -120,7 +121,7 @@ def volume_laws(
     if population is None:
         return {"sample": volume_law_of_sample(injections, True), "population": None}
     law = volume_law_of_population(injections, population.distance)
-    by_chirp_distance = not isinstance(population.distance, UniformVolume)
+    by_chirp_distance = isinstance(population.distance, UniformChirpVolume)
     sample = None if law is None else volume_law_of_sample(injections, by_chirp_distance)
     return {"sample": sample, "population": law}
 

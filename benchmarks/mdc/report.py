@@ -174,15 +174,13 @@ def format_shares(figures: Mapping[str, Any], key: str, digits: int = 0) -> list
 
 def format_cost(search: str, figures: Mapping[str, Any]) -> str:
     """Return a line on what a search cost."""
-    hours = figures["strain_seconds"] / 3600
-    # background and foreground, both
-    spent = figures["seconds"]
-    parts = [f"{name} {value / hours / 2:.1f} s" for name, value in spent.items()]
-    memory = figures.get("peak_memory_mib")
-    with_memory = "" if memory is None else f", at most {memory:,.0f} MiB of memory"
+    hours = 2 * figures["strain_seconds"] / 3600  # background and foreground, both
+    spent = {name: value / hours for name, value in figures["seconds"].items()}
     return (
-        f"{search}: {', '.join(parts)} an hour of strain, on {figures['device']} with "
-        f"{figures['threads']} threads{with_memory}."
+        f"{search}: conditioning {spent['condition']:.1f} and searching {spent['search']:.1f} "
+        f"CPU-seconds an hour of strain, {spent['elapsed']:.1f} s elapsed in searching, on "
+        f"{figures['device']} with {figures['threads']} threads, at most "
+        f"{figures['peak_memory_mib']:,} MiB of memory."
     )
 
 

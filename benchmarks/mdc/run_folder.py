@@ -57,7 +57,8 @@ class KindFindings:
     Attributes:
         triggers: of the strain as it is (slide 0) and of its time slides.
         live: (2,) s that were searched of the strain as it is, and of all its slides together.
-        seconds: that it took: "condition" and "search".
+        seconds: CPU-seconds that it took to "condition" and to "search", and the s "elapsed" while
+            it searched.
     """
 
     triggers: TriggerTable

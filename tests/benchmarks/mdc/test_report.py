@@ -47,7 +47,7 @@ def make_figures(seed: int = 0, population: Population = POPULATION) -> tuple[Ru
         (86_400.0, 86_400.0),
         injections,
         [],
-        {"condition": 100.0, "search": 400.0},
+        {"condition": 100.0, "search": 400.0, "elapsed": 800.0},
     )
     figures = figures_of_run(found, population, 20.0, (1000.0, 100.0, 10.0, 1.0))
     return found, figures | {"device": "a CPU", "threads": 2, "peak_memory_mib": 900}
@@ -63,10 +63,10 @@ def test_rates_that_a_day_does_not_resolve_are_said_and_not_extrapolated() -> No
     at_100 = next(row for row in figures["rows"] if row["rate"] == 100.0)
     assert at_100["background_louder"] == 3
     assert f"| {at_100['population']['value']:,.0f} ± " in rows["100"]
-    # An hour of background and of foreground: 500 s for both kinds of 24 hours.
+    # 24 hours of background and 24 of foreground
     assert report.format_cost("x", figures) == (
-        "x: condition 2.1 s, search 8.3 s an hour of strain, on a CPU with 2 threads, at most 900 "
-        "MiB of memory."
+        "x: conditioning 2.1 and searching 8.3 CPU-seconds an hour of strain, 16.7 s elapsed in "
+        "searching, on a CPU with 2 threads, at most 900 MiB of memory."
     )
 
 
