@@ -27,7 +27,8 @@ from runtime.files import atomic_path
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
-ELSEWHERE = ("detection.json", "ablation.json")  # in docs/explanation/detection.md
+# On other pages of docs/explanation.
+ELSEWHERE = ("detection.json", "ablation.json", "glitch_ranking.json", "mdc.json")
 NO_GPU = [
     "### A CUDA GPU",
     "",
