@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from search.scorers import find_bank_decimation, make_plain_scorer, make_scorer
 
 from benchmarks.mdc.search_run import EventSettings, Search
 from configuration.config_class import ConfigMeta, find_config
@@ -17,6 +16,7 @@ from configuration.overrides import override
 from experiments.building import observation_of
 from experiments.observation_record import plain_config
 from runtime.errors import UserError
+from search.scorers import find_bank_decimation, make_plain_scorer, make_scorer
 from search.window_scorer import find_weights, scoring_settings
 from training.checkpoints import content_digest, load_checkpoint
 
