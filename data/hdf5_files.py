@@ -19,7 +19,7 @@ import numpy as np
 from data.gwf_reading_process import EXTRA
 from data.quality_bits import QualityMask, times_excluded_by_bits
 from data.recording import StrainRequest, check_rate, explain_wrong_detector, file_digest
-from data.strain_paths import calibration_of_name
+from data.strain_paths import calibration_of_name, detector_of_name
 from data.time_segments import TimeSegments
 from runtime.errors import UserError
 from runtime.optional_packages import require
@@ -71,7 +71,9 @@ class HDF5Strain:
             masks = read_masks(file, path, self.start)
             # Files since the second observing run name the channel of the strain.
             channel = as_text(read_scalar(file, "strain/GWOSCmeta", path))
-        if detector and detector.upper() != request.detector:
+        # A file that does not say whose strain it holds may do so by its name.
+        detector = detector or detector_of_name(path) or request.detector
+        if detector.upper() != request.detector:
             raise UserError(explain_wrong_detector(self.name, detector, request))
         self.calibration = channel or calibration_of_name(path)
         self.excluded = times_excluded_by_bits(masks, request.data_quality, path)

@@ -176,3 +176,21 @@ def test_a_file_is_one_source_and_its_digest_is_of_one_channel(tmp_path, strain)
     path = write_frame_file(tmp_path / "h.gwf", [(START, 1.0, {H1: strain[:4096]})])
     (source,) = open_sources(path, StrainRequest("H1"))
     assert source.content_digest().endswith(H1)
+
+
+def test_frames_and_hdf5_of_the_same_strain_are_the_same(tmp_path, shared):
+    """GW150914 in GWOSC's HDF5, and written as frames by LALSuite."""
+    path = shared / "data" / "gwosc" / "H-H1_LOSC_4_V2-1126259446-32.hdf5"
+    whole = open_strain(path)
+    values = whole.read(1126259446, 32 * 4096)
+    frames = [
+        (1126259446 + second, 8.0, {"H1:LOSC-STRAIN": values[second * 4096 : (second + 8) * 4096]})
+        for second in range(0, 32, 8)
+    ]
+    name = "H-H1_LOSC_4_V2-1126259446-32.gwf"
+    recording = open_strain(write_frame_file(tmp_path / name, frames))
+    assert np.array_equal(
+        recording.read(1126259460.5, 4 * 4096), whole.read(1126259460.5, 4 * 4096)
+    )
+    # The channel is named alike in all of GWOSC's first releases, and the file is not.
+    assert recording.sources[0].calibration == whole.sources[0].calibration

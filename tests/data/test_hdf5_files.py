@@ -165,6 +165,15 @@ def test_refuses_the_other_detectors_file(tmp_path, strain):
         open_strain(path)
 
 
+def test_a_name_says_whose_strain_it_is_where_the_file_does_not(tmp_path, strain):
+    path = write_strain(tmp_path / "L-L1_GWOSC_4KHZ_R1-1-8.hdf5", "", strain)
+    with pytest.raises(UserError, match="holds strain of L1 and was given for H1"):
+        open_strain(path)
+    assert open_strain(path, "L1").detector == "L1"
+    unknown = write_strain(tmp_path / "any.hdf5", "", strain)
+    assert open_strain(unknown, "V1").detector == "V1"
+
+
 def test_refuses_damaged_files(tmp_path, strain):
     raw = write_strain(tmp_path / "h.hdf5", "H1", strain, compression="gzip").read_bytes()
     (tmp_path / "cut.hdf5").write_bytes(raw[: len(raw) // 2])

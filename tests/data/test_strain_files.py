@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from real_strain import START, open_strain, write_strain
 
@@ -49,3 +50,35 @@ def test_the_detector_that_a_file_names_is_believed(tmp_path, strain, found, mat
     else:
         with pytest.raises(UserError, match=match):
             open_recordings([f"V1={path}"])
+
+
+def test_many_files_are_one_recording(tmp_path, strain):
+    """A folder with files of two detectors, in parts of 1 s that are not in order of name."""
+    folder = tmp_path / "strain"
+    folder.mkdir()
+    for name in ("H1", "L1"):
+        for second in range(8):
+            part = strain[second * 4096 : (second + 1) * 4096] * (1 if name == "H1" else -1)
+            path = folder / f"{name[0]}-{name}_TEST-{START + second}-{1}.hdf5"
+            write_strain(path, name, part, start=START + second)
+    write_strain(folder / f"{0}.hdf5", "H1", strain[:4096], start=START + 20)
+    recordings = open_recordings([f"H1={folder}", f"l1={folder / 'L-*'}"])
+    assert [*recordings] == ["H1", "L1"]
+    assert np.array_equal(recordings["H1"].read(START, len(strain)), strain)
+    assert np.array_equal(recordings["L1"].read(START, len(strain)), -strain)
+    assert recordings["H1"].usable_segments() == [(START, START + 8), (START + 20, START + 21)]
+    assert recordings["L1"].usable_segments() == [(START, START + 8)]
+
+
+def test_the_folder_of_gwosc_holds_both_detectors(shared):
+    folder = shared / "data" / "gwosc"
+    recordings = open_recordings([f"H1={folder}", f"L1={folder}"])
+    for recording in recordings.values():
+        assert recording.usable_segments() == [(1126259446, 1126259478)]
+        assert np.isfinite(recording.read(1126259446, 32 * 4096)).all()
+
+
+def test_a_channel_without_strain(tmp_path, strain):
+    path = write_strain(tmp_path / "h.hdf5", "H1", strain)
+    with pytest.raises(UserError, match=r"--channel L1=x: there is no strain of L1: give --strain"):
+        open_recordings([f"H1={path}"], ["L1=x"])

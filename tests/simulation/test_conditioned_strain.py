@@ -26,6 +26,10 @@ def test_it_is_what_the_search_reads(tmp_path: Path, monkeypatch) -> None:
     strain = open_conditioned_strain([str(path)], "H1", COMPETITION, kept)
     expected = condition_strain(open_strain(path), START, 20 * 2048)
     assert np.array_equal(strain.values, expected, equal_nan=True)
+    # A glob names the same file, and the strain that was kept is read.
+    named = open_conditioned_strain([str(tmp_path / "*.hdf5")], "H1", COMPETITION, kept)
+    assert np.array_equal(named.values, expected, equal_nan=True)
+    assert len(list(kept.glob("strain-H1-*.npy"))) == 1
     # Another file under the same name is conditioned anew.
     write_strain(path, "H1", coloured_noise("H1", 20, seed=1))
     other = open_conditioned_strain([str(path)], "H1", COMPETITION, kept)
