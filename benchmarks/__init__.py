@@ -15,6 +15,7 @@ A B A B ... A machine that slows down slows down both.
 | `simulating` | simulation/ | injections drawn on the fly against samples from files |
 | `training_noise` | simulation/ | training samples in each kind of noise against Gaussian noise |
 | `continuous_strain` | simulation/ | hours of strain in files against one whole-series FFT |
+| `engine` | search/ | whole stretches of strain through a filter bank against windows |
 | `reading` | data/ | shuffled batches from the cache against single files |
 | `training_step` | training/ | whole steps of the trainer against the bare network and optimiser |
 | `mixed_precision` | training/ | a step of a network in bf16 or fp16 against float32 |
@@ -50,6 +51,7 @@ MODULES = {
     "simulating": "benchmarks.simulation.simulating",
     "training_noise": "benchmarks.simulation.training_noise",
     "continuous_strain": "benchmarks.simulation.continuous_strain",
+    "engine": "benchmarks.search.engine",
     "reading": "benchmarks.data.reading",
     "training_step": "benchmarks.training.training_step",
     "mixed_precision": "benchmarks.training.mixed_precision",

@@ -30,7 +30,7 @@ from search.spectral_whitening import whiten_stretch
 
 if TYPE_CHECKING:
     from physics.observation import Observation
-    from search.conditioning import ConditionedStretch
+    from search.conditioned_stretch import ConditionedStretch
 
 BLOCKS_AT_A_TIME, PEAKS_AT_A_TIME = 64, 16
 

@@ -25,7 +25,7 @@ from signal_transforms.whitening_operators import LOWEST_KEPT
 
 if TYPE_CHECKING:
     from data.tracked_psds import TrackedPSD
-    from search.conditioning import ConditionedStretch
+    from search.conditioned_stretch import ConditionedStretch
 
 # Beside a gap the whitened strain lacks what the filter would have found in it. So much of a
 # window's length is not used there.

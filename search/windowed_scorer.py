@@ -26,7 +26,7 @@ from signal_transforms.whitening_operators import covariance_root
 
 if TYPE_CHECKING:
     from data.tracked_psds import TrackedPSD
-    from search.conditioning import ConditionedStretch
+    from search.conditioned_stretch import ConditionedStretch
     from search.window_scorer import WindowScorer
 
 KEPT_BYTES = 2**29

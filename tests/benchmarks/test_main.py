@@ -17,6 +17,7 @@ from benchmarks.experiments import tta
 from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.result_files import load_results
 from benchmarks.runtime import command_line
+from benchmarks.search import engine
 from benchmarks.signal_transforms import preparation
 from benchmarks.simulation import continuous_strain, simulating, training_noise
 from benchmarks.spectrograms import cqt, cwt, cwt_width
@@ -36,6 +37,7 @@ MODULES = {
     "simulating": simulating,
     "training_noise": training_noise,
     "continuous_strain": continuous_strain,
+    "engine": engine,
     "mixed_precision": mixed_precision,
 }
 
@@ -57,6 +59,7 @@ KEYS = {
         "training_noise.fresh",
     ],
     "continuous_strain": ["continuous_strain.rate", "continuous_strain.noise"],
+    "engine": ["engine.zero_lag", "engine.slide"],
     "mixed_precision": [
         f"mixed_precision.{name}"
         for name in (

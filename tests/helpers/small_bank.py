@@ -8,7 +8,7 @@ import torch
 from data.tracked_psds import TrackedPSD
 from models1d import MatchedFilter1d
 from physics.observation import Observation
-from search.conditioning import ConditionedStretch
+from search.conditioned_stretch import ConditionedStretch
 from search.stretches import Stretch
 
 PAIR = Observation(("H1", "L1"), sample_rate=1024, window=1.0, min_frequency=20.0)

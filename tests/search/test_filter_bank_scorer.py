@@ -19,7 +19,8 @@ from data.tracked_psds import TrackedPSD
 from models1d import MatchedFilter1d
 from physics.observation import Observation
 from search.bank_statistics import LikelihoodRatio
-from search.conditioning import ConditionedStretch, make_design_noise
+from search.conditioned_stretch import ConditionedStretch
+from search.conditioning import make_design_noise
 from search.filter_bank_scorer import FilterBankScorer
 from search.spectral_whitening import whiten_piece, whiten_stretch
 from transforms import Whiten

@@ -1,0 +1,1 @@
+"""The cost of search/: whole stretches of strain against windows."""
