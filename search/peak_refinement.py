@@ -26,7 +26,6 @@ from search.filter_outputs import DetectorOutputs
 
 HALF_KERNEL = 12  # samples of the interpolation to either side
 KAISER = 8.0  # shape of its window: side lobes of -80 dB
-MOST_TEMPLATES = 24  # that are interpolated beside a loud peak; the others keep their ticks
 
 
 @dataclass(frozen=True)
@@ -115,6 +114,81 @@ def fine_log_delays(network: MatchedFilter1d, fine: int) -> list[Tensor]:
     return found
 
 
+@dataclass(frozen=True)
+class TimesAround:
+    """Outputs of all channels at the times around some peaks.
+
+    Attributes:
+        z: of each channel, (n, template, 2, time + 2 reach), None without strain.
+        reach: times before and after that each channel is known at as well.
+        number: of times.
+    """
+
+    z: Sequence[Tensor | None]
+    reach: Sequence[int]
+    number: int
+
+    def middle(self, channel: int) -> Tensor:
+        """Return the outputs of a channel at the times themselves, (n, template, 2, time)."""
+        reach = self.reach[channel]
+        return self.z[channel][..., reach : reach + self.number]
+
+    def snr(self, channel: int, rows: Tensor, template: Tensor, time: Tensor) -> Tensor:
+        """Return the largest SNR of a template of each row for the delays around a time, (n,)."""
+        squares = self.z[channel][rows, template].square().sum(1)  # (n, time + 2 reach)
+        near = time[:, None] + torch.arange(2 * self.reach[channel] + 1, device=time.device)
+        return squares.gather(1, near).amax(1).sqrt()
+
+
+def outputs_at_ticks(
+    network: MatchedFilter1d,
+    outputs: Sequence[DetectorOutputs | None],
+    first_ticks: Sequence[Tensor | None],
+) -> TimesAround:
+    """Return the outputs at all ticks of the network's range of arrival times."""
+    reach, times = network.grid.reach, network.grid.num_times
+    z = [
+        own and own.quadratures(first - reach[c], times + 2 * reach[c])
+        for c, (own, first) in enumerate(zip(outputs, first_ticks, strict=True))
+    ]
+    return TimesAround(z, reach, times)
+
+
+def outputs_between_ticks(
+    network: MatchedFilter1d,
+    outputs: Sequence[DetectorOutputs | None],
+    first_ticks: Sequence[Tensor | None],
+    fineness: Fineness,
+) -> TimesAround:
+    """Return the outputs `fine` times a tick, in the ticks around the middle of the range.
+
+    A tick stands for the times up to half a tick from it. The finer times of a detector and of the
+    reference lie alike, so that delays are whole multiples of 1 / fine.
+    """
+    grid, fine = network.grid, fineness.fine
+    region = grid.num_times // 2 - fineness.around  # its first tick
+    number = (2 * fineness.around + 1) * fine
+    z: list[Tensor | None] = []
+    reach = [
+        0 if c == grid.reference else (2 * ticks + 1) * fine // 2
+        for c, ticks in enumerate(grid.reach)
+    ]
+    for own, first, beyond in zip(outputs, first_ticks, reach, strict=True):
+        if own is None:
+            z.append(None)
+            continue
+        stride, wanted = own.bank.stride, number + 2 * beyond
+        # The first time that is wanted, in ticks from the region's first tick.
+        begin = -0.5 + (0.5 - beyond) / fine
+        margin = math.ceil((HALF_KERNEL - begin * stride) / stride)  # ticks
+        samples = math.ceil((begin + margin + wanted / fine) * stride) + HALF_KERNEL + 1
+        at_samples = own.quadratures_at_samples(first + region - margin, samples)
+        weights = interpolation(samples, (begin + margin) * stride, stride / fine, wanted)
+        # (n, template, 2, samples) @ (samples, wanted)
+        z.append(at_samples @ weights.to(at_samples.device))
+    return TimesAround(z, reach, number)
+
+
 @torch.inference_mode()
 def evaluate_peaks(
     statistic: BankStatistic,
@@ -133,87 +207,63 @@ def evaluate_peaks(
         fineness: of the times around the peaks; None for ticks alone.
     """
     network = statistic.network
-    grid, times = network.grid, network.grid.num_times
-    z: list[Tensor | None] = [
-        own and own.quadratures(first - grid.reach[c], times + 2 * grid.reach[c])
-        for c, (own, first) in enumerate(zip(outputs, first_ticks, strict=True))
-    ]
-    present = [c for c, own in enumerate(z) if own is not None]
-    per_template = statistic.of_templates(z)  # (n, template, time)
-    none = torch.tensor(-math.inf, device=usable.device)
-    values = torch.where(usable, statistic.over_templates(per_template), none)  # (n, time)
-    weights = torch.zeros_like(values)
-    coarse = statistic.over_times(values, weights)
-    alone = {}
-    for c in present:
-        middle = z[c][..., grid.reach[c] : grid.reach[c] + times]
-        of_one = statistic.over_templates(statistic.of_one_detector(middle, c))
-        alone[c] = torch.where(usable, of_one, none)
-    rows = torch.arange(len(values), device=values.device)
+    times, middle = network.grid.num_times, network.grid.num_times // 2
+    present = [c for c, own in enumerate(outputs) if own is not None]
+    nothing = torch.tensor(-math.inf, device=usable.device)
+
+    def over_templates(per_template: Tensor, allowed: Tensor) -> Tensor:
+        """Return values at times, (n, time), -inf where they may not be used."""
+        return torch.where(allowed, statistic.over_templates(per_template), nothing)
+
+    around = outputs_at_ticks(network, outputs, first_ticks)
+    per_template = statistic.of_templates(around.z)  # (n, template, time)
+    of_ticks = over_templates(per_template, usable)
+    alone = {
+        c: over_templates(statistic.of_one_detector(around.middle(c), c), usable) for c in present
+    }
+    coarse = statistic.over_times(of_ticks, torch.zeros_like(of_ticks))
     if fineness is None:
-        best_time = values.argmax(1)
-        best = (per_template[rows, :, best_time]).argmax(1)
-        tick = best_time.double() - times // 2
-        value, fine_z, at, reach_of = coarse, z, best_time, list(grid.reach)
+        value, best_time = coarse, of_ticks.argmax(1)
+        tick = best_time.double() - middle
+        alone = {c: statistic.over_times(v, torch.zeros_like(v)) for c, v in alone.items()}
     else:
-        fine, around = fineness.fine, fineness.around
-        region = slice(times // 2 - around, times // 2 + around + 1)
-        z_samples = []
-        reach_of = [(2 * reach + 1) * fine // 2 for reach in grid.reach]
-        reach_of[grid.reference] = 0
-        count = (2 * around + 1) * fine
-        for c, (own, first) in enumerate(zip(outputs, first_ticks, strict=True)):
-            if own is None:
-                z_samples.append(None)
-                continue
-            stride = own.bank.stride
-            # Ticks from the first of the region, of the first time that is wanted.
-            begin = -0.5 + 0.5 / fine - reach_of[c] / fine
-            wanted = count + 2 * reach_of[c]
-            margin = -(-math.ceil(-begin * stride + HALF_KERNEL) // stride)  # in ticks
-            number = math.ceil((begin + margin + wanted / fine) * stride) + HALF_KERNEL + 1
-            at_samples = own.quadratures_at_samples(first + region.start - margin, number)
-            weights_of = interpolation(number, (begin + margin) * stride, stride / fine, wanted)
-            # (n, template, 2, samples) @ (samples, wanted)
-            z_samples.append(at_samples @ weights_of.to(values.device))
-        fine_values = statistic.of_templates(z_samples, fine_log_delays(network, fine))
-        over = statistic.over_templates(fine_values)  # (n, count)
-        # A fine time may be used where its tick may.
+        fine = fineness.fine
+        region = slice(middle - fineness.around, middle + fineness.around + 1)
+        # A finer time may be used where its tick may.
         allowed = usable[:, region].repeat_interleave(fine, 1)
-        over = torch.where(allowed, over, none)
-        light = torch.full_like(over, -math.log(fine))
+        around = outputs_between_ticks(network, outputs, first_ticks, fineness)
+        per_template = statistic.of_templates(around.z, fine_log_delays(network, fine))
+        of_times = over_templates(per_template, allowed)
+        # Each finer time stands for 1 / fine of a tick, and the region's ticks for nothing.
+        log_weights = torch.zeros(len(usable), times + around.number, device=usable.device)
+        log_weights[:, times:] = -math.log(fine)
+        log_weights[:, region] = -math.inf
 
-        def refined(of_ticks: Tensor, of_times: Tensor) -> Tensor:
-            """Return values of windows, with the region's ticks replaced by finer times."""
-            outside = of_ticks.clone()
-            outside[:, region] = none
-            joined = torch.cat([outside, of_times], 1)
-            return statistic.over_times(joined, torch.cat([weights, light], 1))
+        def over_times(ticks: Tensor, finer: Tensor) -> Tensor:
+            outside = ticks.clone()
+            outside[:, region] = nothing  # a largest value has no weights
+            return statistic.over_times(torch.cat([outside, finer], 1), log_weights)
 
-        value = refined(values, over)
-        for c in present:
-            middle = z_samples[c][..., reach_of[c] : reach_of[c] + count]
-            of_one = statistic.over_templates(statistic.of_one_detector(middle, c))
-            alone[c] = refined(alone[c], torch.where(allowed, of_one, none))
-        at = over.argmax(1)
-        best = fine_values[rows, :, at].argmax(1)
-        tick = (at.double() + 0.5) / fine - 0.5 - around
-        fine_z = z_samples
-    if fineness is None:
-        alone = {c: statistic.over_times(of_ticks, weights) for c, of_ticks in alone.items()}
-    n = len(values)
-    alone_values, snr = np.full((n, len(z)), np.nan), np.full((n, len(z)), np.nan)
+        value, best_time = over_times(of_ticks, of_times), of_times.argmax(1)
+        tick = (best_time.double() + 0.5) / fine - 0.5 - fineness.around
+        alone = {
+            c: over_times(
+                alone[c], over_templates(statistic.of_one_detector(around.middle(c), c), allowed)
+            )
+            for c in present
+        }
+    rows = torch.arange(len(usable), device=usable.device)
+    template = per_template[rows, :, best_time].argmax(1)
+    shape = (len(usable), len(outputs))
+    alone_values, snr = np.full(shape, np.nan), np.full(shape, np.nan)
     for c in present:
         alone_values[:, c] = alone[c].double().cpu().numpy()
-        # The largest SNR of the best template within the delays that light allows.
-        of_best = fine_z[c][rows, best].square().sum(1)  # (n, time + 2 reach)
-        places = at[:, None] + torch.arange(2 * reach_of[c] + 1, device=at.device)
-        snr[:, c] = of_best.gather(1, places).amax(1).sqrt().double().cpu().numpy()
+        snr[:, c] = around.snr(c, rows, template, best_time).double().cpu().numpy()
     return PeakValues(
         value=value.double().cpu().numpy(),
         coarse=coarse.double().cpu().numpy(),
         tick=tick.cpu().numpy(),
         alone=alone_values,
-        template=best.cpu().numpy(),
+        template=template.cpu().numpy(),
         snr=snr,
     )
