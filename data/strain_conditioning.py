@@ -15,7 +15,6 @@ import math
 import numpy as np
 
 from data.recording import Recording
-from data.time_segments import TimeSegments
 from physics import noise
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
@@ -89,11 +88,7 @@ def count_spoilt_samples(rate: int, observation: Observation = COMPETITION) -> i
 
 
 def condition_strain(
-    recording: Recording,
-    start: float,
-    count: int,
-    observation: Observation = COMPETITION,
-    allowed: TimeSegments | None = None,
+    recording: Recording, start: float, count: int, observation: Observation = COMPETITION
 ) -> np.ndarray:
     """Return a recording's strain at the rate, high-passed at the lowest frequency.
 
@@ -105,7 +100,6 @@ def condition_strain(
         start: GPS time in s of the first sample.
         count: samples at the rate.
         observation: what it is brought to.
-        allowed: sorted GPS segments; all strain outside is a gap. None allows all.
 
     Returns:
         (count,) float32 in 1e-21; NaN where there is no strain or where a filter saw a gap.
@@ -123,29 +117,9 @@ def condition_strain(
         begin = start + first / sample_rate - PADDING_SECONDS
         raw = recording.read(begin, seconds * recording.rate)
         raw = np.where(find_equal_samples(raw), np.nan, raw / STRAIN_UNIT)
-        if allowed is not None:
-            raw[~lies_within(allowed, begin, len(raw), recording.rate)] = np.nan
         piece = condition_piece(raw, recording.rate, observation)
         result[first : first + wanted] = piece[skip : skip + wanted]
     return result
-
-
-def lies_within(segments: TimeSegments, start: float, count: int, rate: int) -> np.ndarray:
-    """Return which samples lie in GPS segments, (count,) bool.
-
-    Args:
-        segments: (start, end) of each, s.
-        start: GPS time in s of the first sample.
-        count: samples.
-        rate: Hz.
-    """
-    within = np.zeros(count, bool)
-    for begin, end in segments:
-        if end > start and begin < start + count / rate:
-            within[max(math.ceil((begin - start) * rate), 0) : math.ceil((end - start) * rate)] = (
-                True
-            )
-    return within
 
 
 def find_equal_samples(raw: np.ndarray, least: int = EQUAL_SAMPLES) -> np.ndarray:

@@ -151,9 +151,10 @@ def load_stretch(
     """
     parts = {}
     for name in stretch.detectors:
-        part = load_detector(
-            recordings[name], stretch, observation, settings, (allowed or {}).get(name)
-        )
+        recording = recordings[name]
+        if allowed is not None and name in allowed:
+            recording = recording.limited_to(allowed[name])
+        part = load_detector(recording, stretch, observation, settings)
         if part is None:
             LOGGER.warning(
                 f"GPS {stretch.start:.0f} to {stretch.end:.0f}: searched without {name}, of which "
@@ -189,11 +190,7 @@ class DetectorPart:
 
 
 def load_detector(
-    recording: Recording,
-    stretch: Stretch,
-    observation: Observation,
-    settings: ConditioningSettings,
-    allowed: TimeSegments | None,
+    recording: Recording, stretch: Stretch, observation: Observation, settings: ConditioningSettings
 ) -> DetectorPart | None:
     """Return one detector's part of a stretch; None where too little is clean for a PSD.
 
@@ -207,14 +204,17 @@ def load_detector(
     begin = -min(context, max(round((stretch.start - recording.start) * rate), 0) + window)
     end = samples + min(context, max(round((recording.end - stretch.end) * rate), 0) + window)
     start = stretch.start + begin / rate
-    x = condition_strain(recording, start, end - begin, observation, allowed)
+    x = condition_strain(recording, start, end - begin, observation)
     usable = np.isfinite(x)
     x[~usable] = 0
+    # Gaps are not measured; once the PSD is known, they are filled.
     psds = measure_tracked_psds(x, usable, start, observation, settings.psd_every)
     if psds is None:
         return None
-    if fill_gaps(x, usable, start, psds, rate):
-        # Beside gaps that were not filled yet, whitened strain was louder than it is.
+    filled = fill_gaps(x, usable, start, psds, rate)
+    # Beside gaps that were not filled yet, whitened strain was louder than it is: for a window's
+    # length on either side. In hours of strain, that moves no median.
+    if 2 * window * len(filled) > 0.01 * len(x):
         psds = scale_to_unit_variance(x, usable, start, psds, rate)
     gates = []
     if settings.gate_snr:

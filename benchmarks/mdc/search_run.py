@@ -15,7 +15,7 @@ from data.recording import Recording
 from physics.observation import Observation
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
-from search.conditioning import ConditionedStretch, ConditioningSettings, load_stretch
+from search.conditioned_stretch import ConditionedStretch, ConditioningSettings, load_stretch
 from search.peaks import StretchScorer
 from search.search_stretch import search_stretch
 from search.slides import list_time_slides

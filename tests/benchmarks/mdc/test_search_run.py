@@ -22,7 +22,7 @@ from physics.observation import Observation
 from physics.population import Population
 from physics.spin_laws import NoSpins
 from runtime.errors import UserError
-from search.conditioning import ConditioningSettings
+from search.conditioned_stretch import ConditioningSettings
 from search.sensitivity import match_events
 from simulation.strain_settings import StrainSettings
 
