@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -105,10 +105,6 @@ def train(arguments: list[str]) -> int:
 # --- one trial -------------------------------------------------------------------------------
 
 
-def command(case: str, data: Path, results: Path, every: str, *extra: str) -> list[str]:
-    return [sys.executable, __file__, "train", *arguments(case, data, results, every, *extra)]
-
-
 def arguments(case: str, data: Path, results: Path, every: str, *extra: str) -> list[str]:
     """What `train.py` is given for a case."""
     return [
@@ -127,8 +123,14 @@ def arguments(case: str, data: Path, results: Path, every: str, *extra: str) -> 
     ]
 
 
-def run_for(line: list[str], seconds: float | None) -> bool:
-    """Run a command, kill it after some seconds; return whether it had to be killed."""
+def run_for(arguments: list[str], seconds: float | None) -> bool:
+    """Run a command line, kill it after some seconds; return whether it had to be killed.
+
+    Args:
+        arguments: of `train`.
+        seconds: None lets it end.
+    """
+    line = [sys.executable, __file__, "train", *arguments]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
         line, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
@@ -201,7 +203,14 @@ def nested(one: Any, two: Any, where: str, torch: Any) -> Iterator[str]:
 
 
 def trial(
-    number: int, case: str, data: Path, alone: Path, folder: Path, lasts: float, seed: int
+    number: int,
+    case: str,
+    data: Path,
+    alone: Path,
+    folder: Path,
+    lasts: float,
+    seed: int,
+    run: Callable[[list[str], float | None], bool],
 ) -> str | None:
     """Kill one run once or twice and let it end; return what is different, None where nothing."""
     draw = random.Random(f"{seed} {number}")
@@ -212,9 +221,9 @@ def trial(
     moments = [draw.uniform(0, lasts) for _ in range(draw.choice([1, 1, 2]))]
     extra: list[str] = []
     for moment in moments:
-        run_for(command(case, data, folder, every, *extra), moment)
+        run(arguments(case, data, folder, every, *extra), moment)
         extra = ["--resume"]
-    run_for(command(case, data, folder, every, "--resume"), None)
+    run(arguments(case, data, folder, every, "--resume"), None)
     found = list(differences(alone / case.lower(), folder / case.lower()))
     if not found:
         return None
@@ -223,9 +232,19 @@ def trial(
 
 
 def chaos(
-    kills: int, jobs: int, seed: int, work: Path, cases: Sequence[str] | None = None
+    kills: int,
+    jobs: int,
+    seed: int,
+    work: Path,
+    cases: Sequence[str] | None = None,
+    run: Callable[[list[str], float | None], bool] = run_for,
 ) -> list[str]:
-    """Kill runs of these cases, or of all; return a line for each that was different."""
+    """Kill runs of these cases, or of all; return a line for each that was different.
+
+    Args:
+        run: runs `train` with these arguments in a process that it kills after some seconds, and
+            returns whether it had to.
+    """
     from small_run import make_data
 
     data, alone = make_data(work / "input"), work / "alone"
@@ -233,13 +252,14 @@ def chaos(
     lasts = {}
     for case in progress(cases, desc="runs left alone", unit="run"):
         started = time.monotonic()
-        run_for(command(case, data, alone, "0"), None)
+        run(arguments(case, data, alone, "0"), None)
         lasts[case] = time.monotonic() - started
 
     def one(number: int) -> str | None:
         case = cases[number % len(cases)]
         folder = work / f"killed{number}"
-        return trial(number, case, data, alone, folder, lasts[case] * max(1, jobs / 2), seed)
+        expected = lasts[case] * max(1, jobs / 2)
+        return trial(number, case, data, alone, folder, expected, seed, run)
 
     with ThreadPoolExecutor(jobs) as pool:
         bar = progress(pool.map(one, range(kills)), total=kills, desc="killed runs", unit="run")

@@ -16,7 +16,12 @@ import torch
 from competition import design_matrix
 from paths import SHARED
 
+from runtime import machine
 from runtime.console import LOGGER
+
+# A command keeps freed memory for its next step, and ends soon. Tests run hundreds of commands in
+# one process, which would keep it all: 9 GB at last.
+machine.keep_freed_memory = lambda: None
 
 
 @pytest.fixture(autouse=True)
@@ -62,10 +67,21 @@ def real_samples(shared: Path) -> Path:
     return shared / "data" / "g2net_sample"
 
 
-@pytest.fixture(scope="session")
-def physics_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder for waveform banks and whitening matrices that several test files use."""
-    return tmp_path_factory.mktemp("physics_cache")
+@pytest.fixture(scope="session", autouse=True)
+def physics_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of waveform banks and whitening matrices of this run, not the user's own.
+
+    The processes of pytest-xdist and the commands that tests start share it, so that the matrices
+    of the competition are computed once.
+    """
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # of all workers
+    folder = folder / "g2net_cache"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("G2NET_CACHE", str(folder))
+        yield folder
 
 
 @pytest.fixture(scope="session")

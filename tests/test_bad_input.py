@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_run import SMALL, make_data, run
+from small_run import SMALL, make_data, run_here
 from torch import nn
 
 import prep_data
@@ -108,7 +108,7 @@ def place(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def trained(place: Path) -> Path:
     """Results of a finished small run."""
-    run(place / "input", place / "results")
+    run_here(place / "input", place / "results")
     return place / "results"
 
 
@@ -463,7 +463,7 @@ def test_truth_that_cannot_be_read_is_named_and_costs_no_prediction(
     shutil.copytree(trained, tmp_path / "results")
     shutil.copytree(place / "input", tmp_path / "input")
     (tmp_path / "input" / "test_labels.csv").write_text("id,label\na,1\n")
-    done = run(tmp_path / "input", tmp_path / "results", "--inference")
+    done = run_here(tmp_path / "input", tmp_path / "results", "--inference")
     assert "test_labels.csv has no column 'target'" in done.stderr + done.stdout
     arrays = [
         np.load(results / "demo" / "predictions.npy") for results in (trained, tmp_path / "results")
@@ -481,7 +481,7 @@ def test_damaged_checkpoints_of_a_run(trained: Path, place: Path, tmp_path: Path
         shutil.copytree(trained, folder)
         (folder / "demo" / name).write_bytes(content)
         before = (folder / "demo" / "predictions.npy").read_bytes()
-        done = run(place / "input", folder, "--inference", code=2)
+        done = run_here(place / "input", folder, "--inference", code=2)
         assert message in done.stderr
         assert (folder / "demo" / "predictions.npy").read_bytes() == before
         assert not (place / "sprung").exists()

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import subprocess
 import sys
 from pathlib import Path
 
 import chaos
+import child_processes
 import kill_points
 import torch
 
 
 def test_ten_kills(tmp_path: Path) -> None:
-    assert chaos.chaos(kills=10, jobs=1, seed=1, work=tmp_path, cases=["Waveform"]) == []
+    """In forks, which need not import torch: every kill comes in the run itself."""
+    for name in kill_points.IMPORTED:
+        importlib.import_module(name)
+
+    def run_fork(arguments: list[str], seconds: float | None) -> bool:
+        child = child_processes.start(chaos.train, arguments, tmp_path / "printed")
+        return child.kill_after(math.inf if seconds is None else seconds)
+
+    work = tmp_path / "work"
+    assert chaos.chaos(10, jobs=1, seed=1, work=work, cases=["Waveform"], run=run_fork) == []
+
+
+def test_a_killed_command_line(tmp_path: Path) -> None:
+    assert chaos.chaos(kills=1, jobs=1, seed=1, work=tmp_path, cases=["Waveform"]) == []
 
 
 # While a checkpoint of an epoch's middle is written, the last one of a fold, and what says how far

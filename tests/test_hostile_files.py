@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import torch
 from paths import ROOT
-from small_run import SMALL, make_data, run
+from small_run import SMALL, make_data, run_here
 from stack_runs import NAMES, make_stack, write_results
 
 import report
@@ -321,7 +321,7 @@ def test_hostile_predictions_are_refused_by_all(sound: Path, tmp_path: Path, arr
 def trained(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("place")
     make_data(place / "input")
-    run(place / "input", place / "results")
+    run_here(place / "input", place / "results")
     return place
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from command_here import run_main
 from kaggle_data import TEST, TRAIN, files_of, make_data, write_samples
 from paths import ROOT
 
@@ -32,7 +33,11 @@ def data(tmp_path: Path) -> Path:
     return make_data(tmp_path / "raw")
 
 
-def prep(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
+def prep(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return run_main(prep_data.main, arguments)
+
+
+def prep_by_command_line(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "prep_data.py"), *map(str, arguments)]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
@@ -42,7 +47,7 @@ def prep(*arguments: object, cwd: Path = ROOT) -> subprocess.CompletedProcess:
 
 def test_index_and_cache_for_real(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    result = prep("--root_dir", data, "--export_dir", out, "--cache", "--check")
+    result = prep_by_command_line("--root_dir", data, "--export_dir", out, "--cache", "--check")
     assert result.returncode == 0, result.stderr
     assert "13 files read, all sound" in result.stdout
     assert f"train with --set data_root={data}" in result.stdout
@@ -78,7 +83,7 @@ def test_index_and_cache_for_real(data: Path, tmp_path: Path) -> None:
 
 def test_defaults_are_the_input_folder(tmp_path: Path) -> None:
     make_data(tmp_path / "input")
-    assert prep(cwd=tmp_path).returncode == 0
+    assert prep_by_command_line(cwd=tmp_path).returncode == 0
     first = (tmp_path / "input" / "train.csv").read_text().splitlines()[1]
     assert first == "000e000000,0,train/0/0/0/000e000000.npy"
 
@@ -269,7 +274,7 @@ def test_an_error_is_one_line_and_exit_code_2(data: Path) -> None:
     gone = files_of(data, "train")[4]
     gone.unlink()
     files_of(data, "train")[6].unlink()
-    result = prep("--root_dir", data, "--export_dir", data)
+    result = prep_by_command_line("--root_dir", data, "--export_dir", data)
     assert result.returncode == 2
     assert "Traceback" not in result.stderr
     assert result.stderr.count("\n") == 1

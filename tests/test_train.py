@@ -15,10 +15,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from child_processes import start
+from command_here import run_main
 from paths import ROOT
 from small_run import SMALL, command, make_data, same_arrays
 from small_run import run_here as run
 
+import train
 from runtime.errors import UserError
 
 
@@ -274,6 +277,9 @@ def test_weights_that_have_seen_the_samples_are_refused(trained: Path, data: Pat
     assert not (trained / "flatter" / "outoffolds.npy").exists()
 
 
+BY_COMMAND_LINE = "too few for 40 folds"  # one of them in a process of its own
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -303,9 +309,12 @@ def test_bad_arguments_get_one_sentence(
 ) -> None:
     paths = [f"train_path={data / 'train.csv'}", f"test_path={data / 'test.csv'}"]
     caches = ["train_cache=none", "test_cache=none"]
-    line = [sys.executable, str(ROOT / "train.py"), "--results", str(tmp_path)]
-    line += ["--set", *paths, *caches, *arguments]
-    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    line = ["--results", str(tmp_path), "--set", *paths, *caches, *arguments]
+    if message == BY_COMMAND_LINE:
+        script = [sys.executable, str(ROOT / "train.py")]
+        done = subprocess.run([*script, *line], capture_output=True, text=True, cwd=ROOT)
+    else:
+        done = run_main(train.main, line)
     assert done.returncode == 2, done.stdout + done.stderr
     assert message in done.stderr
     assert done.stderr.startswith("error: ")
@@ -414,12 +423,12 @@ def test_unfinished_folds_are_used_only_when_asked_for(data: Path, copy: Path) -
 
 def test_folds_side_by_side_are_of_one_config(data: Path, tmp_path: Path) -> None:
     line = command(data, tmp_path, "--limit_fold", "0", settings=("num_epochs=40",))
-    first = subprocess.Popen(line, stdout=subprocess.PIPE, text=True, cwd=ROOT)
-    assert any("epoch 1/40" in text for text in first.stdout)
+    first = start(train.main, line[2:], tmp_path / "output")
+    first.wait_for("epoch 1/40")
     done = run(data, tmp_path, "--limit_fold", "1", code=2)
     assert "config.json says 40: a run may be given more epochs, not fewer" in done.stderr
-    first.kill()
-    first.communicate()
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait()
 
 
 def test_data_may_move_between_a_run_and_its_resume(data: Path, copy: Path, tmp_path: Path) -> None:
@@ -441,8 +450,6 @@ def test_a_setting_that_came_later_does_not_end_an_old_run(data: Path, copy: Pat
 
 
 def test_who_is_notified_of_what(data: Path, copy: Path, monkeypatch, tmp_path: Path) -> None:
-    import train
-
     told = []
     monkeypatch.setattr(train, "notify", lambda title, body: told.append(title))
     arguments = command(data, copy, "--resume", "--limit_fold", "1")[2:]
@@ -459,22 +466,20 @@ def test_folds_of_one_run_begin_alike(data: Path, tmp_path: Path) -> None:
     import timm
     import torch
 
-    from train import main
-
     weights = tmp_path / "weights.pt"
     torch.save(timm.create_model("test_efficientnet", num_classes=0).state_dict(), weights)
     paths = [f"{split}_path={data / f'{split}.csv'}" for split in ("train", "test")]
     caches = ["train_cache=none", "test_cache=none"]
     line = ["--config", "DemoSpec", "--results", str(tmp_path / "results"), "--silent"]
     settings = ["--set", "cv=2", "num_epochs=1", *caches, *paths]
-    assert main([*line, "--no_pretrained", "--limit_fold", "0", *settings]) == 0
+    assert train.main([*line, "--no_pretrained", "--limit_fold", "0", *settings]) == 0
     other = (
         r"with random weights \(begin so again with --no_pretrained\) and this run begins with .*pt"
     )
     with pytest.raises(UserError, match=other):
-        main([*line, "--weights", str(weights), "--limit_fold", "1", *settings])
+        train.main([*line, "--weights", str(weights), "--limit_fold", "1", *settings])
     second = tmp_path / "results" / "demo_spec" / "fold1.pt"
     assert not second.exists()
     # The advice works when typed.
-    assert main([*line, "--no_pretrained", "--limit_fold", "1", *settings]) == 0
+    assert train.main([*line, "--no_pretrained", "--limit_fold", "1", *settings]) == 0
     assert second.exists()

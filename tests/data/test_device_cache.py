@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from small_run import make_data, run, same_arrays
+from small_run import make_data, run_here, same_arrays
 
 from data.batch_order import CountedBatchSampler
 from data.cache_writer import write_cache
@@ -102,13 +102,13 @@ def test_the_strain_of_the_cache_stays_as_it_is(data: Path) -> None:
 
 def test_a_run_ends_alike(data: Path, tmp_path: Path) -> None:
     caches = tuple(f"{split}_cache={data / split}_cache.f32" for split in ("train", "test"))
-    run(data, tmp_path / "file", settings=caches)
-    run(data, tmp_path / "held", "--cache_device", settings=caches)
+    run_here(data, tmp_path / "file", settings=caches)
+    run_here(data, tmp_path / "held", "--cache_device", settings=caches)
     assert same_arrays(tmp_path / "file" / "demo", tmp_path / "held" / "demo")
 
 
 def test_without_caches_it_is_refused(data: Path, tmp_path: Path) -> None:
-    done = run(data, tmp_path, "--cache_device", code=2)
+    done = run_here(data, tmp_path, "--cache_device", code=2)
     assert "--cache_device needs caches" in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -122,8 +122,8 @@ def test_a_cache_that_does_not_fit_is_refused(data: Path, monkeypatch) -> None:
 
 @pytest.mark.slow
 def test_a_compiled_run_ends_nearly_alike(data: Path, tmp_path: Path) -> None:
-    run(data, tmp_path / "plain")
-    run(data, tmp_path / "compiled", "--compile")
+    run_here(data, tmp_path / "plain")
+    run_here(data, tmp_path / "compiled", "--compile")
     first, second = (
         np.load(tmp_path / kind / "demo" / "outoffolds.npy") for kind in ("plain", "compiled")
     )

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from paths import ROOT
+from command_here import run_main
 from small_run import make_data
 from torch import nn
 
 import configs
+import train
 from configuration.config_class import ConfigMeta
 from configuration.overrides import override
 from experiments.building import build_optimizer, build_scheduler, count_training_samples
@@ -103,10 +101,8 @@ def test_an_image_too_narrow_for_squares_is_refused_before_the_first_epoch(tmp_p
         "test_cache=none cv=2 batch_size=4 num_epochs=1 model=MultiInstanceSCNN "
         "model_params.spec_params.n_scales=160"
     )
-    line = [sys.executable, "train.py", "--config", "DemoSpec", "--no_pretrained"]
-    line += ["--results", str(tmp_path / "results"), "--set", *options.split()]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)
+    line = ["--config", "DemoSpec", "--no_pretrained", "--results", str(tmp_path / "results")]
+    done = run_main(train.main, [*line, "--set", *options.split()])
     assert done.returncode == 2, done.stdout + done.stderr
     assert "an image of (160, 128) cannot be cut into squares" in done.stderr
     assert not list((tmp_path / "results").rglob("events.out.*"))  # no epoch had begun

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import json
 import os
@@ -15,10 +16,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from child_processes import kill_when, start
 from paths import ROOT
 from pipeline_runs import contents, lost_results
 
 import configs
+import train
 from configuration.config_class import ConfigMeta
 from experiments.fold_record import read_fold
 from experiments.pipeline import Plan, make_plan, with_sources
@@ -203,34 +206,26 @@ def test_failing_jobs_lose_no_result(pipeline: Plan, tmp_path: Path) -> None:
     assert lost_results(before, results) == []
 
 
-def kill_while_it_trains(line: list[str], weights: Path) -> None:
-    """Start a command in a process group of its own; kill it once the weights are gone."""
-    process = subprocess.Popen(
-        line, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT, start_new_session=True
-    )
-    deadline = time.monotonic() + 120
-    while weights.exists() and weights.with_suffix(".json").exists():
-        assert time.monotonic() < deadline
-        assert process.poll() is None, "it ended before it could be killed"
-        time.sleep(0.01)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+def kill_while_it_trains(line: list[str], weights: Path, output: Path) -> None:
+    """Start train_pseudo.py with these arguments; kill it as it writes the weights anew."""
+    at = functools.partial(kill_when, "os.rename", lambda path: path == str(weights))
+    code, said = start(functools.partial(train.main, pseudo=True), line, output, before=at).wait()
+    assert code == -signal.SIGKILL, said
 
 
 @needs_snakemake
-def test_a_killed_fold_and_a_killed_pipeline_are_resumed(pipeline: Plan) -> None:
+def test_a_killed_fold_and_a_killed_pipeline_are_resumed(pipeline: Plan, tmp_path: Path) -> None:
     """A member is trained again by hand and killed: no unfinished fold is stacked.
 
     The pipeline that trains it to its end is killed as well, and repeated.
     """
     results = Path(pipeline.results)
     arguments = of_plan(pipeline)
-    assert "Nothing to be done" in snakemake("-n", "--nolock", *arguments)
     before = contents(results)
     weights = results / "pseudo_demo" / "fold1.pt"
     digest = read_fold(weights).digest
     line = shlex.split(pipeline.train("pseudo_demo", 1).replace("--resume", "--overwrite"))
-    kill_while_it_trains(line, weights)
+    kill_while_it_trains(line[2:], weights, tmp_path / "output")
     assert not read_fold(weights).finished
     # As if the mark had not been moved aside with the fold
     weights.with_suffix(".done").write_text(f"{digest}\n")
@@ -241,7 +236,7 @@ def test_a_killed_fold_and_a_killed_pipeline_are_resumed(pipeline: Plan) -> None
         cwd=ROOT,
         start_new_session=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while weights.with_suffix(".done").exists():  # until Snakemake starts the fold's job
         assert time.monotonic() < deadline
         assert started.poll() is None, "it ended before it could be killed"

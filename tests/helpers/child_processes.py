@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -30,6 +32,37 @@ class Child:
         """Return the exit code, -9 where it was killed, and what was printed."""
         code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
         return code, self.output.read_text()
+
+    def wait_for(self, text: str, seconds: float = 120) -> None:
+        """Wait until some text has been printed."""
+        deadline = time.monotonic() + seconds
+        while text not in self.read():
+            assert time.monotonic() < deadline, f"{text!r} never came: {self.read()}"
+            assert os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None, (
+                f"it ended without {text!r}: {self.read()}"
+            )
+            time.sleep(0.005)
+
+    def read(self) -> str:
+        """Return what has been printed so far."""
+        return self.output.read_text() if self.output.exists() else ""
+
+    def kill_after(self, seconds: float) -> bool:
+        """Let it end by itself, or kill it after some seconds; return whether it was killed.
+
+        Raises:
+            RuntimeError: it ended with an error.
+        """
+        deadline = time.monotonic() + seconds
+        while os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+            if time.monotonic() > deadline:
+                os.kill(self.pid, signal.SIGKILL)
+                break
+            time.sleep(0.005)
+        code, said = self.wait()
+        if code not in (0, -signal.SIGKILL):
+            raise RuntimeError(f"it ended with {code}: {said}")
+        return code != 0
 
 
 def start(
@@ -90,6 +123,36 @@ def run_at_once(
     ]
     os.close(writing)
     os.close(reading)
+    return [child.wait() for child in children]
+
+
+def run_ranks(
+    main: Callable[[list[str]], int | None], arguments: Sequence[str], folder: Path, ranks: int = 2
+) -> list[tuple[int, str]]:
+    """Run a command as one job of several processes of torch.distributed.
+
+    Each has the environment that torchrun would give it. That torchrun itself starts a run and ends
+    its processes is tested where it matters; it has to import torch once more for each of them.
+
+    Args:
+        folder: for what they print.
+
+    Returns:
+        Exit code and output of each.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    job = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks)}
+
+    def of_rank(rank: int) -> Callable[[], object]:
+        names = {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+        return functools.partial(os.environ.update, job | names)
+
+    children = [
+        start(main, arguments, folder / f"output{rank}", of_rank(rank)) for rank in range(ranks)
+    ]
     return [child.wait() for child in children]
 
 

@@ -89,14 +89,15 @@ def die_at(rank: int, number: int) -> None:
     Trainer.train_step = dying
 
 
-def main() -> int:
-    note_writes(Path(os.environ["NOTES"]), sys.argv[sys.argv.index("--results") + 1])
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    note_writes(Path(os.environ["NOTES"]), argv[argv.index("--results") + 1])
     if "DIE" in os.environ:
         rank, number = os.environ["DIE"].split(",")
         die_at(int(rank), int(number))
     from train import main as train
 
-    return train(sys.argv[1:])
+    return train(argv)
 
 
 if __name__ == "__main__":

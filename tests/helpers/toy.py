@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -122,7 +123,7 @@ class DyingHook(TrainHook):
         return loss, logits, target
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     parser.add_argument("batch_size", type=int)
@@ -130,7 +131,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=203)
     parser.add_argument("--rank_loss", action="store_true")
     parser.add_argument("--fail", help="'die' or 'nan': the second process does in the fifth step")
-    args = parser.parse_args()
+    args = parser.parse_args(argv)
     torch.set_num_threads(1)
     distributed.start()
     trainer = make_trainer(

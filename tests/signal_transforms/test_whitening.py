@@ -28,11 +28,6 @@ def reference_whitening(detector: str, length: int) -> np.ndarray:
     return (vectors / np.sqrt(values)) @ vectors.T
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("G2NET_CACHE", str(tmp_path_factory.getbasetemp() / "g2net"))
-
-
 def test_whitening_is_exact():
     length = 512
     x = coloured_noise(400, length)

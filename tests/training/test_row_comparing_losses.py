@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from paths import HELPERS
+import toy
+from child_processes import run_ranks
 from toy import make_trainer
 
 from loss_functions import RankLoss
@@ -19,15 +18,8 @@ from training_extras import MixupTrain
 def train(folder: Path, processes: int, batch_size: int, *options: str) -> dict[str, np.ndarray]:
     """Return the history and the predictions of a small fit."""
     folder.mkdir()
-    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-    line = [str(HELPERS / "toy.py"), str(folder), str(batch_size), *options]
-    done = subprocess.run(
-        [sys.executable, *(launcher if processes > 1 else []), *line],
-        capture_output=True,
-        text=True,
-        timeout=240,
-    )
-    assert done.returncode == 0, done.stderr
+    ended = run_ranks(toy.main, [str(folder), str(batch_size), *options], folder, processes)
+    assert [code for code, _ in ended] == [0] * processes, ended
     with np.load(folder / "result.npz", allow_pickle=False) as content:
         return dict(content)
 

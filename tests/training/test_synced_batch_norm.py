@@ -63,7 +63,7 @@ def process(rank: int, kind: str, store: str, queue: mp.Queue) -> None:
 
 @pytest.mark.parametrize("kind", ["1d", "2d", "flat"])
 def test_two_processes_are_one(kind, tmp_path) -> None:
-    context = mp.get_context("spawn")
+    context = mp.get_context("fork")  # seconds faster: torch is imported
     queue = context.Queue()
     workers = [
         context.Process(target=process, args=(rank, kind, str(tmp_path / "store"), queue))

@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+from command_here import run_main
 from paths import ROOT
 
 import configs
@@ -98,9 +99,6 @@ def test_page_and_unknown_switch(tmp_path) -> None:
 
 def test_command_line(tmp_path) -> None:
     line = [
-        sys.executable,
-        "-m",
-        "benchmarks.detection.ablation",
         "--samples",
         "64",
         "--seeds",
@@ -120,15 +118,15 @@ def test_command_line(tmp_path) -> None:
         "batch_size=8",
         "model_params.widths=(4,8,8,8)",
     ]
-    import os
-
-    env = os.environ | {"G2NET_CACHE": str(tmp_path / "cache")}
-    runs = []
-    for _ in range(2):
-        done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=env)
-        assert done.returncode == 0, done.stderr
-        runs.append(read_json(tmp_path / "out" / "ablation.json"))
+    start = [sys.executable, "-m", "benchmarks.detection.ablation"]
+    done = subprocess.run([*start, *line], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    runs = [read_json(tmp_path / "out" / "ablation.json")]
+    again = run_main(ablation.main, line)
+    assert again.returncode == 0, again.stderr
+    runs.append(read_json(tmp_path / "out" / "ablation.json"))
     assert "| CBAM |" in done.stdout
+    assert "| CBAM |" in again.stdout
     assert runs[0] == runs[1]  # the second reads what the first has done
     assert [row["part"] for row in runs[0]["switches"]] == ["CBAM", "averaged weights"]
     assert all(np.isfinite(row["error"]) for row in runs[0]["switches"])
