@@ -6,4 +6,7 @@ cache_writer.py. strain_files.py opens recorded strain as a `Recording` (recordi
 strain_paths.py finds the files that a word stands for, hdf5_files.py, hdf5_series.py, gwf_files.py
 and text_files.py read them, quality_bits.py their data-quality bits. data_quality.py says which
 strain may be searched. strain_conditioning.py resamples and filters it and measures its PSD.
+
+Strain that is searched goes on from there: tracked_psds.py follows the PSD of the noise, with
+whitening_filter.py; gap_filling.py fills gaps; gates.py takes loud glitches out.
 """

@@ -7,4 +7,7 @@ files are opened by data/strain_files.py. window_scorer.py: the networks. scorer
 serves a config. filter_bank_scorer.py: a filter bank on whole stretches; spectral_whitening.py,
 filter_outputs.py, bank_statistics.py and peak_refinement.py are its steps. windowed_scorer.py: all
 other networks.
+
+stretches.py plans which detectors are searched when, and conditioned_stretch.py reads, cleans and
+measures the strain of a stretch.
 """
