@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -71,22 +70,6 @@ def command(
     ]
 
 
-def run(
-    data: Path,
-    results: Path,
-    *extra: str,
-    settings: tuple[str, ...] = (),
-    code: int = 0,
-    config: str = "Demo",
-    script: str = "train.py",
-) -> subprocess.CompletedProcess:
-    line = command(data, results, *extra, settings=settings, config=config, script=script)
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)
-    assert done.returncode == code, done.stdout + done.stderr
-    return done
-
-
 def run_here(
     data: Path,
     results: Path,
@@ -96,7 +79,7 @@ def run_here(
     config: str = "Demo",
     script: str = "train.py",
 ) -> subprocess.CompletedProcess:
-    """Do the same in this process, which need not import torch again: seconds less a run."""
+    """Run the command line in this process, which need not import torch again."""
     from runtime.errors import UserError
     from train import main
 
