@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import signal
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from child_processes import kill_when, start
 from simple_scorer import OneTemplateScorer
 
-from benchmarks.mdc import search_run
 from benchmarks.mdc.figures_of_merit import collect_findings, figures_of_run
 from benchmarks.mdc.run_folder import RunFolder
 from benchmarks.mdc.search_run import EventSettings, Search, run_searches
@@ -121,27 +123,25 @@ def test_figures_agree_with_a_count_by_hand(finished: Path) -> None:
     assert month / found.live[1] in by_rate
 
 
-def test_a_run_that_stopped_resumes_and_leaves_finished_segments_alone(
-    finished: Path, tmp_path: Path, monkeypatch
+def run_to(arguments: list[str]) -> None:
+    run(Path(arguments[0]))
+
+
+# renamed from a temporary name when they are whole: a search's findings, and a segment's record
+@pytest.mark.parametrize("moment", ["one_template/000001.npz", "strain/000001.json"])
+def test_a_killed_run_resumes_and_leaves_finished_segments_alone(
+    moment: str, finished: Path, tmp_path: Path
 ) -> None:
-    path, write = tmp_path / "run", search_run.SearchFindings.write
-
-    def stop_at_the_third(self, segment, findings):
-        if segment.number == 2:
-            raise KeyboardInterrupt
-        write(self, segment, findings)
-
-    monkeypatch.setattr(search_run.SearchFindings, "write", stop_at_the_third)
-    with pytest.raises(KeyboardInterrupt):
-        run(path)
-    monkeypatch.undo()
-    # what a killed process leaves half written goes
-    half = path / "one_template" / ".000002.0123456789ab.tmp.npz"
-    half.write_bytes(b"half")
-    times = {each: each.stat().st_mtime_ns for each in path.rglob("00000[01]*")}
-    assert len(times) == 4
+    path = tmp_path / "run"
+    kill = functools.partial(kill_when, "os.rename", lambda name: name.endswith(moment))
+    code, _ = start(run_to, [str(path)], tmp_path / "log", kill).wait()
+    assert code == -signal.SIGKILL
+    left = [each for each in path.rglob("*") if each.is_file()]
+    assert any(".tmp" in each.name for each in left)
+    times = {each: each.stat().st_mtime_ns for each in left if each.name.startswith("00000")}
+    assert len(times) == (2 if moment.endswith("npz") else 3)
     run(path)
-    assert not half.exists()
+    assert not list(path.rglob("*.tmp*"))
     assert {each: each.stat().st_mtime_ns for each in times} == times
     assert content_digests(path) == content_digests(finished)
 
