@@ -1,37 +1,38 @@
-"""Search real strain for mergers with a trained network.
+"""Search strain for mergers with a trained network.
 
     python detect.py --config Demo --strain H1=H-H1_….hdf5 L1=L-L1_….hdf5
     python detect.py --config Demo --event GW150914          # fetched from gwosc.org
 
-Takes GWOSC's HDF5 and GWF files; several files of one detector are joined. Slides the window of the
-networks over the time that all detectors have in common and writes into --out:
-`scores.csv` (score against time), `candidates.csv` (the loudest triggers, with false-alarm rates
-from time slides), `detection.json` (settings, live times, counts) and `detection.png`. A search
-that was interrupted is resumed with --resume. A folder that holds another search is only used
-with --overwrite, which moves the old results aside.
+Takes files, folders, lists and frame caches of each detector. Every second is searched with the
+detectors that have data, stretch by stretch, as it was recorded and with the detectors shifted
+against one another in time slides, which give the background. Writes into --out:
+`candidates.csv` (all triggers, with false-alarm rates), `triggers.hdf5` (the same and those of the
+time slides; the background of another search with --background), `excluded.csv` (what was not
+searched), `detection.json` (settings, live times, counts), `detection.png` and `detection.html`;
+with --inject also `injections.csv` and `sensitivity.csv`. They appear together, when all are
+finished. A search that was interrupted is resumed with --resume. A folder that holds another search
+is only used with --overwrite, which moves the old results aside.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from runtime.command_line import CommandLine, run_command
-from runtime.console import LOGGER, configure_logging, format_seconds, progress
+from runtime.console import LOGGER, configure_logging, format_seconds
 from runtime.errors import UserError, is_out_of_memory
-from runtime.files import atomic_path, write_json
 
 if TYPE_CHECKING:
     from configuration.config_class import ConfigMeta
-    from data.recording import Recording
+    from physics.observation import Observation
+    from search.injections import InjectionSettings
     from search.search import Search
     from search.settings import SearchSettings
-    from search.window_scorer import WindowScorer
 
 
 def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
@@ -43,8 +44,9 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action="extend",
         default=[],
         metavar="DETECTOR=FILE",
-        help="H1=FILE L1=FILE V1=FILE, or whichever detectors the config observes: HDF5 or GWF "
-        "files of GWOSC; a detector may be missing, or be named again with its next file",
+        help="H1=FILE L1=FILE V1=FILE, or whichever detectors the config observes: files of GWOSC, "
+        "gwpy, PyCBC or the MLGWSC-1 challenge, frames, globs, folders, lists and frame caches; a "
+        "detector may be missing, or be named again",
     )
     what.add_argument("--event", help="fetch the open strain around an event, e.g. GW150914")
     what.add_argument(
@@ -54,6 +56,24 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         default=[],
         metavar="DETECTOR=NAME",
         help="channels of GWF files that have several",
+    )
+    for name, text in (
+        ("--segments", "search only within the GPS segments of these files"),
+        ("--veto", "do not search within the GPS segments of these files"),
+    ):
+        what.add_argument(
+            name,
+            nargs="+",
+            action="extend",
+            default=[],
+            metavar="FILE",
+            help=f"{text}; DETECTOR=FILE for one detector",
+        )
+    what.add_argument(
+        "--data_quality",
+        nargs="+",
+        metavar="BIT",
+        help="data-quality bits that must be set where strain is searched; none: ignore them",
     )
     network = parser.add_argument_group("with which networks")
     network.add_argument("--config", required=True, help="class name of an experiment")
@@ -75,41 +95,71 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     network.add_argument("--gpu", default="", help="device id")
     how = parser.add_argument_group("how")
     add = how.add_argument
-    add("--step", type=float, default=0.1, help="seconds between windows (%(default)g)")
     add(
         "--stretch",
         type=float,
         default=512,
-        help="seconds of strain in a segment with one PSD (%(default)g)",
+        help="longest stretch of strain that is searched as one, s (%(default)g)",
+    )
+    add("--shortest", type=float, default=0, help="leave shorter stretches out, s (%(default)g)")
+    add(
+        "--psd_every",
+        "--psd-every",
+        type=float,
+        default=32,
+        help="seconds, about, for which one PSD is valid (%(default)g)",
+    )
+    add(
+        "--gate_snr",
+        "--gate-snr",
+        type=float,
+        help="take glitches with a larger SNR in one detector out of the strain (125; 0: none)",
     )
     add(
         "--cluster",
         type=float,
-        help="seconds within which only the loudest window is a trigger (a window's length)",
+        help="seconds within which only the loudest trigger is kept (a window's length)",
     )
-    add("--slides", type=int, default=20, help="time slides of each segment (%(default)d; 0: none)")
+    add("--least", type=float, help="keep no triggers with a lower score (chosen, if long)")
+    add("--maps", type=int, default=3, help="triggers with maps in the figure (%(default)d)")
     add(
-        "--shift",
+        "--step",
         type=float,
-        default=1,
-        help="seconds of shift of the first time slide (%(default)g)",
+        default=0.1,
+        help="seconds between windows, of networks that score windows (%(default)g)",
     )
-    add(
-        "--exclude",
-        type=int,
-        default=0,
-        metavar="N",
-        help="keep the N loudest triggers out of the time slides (%(default)d)",
-    )
-    add("--top", type=int, default=20, help="triggers in the table (%(default)d)")
-    add("--maps", type=int, default=3, help="triggers in the figure (%(default)d)")
     add("--batch_size", type=int, default=256, help="windows scored at once (%(default)d)")
     add(
         "--seed",
         type=int,
         default=2021,
-        help="of the noise that fills the channel of a missing detector",
+        help="of injections, and of the noise that fills the channel of a missing detector",
     )
+    background = parser.add_argument_group("background and sensitivity")
+    add = background.add_argument
+    add("--slides", type=int, default=20, help="time slides of each stretch (%(default)d; 0: none)")
+    add(
+        "--shift",
+        type=float,
+        help="seconds of shift of the first time slide (1, or less where there is no room)",
+    )
+    add(
+        "--background",
+        nargs="+",
+        action="extend",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="add the time slides in the triggers.hdf5 of other searches with these networks",
+    )
+    add(
+        "--inject",
+        metavar="CONFIG",
+        help="search once more with signals of this experiment's population in the strain",
+    )
+    add("--every", type=float, default=25, help="mean seconds between injections (%(default)g)")
+    writing = parser.add_argument_group("results")
+    add = writing.add_argument
     add("--out", type=Path, help="where to write (default: <results>/<name>/detect)")
     add("--resume", action="store_true", help="continue this search where it was interrupted")
     add(
@@ -130,35 +180,56 @@ def main(argv: list[str] | None = None) -> int:
     if bool(args.strain) == bool(args.event):
         raise UserError("give either --strain H1=FILE L1=FILE or --event NAME")
     configure_logging()
+    from data.data_quality import allowed_segments, format_excluded_times
+    from data.quality_bits import parse_bits
     from data.strain_files import open_recordings
     from experiments.building import observation_of
-    from search.folder import RECORD, SearchFolder
+    from search.background_files import read_background_files
+    from search.folder import SearchFolder
     from search.open_data import fetch_event
-    from search.result_files import format_summary, make_search_record, write_figure, write_triggers
+    from search.result_files import format_summary
+    from search.run_search import SearchJob, run_search
+    from search.scorers import make_scorer
+    from search.search import Search
+    from train import choose_device
 
     started = time.monotonic()
     # The networks first: without them it is not worth downloading strain.
-    config, scorer, unfinished = load_networks(args)
+    config, weights, unfinished = find_networks(args)
     observation = observation_of(config)
     recordings = (
         fetch_event(args.event, observation=observation)
         if args.event
-        else open_recordings(args.strain, args.channel, observation=observation)
+        else open_recordings(
+            args.strain,
+            args.channel,
+            observation=observation,
+            data_quality=None if args.data_quality is None else parse_bits(args.data_quality),
+        )
     )
-    search = make_search(args, config, scorer, recordings)
-    missing = [name for name in observation.detectors if name not in recordings]
-    filler = format_filler_note(missing, search.settings.zeros)
-    LOGGER.info(
-        f"{config.__name__}, {len(scorer.networks)} folds: {search.grid.count} windows of "
-        f"{', '.join(search.detectors)} in {format_seconds(search.end - search.start)} from GPS "
-        f"{search.start:.0f}"
+    allowed, excluded = allowed_segments(recordings, args.segments, args.veto)
+    settings = make_settings(args, config, observation)
+    injections = make_injections(args)
+    views = config.views if args.tta else ("identity",)
+    scorer = make_scorer(
+        config,
+        weights,
+        choose_device(args.gpu),
+        views,
+        step=settings.step,
+        batch_size=settings.batch_size,
+        seed=settings.seed,
     )
-    if filler:
-        LOGGER.info(filler)
-    if unfinished:
-        LOGGER.warning(f"the training of fold {', '.join(map(str, unfinished))} has not ended")
+    search = Search(
+        recordings, scorer, settings, observation=observation, allowed=allowed, excluded=excluded
+    )
+    identity = identify_search(args, config, weights, views, search, injections)
+    others = read_background_files(args.background, identity, settings.slides)
+    say_what_is_searched(config, search, len(weights), unfinished)
+    for line in format_excluded_times(excluded):
+        LOGGER.info(f"not searched: {line}")
     out = args.out or args.results / config.name / "detect"
-    folder = SearchFolder(out, identify_search(config, scorer, search))
+    folder = SearchFolder(out, identity)
     done = f"{out} holds the results of this very search: nothing to do."
     if folder.finished():  # before the lock: the folder may be read-only by now
         print(done)
@@ -168,15 +239,25 @@ def main(argv: list[str] | None = None) -> int:
             print(done)
             return 0
         search.store = folder.begin(args.resume, args.overwrite)
+        job = SearchJob(
+            title=f"{config.__name__} on {', '.join(search.detectors)}, GPS "
+            f"{search.stretches[0].start:.0f} to {search.stretches[-1].end:.0f}",
+            further={
+                "config": config.__name__,
+                "name": config.name,
+                "strain": args.strain or args.event,
+                "folds": len(weights),
+                "unfinished_folds": unfinished,
+                "background": [str(path) for path in args.background],
+                "filled": format_filler_note(search),
+            },
+            others=others,
+            injections=injections,
+            show_bar=True if args.progress_bar else None,
+        )
         # All results are written beside one another and only then moved up into the folder.
-        with explains_full_memory(search.settings):
-            run_search(search, folder.unfinished, True if args.progress_bar else None)
-        result = search.result
-        write_triggers(folder.unfinished / "candidates.csv", result)
-        write_figure(folder.unfinished / "detection.png", result, config)
-        record = make_search_record(args.strain or args.event, config, search, filler)
-        record |= {"unfinished_folds": unfinished, "identity": folder.identity}
-        write_json(folder.unfinished / RECORD, record)
+        with explains_full_memory(settings):
+            result = run_search(search, job, folder)
         folder.finish()
     print(
         f"\n{format_summary(result)}\n"
@@ -185,41 +266,59 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def identify_search(config: ConfigMeta, scorer: WindowScorer, search: Search) -> dict[str, Any]:
+def identify_search(
+    args: argparse.Namespace,
+    config: ConfigMeta,
+    weights: list[Path],
+    views: tuple[str, ...],
+    search: Search,
+    injections: InjectionSettings | None,
+) -> dict[str, Any]:
     """Return all that decides the results of a search, with digests for content."""
     from dataclasses import asdict
 
     from configuration.json_types import to_plain
-    from search.window_scorer import differences_from_competition, scoring_settings
+    from experiments.building import population_of
+    from search.background_files import digest_background_files
+    from search.window_scorer import differences_from_competition, digest_weights, scoring_settings
 
     settings = asdict(search.settings)
     del settings["batch_size"]  # how many windows are scored at once changes no score
-    return {
-        "networks": scorer.digests,
+    arrival = population_of(config).middle_arrival(search.observation.window)
+    identity = {
+        "networks": digest_weights(config, weights),
         "network settings": scoring_settings(to_plain(config)),
-        "views": scorer.view_names,
+        "views": list(views),
         "strain": {
             name: recording.content_digests() for name, recording in search.recordings.items()
         },
+        "segments": {name: list(pairs) for name, pairs in search.allowed.items()},
         "settings": settings,
-        **differences_from_competition(search.grid),
+        **differences_from_competition(search.observation, arrival),
     }
+    if args.background:
+        identity["background"] = digest_background_files(args.background)
+    if injections is not None:
+        identity["injections"] = {
+            "population": injections.population.to_plain(),
+            "every": injections.every,
+        }
+    return identity
 
 
-def load_networks(args: argparse.Namespace) -> tuple[ConfigMeta, WindowScorer, list[int]]:
-    """Return the config, its networks, and the folds whose training has not ended.
+def find_networks(args: argparse.Namespace) -> tuple[ConfigMeta, list[Path], list[int]]:
+    """Return the config, the weights of its folds, and the folds whose training has not ended.
 
     Raises:
         UserError: there are no weights, or they are unfinished or of other settings.
     """
     import configs  # noqa: F401 - importing it registers the experiments
-    from configuration.config_references import load_config
+    from configuration.config_class import find_config
     from configuration.overrides import override
     from experiments.fold_record import check_finished, read_fold
-    from search.window_scorer import WindowScorer, find_weights
-    from train import choose_device
+    from search.window_scorer import find_weights
 
-    config = override(load_config(args.config), args.set)
+    config = override(find_config(args.config), args.set)
     weights = find_weights(args.results / config.name, config)
     records = [read_fold(path) for path in weights]
     advice = "train it to its end with --resume, or use it as it is with --allow_unfinished"
@@ -229,49 +328,81 @@ def load_networks(args: argparse.Namespace) -> tuple[ConfigMeta, WindowScorer, l
         for record in records
         if record.is_known and not record.finished
     ]
-    views = config.views if args.tta else ("identity",)
-    return config, WindowScorer(config, weights, choose_device(args.gpu), views), unfinished
+    return config, weights, unfinished
 
 
-def make_search(
-    args: argparse.Namespace,
-    config: ConfigMeta,
-    scorer: WindowScorer,
-    recordings: dict[str, Recording],
-) -> Search:
-    from experiments.building import observation_of, population_of
-    from search.search import Search
-    from search.settings import SearchSettings
+def make_settings(
+    args: argparse.Namespace, config: ConfigMeta, observation: Observation
+) -> SearchSettings:
+    """Return the settings of the search that the command line states."""
+    from data.gates import GATE_SNR
+    from search.settings import SearchSettings, check_settings
     from search.window_scorer import trains_with_zeroed_detectors
 
-    observation = observation_of(config)
     # Windows that overlap show the same merger. detection.json has whole seconds as integers.
     window = int(observation.window) if observation.window.is_integer() else observation.window
     settings = SearchSettings(
         step=args.step,
         stretch=args.stretch,
+        shortest=args.shortest,
         slides=args.slides,
         shift=args.shift,
         cluster=window if args.cluster is None else args.cluster,
-        top=args.top,
-        exclude=args.exclude,
+        least=args.least,
         maps=args.maps,
         batch_size=args.batch_size,
         zeros=trains_with_zeroed_detectors(config),
         seed=args.seed,
+        psd_every=args.psd_every,
+        gate_snr=GATE_SNR if args.gate_snr is None else args.gate_snr,
     )
-    return Search(
-        recordings, scorer, settings, observation=observation, population=population_of(config)
-    )
+    check_settings(settings, observation)
+    return settings
 
 
-def format_filler_note(missing: list[str], zeros: bool) -> str:
+def make_injections(args: argparse.Namespace) -> InjectionSettings | None:
+    """Return what to inject, None for nothing.
+
+    Raises:
+        UserError: there is no such experiment, or injections follow one another too quickly.
+    """
+    from configuration.config_class import find_config
+    from experiments.building import population_of
+    from search.injections import InjectionSettings
+
+    if args.inject is None:
+        return None
+    if not args.every >= 2:
+        raise UserError(
+            f"--every {args.every:g}: injections would overlap: give 2 s or more between them"
+        )
+    return InjectionSettings(population_of(find_config(args.inject)), args.every, args.seed)
+
+
+def say_what_is_searched(
+    config: ConfigMeta, search: Search, folds: int, unfinished: list[int]
+) -> None:
+    """Log what is about to be searched, and with what."""
+    seconds = sum(stretch.end - stretch.start for stretch in search.stretches)
+    LOGGER.info(
+        f"{config.__name__}, {folds} folds: {len(search.stretches)} stretches of "
+        f"{', '.join(search.detectors)}, {format_seconds(seconds)} from GPS "
+        f"{search.stretches[0].start:.0f}"
+    )
+    if filler := format_filler_note(search):
+        LOGGER.info(filler)
+    if unfinished:
+        LOGGER.warning(f"the training of fold {', '.join(map(str, unfinished))} has not ended")
+
+
+def format_filler_note(search: Search) -> str:
     """Return a sentence on what fills the channels of missing detectors, empty if none is."""
-    if not missing:
-        return ""
+    missing = [name for name in search.observation.detectors if name not in search.recordings]
+    if not missing or not hasattr(search.scorer, "zeros"):
+        return ""  # a filter bank leaves a detector without strain out
     what = (
         "zeros, which the network knows from DropChannel"
-        if zeros
+        if search.settings.zeros
         else "noise of its design curve, which the network knows as a detector that sees nothing"
     )
     return f"no strain of {', '.join(missing)}: its channel is filled with {what}"
@@ -298,61 +429,6 @@ def explains_full_memory(settings: SearchSettings) -> Iterator[None]:
         raise UserError(
             f"the memory does not hold batches of {size} windows ({first_line(error)}): {advice}"
         ) from error
-
-
-def run_search(search: Search, out: Path, show: bool | None) -> None:
-    """Run both passes of a search and write scores.csv segment by segment."""
-    result = search.result
-    out.mkdir(parents=True, exist_ok=True)
-    with atomic_path(out / "scores.csv") as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["gps", "score"])
-        # Row by row: a long search never holds all of its scores in memory.
-        for times, scores in progress(
-            search.search_zero_lag(),
-            total=result.segments,
-            desc="search",
-            unit="segment",
-            show=show,
-        ):
-            writer.writerows(
-                [f"{at:.4f}", f"{score:.4f}"] for at, score in zip(times, scores, strict=True)
-            )
-    skipped = result.windows - result.scored
-    if skipped:
-        of_each = ", ".join(f"{count} in {name}" for name, count in result.gaps.items())
-        LOGGER.info(
-            f"{skipped} of {result.windows} windows skipped: they lie within a second of a gap or "
-            f"of an end of the strain, or in segments without a PSD ({of_each or 'all'})"
-        )
-    if len(search.detectors) < 2 and search.settings.slides:
-        LOGGER.info("one detector cannot be slid against another: no false-alarm rates")
-    elif missing := format_missing_slides(search):
-        LOGGER.warning(missing)
-    # The generator does the work; what it yields only moves the bar.
-    for _ in progress(
-        search.measure_background(),
-        total=result.segments,
-        desc="time slides",
-        unit="segment",
-        show=show,
-    ):
-        pass
-
-
-def format_missing_slides(search: Search) -> str:
-    """Return a sentence on time slides that do not fit into their segments, empty if all do."""
-    settings, made = search.settings, search.count_time_slides()
-    if min(made) == settings.slides:
-        return ""
-    fewest = min(made)
-    few = str(fewest) if fewest == max(made) else f"{fewest} to {max(made)}"
-    shift = settings.shift_windows * settings.step
-    return (
-        f"{few} of {settings.slides} time slides fit into a segment, as the shifts are multiples "
-        f"of {shift:g} s{'' if max(made) else ': there will be no false-alarm rates'}; a smaller "
-        f"--shift, or longer strain, makes room for more"
-    )
 
 
 if __name__ == "__main__":

@@ -58,9 +58,9 @@ def allowed_segments(
         vetoes: values of --veto, in the same form; what lies in one of them is not searched.
 
     Returns:
-        Sorted segments by detector, as `plan_stretches` and `condition_strain` take them, and what
-        each reason excludes. A second that two reasons exclude is counted for the first: bits of
-        the files, then segments, then vetoes.
+        Sorted segments by detector, for `Recording.limited_to`, and what each reason excludes. A
+        second that two reasons exclude is counted for the first: bits of the files, then segments,
+        then vetoes.
 
     Raises:
         UserError: a file cannot be read, is for a detector without strain, or nothing is left.

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import numpy as np
 
-from data.time_segments import TimeSegments, merge_segments, subtract_segments
+from data.time_segments import TimeSegments, intersect_segments, merge_segments, subtract_segments
 from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError
 
@@ -108,6 +108,7 @@ class Recording:
         self.detector = detector
         self.sources = sorted(sources, key=lambda source: source.start)
         self.starts = [source.start for source in self.sources]
+        self.limits: TimeSegments | None = None
         self.rate = self.sources[0].rate
         stated = [source for source in self.sources if source.calibration]
         for before, after in itertools.pairwise(stated):
@@ -132,11 +133,28 @@ class Recording:
         self.end = last.start + last.size / last.rate
 
     def content_digests(self) -> list[str]:
-        """Return a digest of each of its sources, in order of time."""
-        return [source.content_digest() for source in self.sources]
+        """Return a digest of each of its sources, in order of time, and one of its limits."""
+        digests = [source.content_digest() for source in self.sources]
+        if self.limits is not None:
+            text = repr(self.limits).encode()
+            digests.append(f"within {hashlib.blake2b(text, digest_size=16).hexdigest()}")
+        return digests
+
+    def limited_to(self, segments: TimeSegments) -> Recording:
+        """Return the same recording with strain in some sorted GPS segments alone, NaN elsewhere.
+
+        Filters spoil what is close to the NaN, about a second on either side.
+        """
+        limited = Recording(self.detector, self.sources)
+        allowed = intersect_segments(self.data_segments(), segments)
+        if allowed != limited.data_segments():
+            limited.limits = allowed
+        return limited
 
     def data_segments(self) -> TimeSegments:
         """Return the GPS segments in which there is strain, sorted."""
+        if self.limits is not None:
+            return self.limits
         return merge_segments(*(source.data_segments() for source in self.sources))
 
     def excluded_segments(self) -> dict[str, TimeSegments]:
@@ -165,6 +183,13 @@ class Recording:
             low, high = max(first, 0), min(first + count, source.size)
             if low < high:
                 values[low - first : high - first] = source.read(low, high)
+        if self.limits is not None:
+            forbidden = subtract_segments([(start, start + count / self.rate)], self.limits)
+            for begin, end in forbidden:
+                # Sample i is that of start + i / rate. A GPS time in float64 is rounded to 2.4e-7
+                # s, which is less than a hundredth of a sample below 40 kHz.
+                low, high = (math.ceil((t - start) * self.rate - 0.01) for t in (begin, end))
+                values[max(low, 0) : max(high, 0)] = np.nan
         return values
 
 

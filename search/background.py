@@ -26,7 +26,7 @@ its slid copies are as loud as itself.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
@@ -73,6 +73,10 @@ class Significance:
     p_value: np.ndarray
     sigma: np.ndarray
 
+    def take(self, rows: np.ndarray) -> Significance:
+        """Return some rows, by a mask or by their numbers."""
+        return Significance(*(getattr(self, field.name)[rows] for field in fields(self)))
+
     @property
     def ifar_years(self) -> np.ndarray:
         """(n,) inverse of the false-alarm rate, years."""
@@ -87,15 +91,21 @@ class Background:
         slid: triggers of time slides.
         live: rows of the same time slides.
         observed_seconds: live time of the strain as it was recorded, s, by combination.
+        complete_from: lowest score from which on all slid triggers are there; triggers of lower
+            scores get no rate.
 
     Attributes:
         removed: events that were removed, in the order of their removal.
     """
 
     def __init__(
-        self, slid: TriggerTable, live: LiveTimes, observed_seconds: dict[str, float]
+        self,
+        slid: TriggerTable,
+        live: LiveTimes,
+        observed_seconds: dict[str, float],
+        complete_from: float = -math.inf,
     ) -> None:
-        self.slid, self.live = slid, live
+        self.slid, self.live, self.complete_from = slid, live, complete_from
         self.kept = np.ones(len(slid), bool)  # triggers of no removed event
         self._excluded = ExcludedTime(live)
         self.observed_seconds = observed_seconds
@@ -156,7 +166,7 @@ class Background:
         as_loud = np.full(len(score), -1, np.int64)
         rate = np.full(len(score), np.nan)
         for name in self.combinations:
-            rows = combination == name
+            rows = (combination == name) & (score >= self.complete_from)
             as_loud[rows] = self.count_as_loud(score[rows], name)
             rate[rows] = (1 + as_loud[rows]) / self.live_time(name)
         p_value = -np.expm1(-rate * self.trial_seconds)

@@ -1,7 +1,7 @@
 """The folder of a search: never the results of two searches in one, and none lost.
 
-While a search runs, everything it has found lies in the sub-folder `.unfinished`, segment by
-segment, from where `--resume` continues. At the end the results move up into the folder;
+While a search runs, everything it has found lies in the sub-folder `.unfinished`, stretch by
+stretch, from where `--resume` continues. At the end the results move up into the folder;
 `detection.json` is the last, so that where it is there, all of them are, and of the same search. A
 search that was killed meanwhile is finished by the next one, whichever that is.
 
@@ -29,26 +29,46 @@ from runtime.files import atomic_path, name_aside, read_json_object, write_json
 from runtime.locks import hold
 
 RECORD = "detection.json"
-RESULTS = ("scores.csv", "candidates.csv", "detection.png", RECORD)  # moved up in this order
+RESULTS = (  # moved up in this order
+    "triggers.hdf5",
+    "candidates.csv",
+    "excluded.csv",
+    "detection.png",
+    "detection.html",
+    RECORD,
+)
+# Results of some searches only; they move up before all others.
+OPTIONAL_RESULTS = ("injections.csv", "sensitivity.csv")
 UNFINISHED = ".unfinished"
 LOCK = ".lock"
 
 
-class SegmentStore:
-    """What a search has found in each segment, on disk.
+class StretchStore:
+    """What a search has found in each stretch, on disk or in memory.
 
     Args:
-        folder: where to keep it; None keeps nothing.
+        folder: where to keep it; None keeps it in memory.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder
+        self.held: dict[str, dict[str, np.ndarray]] = {}
+
+    def path(self, name: str) -> Path:
+        """Return the file of a name; where nothing is on disk, what messages call it."""
+        return (self.folder or Path("memory")) / f"{name}.npz"
+
+    def holds(self, name: str) -> bool:
+        """Return whether arrays have been saved under a name."""
+        return name in self.held if self.folder is None else self.path(name).is_file()
 
     def save(self, name: str, **arrays: np.ndarray) -> None:
         """Write arrays under a name, whole or not at all."""
-        if self.folder is not None:
-            with atomic_path(self.folder / f"{name}.npz") as temporary:
-                np.savez(temporary, **arrays)
+        if self.folder is None:
+            self.held[name] = arrays
+            return
+        with atomic_path(self.path(name)) as temporary:
+            np.savez(temporary, **arrays)
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
         """Return the arrays of a name, or None if they have not been saved.
@@ -56,9 +76,11 @@ class SegmentStore:
         Raises:
             UserError: their file is damaged.
         """
-        if self.folder is None or not (self.folder / f"{name}.npz").is_file():
+        if not self.holds(name):
             return None
-        path = self.folder / f"{name}.npz"
+        if self.folder is None:
+            return self.held[name]
+        path = self.path(name)
         try:
             # np.load takes any other file for a pickle or a single array
             if not zipfile.is_zipfile(path):
@@ -68,24 +90,8 @@ class SegmentStore:
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(
                 f"{path} is damaged ({error}): remove it and start again with --resume, which "
-                f"scores that segment again"
+                f"searches that stretch again"
             ) from error
-
-    def check(
-        self, name: str, arrays: Mapping[str, np.ndarray], key: str, shape: tuple[int, ...]
-    ) -> None:
-        """Check the shape of an array that `load` returned.
-
-        Raises:
-            UserError: it is missing or has another shape.
-        """
-        found = arrays[key].shape if key in arrays else None
-        if found != shape:
-            raise UserError(
-                f"{self.folder}/{name}.npz is damaged ({key} has the shape {found}, expected "
-                f"{shape}): remove it and start again with --resume, which scores that segment "
-                f"again"
-            )
 
 
 class SearchFolder:
@@ -118,10 +124,10 @@ class SearchFolder:
 
     def finished(self) -> bool:
         """Return whether the results of this very search are there."""
-        if not all((self.path / name).is_file() for name in RESULTS):
-            return False
         record = read_json_object_or_none(self.path / RECORD)
-        return record is not None and record.get("identity") == self.identity
+        if record is None or record.get("identity") != self.identity:
+            return False
+        return all((self.path / name).is_file() for name in result_names(record))
 
     def complete_interrupted_finish(self) -> None:
         """Finish a search, this one or another, that was killed while its results moved up.
@@ -129,13 +135,17 @@ class SearchFolder:
         Its detection.json, the last that it writes and the last that moves, is still in
         `unfinished`. A result that is in both folders is of two searches and is left alone.
         """
-        above = [name for name in RESULTS if os.path.lexists(self.path / name)]
-        below = [name for name in RESULTS if (self.unfinished / name).is_file()]
-        if RECORD in below and sorted(above + below) == sorted(RESULTS):
+        record = read_json_object_or_none(self.unfinished / RECORD)
+        if record is None:
+            return
+        names = result_names(record)
+        above = [name for name in names if os.path.lexists(self.path / name)]
+        below = [name for name in names if (self.unfinished / name).is_file()]
+        if sorted(above + below) == sorted(names):
             self.finish(below)
             LOGGER.info(f"{self.path}: completed a search that was killed as its results moved up")
 
-    def begin(self, resume: bool, overwrite: bool) -> SegmentStore:
+    def begin(self, resume: bool, overwrite: bool) -> StretchStore:
         """Make the folder ready and return the store of what was found before.
 
         Args:
@@ -146,7 +156,8 @@ class SearchFolder:
             UserError: results of another search are there and `overwrite` is False; or `resume`
                 is asked for and the unfinished search is another one.
         """
-        there = [name for name in RESULTS if os.path.lexists(self.path / name)]
+        every = (*OPTIONAL_RESULTS, *RESULTS)
+        there = [name for name in every if os.path.lexists(self.path / name)]
         begun = self.unfinished / "identity.json"
         before = read_json_object_or_none(begun)
         # Results without detection.json beside this search, unfinished, are its own: it was
@@ -174,7 +185,7 @@ class SearchFolder:
                 self.move_aside([UNFINISHED])
             shutil.rmtree(self.unfinished, ignore_errors=True)
             write_json(begun, self.identity)
-        return SegmentStore(self.unfinished)
+        return StretchStore(self.unfinished)
 
     def move_aside(self, names: Sequence[str]) -> None:
         """Move files or folders into a new folder beside this one, and say so.
@@ -207,15 +218,32 @@ class SearchFolder:
             return ", of an earlier version"
         return f" ({format_differences(before, self.identity) or 'some of its files are missing'})"
 
-    def finish(self, names: Sequence[str] = RESULTS) -> None:
+    def finish(self, names: Sequence[str] | None = None) -> None:
         """Move the results, all written to `unfinished`, up into the folder.
 
         Args:
-            names: of those that have not moved yet, in the order of `RESULTS`.
+            names: of those that have not moved yet, detection.json last; None for all that
+                detection.json names.
+
+        Raises:
+            UserError: detection.json is damaged.
         """
+        if names is None:
+            names = result_names(read_json_object(self.unfinished / RECORD))
         for name in names:
             os.replace(self.unfinished / name, self.path / name)
         shutil.rmtree(self.unfinished)
+
+
+def result_names(record: Mapping[str, Any]) -> list[str]:
+    """Return the files of a search in the order in which they move up, detection.json last.
+
+    Args:
+        record: the content of its detection.json.
+    """
+    further = record.get("further_files")
+    further = further if isinstance(further, list) else []
+    return [*(name for name in OPTIONAL_RESULTS if name in further), *RESULTS]
 
 
 def read_json_object_or_none(path: Path) -> dict[str, Any] | None:

@@ -80,6 +80,39 @@ class LiveTimes:
             combination=np.full(count, "".join(stretch_detectors)),
         )
 
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the columns by name, as `from_arrays` takes them."""
+        return {name: getattr(self, name) for name in COLUMNS}
+
+    @classmethod
+    def from_arrays(
+        cls, detectors: Sequence[str], arrays: Mapping[str, np.ndarray], where: str
+    ) -> LiveTimes:
+        """Return live times of columns that were read from a file.
+
+        Args:
+            detectors: of the columns by detector.
+            arrays: columns by name; others are left out.
+            where: the file, for messages.
+
+        Raises:
+            UserError: a column is missing, or has another shape.
+        """
+        missing = [name for name in COLUMNS if name not in arrays]
+        if missing:
+            raise UserError(
+                f"{where} is damaged: the column {missing[0]} of its live times is missing"
+            )
+        count = arrays["seconds"].size
+        for name in COLUMNS:
+            expected = (count, len(detectors)) if name == "shifts" else (count,)
+            if arrays[name].shape != expected:
+                raise UserError(
+                    f"{where} is damaged: the column {name} of its live times has the shape "
+                    f"{arrays[name].shape}, expected {expected}"
+                )
+        return cls(tuple(detectors), **{name: arrays[name] for name in COLUMNS})
+
     def take(self, rows: np.ndarray) -> LiveTimes:
         """Return some rows, by a mask or by their numbers."""
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
@@ -117,20 +150,10 @@ def read_live_group(group: h5py.Group, where: str) -> LiveTimes:
         UserError: a column is missing, or is of another length.
     """
     detectors = tuple(str(name) for name in group.attrs.get("detectors", ()))
-    missing = [name for name in COLUMNS if name not in group]
-    if missing:
-        raise UserError(f"{where} is damaged: the column {missing[0]} of its live times is missing")
-    arrays = {name: group[name][()] for name in COLUMNS}
-    arrays["combination"] = arrays["combination"].astype("U")
-    count = len(arrays["seconds"])
-    for name, values in arrays.items():
-        expected = (count, len(detectors)) if name == "shifts" else (count,)
-        if values.shape != expected:
-            raise UserError(
-                f"{where} is damaged: the column {name} of its live times has the shape "
-                f"{values.shape}, expected {expected}"
-            )
-    return LiveTimes(detectors, **arrays)
+    arrays = {name: group[name][()] for name in COLUMNS if name in group}
+    if "combination" in arrays:
+        arrays["combination"] = arrays["combination"].astype("U")
+    return LiveTimes.from_arrays(detectors, arrays, where)
 
 
 class ExcludedTime:

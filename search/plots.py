@@ -7,54 +7,57 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from experiments.summary_figure import NOISE, SIGNAL
+from experiments.summary_figure import SIGNAL
 from physics.observation import Observation
-from search.result import ENVELOPE_BINS, SearchResult
-from search.triggers import HISTOGRAM_EDGES, Trigger
+from search.result import SearchResult, WhitenedStrain
 from spectrograms.wavelets import ComplexMorletCWT
 
 BAND = (20.0, 512.0)  # Hz, where the observation has it
 BEFORE, AFTER = 0.45, 0.25  # s around the merger that are drawn
-FEW_WINDOWS = 400  # up to so many, each is drawn as a point
+# Axes of scores have asinh(score / this): even up to about this score and logarithmic beyond, for
+# both signs, so that 20 and 20,000 are both seen.
+LINEAR_SCORES = 10.0
+MARKED = 20  # triggers with a circle, those with the lowest rank
+DRAWN = 5000  # triggers drawn as points, the loudest ones
 
 
 def draw_search(result: SearchResult, title: str) -> Figure:
     """Return the figure of a search.
 
-    Top left, the highest score in each bin of time. Top right, how many triggers are at least as
-    loud as a score, with the number expected of noise alone from the time slides. Below, a row for
-    each of the loudest triggers with, for each detector, the wavelet transform of its whitened
-    strain.
+    Top left, the triggers against time. Top right, how many triggers are at least as loud as a
+    score, with the number expected of noise alone from the time slides. Below, a row for each of
+    the loudest triggers with, for each detector, the wavelet transform of its whitened strain.
     """
-    shown = [trigger for trigger in result.triggers if trigger.whitened]
+    shown = sorted(result.whitened)
     figure = Figure(figsize=(11, 4.2 + 2.6 * len(shown)), layout="constrained")
     rows = figure.add_gridspec(1 + len(shown), 1, height_ratios=[1.4, *(1.0 for _ in shown)])
     above = rows[0].subgridspec(1, 2, width_ratios=[2, 1])
     draw_scores(figure.add_subplot(above[0]), result)
     draw_counts(figure.add_subplot(above[1]), result)
-    for row, trigger in enumerate(shown, 1):
-        places = rows[row].subgridspec(1, len(result.detectors))
-        for place, name in zip(places, result.detectors, strict=True):
-            draw_time_frequency_map(
-                figure.add_subplot(place), trigger, name, row, result.observation
-            )
+    for place, row in enumerate(shown, 1):
+        whitened = result.whitened[row]
+        places = rows[place].subgridspec(1, len(whitened.strain))
+        for spot, name in zip(places, whitened.strain, strict=True):
+            axis = figure.add_subplot(spot)
+            time, score = float(result.triggers.time[row]), float(result.triggers.score[row])
+            draw_time_frequency_map(axis, whitened, name, time, result.observation)
+            axis.set_title(f"{row + 1}: score {score:.2f}, {name}", fontsize=10)
     figure.suptitle(title)
     return figure
 
 
 def draw_scores(axis: Axes, result: SearchResult) -> None:
-    """Draw the highest score in each bin of time, and the triggers."""
-    # The bins are of window numbers, from the first to the last; the axis shows merger times.
-    searched = result.end - result.start - result.observation.window
-    filled = np.isfinite(result.envelope)
-    times = (np.arange(ENVELOPE_BINS)[filled] + 0.5) / ENVELOPE_BINS * searched + result.arrival
-    style = ".-" if result.windows <= FEW_WINDOWS else "-"
-    axis.plot(*break_at_gaps(times, result.envelope[filled]), style, color=NOISE, lw=0.8, ms=3)
-    for rank, trigger in enumerate(result.triggers):
-        marked = bool(trigger.whitened)
+    """Draw the triggers against time."""
+    triggers = result.triggers.take(np.arange(min(len(result.triggers), DRAWN)))
+    times = triggers.time - result.start
+    for name in sorted(set(triggers.combination.tolist())):
+        rows = triggers.combination == name
+        axis.plot(times[rows], triggers.score[rows], ".", ms=3, alpha=0.7, label=name)
+    for row in range(min(MARKED, len(triggers))):
+        marked = row in result.whitened
         axis.plot(
-            trigger.time - result.start,
-            trigger.score,
+            times[row],
+            triggers.score[row],
             "o",
             mfc="none",
             ms=8 if marked else 5,
@@ -62,14 +65,14 @@ def draw_scores(axis: Axes, result: SearchResult) -> None:
         )
         if marked:
             axis.annotate(
-                f"{rank + 1}",
-                (trigger.time - result.start, trigger.score),
+                f"{row + 1}",
+                (times[row], triggers.score[row]),
                 xytext=(7, -3),
                 textcoords="offset points",
                 color=SIGNAL,
             )
-    if len(result.triggers) > 1:
-        first, second = (trigger.score for trigger in result.triggers[:2])
+    if len(triggers) > 1:
+        first, second = triggers.score[:2]
         axis.axhline(second, color="0.6", lw=0.8, ls=":")
         axis.set_title(f"Loudest {first:.2f}, second loudest {second:.2f}")
     axis.set(
@@ -77,41 +80,34 @@ def draw_scores(axis: Axes, result: SearchResult) -> None:
         ylabel="score (mean logit)",
         xlim=(0, result.end - result.start),
     )
+    axis.set_yscale("asinh", linear_width=LINEAR_SCORES)
     axis.grid(alpha=0.3)
-
-
-def break_at_gaps(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return a line with NaN inserted where time jumps, so that it is drawn broken at gaps."""
-    if len(times) < 3:
-        return times, values
-    breaks = np.flatnonzero(np.diff(times) > 3 * np.median(np.diff(times))) + 1
-    return np.insert(times, breaks, np.nan), np.insert(values, breaks, np.nan)
+    if len(triggers):
+        axis.legend(loc="upper left", fontsize=8)
 
 
 def draw_counts(axis: Axes, result: SearchResult) -> None:
-    """Draw how many triggers are at least as loud as a score: found, and expected of noise."""
-    if result.background.live_time:
-        background = result.background
-        # louder than or as loud as each score: the cumulative sum from the loudest bin down
-        counts = background.histogram[::-1].cumsum()[::-1]
-        expected = counts * result.live_time / background.live_time
-        seen = expected > 0
-        axis.step(
-            HISTOGRAM_EDGES[:-1][seen],
-            expected[seen],
-            color="0.3",
-            where="post",
-            label="background (time slides)",
-        )
-        floor = result.live_time / background.live_time
-        axis.axhline(floor, color="0.6", lw=0.8, ls=":", label="one background trigger")
-    found = result.histogram[::-1].cumsum()[::-1]
-    seen = found > 0
-    axis.step(HISTOGRAM_EDGES[:-1][seen], found[seen], color=SIGNAL, where="post", label="found")
-    inside = HISTOGRAM_EDGES[:-1][(result.histogram + result.background.histogram) > 0]
-    if len(inside):
-        axis.set_xlim(inside[0] - 0.5, inside[-1] + 0.5)
+    """Draw how many triggers are at least as loud as a score: found, and expected of noise.
+
+    What is expected of each combination of detectors is what its time slides have, scaled to the
+    time that it was searched.
+    """
+    for name in result.background.combinations:
+        live = result.background.live_time(name)
+        scores = result.background.scores(name)
+        share = result.live_seconds.get(name, 0.0) / live
+        if len(scores) and share:
+            expected = np.arange(len(scores), 0, -1) * share
+            label = f"background of {name} (time slides)"
+            axis.step(scores, expected, where="pre", color="0.3", label=label)
+        if share:
+            axis.axhline(share, color="0.6", lw=0.8, ls=":", label="one slid trigger")
+    found = np.sort(result.triggers.score)
+    axis.step(
+        found, np.arange(len(found), 0, -1), where="pre", color=SIGNAL, label="found", zorder=3
+    )
     axis.set(xlabel="score", ylabel="triggers at least as loud", yscale="log")
+    axis.set_xscale("asinh", linear_width=LINEAR_SCORES)
     axis.grid(alpha=0.3)
     axis.legend(loc="upper right", fontsize=8)  # counts fall to the right
 
@@ -124,12 +120,19 @@ def band_to_draw(observation: Observation) -> tuple[float, float]:
 
 
 def draw_time_frequency_map(
-    axis: Axes, trigger: Trigger, detector: str, rank: int, observation: Observation
+    axis: Axes, whitened: WhitenedStrain, detector: str, time: float, observation: Observation
 ) -> None:
-    """Draw the wavelet transform of a trigger's whitened strain in one detector.
+    """Draw the wavelet transform of the whitened strain of one detector around a trigger.
 
     The transform is scaled so that white noise of unit variance has the same level in every row;
     colour is then a signal-to-noise ratio.
+
+    Args:
+        axis: to draw on.
+        whitened: strain around the trigger.
+        detector: which.
+        time: of the trigger, GPS, s.
+        observation: gives the rate and the band.
     """
     low, high = band_to_draw(observation)
     transform = ComplexMorletCWT(
@@ -140,16 +143,16 @@ def draw_time_frequency_map(
         n_scales=96,
         stride=8,
     )
-    strain = torch.tensor(trigger.whitened[detector], dtype=torch.float32)
+    strain = torch.tensor(whitened.strain[detector], dtype=torch.float32)
     with torch.inference_mode():
         image = transform(strain[None, None])[0, 0].numpy()  # (row, frame), highest row first
     # A wavelet of unit gain has a bandwidth proportional to its frequency f, so the amplitude of
     # white noise grows with sqrt(f).
     frequency = np.geomspace(high, low, len(image))
     image = image / np.sqrt(frequency[:, None] / frequency[-1])
-    image = image / np.median(image)
-    after_start = np.linspace(0, observation.window, image.shape[1])
-    times = trigger.whitened_start - trigger.time + after_start
+    image = image / max(float(np.median(image)), 1e-12)  # strain of zeros has no level
+    after_start = np.linspace(0, len(strain) / observation.sample_rate, image.shape[1])
+    times = whitened.start - time + after_start
     inside = (times >= -BEFORE) & (times <= AFTER)
     axis.pcolormesh(
         times[inside],
@@ -165,5 +168,4 @@ def draw_time_frequency_map(
     ticks = [tick for tick in (10, 20, 50, 100, 200, 500) if low <= tick <= high]
     axis.set_yticks(ticks, [str(tick) for tick in ticks])
     axis.minorticks_off()
-    axis.set(xlabel=f"s from GPS {trigger.time:.2f}", ylabel="frequency, Hz")
-    axis.set_title(f"{rank}: score {trigger.score:.2f}, {detector}", fontsize=10)
+    axis.set(xlabel=f"s from GPS {time:.2f}", ylabel="frequency, Hz")

@@ -6,52 +6,68 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from data.data_quality import ExcludedTimes
+from data.gates import Gate
 from physics.observation import COMPETITION, Observation
-from search.segments import COMPETITION_ARRIVAL
-from search.time_slides import Background
-from search.triggers import HISTOGRAM_EDGES, Trigger
-
-ENVELOPE_BINS = 1500  # bins of time in the figure
+from search.background import Background, Significance
+from search.trigger_table import TriggerTable
 
 
-@dataclass
+@dataclass(frozen=True)
+class WhitenedStrain:
+    """Whitened strain around a trigger, for a map of time and frequency.
+
+    Attributes:
+        start: GPS time of the first sample, s.
+        strain: (samples,) float64 of unit variance, by detector.
+    """
+
+    start: float
+    strain: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
 class SearchResult:
     """What a search found.
 
     Attributes:
-        start: GPS time in s of the first sample that all detectors have.
-        end: GPS time in s after the last.
+        start: GPS time in s of the first stretch.
+        end: GPS time in s at which the last stretch ends.
         detectors: with strain.
-        triggers: the loudest of them, the loudest first.
-        num_triggers: of all, also those not kept.
-        windows: that fit into the time.
-        scored: of them, those without a gap.
-        segments: pieces of strain with one PSD.
-        skipped_segments: of them, those with too little strain for a PSD.
-        live_time: seconds that were searched.
-        gaps: windows that the gaps of each detector spoil.
-        envelope: (1500,) highest score in each bin of time; -inf where none was scored.
-        histogram: triggers in each bin of `HISTOGRAM_EDGES`.
-        background: from time slides.
-        observation: gives the rate and the length of a window.
-        arrival: of the merger that a window shows best, s after the window begins.
+        triggers: of the strain as it was recorded, the loudest first.
+        significance: of each of them.
+        background: time slides, without the signals that were removed.
+        stretches: of strain that were planned.
+        skipped_stretches: of them, those with too little clean strain.
+        live_seconds: that were searched, by combination of detectors.
+        slides: time slides of each stretch.
+        gates: glitches that were taken out of the strain.
+        excluded: strain that was not to be searched, and why.
+        whitened: strain around some triggers, by their place in `triggers`.
+        observation: gives the detectors, the rate and the length of a window.
     """
 
     start: float
     end: float
     detectors: tuple[str, ...]
-    triggers: list[Trigger] = field(default_factory=list)
-    num_triggers: int = 0
-    windows: int = 0
-    scored: int = 0
-    segments: int = 0
-    skipped_segments: int = 0
-    live_time: float = 0.0
-    gaps: dict[str, int] = field(default_factory=dict)
-    envelope: np.ndarray = field(default_factory=lambda: np.full(ENVELOPE_BINS, -np.inf))
-    histogram: np.ndarray = field(
-        default_factory=lambda: np.zeros(len(HISTOGRAM_EDGES) - 1, np.int64)
-    )
-    background: Background = field(default_factory=Background)
+    triggers: TriggerTable
+    significance: Significance
+    background: Background
+    stretches: int = 0
+    skipped_stretches: int = 0
+    live_seconds: dict[str, float] = field(default_factory=dict)
+    slides: int = 0
+    gates: list[Gate] = field(default_factory=list)
+    excluded: list[ExcludedTimes] = field(default_factory=list)
+    whitened: dict[int, WhitenedStrain] = field(default_factory=dict)
     observation: Observation = COMPETITION
-    arrival: float = COMPETITION_ARRIVAL
+
+    @property
+    def live_time(self) -> float:
+        """Seconds that were searched with any combination of detectors."""
+        return sum(self.live_seconds.values())
+
+    @property
+    def slid_seconds(self) -> float:
+        """Live time of all time slides that remain in the background, s."""
+        return float(self.background.seconds.sum())

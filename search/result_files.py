@@ -5,125 +5,177 @@ from __future__ import annotations
 import csv
 import math
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from configuration.config_class import ConfigMeta
 from runtime.console import format_seconds
 from runtime.files import atomic_path
+from search.background import SECONDS_PER_YEAR, format_rate
 from search.result import SearchResult
-from search.search import Search
+from search.settings import SearchSettings
+from search.trigger_table import trigger_cell_names, trigger_cells
 
-SECONDS_PER_HOUR = 3600.0
+RATE_COLUMNS = (
+    "slid_as_loud",
+    "limit",
+    "false_alarms_per_year",
+    "ifar_years",
+    "p_value",
+    "sigma",
+    "removed",
+)
 
 
-def write_triggers(path: Path, result: SearchResult) -> None:
-    """Write the table of triggers, the loudest first."""
+def write_candidates(path: Path, result: SearchResult) -> None:
+    """Write all triggers of the strain as it was recorded, the loudest first.
+
+    Where the column `limit` has '<', the rate and the p-value are lower than they say, and IFAR and
+    sigma higher. `removed` marks triggers that count as signals, whose strain is no background.
+    """
+    detectors = result.observation.detectors
+    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
+        writer = csv.DictWriter(file, ["rank", *trigger_cell_names(detectors), *RATE_COLUMNS])
+        writer.writeheader()
+        for row in range(len(result.triggers)):
+            cells = {"rank": str(row + 1)} | trigger_cells(result.triggers, row)
+            writer.writerow(cells | rate_cells(result, row))
+
+
+def rate_cells(result: SearchResult, row: int) -> dict[str, str]:
+    """Return how significant a trigger is, as cells by the names in `RATE_COLUMNS`."""
+    rated = result.significance
+    if not math.isfinite(rated.rate[row]):
+        return dict.fromkeys(RATE_COLUMNS, "")
+    removed = {event.time for event in result.background.removed}
+    return {
+        "slid_as_loud": str(rated.as_loud[row]),
+        "limit": "<" if rated.is_limit[row] else "",
+        "false_alarms_per_year": f"{rated.rate[row] * SECONDS_PER_YEAR:.4g}",
+        "ifar_years": f"{rated.ifar_years[row]:.4g}",
+        "p_value": f"{rated.p_value[row]:.4g}",
+        "sigma": f"{rated.sigma[row]:.3f}",
+        "removed": "1" if float(result.triggers.time[row]) in removed else "",
+    }
+
+
+def write_excluded(path: Path, result: SearchResult) -> None:
+    """Write the strain that was not searched: gates one by one, other reasons as sums."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(
-            [
-                "rank",
-                "gps",
-                "score",
-                "probability",
-                "slid_as_loud",
-                "false_alarms_per_hour",
-                "false_alarm_probability",
-            ]
-        )
-        for rank, trigger in enumerate(result.triggers, 1):
-            known = math.isfinite(trigger.rate)
-            # False alarms are a Poisson process: the chance of one or more in the live time is
-            # 1 - exp(-rate live time).
-            chance = -math.expm1(-trigger.rate * result.live_time) if known else math.nan
-            writer.writerow(
-                [
-                    rank,
-                    f"{trigger.time:.3f}",
-                    f"{trigger.score:.4f}",
-                    f"{logistic(trigger.score):.6f}",
-                    trigger.slid_as_loud if known else "",
-                    f"{trigger.rate * SECONDS_PER_HOUR:.4g}" if known else "",
-                    f"{chance:.4g}" if known else "",
-                ]
-            )
-
-
-def logistic(logit: float) -> float:
-    """Return 1 / (1 + exp(-logit)) without overflow."""
-    return 1 / (1 + math.exp(-logit)) if logit > 0 else math.exp(logit) / (1 + math.exp(logit))
+        writer.writerow(["detector", "reason", "gps_start", "gps_end", "seconds", "snr"])
+        for item in result.excluded:
+            writer.writerow([item.detector, item.what, "", "", f"{item.seconds:g}", ""])
+        for gate in result.gates:
+            row = [gate.detector, "gate", f"{gate.start:.4f}", f"{gate.end:.4f}"]
+            writer.writerow([*row, f"{gate.end - gate.start:.4f}", f"{gate.snr:.1f}"])
 
 
 def make_search_record(
-    strain: str | list[str], config: ConfigMeta, search: Search, filler: str
+    result: SearchResult, settings: SearchSettings, further: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the content of detection.json: what was searched, how, and what was counted.
 
     Args:
-        strain: the files or the event that the command line names.
-        filler: a sentence on what fills the channels of missing detectors.
+        result: what was found.
+        settings: of the search.
+        further: what only the command knows, such as the names of files.
     """
-    result, background = search.result, search.result.background
+    background = result.background
+    slid = background.slid.score[background.kept]
     return {
         "command": sys.argv,
-        "config": config.__name__,
-        "name": config.name,
-        "strain": strain,
+        **further,
         "detectors": list(result.detectors),
-        "filled": filler,
         "gps_start": result.start,
         "gps_end": result.end,
-        "options": asdict(search.settings),
-        "folds": len(search.scorer.networks),
-        "windows": result.windows,
-        "scored": result.scored,
-        "spoilt_by_gaps": result.gaps,
-        "stretches": result.segments,
-        "skipped_stretches": result.skipped_segments,
+        "options": asdict(settings),
+        "stretches": result.stretches,
+        "skipped_stretches": result.skipped_stretches,
         "live_seconds": round(result.live_time, 3),
-        "candidates": result.num_triggers,
-        "slides_made": background.slides,
-        "slid_windows": background.windows,
-        "slid_live_seconds": round(background.live_time, 3),
-        "slid_candidates": background.triggers,
-        "slid_loudest": round(background.loudest, 4) if background.triggers else None,
+        "live_seconds_by_combination": {
+            name: round(seconds, 3) for name, seconds in result.live_seconds.items()
+        },
+        "candidates": len(result.triggers),
+        "slides": result.slides,
+        "slid_live_seconds": round(result.slid_seconds, 3),
+        "slid_live_seconds_by_combination": {
+            name: round(background.live_time(name), 3) for name in background.combinations
+        },
+        "slid_candidates": len(slid),
+        "slid_loudest": round(float(slid.max()), 4) if len(slid) else None,
+        "removed_from_background": [asdict(event) for event in background.removed],
+        "gates": len(result.gates),
+        "excluded": [asdict(item) for item in result.excluded],
     }
 
 
-def write_figure(path: Path, result: SearchResult, config: ConfigMeta) -> None:
+def write_figure(path: Path, result: SearchResult, title: str) -> None:
     """Draw the search; see plots.py."""
     from search.plots import draw_search
 
-    title = (
-        f"{config.__name__} on {', '.join(result.detectors)}, GPS {result.start:.0f} to "
-        f"{result.end:.0f}"
-    )
     with atomic_path(path) as temporary:
         draw_search(result, title).savefig(temporary, dpi=100)
 
 
+# --- in words --------------------------------------------------------------------------------
+
+
+def format_live_seconds(result: SearchResult) -> str:
+    """Return how long each combination of detectors was searched: '1 h 02 min of H1L1'."""
+    parts = [
+        f"{format_seconds(seconds)} of {name}" for name, seconds in result.live_seconds.items()
+    ]
+    return " and ".join(parts)
+
+
 def format_summary(result: SearchResult) -> str:
     """Return in a few sentences what a search found."""
-    first, background = result.triggers[0], result.background
-    text = (
-        f"Searched {format_seconds(result.live_time)} of {', '.join(result.detectors)}: "
-        f"{result.num_triggers} triggers, the loudest at GPS {first.time:.2f} with a score of "
-        f"{first.score:.2f}"
-    )
-    if len(result.triggers) > 1:
-        text += f", the next {result.triggers[1].score:.2f}"
-    text += "."
-    if background.live_time:
-        count = first.slid_as_loud
-        loudest = f", the loudest has {background.loudest:.2f}" if background.triggers else ""
-        text += (
-            f" Of {background.triggers} background triggers in "
-            f"{format_seconds(background.live_time)} "
-            f"{count or 'none'} {'was' if count < 2 else 'were'} as loud"
-            f"{'' if count else loudest}: "
-            f"{'' if count else 'at most '}{first.rate * SECONDS_PER_HOUR:.2g} false alarms "
-            "an hour."
+    triggers = result.triggers
+    text = f"Searched {format_live_seconds(result)}: {len(triggers) or 'no'} triggers"
+    if not len(triggers):
+        return f"{text}."
+    text += f", the loudest at GPS {triggers.time[0]:.2f} with a score of {triggers.score[0]:.2f}"
+    if len(triggers) > 1:
+        text += f", the next {triggers.score[1]:.2f}"
+    return f"{text}. {format_significance(result)}"
+
+
+def format_significance(result: SearchResult) -> str:
+    """Return how significant the loudest trigger is, and what bounds that."""
+    rated, background = result.significance, result.background
+    name = str(result.triggers.combination[0])
+    if not math.isfinite(rated.rate[0]):
+        if name not in background.combinations:
+            return f"There are no time slides of {name}, and so no false-alarm rates."
+        return (
+            f"The background holds no triggers below a score of {background.complete_from:g}, and "
+            f"so there is no false-alarm rate for this one."
         )
+    slides = (1 + rated.as_loud[0]) / rated.rate[0]  # s of background it was rated against
+    p_value, sigma = rated.p_value[0], rated.sigma[0]
+    rate = format_rate(rated.rate[0], bool(rated.is_limit[0]))
+    if rated.is_limit[0]:
+        text = (
+            f"No slid trigger is as loud in {format_seconds(slides)} of time slides: "
+            f"{rate.replace('< ', 'less than ')} as a false-alarm rate (IFAR > "
+            f"{rated.ifar_years[0]:.3g} years), p < {p_value:.2g}, more than {sigma:.1f} sigma. "
+            f"This is the floor: more slides or more strain lower it."
+        )
+    else:
+        count = int(rated.as_loud[0])
+        text = (
+            f"{count} slid trigger{'s are' if count > 1 else ' is'} as loud in "
+            f"{format_seconds(slides)} of time slides: a false-alarm rate of {rate} (IFAR "
+            f"{rated.ifar_years[0]:.3g} years), p = {p_value:.2g}, {sigma:.1f} sigma, "
+            f"known to {100 / math.sqrt(count + 1):.0f} % as {count + 1} events count."
+        )
+    if removed := len(background.removed):
+        what = (
+            "trigger counts as a signal and is"
+            if removed == 1
+            else "triggers count as signals and are"
+        )
+        text += f" {removed} {what} removed from the background of the others."
     return text

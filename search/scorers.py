@@ -75,6 +75,10 @@ def make_scorer(
     weights: Sequence[Path] = (),
     device: torch.device | str = "cpu",
     views: Sequence[str] = ("identity",),
+    *,
+    step: float = 0.1,
+    batch_size: int = 256,
+    seed: int = 2021,
 ) -> StretchScorer:
     """Return what scores stretches of strain with the networks of a config.
 
@@ -84,6 +88,9 @@ def make_scorer(
             used as it is computed, untrained.
         device: to compute on.
         views: names of test-time views.
+        step: seconds between windows, of networks that score windows.
+        batch_size: windows scored at once.
+        seed: of the noise that stands for a missing detector.
 
     Raises:
         UserError: a network that is no filter bank has no weights.
@@ -110,7 +117,10 @@ def make_scorer(
     return WindowedScorer(
         WindowScorer(config, weights, device, views),
         population_of(config).middle_arrival(observation.window),
+        step=step,
         zeros=trains_with_zeroed_detectors(config),
+        batch_size=batch_size,
+        seed=seed,
     )
 
 

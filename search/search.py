@@ -1,42 +1,357 @@
-"""A search through strain of any length, in two passes.
+"""A search through strain of any length, stretch by stretch.
 
-The zero-lag pass scores every window of the strain as it was recorded and keeps the loudest
-triggers. The second pass scores the same strain with the detectors shifted against one another,
-which gives the background and with it the triggers' false-alarm rates (see time_slides.py). Both
-take the strain segment by segment (see segments.py), so that hours need no more memory than
-minutes.
+Each stretch is read, conditioned, and scored as it was recorded and with its detectors shifted
+against one another. What is found in it is stored before the next stretch is read, so that a month
+needs no more memory than an hour, and a search that was killed is resumed. When all stretches are
+done, the time slides of all of them together give the background, and with it the false-alarm
+rates of the triggers (see background.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Protocol
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from data.data_quality import ExcludedTimes
+from data.gates import Gate
 from data.recording import Recording
+from data.time_segments import TimeSegments
 from physics.observation import COMPETITION, Observation
-from physics.population import COMPETITION_POPULATION, Population
 from runtime.errors import UserError
-from search.folder import SegmentStore
-from search.result import ENVELOPE_BINS, SearchResult
-from search.segments import Segment, WindowGrid, cut_whitened_strain, load_segment, score_windows
-from search.settings import SearchSettings, check_settings, min_overlap_seconds, psd_seconds
-from search.time_slides import BackgroundEstimator, allow_windows, list_time_slides
-from search.triggers import Trigger, TriggerFinder, count_by_score
+from runtime.progress_lines import ProgressLines
+from search.background import Background
+from search.clustering import find_loudest_within
+from search.conditioned_stretch import (
+    ConditionedStretch,
+    ConditioningSettings,
+    divide_by_detectors,
+    load_stretch,
+)
+from search.folder import StretchStore
+from search.live_times import LiveTimes, concatenate_live_times
+from search.peaks import StretchScorer
+from search.result import SearchResult, WhitenedStrain
+from search.search_file import SearchFile, write_search_file
+from search.search_stretch import search_stretch
+from search.settings import SearchSettings, check_settings, choose_time_slides, fit_time_slides
+from search.stretches import Stretch, plan_stretches
+from search.trigger_maps import whiten_around
+from search.trigger_table import TriggerTable, concatenate_tables
+
+# Triggers that a search of several stretches keeps of noise, an hour.
+KEPT_PER_HOUR = 200
 
 
-class Scorer(Protocol):
-    """What gives windows of strain their scores."""
+@dataclasses.dataclass(frozen=True)
+class StretchResult:
+    """What was found in one stretch.
 
-    def adapt(self, whitening: Mapping[str, np.ndarray]) -> None:
-        """Prepare for the windows of a segment, whose strain these matrices whiten."""
+    Attributes:
+        table: triggers of all slides.
+        live: seconds of all slides.
+        gates: glitches that were taken out of the strain.
+        skipped: whether there was too little clean strain.
+    """
 
-    def release(self) -> None:
-        """Forget the matrices of the last segment."""
+    table: TriggerTable
+    live: LiveTimes
+    gates: list[Gate]
+    skipped: bool
 
-    def __call__(self, windows: np.ndarray) -> np.ndarray:
-        """Return scores (batch,) of windows (batch, detector, time) float32 in 1e-21."""
+
+class SlideProgress:
+    """Says how far the search of one stretch is.
+
+    Args:
+        lines: of the whole search.
+        seconds: of the stretch.
+        slides: of it, the unshifted strain included.
+        where: the stretch in a few words.
+    """
+
+    def __init__(self, lines: ProgressLines, seconds: float, slides: int, where: str) -> None:
+        self.lines, self.seconds, self.slides, self.where = lines, seconds, slides, where
+        self.done = 0
+
+    def count_slide(self) -> None:
+        self.done += 1
+        if self.done <= self.slides:  # parts of a stretch with fewer detectors come on top
+            place = f"{self.where}, time slide {self.done} of {self.slides}"
+            self.lines.advance(self.seconds / self.slides, place)
+
+    def finish(self) -> None:
+        """Count what was not counted: a stretch that was skipped has no slides."""
+        left = max(self.slides - self.done, 0)
+        self.lines.advance(self.seconds * left / self.slides, self.where)
+
+
+class Search:
+    """A search through the strain of all given detectors.
+
+    Args:
+        recordings: one for each detector; at least one.
+        scorer: of stretches.
+        settings: how to search.
+        store: keeps what was found in each stretch, and gives what was found before; a search that
+            was interrupted is resumed from there.
+        observation: detectors, rate and window of the scorer.
+        allowed: segments of each detector that may be searched; None allows all.
+        excluded: what is not allowed, and why, for the result.
+        name: begins the names under which stretches are stored.
+        least: the lowest score of triggers that are kept, in place of that of the settings.
+
+    Raises:
+        UserError: a setting is out of its range, a recording is of a detector that is not
+            observed, nothing is left to search, or the time slides do not fit.
+    """
+
+    def __init__(
+        self,
+        recordings: Mapping[str, Recording],
+        scorer: StretchScorer,
+        settings: SearchSettings,
+        store: StretchStore | None = None,
+        *,
+        observation: Observation = COMPETITION,
+        allowed: Mapping[str, TimeSegments] | None = None,
+        excluded: Sequence[ExcludedTimes] = (),
+        name: str = "stretch",
+        least: float | None = None,
+    ) -> None:
+        check_settings(settings, observation)
+        check_detectors(recordings, observation)
+        self.recordings, self.scorer, self.settings = dict(recordings), scorer, settings
+        self.store = StretchStore() if store is None else store
+        self.observation, self.excluded, self.name = observation, list(excluded), name
+        self.allowed = {} if allowed is None else dict(allowed)
+        self.detectors = tuple(name for name in observation.detectors if name in recordings)
+        self.stretches = self.plan()
+        self._least = settings.least if least is None else least
+
+    def plan(self) -> list[Stretch]:
+        """Return the stretches to search.
+
+        Raises:
+            UserError: there are none, or the time slides do not fit into one of them.
+        """
+        settings = self.settings
+        planned = plan_stretches(self.recordings, self.allowed, self.observation, settings.stretch)
+        kept = [one for one in planned if one.end - one.start >= settings.shortest]
+        if not kept:
+            longest = max((one.end - one.start for one in planned), default=0.0)
+            spans = ", ".join(
+                f"{name} {recording.start:.0f} to {recording.end:.0f}"
+                for name, recording in self.recordings.items()
+            )
+            raise UserError(
+                f"no stretch of strain is long enough to be searched: the longest has "
+                f"{longest:g} s (GPS: {spans}): give longer strain"
+            )
+        for stretch in kept:
+            # Before hours of work: the last stretch may be the short one.
+            choose_time_slides(
+                stretch.end - stretch.start, stretch.detectors, settings, self.observation
+            )
+        return kept
+
+    @property
+    def least(self) -> float:
+        """The lowest score of triggers that are kept.
+
+        Without --least all triggers of a search of one stretch are kept. In a longer one they are
+        the `KEPT_PER_HOUR` loudest triggers an hour of the first stretch, and all that are as loud
+        elsewhere. Millions of quiet triggers would say nothing, and a scorer may pass over strain
+        that cannot be so loud.
+        """
+        if self._least is None:
+            self._least = self.choose_least()
+        return self._least
+
+    def choose_least(self) -> float:
+        """Return the score that `least` is where it was not given."""
+        if len(self.stretches) == 1:
+            return -math.inf
+        name = f"{self.name}_least"
+        before = self.store.load(name)
+        if before is not None:
+            return float(before["least"])
+        least = -math.inf
+        for stretch in self.stretches:
+            conditioned = self.load(stretch)
+            if conditioned is None:
+                continue
+            found, seconds = search_stretch(
+                conditioned, self.scorer, [{}], self.settings.cluster, -math.inf
+            )
+            count = math.ceil(KEPT_PER_HOUR * seconds[0] / 3600)
+            if 0 < count < len(found):
+                least = float(np.sort(found.score)[-count])
+            if count:
+                break
+        self.store.save(name, least=np.array(least))
+        return least
+
+    def load(self, stretch: Stretch) -> ConditionedStretch | None:
+        """Return the conditioned strain of a stretch, None where there is too little."""
+        conditioning = ConditioningSettings(self.settings.psd_every, self.settings.gate_snr)
+        return load_stretch(self.recordings, stretch, self.observation, conditioning, self.allowed)
+
+    def stretch_name(self, stretch: Stretch) -> str:
+        """Return the name under which a stretch is stored."""
+        return f"{self.name}_{stretch.number:06d}"
+
+    # --- stretch by stretch ------------------------------------------------------------------
+
+    def search_stretches(self, show_bar: bool | None = None) -> None:
+        """Search every stretch that has not been searched before, and store what is found."""
+        total = sum(stretch.end - stretch.start for stretch in self.stretches)
+        lines = ProgressLines("search", total, show_bar)
+        for place, stretch in enumerate(self.stretches, 1):
+            seconds = stretch.end - stretch.start
+            if self.store.holds(self.stretch_name(stretch)):
+                lines.skip(seconds)
+                continue
+            slides = 1 + (self.settings.slides if len(stretch.detectors) > 1 else 0)
+            where = f"stretch {place} of {len(self.stretches)} at GPS {stretch.start:.0f}"
+            progress = SlideProgress(lines, seconds, slides, where)
+            found = self.search_one(stretch, progress.count_slide)
+            progress.finish()
+            self.store.save(self.stretch_name(stretch), **pack_stretch_result(found))
+        lines.close()
+
+    def search_one(
+        self, stretch: Stretch, after_slide: Callable[[], None] = lambda: None
+    ) -> StretchResult:
+        """Return what is found in a stretch."""
+        detectors = self.observation.detectors
+        conditioned = self.load(stretch)
+        tables, lives = [], []
+        # Beside the stretch itself, parts of it that some of its detectors interrupt.
+        for part in [] if conditioned is None else divide_by_detectors(conditioned):
+            own = part.stretch
+            choose = choose_time_slides if part is conditioned else fit_time_slides
+            slides = choose(own.end - own.start, own.detectors, self.settings, self.observation)
+            table, seconds = search_stretch(
+                part, self.scorer, slides, self.settings.cluster, self.least, after_slide
+            )
+            tables.append(table)
+            lives.append(
+                LiveTimes.of_stretch(
+                    detectors, own.number, (own.start, own.end), own.detectors, slides, seconds
+                )
+            )
+        if conditioned is None:
+            nothing = LiveTimes.of_stretch(detectors, stretch.number, (0, 0), (), [], np.empty(0))
+            return StretchResult(TriggerTable.empty(detectors), nothing, [], True)
+        return StretchResult(
+            concatenate_tables(tables), concatenate_live_times(lives), conditioned.gates, False
+        )
+
+    def stored(self, stretch: Stretch) -> StretchResult:
+        """Return what `search_stretches` found in a stretch.
+
+        Raises:
+            UserError: its file is damaged.
+        """
+        name = self.stretch_name(stretch)
+        arrays = self.store.load(name)
+        if arrays is None:
+            raise RuntimeError(f"{name} was not searched")
+        where = str(self.store.path(name))
+        return unpack_stretch_result(arrays, self.observation.detectors, where)
+
+    # --- all stretches together --------------------------------------------------------------
+
+    def write_triggers(self, path: Path, identity: Mapping[str, Any]) -> None:
+        """Write the triggers and live times of all stretches to an HDF5 file.
+
+        Args:
+            path: of the file.
+            identity: all that decides the results, in JSON types.
+        """
+        parts = (self.stored(stretch) for stretch in self.stretches)
+        write_search_file(
+            path,
+            ((part.table, part.live) for part in parts),
+            tuple(self.observation.detectors),
+            self.least,
+            identity,
+        )
+
+    def rate(self, own: SearchFile, others: Sequence[SearchFile] = ()) -> SearchResult:
+        """Return the result of the search: its triggers against the background.
+
+        Args:
+            own: what `write_triggers` wrote, as it is read again.
+            others: of other searches, whose time slides join the background.
+
+        Raises:
+            UserError: nothing at all could be searched.
+        """
+        if not sum(own.observed_seconds.values()):
+            raise UserError(
+                "nothing could be searched: no detector has enough strain without gaps and gates: "
+                "give longer strain, or leave out the detector with the gaps"
+            )
+        # Stretches that follow one another both find a merger at the time that they share.
+        kept = find_loudest_within(own.found.time, own.found.score, self.settings.cluster)
+        found = own.found.take(kept)
+        found = found.take(np.argsort(-found.score, kind="stable"))
+        background = pool_background(own, others)
+        # Signals in the strain of the other searches would be in their time slides as well.
+        every = concatenate_tables([found, *(other.found for other in others)])
+        reach = self.settings.signal_reach(self.observation)
+        significance = background.remove_signals(every, reach).take(np.arange(len(found)))
+        parts = [self.stored(stretch) for stretch in self.stretches]
+        result = SearchResult(
+            self.stretches[0].start,
+            self.stretches[-1].end,
+            self.detectors,
+            found,
+            significance,
+            background,
+            stretches=len(self.stretches),
+            skipped_stretches=sum(part.skipped for part in parts),
+            live_seconds=own.observed_seconds,
+            slides=self.settings.slides,
+            gates=[gate for part in parts for gate in part.gates],
+            excluded=self.excluded,
+            observation=self.observation,
+        )
+        return dataclasses.replace(result, whitened=self.cut_whitened(found))
+
+    def cut_whitened(self, found: TriggerTable) -> dict[int, WhitenedStrain]:
+        """Return the whitened strain around the loudest triggers, by their place in the table."""
+        by_number = {stretch.number: stretch for stretch in self.stretches}
+        whitened: dict[int, WhitenedStrain] = {}
+        for row in range(min(self.settings.maps, len(found))):
+            conditioned = self.load(by_number[int(found.stretch[row])])
+            if conditioned is not None:
+                whitened[row] = whiten_around(conditioned, float(found.time[row]))
+        return whitened
+
+
+def pool_background(own: SearchFile, others: Sequence[SearchFile]) -> Background:
+    """Return the time slides of several searches as one background.
+
+    Args:
+        own: of the search whose triggers are to be rated.
+        others: of other searches.
+    """
+    files = [own, *others]
+    slid = concatenate_tables([file.slid for file in files])
+    live = concatenate_live_times([file.live for file in files])
+    return Background(
+        slid,
+        live.take(live.slide > 0),
+        own.observed_seconds,
+        complete_from=max(file.least for file in files),
+    )
 
 
 def check_detectors(recordings: Mapping[str, Recording], observation: Observation) -> None:
@@ -53,211 +368,50 @@ def check_detectors(recordings: Mapping[str, Recording], observation: Observatio
         )
 
 
-class Search:
-    """A search through the strain that all given detectors have in common.
+# --- what the store holds of a stretch -----------------------------------------------------------
+
+
+def pack_stretch_result(found: StretchResult) -> dict[str, np.ndarray]:
+    """Return arrays by name, from which `unpack_stretch_result` makes the same again."""
+    arrays = {f"trigger_{name}": values for name, values in found.table.arrays().items()}
+    arrays |= {f"live_{name}": values for name, values in found.live.arrays().items()}
+    arrays["gate_detector"] = np.array([gate.detector for gate in found.gates], "U8")
+    for name in ("start", "end", "peak", "snr"):
+        arrays[f"gate_{name}"] = np.array([getattr(gate, name) for gate in found.gates], "f8")
+    return arrays | {"skipped": np.array(found.skipped)}
+
+
+def unpack_stretch_result(
+    arrays: Mapping[str, np.ndarray], detectors: Sequence[str], where: str
+) -> StretchResult:
+    """Return what `pack_stretch_result` packed.
 
     Args:
-        recordings: one for each detector; at least one.
-        scorer: of windows.
-        settings: how to search.
-        store: keeps what was found in each segment, and gives what was found before; a search
-            that was interrupted is resumed from there.
-        observation: detectors, rate and window of the scorer.
-        population: says where in a window the mergers lie.
+        arrays: by name.
+        detectors: observed.
+        where: the file, for messages.
 
     Raises:
-        UserError: a setting is out of its range, a recording is of a detector that is not
-            observed, or the recordings hardly overlap.
+        UserError: an array is missing or has another shape.
     """
 
-    def __init__(
-        self,
-        recordings: Mapping[str, Recording],
-        scorer: Scorer,
-        settings: SearchSettings,
-        store: SegmentStore | None = None,
-        *,
-        observation: Observation = COMPETITION,
-        population: Population = COMPETITION_POPULATION,
-    ) -> None:
-        check_settings(settings, observation)
-        check_detectors(recordings, observation)
-        self.recordings, self.scorer, self.settings = dict(recordings), scorer, settings
-        self.store = SegmentStore() if store is None else store
-        self.detectors = tuple(name for name in observation.detectors if name in recordings)
-        self.start = max(recording.start for recording in recordings.values())
-        self.end = min(recording.end for recording in recordings.values())
-        needed = min_overlap_seconds(observation)
-        if self.end - self.start < needed:
-            spans = ", ".join(
-                f"{name} {recording.start:.0f} to {recording.end:.0f}"
-                for name, recording in self.recordings.items()
-            )
-            raise UserError(
-                f"the strain of all detectors overlaps for {max(self.end - self.start, 0):g} s "
-                f"(GPS: {spans}) and {needed:g} s are needed: give files of the same time"
-            )
-        rate = observation.sample_rate
-        samples = int((self.end - self.start) * rate)
-        # Window k begins at sample round(k step rate). The last that fits, plus one for number 0:
-        windows = int((samples - observation.num_samples) / (settings.step * rate)) + 1
-        arrival = population.middle_arrival(observation.window)
-        self.grid = WindowGrid(self.start, settings.step, windows, observation, arrival)
-        self.bounds = self.grid.segment_bounds(settings.stretch, self.end - self.start)
-        self.held: Segment | None = None  # the only segment, which the second pass uses again
-        self.adapted_to = -1  # number of the segment that the scorer is adapted to
-        self.result = SearchResult(
-            self.start,
-            self.end,
-            self.detectors,
-            windows=windows,
-            segments=len(self.bounds),
-            observation=observation,
-            arrival=arrival,
+    def named(prefix: str) -> dict[str, np.ndarray]:
+        return {
+            name.removeprefix(prefix): values
+            for name, values in arrays.items()
+            if name.startswith(prefix)
+        }
+
+    gates = named("gate_")
+    if set(gates) != {"detector", "start", "end", "peak", "snr"} or "skipped" not in arrays:
+        raise UserError(
+            f"{where} is damaged (its gates are missing): remove it and start again with "
+            f"--resume, which searches that stretch again"
         )
-
-    def list_time_slides(self, number: int) -> list[list[int]]:
-        """Return the time slides of a segment; see `time_slides.list_time_slides`."""
-        low, high = self.bounds[number]
-        settings = self.settings
-        return list_time_slides(
-            high - low, len(self.detectors), settings.slides, settings.shift_windows
-        )
-
-    def count_time_slides(self) -> list[int]:
-        """Return for each segment how many of the time slides asked for it has room for."""
-        return [len(self.list_time_slides(number)) for number in range(len(self.bounds))]
-
-    def load_segment(self, number: int) -> Segment | None:
-        """Return a segment, or None where it has too little strain without gaps."""
-        if self.held is not None:
-            return self.held
-        # Two sets of whitening matrices, of samples x samples, would be the peak of memory.
-        self.scorer.release()
-        self.adapted_to = -1
-        segment = load_segment(
-            self.recordings, self.grid, self.bounds[number], number, self.settings
-        )
-        if len(self.bounds) == 1:
-            self.held = segment
-        return segment
-
-    def adapt_scorer(self, number: int, segment: Segment) -> None:
-        """Have the scorer whiten as a segment needs it, unless it does so already."""
-        if self.adapted_to != number:
-            self.scorer.adapt(segment.whitening)
-            self.adapted_to = number
-
-    def search_zero_lag(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Score every window of the strain as it was recorded.
-
-        Yields:
-            For each segment the merger times (GPS in s) and scores of its windows, without those
-            that gaps spoil. At the end `result` holds the triggers.
-
-        Raises:
-            UserError: no window at all could be scored.
-        """
-        result, finder = self.result, TriggerFinder(self.settings.cluster_windows)
-        for number, (low, high) in enumerate(self.bounds):
-            scores, spoilt = self.score_segment(number)
-            if spoilt is None:
-                result.skipped_segments += 1
-            else:
-                for name, count in zip(self.detectors, spoilt, strict=True):
-                    result.gaps[name] = result.gaps.get(name, 0) + int(count)
-            # A skipped segment is pushed as NaN, so that the numbers of later windows stay right.
-            self.keep_loudest(finder.push(scores, end=high == self.grid.count))
-            scored = np.flatnonzero(np.isfinite(scores))
-            result.scored += len(scored)
-            bins = (low + scored) * ENVELOPE_BINS // self.grid.count
-            np.maximum.at(result.envelope, bins, scores[scored])
-            yield self.grid.merger_time(low + scored), scores[scored]
-        result.live_time = result.scored * self.settings.step
-        if not result.scored:
-            raise UserError(
-                f"no window could be searched: the strain of all detectors together has no "
-                f"{psd_seconds(self.grid.observation):g} s without gaps; give a "
-                f"longer file, or leave out the detector with the gaps"
-            )
-
-    def score_segment(self, number: int) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return the scores of a segment's windows at zero lag, and what its gaps spoil.
-
-        Returns:
-            (windows,) float64, NaN where a gap spoils the window; and the spoilt windows of each
-            detector, None for a segment with too little strain.
-        """
-        name = f"zero_lag_{number:06d}"
-        before = self.store.load(name)
-        low, high = self.bounds[number]
-        if before is not None:
-            self.store.check(name, before, "scores", (high - low,))
-            return before["scores"], before.get("spoilt")
-        segment = self.load_segment(number)
-        if segment is None:
-            scores = np.full(high - low, np.nan)
-            self.store.save(name, scores=scores)
-            return scores, None
-        self.adapt_scorer(number, segment)
-        # zero lag: every detector shows the same window
-        shown = np.tile(np.arange(high - low), (len(self.detectors), 1))
-        scores = score_windows(
-            segment, self.scorer, shown, np.ones_like(shown, bool), self.settings.batch_size
-        )
-        spoilt = (~segment.clean).sum(axis=1)
-        self.store.save(name, scores=scores, spoilt=spoilt)
-        return scores, spoilt
-
-    def keep_loudest(self, found: list[tuple[int, float]]) -> None:
-        """Count new triggers, given as (window, score), and keep the loudest of all."""
-        result = self.result
-        result.num_triggers += len(found)
-        result.histogram += count_by_score(np.array([score for _, score in found]))
-        new = [
-            Trigger(score, window, float(self.grid.merger_time(window))) for window, score in found
-        ]
-        result.triggers = sorted(result.triggers + new, key=lambda trigger: -trigger.score)
-        del result.triggers[self.settings.top :]
-
-    def measure_background(self) -> Iterator[int]:
-        """Score the time slides and give every trigger its false-alarm rate.
-
-        The same pass keeps the whitened strain around the loudest triggers. Follows
-        `search_zero_lag`.
-
-        Yields:
-            The number of each segment that is done. At the end `result.background` is complete.
-        """
-        result, settings = self.result, self.settings
-        excluded = [trigger.time for trigger in result.triggers[: settings.exclude]]
-        estimator = BackgroundEstimator(result.triggers, settings)
-        for number, (low, high) in enumerate(self.bounds):
-            slides = self.list_time_slides(number)
-            mapped = [
-                trigger
-                for trigger in result.triggers[: settings.maps]
-                if low <= trigger.window < high
-            ]
-            name = f"background_{number:06d}"
-            found = self.store.load(name)
-            if found is None:
-                # A segment without slides and without a trigger to draw need not be read again.
-                segment = self.load_segment(number) if slides or mapped else None
-                found = {}
-                if segment is not None:
-                    for trigger in mapped:
-                        found |= cut_whitened_strain(segment, self.grid, trigger.window)
-                    if slides:
-                        self.adapt_scorer(number, segment)
-                        allowed = allow_windows(
-                            self.grid, (low, high), len(self.detectors), excluded
-                        )
-                        found |= estimator.score_slides(segment, slides, self.scorer, allowed)
-                del segment  # before the next one is loaded
-                self.store.save(name, **found)
-            for trigger in mapped:
-                trigger.keep_whitened(found, self.detectors)
-            estimator.add(found, len(slides))
-            yield number
-        result.background = estimator.finish()
+    columns = (gates[name].tolist() for name in ("detector", "start", "end", "peak", "snr"))
+    return StretchResult(
+        TriggerTable.from_arrays(detectors, named("trigger_"), where),
+        LiveTimes.from_arrays(detectors, named("live_"), where),
+        [Gate(*values) for values in zip(*columns, strict=True)],
+        bool(arrays["skipped"]),
+    )

@@ -237,7 +237,7 @@ def trigger_cells(table: TriggerTable, row: int) -> dict[str, str]:
 def write_trigger_csv(path: Path, table: TriggerTable) -> None:
     """Write all triggers of a table with their slides and stretches, in the order of the table."""
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        names = [*trigger_cells_names(table.detectors), "slide", "stretch"]
+        names = [*trigger_cell_names(table.detectors), "slide", "stretch"]
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         for row in range(len(table)):
@@ -246,7 +246,7 @@ def write_trigger_csv(path: Path, table: TriggerTable) -> None:
             writer.writerow(cells)
 
 
-def trigger_cells_names(detectors: Sequence[str]) -> list[str]:
+def trigger_cell_names(detectors: Sequence[str]) -> list[str]:
     """Return the names of the columns of `trigger_cells`."""
     return [
         *("gps", "score"),

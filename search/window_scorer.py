@@ -28,10 +28,10 @@ from experiments.observation_record import (
 )
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
+from physics.population import COMPETITION_POPULATION
 from runtime.errors import UserError
 from runtime.files import read_json
 from search.conditioning import colouring_matrix, design_whitening_matrix
-from search.segments import COMPETITION_ARRIVAL, WindowGrid
 from training.checkpoints import content_digest, load_model
 from training_extras import WAVEFORMS, Preparation, find_views, prepare_views
 from transforms import Compose, DropChannel, Normalize, Scale, Whiten
@@ -48,18 +48,31 @@ def scoring_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def differences_from_competition(grid: WindowGrid) -> dict[str, Any]:
+def differences_from_competition(observation: Observation, arrival: float) -> dict[str, Any]:
     """Return what else decides the results of a search, where it is not as in the competition.
 
     Folders of searches that are older than other observations say nothing of them.
+
+    Args:
+        observation: of the networks.
+        arrival: of the merger that a window shows best, s after the window begins.
     """
     found: dict[str, Any] = {}
-    observation = grid.observation
     if observation.digest != COMPETITION.digest:
         found["observation"] = {**observation.to_plain(), "digest": observation.digest}
-    if grid.arrival != COMPETITION_ARRIVAL:
-        found["arrival"] = grid.arrival
+    if arrival != COMPETITION_POPULATION.middle_arrival(COMPETITION.window):
+        found["arrival"] = arrival
     return found
+
+
+def digest_weights(config: ConfigMeta, weights: Sequence[Path]) -> list[str]:
+    """Return a digest of the content of each weight file, which tells networks apart."""
+    digests = []
+    for path in weights:
+        network = build_model(config)
+        load_model(network, path)
+        digests.append(content_digest(network.state_dict()))
+    return digests
 
 
 def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
@@ -180,15 +193,12 @@ class WindowScorer:
     ) -> None:
         self.config, self.device = config, device
         self.observation = observation_of(config)
-        self.view_names = tuple(views)
-        self.views = find_views(self.view_names, observation=self.observation)
+        self.views = find_views(tuple(views), observation=self.observation)
         self.hook = config.hook.build()
         self.networks = []
-        self.digests = []  # of the content of the weights, which tell networks apart
         for path in weights:
             network = build_model(config)
             load_model(network, path)
-            self.digests.append(content_digest(network.state_dict()))
             self.networks.append(network.to(device).eval())
         self.conditioning: Preparation | None = None
         self.transforms: dict[str, Compose] = {}  # by field of the batch

@@ -183,7 +183,7 @@ CASES = {
 # Times that are left out. `allowed_segments` and `parse_bits` have tests of their own.
 SEGMENTS = {
     "absent": ([*H1, "--segments", "absent.txt"], "--segments absent.txt: there is no file"),
-    "words": ([*H1, "--veto", "words.segments"], "line 1: 'from' and 'then'"),
+    "words": ([*H1, "--veto", "words.segments"], "line 1: 'then' and 'to'"),
     "backwards": ([*H1, "--veto", "backwards.segments"], "from 20 ends at 10, not after its start"),
     "another detector": ([*H1, "--veto", "L1=all.segments"], "there is no strain of L1"),
     "everything vetoed": ([*H1, "--veto", "all.segments"], "nothing is left to search"),

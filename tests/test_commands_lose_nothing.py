@@ -267,7 +267,7 @@ CASES = [
     Case("resumed otherwise", "detect", f"{DETECT} --cluster 4 --resume", "searched", 2),
     Case("another search", "detect", f"{DETECT} --cluster 4 --overwrite", "searched"),
     Case("other weights", "detect", DETECT, "searched", 2, train_otherwise, "other networks"),
-    Case("no scores", "detect", DETECT, "searched", 2, remove("out/scores.csv"), "are missing"),
+    Case("no scores", "detect", DETECT, "searched", 2, remove("out/triggers.hdf5"), "are missing"),
     Case("no facts", "detect", DETECT, "searched", 2, remove("out/detection.json"), "is missing"),
     *(
         Case(
@@ -279,7 +279,7 @@ CASES = [
         )
         # While results are written, as the old ones move aside, and as the new ones move up.
         for name in (
-            ".unfinished/scores.csv",
+            ".unfinished/triggers.hdf5",
             ".unfinished/candidates.csv",
             ".unfinished/detection.png",
             ".unfinished/detection.json",
@@ -441,14 +441,14 @@ def test_a_full_memory_says_how_a_search_continues(
     strain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     save_checkpoint(tmp_path / "results" / "demo" / "fold0.pt", {"model": Excess().state_dict()})
-    score = WindowScorer.__call__
+    score = WindowScorer.score_conditioned
 
-    def greedy(scorer: WindowScorer, windows: np.ndarray) -> np.ndarray:
-        if len(windows) > 4:
+    def greedy(scorer: WindowScorer, batch: dict[str, torch.Tensor]) -> np.ndarray:
+        if len(batch["waveform"]) > 4:
             torch.empty(2**47, dtype=torch.uint8)  # more than a process can address
-        return score(scorer, windows)
+        return score(scorer, batch)
 
-    monkeypatch.setattr(WindowScorer, "__call__", greedy)
+    monkeypatch.setattr(WindowScorer, "score_conditioned", greedy)
     code, refusal = run_here("detect", f"{DETECT} --batch_size 8", tmp_path, strain)
     assert code == 2
     assert "does not hold batches of 8 windows" in refusal

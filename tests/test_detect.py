@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import re
 import subprocess
 import sys
 import time
@@ -21,14 +20,14 @@ import detect
 from configs import Demo
 from configuration.config_class import ConfigMeta, find_config
 from configuration.overrides import override
-from data.recording import Recording, StrainInMemory
 from experiments.building import build_model
 from experiments.observation_record import plain_config
 from runtime.command_line import run_command
 from runtime.errors import UserError
 from runtime.files import write_json
+from search.folder import RESULTS
 from search.search import Search
-from search.settings import SearchSettings
+from search.search_file import read_search_file
 from training.checkpoints import save_checkpoint
 
 h5py = pytest.importorskip("h5py")
@@ -40,6 +39,7 @@ def place(tmp_path_factory) -> Path:
     place = tmp_path_factory.mktemp("place")
     write_small_strain(place)
     write_strain(place / "later.hdf5", "L1", np.ones(32 * 4096), start=START + 1000)
+    write_strain(place / "short.hdf5", "H1", np.ones(3 * 4096))
     write_strain(place / "slow.hdf5", "H1", np.ones(32 * 1024), rate=1024)
     (place / "text.hdf5").write_text("no strain")
     with h5py.File(place / "link.hdf5", "w") as file:
@@ -71,57 +71,91 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def test_finds_the_event(place, tmp_path, excess, capsys):
     arguments = ["--config", "Demo", "--results", str(place / "results"), "--out", str(tmp_path)]
-    assert detect.main([*arguments, *both(place), "--exclude", "1", "--slides", "5"]) == 0
+    assert detect.main([*arguments, *both(place), "--slides", "15"]) == 0
     said = capsys.readouterr().out
     assert "no strain of V1: its channel is filled with noise of its design curve" in said
-    assert "windows skipped: they lie within a second of a gap or of an end" in said
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "candidates.csv",
-        "detection.json",
-        "detection.png",
-        "scores.csv",
-    ]
-    scores = rows(tmp_path / "scores.csv")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(RESULTS)
     facts = json.loads((tmp_path / "detection.json").read_text())
-    assert len(scores) == facts["scored"] == facts["windows"] - 22  # 1.06 s at either end
     assert facts["detectors"] == ["H1", "L1"]
-    assert facts["slides_made"] == 5
+    assert facts["slides"] == 15
+    assert 25 < facts["live_seconds_by_combination"]["H1L1"] < 30
     first, second, *_ = rows(tmp_path / "candidates.csv")
+    assert "probability" not in first
     assert float(first["gps"]) == pytest.approx(START + MERGER, abs=0.2)
     # a coherent signal stands out of noise whose scores scatter by a few tenths
     assert float(first["score"]) > float(second["score"]) + 1
-    assert first["slid_as_loud"] == "0"
-    assert f"none was as loud, the loudest has {facts['slid_loudest']:.2f}: at most" in said
-    assert float(second["score"]) - 2 < facts["slid_loudest"] < float(first["score"])
-    expected = 3600 / facts["slid_live_seconds"]
-    assert float(first["false_alarms_per_hour"]) == pytest.approx(expected, rel=1e-3)
-    assert float(second["false_alarms_per_hour"]) > expected
-    assert max(scores, key=lambda row: float(row["score"]))["gps"][:14] == first["gps"][:14]
+    assert (first["slid_as_loud"], first["limit"], first["removed"]) == ("0", "<", "1")
+    assert "No slid trigger is as loud in" in said
+    assert "This is the floor: more slides or more strain lower it." in said
+    assert "1 trigger counts as a signal and is removed" in said
+    # Its own slid copies are removed, and the loudest of the noise is as quiet as it should be.
+    assert facts["slid_loudest"] < float(second["score"]) + 2
+    assert len(facts["removed_from_background"]) == 1
+    file = read_search_file(tmp_path / "triggers.hdf5")
+    whole = file.live.seconds[file.live.slide > 0].sum()
+    years = 365.25 * 86_400
+    assert float(first["false_alarms_per_year"]) == pytest.approx(years / whole, rel=1e-3)
+    assert float(second["false_alarms_per_year"]) > years / whole
+    assert len(file.found) == facts["candidates"] == len(rows(tmp_path / "candidates.csv"))
+    assert file.identity == facts["identity"]
+    page = (tmp_path / "detection.html").read_text()
+    assert "This is the floor" in page
 
 
-@pytest.mark.parametrize(
-    ("slides", "shift", "expected"),
-    [
-        (5, 1.0, ""),
-        (0, 1.0, ""),
-        # windows of 2 s in 32 s: 30 s of windows, closed to a ring, have room for 29 shifts of 1 s
-        (100, 1.0, "29 of 100 time slides fit into a segment, as the shifts are multiples of 1 s;"),
-        (3, 40.0, "0 of 3 time slides .* multiples of 40 s: there will be no false-alarm rates"),
-    ],
-)
-def test_fewer_time_slides_than_asked_for_are_said(slides, shift, expected):
-    recordings = {
-        name: Recording(name, [StrainInMemory(name, np.zeros(32 * 4096), 4096, START)])
-        for name in ("H1", "L1")
-    }
-    search = Search(recordings, None, SearchSettings(slides=slides, shift=shift))
-    said = detect.format_missing_slides(search)
-    assert re.match(expected, said)
-    assert bool(said) == bool(expected)
+def test_segments_and_vetoes_are_not_searched(place, tmp_path, excess, capsys):
+    (tmp_path / "veto.txt").write_text(f"{START + 16} {START + 18}\n")
+    line = ["--config", "Demo", "--results", str(place / "results"), *both(place)]
+    line += ["--step", "0.5", "--slides", "0", "--maps", "0", "--veto", str(tmp_path / "veto.txt")]
+    out = tmp_path / "out"
+    assert detect.main([*line, "--out", str(out)]) == 0
+    assert "not searched: H1: 2 s by --veto" in capsys.readouterr().out
+    times = [float(row["gps"]) - START for row in rows(out / "candidates.csv")]
+    assert times
+    assert not any(abs(time - MERGER) < 1 for time in times)
+    excluded = rows(out / "excluded.csv")
+    assert [(row["detector"], row["seconds"]) for row in excluded[:2]] == [("H1", "2"), ("L1", "2")]
+
+
+def test_a_search_is_the_background_of_another(place, tmp_path, excess, capsys):
+    """The same networks on other strain, with no time slides of its own."""
+    common = ["--config", "Demo", "--results", str(place / "results"), "--step", "0.5"]
+    common += ["--maps", "0", *both(place)]
+    assert detect.main([*common, "--slides", "15", "--out", str(tmp_path / "one")]) == 0
+    triggers = str(tmp_path / "one" / "triggers.hdf5")
+    with pytest.raises(UserError, match="strain that this search slides as well"):
+        detect.main([*common, "--background", triggers, "--out", str(tmp_path / "two")])
+    line = [*common, "--slides", "0", "--background", triggers, "--out", str(tmp_path / "two")]
+    assert detect.main(line) == 0
+    one, two = (rows(tmp_path / name / "candidates.csv") for name in ("one", "two"))
+    assert [row["score"] for row in one] == [row["score"] for row in two]
+    assert one[0]["false_alarms_per_year"] == two[0]["false_alarms_per_year"] != ""
+    with pytest.raises(UserError, match="a search with other --step"):
+        detect.main([*line, "--step", "1", "--out", str(tmp_path / "three")])
+
+
+def test_injections_are_searched_for(place, tmp_path, excess, capsys):
+    pytest.importorskip("lalsimulation", reason="signals need LALSuite")
+    line = ["--config", "Demo", "--results", str(place / "results"), *both(place), "--maps", "0"]
+    line += ["--step", "0.2", "--inject", "Demo", "--every", "5", "--out", str(tmp_path)]
+    assert detect.main(line) == 0
+    facts = json.loads((tmp_path / "detection.json").read_text())
+    injected = rows(tmp_path / "injections.csv")
+    assert len(injected) == facts["injections"] >= 2
+    assert {row["distance_mpc"] != "" for row in injected} == {True}
+    table = rows(tmp_path / "sensitivity.csv")
+    assert {int(row["injections"]) for row in table} == {len(injected)}
+    # Demo's population has no law of distances, and so no sensitive distance
+    assert {row["sensitive_distance_mpc"] for row in table} == {""}
+    # the candidates are those of the strain without injections
+    assert detect.main([*line[:-1], str(tmp_path / "plain"), "--slides", "20"]) == 0
+    again = rows(tmp_path / "plain" / "injections.csv")
+    assert again == injected
+    with pytest.raises(UserError, match="injections would overlap"):
+        detect.main([*line, "--every", "1"])
 
 
 def test_results_of_two_searches_never_mix(place, tmp_path, excess, monkeypatch, capsys):
-    """Another search is refused; with --overwrite, killed in its second pass, and resumed."""
+    """Another search is refused; with --overwrite, killed before its results, and resumed."""
     out = tmp_path / "out"
     common = ["--config", "Demo", "--results", str(place / "results"), *both(place)]
     common += ["--step", "0.5", "--slides", "2", "--maps", "0", "--out", str(out)]
@@ -134,12 +168,11 @@ def test_results_of_two_searches_never_mix(place, tmp_path, excess, monkeypatch,
         detect.main(other)
     assert {path.name: path.read_bytes() for path in out.iterdir()} == first
 
-    def killed(self):
+    def killed(self, path, identity):
         raise KeyboardInterrupt
-        yield
 
     with monkeypatch.context() as patch:
-        patch.setattr(Search, "measure_background", killed)
+        patch.setattr(Search, "write_triggers", killed)
         with pytest.raises(KeyboardInterrupt):
             detect.main([*other, "--overwrite"])
     assert [path.name for path in out.iterdir()] == [".unfinished"]
@@ -150,7 +183,7 @@ def test_results_of_two_searches_never_mix(place, tmp_path, excess, monkeypatch,
     assert detect.main([*other, "--resume"]) == 0
     again = tmp_path / "again"
     assert detect.main([*other, "--out", str(again)]) == 0
-    for name in ("scores.csv", "candidates.csv"):
+    for name in ("triggers.hdf5", "candidates.csv", "excluded.csv"):
         assert (out / name).read_bytes() == (again / name).read_bytes()
 
 
@@ -173,12 +206,12 @@ def test_gw150914_is_the_loudest_of_its_file(place, shared, tmp_path, excess):
     files = {name: f"{name[0]}-{name}_LOSC_4_V2-1126259446-32.hdf5" for name in ("H1", "L1")}
     strain = [f"{name}={folder / file}" for name, file in files.items()]
     arguments = ["--config", "Demo", "--results", str(place / "results"), "--out", str(tmp_path)]
-    assert detect.main([*arguments, "--strain", *strain, "--exclude", "1", "--maps", "0"]) == 0
+    assert detect.main([*arguments, "--strain", *strain, "--maps", "0"]) == 0
     first, second, *_ = rows(tmp_path / "candidates.csv")
     assert float(first["gps"]) == pytest.approx(1126259462.42, abs=0.2)
     # the logarithm of the power of 0.3 s of noise in two detectors scatters by 0.15
     assert float(first["score"]) > float(second["score"]) + 0.5
-    assert first["slid_as_loud"] == "0"
+    assert (first["slid_as_loud"], first["limit"], first["removed"]) == ("0", "<", "1")
 
 
 def test_the_command_itself(place, tmp_path):
@@ -206,7 +239,7 @@ def test_the_command_itself(place, tmp_path):
     assert "no strain of L1, V1" in done.stdout
     assert "one detector cannot be slid" in done.stdout
     table = rows(tmp_path / "new" / "folder" / "candidates.csv")
-    assert table[0]["false_alarms_per_hour"] == ""
+    assert table[0]["false_alarms_per_year"] == table[0]["p_value"] == ""
 
 
 OTHER = [
@@ -229,18 +262,19 @@ def test_another_observation(tmp_path, capsys):
     arguments = ["--config", "Demo", "--results", str(tmp_path / "results"), *both(tmp_path)]
     arguments += ["--step", "0.5", "--slides", "1", "--maps", "1", "--out", str(tmp_path / "out")]
     assert detect.main([*arguments, "--set", *OTHER]) == 0
-    assert "113 windows of H1, L1 in" in capsys.readouterr().out
+    assert "1 stretches of H1, L1" in capsys.readouterr().out
     facts = json.loads((tmp_path / "out" / "detection.json").read_text())
     assert (facts["detectors"], facts["filled"]) == (["H1", "L1"], "")
-    assert facts["windows"] == 113  # from 0 s to 56 s
-    assert facts["scored"] == 113 - 4  # a second at either end, where the high-pass has no strain
+    # windows of 4 s begin from 1 s to 55 s: a second at either end goes to the high-pass
+    assert facts["live_seconds"] == pytest.approx(54, abs=1.5)
     assert facts["options"]["cluster"] == 4
     assert facts["identity"]["observation"]["sample_rate"] == 1024
-    assert facts["slid_windows"] > 0
-    scores = rows(tmp_path / "out" / "scores.csv")
+    assert facts["slid_live_seconds"] > 0
+    table = rows(tmp_path / "out" / "candidates.csv")
     # The merger is looked for in the middle of the times that it may have, 3 s to 3.6 s.
-    assert float(scores[0]["gps"]) == pytest.approx(START + 1 + 3.3)
-    assert np.std([float(row["score"]) for row in scores]) > 0
+    times = [float(row["gps"]) - START for row in table]
+    assert min(times) >= 1 + 3.3 - 0.5
+    assert np.std([float(row["score"]) for row in table]) > 0
     # Both sides are named, whether strain or networks do not fit.
     with pytest.raises(UserError, match="the networks observe H1, L1 and not V1"):
         detect.main([*arguments, "--strain", f"V1={tmp_path / 'H1.hdf5'}", "--set", *OTHER])
@@ -263,6 +297,8 @@ def test_help_is_quick():
     assert "'h5py'" not in loaded.stdout
 
 
+BOTH = ["--strain", "H1=H1.hdf5", "L1=L1.hdf5"]
+
 MISTAKES = {
     "no strain": ([], "give either --strain"),
     "strain and event": (["--strain", "H1=H1.hdf5", "--event", "GW150914"], "give either --strain"),
@@ -277,7 +313,11 @@ MISTAKES = {
     "wrong detector": (["--strain", "L1=H1.hdf5"], "holds strain of H1"),
     "no HDF5": (["--strain", "H1=text.hdf5"], "neither HDF5 nor GWF"),
     "too slow": (["--strain", "H1=slow.hdf5"], "sampled at 1024 Hz"),
-    "no overlap": (["--strain", "H1=H1.hdf5", "L1=later.hdf5"], "overlaps for 0 s"),
+    "too short": (["--strain", "H1=short.hdf5"], "no stretch of strain is long enough"),
+    "many slides": ([*BOTH, "--slides", "9999"], "--slides 9999: a stretch of"),
+    "no background": ([*BOTH, "--background", "no.hdf5"], "--background no.hdf5: there is no such"),
+    "no population": ([*BOTH, "--inject", "Dmo"], "did you mean 'Demo'"),
+    "least": ([*BOTH, "--least", "nan"], "--least nan is no score"),
     "twice the same": (["--strain", "H1=H1.hdf5", "H1=H1.hdf5"], "overlap"),
     "link": (["--strain", "H1=link.hdf5"], "is a link that may lead out of the file"),
     "pickle": (["--strain", "H1=pickle.hdf5"], "not floating-point numbers, and is not read"),

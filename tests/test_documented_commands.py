@@ -29,8 +29,9 @@ NEUTRAL = {
     *("--gpu", "--root_dir", "--export_dir", "--test", "--nproc_per_node", "--experiments"),
     *("--method", "--resamples", "--step", "--slides", "--maps", "--event", "--strain"),
     *(
-        "--exclude",
-        "--top",
+        "--background",
+        "--inject",
+        "--every",
         "--batch_size",
         "--cluster",
         "--no_tta",

@@ -22,6 +22,7 @@ from stack_runs import make_stack, write_results
 import report
 import stacking
 import train
+from search.folder import RESULTS
 from training.checkpoints import content_digest, load_checkpoint, save_checkpoint
 
 
@@ -192,7 +193,6 @@ def test_two_searches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert detect.main([*line, "--out", "alone"]) == 0
         ended = run_at_once(detect.main, [line, line], tmp_path / "outputs")
     assert_one_is_refused(ended, "is in use by another search")
-    for name in ("scores.csv", "candidates.csv"):
+    for name in ("triggers.hdf5", "candidates.csv"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "alone" / name).read_bytes()
-    names = ["candidates.csv", "detection.json", "detection.png", "scores.csv"]
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == names
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(RESULTS)

@@ -53,13 +53,17 @@ function logTicks(low, high) {
   return found;
 }
 
-// Where a value lies between `from` and `to` pixels. A logarithmic scale ends at its low end.
+// Where a value lies between `from` and `to` pixels. A logarithmic scale ends at its low end. With a
+// number in place of true it is asinh(value / number): even up to about that number, logarithmic
+// beyond, for values of either sign.
 function scale(low, high, from, to, logarithmic) {
-  const f = logarithmic ? (v) => Math.log10(Math.max(v, low)) : (v) => v;
+  const unit = typeof logarithmic === "number" ? logarithmic : null;
+  const f = unit ? (v) => Math.asinh(v / unit) : logarithmic ? (v) => Math.log10(Math.max(v, low)) : (v) => v;
   const span = f(high) - f(low) || 1;
   const at = (value) => from + ((f(value) - f(low)) / span) * (to - from);
   at.invert = (pixel) => {
     const v = f(low) + ((pixel - from) / (to - from)) * span;
+    if (unit) return unit * Math.sinh(v);
     return logarithmic ? 10 ** v : v;
   };
   return at;

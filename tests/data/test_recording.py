@@ -98,6 +98,24 @@ def test_usable_is_what_is_there_and_no_bit_excludes():
     assert recording.usable_segments() == [(3.0, 10.0), (30.0, 35.0), (36.0, 40.0)]
 
 
+def test_strain_outside_of_limits_is_missing():
+    values = np.arange(160.0)
+    whole = Recording("H1", [StrainInMemory("x", values, 16, 100.0)])
+    limited = whole.limited_to([(90.0, 101.0), (102.5, 103.03), (200.0, 300.0)])
+    assert limited.data_segments() == [(100.0, 101.0), (102.5, 103.03)]
+    assert limited.usable_segments() == limited.data_segments()
+    read = limited.read(99.5, 176)
+    # Samples 0 to 15, and 40 to 47; that of 103 s, sample 48, lies within as well.
+    kept = [*range(16), *range(40, 49)]
+    assert np.flatnonzero(np.isfinite(read)).tolist() == [8 + i for i in kept]
+    assert np.array_equal(read[np.isfinite(read)], values[kept])
+    assert np.isnan(limited.read(500.0, 10)).all()
+    # The same strain with other limits is another search; with none it is the same.
+    assert limited.content_digests()[:-1] == whole.content_digests()
+    assert limited.content_digests() != whole.limited_to([(90.0, 101.0)]).content_digests()
+    assert whole.limited_to([(0.0, 500.0)]).content_digests() == whole.content_digests()
+
+
 def test_a_read_touches_no_more_sources_than_it_needs(monkeypatch):
     sources = [StrainInMemory(str(i), np.full(160, float(i)), 16, 10.0 * i) for i in range(50)]
     recording, touched = Recording("H1", sources), []

@@ -2,70 +2,69 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
+from search_results import START, make_result
 
 from physics.observation import COMPETITION, Observation
-from search.plots import band_to_draw, break_at_gaps, draw_search
-from search.result import ENVELOPE_BINS, SearchResult
-from search.time_slides import Background
-from search.triggers import Trigger
+from search.plots import band_to_draw, draw_search
+from search.result import SearchResult, WhitenedStrain
 
 
 @pytest.fixture
-def result(rng) -> SearchResult:
-    made = SearchResult(1e9, 1e9 + 100, ("H1", "L1"), windows=ENVELOPE_BINS, live_time=90)
-    made.background = Background(live_time=900)
-    made.envelope[200:900] = rng.standard_normal(700)
-    for rank in range(3):
-        trigger = Trigger(9.0 - rank, 500 + rank, 1e9 + 40 + rank)
-        if rank < 2:
-            trigger.whitened = {name: rng.standard_normal(4096) for name in ("H1", "L1")}
-            trigger.whitened_start = trigger.time - 1
-        made.triggers.append(trigger)
-    made.histogram[900:980:20] = 1
-    made.background.histogram[850:900:10] = 3
-    return made
+def result() -> SearchResult:
+    return make_result([1400.0, 500.0, 900.0], [9.0, 8.0, 7.0], [6.0, 5.0, 4.0] * 10, mapped=2)
 
 
-def test_shows_scores_chance_and_a_map_of_each_detector(result):
+def test_shows_scores_chance_and_a_map_of_each_detector(result: SearchResult) -> None:
     figure = draw_search(result, "title")
     assert len(figure.axes) == 2 + 2 * 2
     scores, counts, *maps = figure.axes
     assert scores.get_title() == "Loudest 9.00, second loudest 8.00"
-    times = scores.lines[0].get_xdata()
-    assert 13 < times.min() < 16  # a fifth of the way on, and 1.65 s
-    assert {text.get_text() for text in counts.get_legend().get_texts()} >= {"found"}
+    assert scores.lines[0].get_xdata().tolist() == [1400.0, 500.0, 900.0]
+    texts = {text.get_text() for text in counts.get_legend().get_texts()}
+    assert texts >= {"found", "background of H1L1 (time slides)", "one slid trigger"}
     assert [axis.get_title() for axis in maps[:2]] == ["1: score 9.00, H1", "1: score 9.00, L1"]
 
 
-def test_a_search_of_one_detector_without_slides(result, tmp_path):
-    result.detectors, result.background.live_time = ("V1",), 0.0
-    result.background.histogram[:] = 0
-    del result.triggers[1:]
-    result.triggers[0].whitened = {"V1": np.ones(4096)}
+def test_the_scale_shows_20_and_20000() -> None:
+    result = make_result([1400.0, 500.0], [20_000.0, 20.0], [6.0, 5.0, -4.0])
     figure = draw_search(result, "title")
+    figure.draw_without_rendering()
+    axis = figure.axes[0]
+    low, high = (axis.transData.transform((0, score))[1] for score in (20.0, 20_000.0))
+    bottom = axis.transData.transform((0, -4.0))[1]
+    height = axis.bbox.height
+    assert (high - low) / height > 0.3
+    assert (low - bottom) / height > 0.1  # 24 of 20,000 are no thousandth here
+
+
+def test_a_search_of_one_detector_without_slides(tmp_path: Path) -> None:
+    result = make_result([40.0], [9.0], [], slides=0)
+    strain = {0: WhitenedStrain(START + 39.0, {"V1": np.ones(4096)})}
+    figure = draw_search(dataclasses.replace(result, whitened=strain), "title")
     assert len(figure.axes) == 3
     figure.savefig(tmp_path / "one.png")
 
 
-def test_a_noise_free_map_and_a_tone(result):
+def test_a_search_without_triggers(tmp_path: Path) -> None:
+    draw_search(make_result([], [], []), "title").savefig(tmp_path / "none.png")
+
+
+def test_a_noise_free_map_and_a_tone(result: SearchResult) -> None:
     tone = np.sin(2 * np.pi * 100 * np.arange(4096) / 2048) + 0.1
-    result.triggers[0].whitened = {"H1": tone, "L1": tone}
-    axis = draw_search(result, "title").axes[2]
+    strain = {0: WhitenedStrain(START + 1399.0, {"H1": tone, "L1": tone})}
+    axis = draw_search(dataclasses.replace(result, whitened=strain), "title").axes[2]
     mesh = axis.collections[0]
     image = mesh.get_array().reshape(96, -1)
     frequency = np.geomspace(512, 20, 96)
     assert frequency[image.mean(axis=1).argmax()] == pytest.approx(100, rel=0.05)
 
 
-def test_lines_break_at_gaps():
-    times, values = break_at_gaps(np.array([0.0, 1, 2, 9, 10]), np.arange(5.0))
-    assert np.isnan(times).tolist() == [False, False, False, True, False, False]
-    assert np.isnan(values).sum() == 1
-
-
-def test_maps_show_a_band_that_the_observation_has():
+def test_maps_show_a_band_that_the_observation_has() -> None:
     assert band_to_draw(COMPETITION) == (20, 512)
     assert band_to_draw(Observation(detectors=("H1",), sample_rate=1024)) == (20, 256)
     assert band_to_draw(Observation(detectors=("H1",), sample_rate=64)) == (4, 16)

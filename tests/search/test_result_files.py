@@ -3,63 +3,89 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import json
 import math
 from pathlib import Path
 
 import pytest
+from search_results import HOUR, make_result
 
-from search.result import SearchResult
-from search.result_files import format_summary, logistic, write_triggers
-from search.time_slides import Background
-from search.triggers import Trigger
+from data.data_quality import ExcludedTimes
+from data.gates import Gate
+from search.background import SECONDS_PER_YEAR
+from search.result_files import format_summary, make_search_record, write_candidates, write_excluded
+from search.settings import SearchSettings
 
-HOUR = 3600.0
+YEAR_HOURS = SECONDS_PER_YEAR / HOUR
 
 
-@pytest.fixture
-def result() -> SearchResult:
-    """Two triggers in two hours; in ten hours of background one is as loud as the second."""
-    loud = Trigger(score=4.0, window=7, time=1000.25, slid_as_loud=0, rate=0.1 / HOUR)
-    quiet = Trigger(score=1.0, window=90, time=1009.5, slid_as_loud=1, rate=0.2 / HOUR)
-    background = Background(slides=5, triggers=3, loudest=2.5, live_time=10 * HOUR)
-    return SearchResult(
-        1000.0, 8200.0, ("H1", "L1"), [loud, quiet], 2, live_time=2 * HOUR, background=background
+def read_rows(path: Path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_table_of_triggers(tmp_path: Path) -> None:
+    """Two triggers in an hour; in 20 hours of background two are as loud as the second."""
+    write_candidates(tmp_path / "c.csv", make_result([100.25, 900.5], [4.0, 1.0], [2.5, 1.0, 0.5]))
+    first, second = read_rows(tmp_path / "c.csv")
+    assert (first["rank"], first["gps"], first["score"]) == ("1", "1000000100.2500", "4.0000")
+    assert "probability" not in first
+    assert (first["score_H1"], first["score_V1"], first["snr_H1"]) == ("1.0000", "", "")
+    assert (first["combination"], first["removed"], second["removed"]) == ("H1L1", "1", "")
+    assert (first["slid_as_loud"], second["slid_as_loud"]) == ("0", "2")
+    assert (first["limit"], second["limit"]) == ("<", "")
+    assert float(first["false_alarms_per_year"]) == pytest.approx(YEAR_HOURS / 20, rel=1e-3)
+    assert float(first["ifar_years"]) == pytest.approx(20 / YEAR_HOURS, rel=1e-3)
+    # 1 in 20 hours makes 0.05 expected false alarms in one hour.
+    assert float(first["p_value"]) == pytest.approx(1 - math.exp(-0.05), rel=1e-3)
+    assert float(first["sigma"]) == pytest.approx(1.6571, abs=1e-3)
+    # less live time, as 9 s around the first are removed from either detector of each slide
+    hours = 20 * (1 - 17.9 / HOUR)
+    assert float(second["false_alarms_per_year"]) == pytest.approx(3 * YEAR_HOURS / hours, rel=2e-3)
+
+
+def test_without_a_background_there_are_no_rates(tmp_path: Path) -> None:
+    result = make_result([100.25], [4.0], [], slides=0)
+    write_candidates(tmp_path / "c.csv", result)
+    (first,) = read_rows(tmp_path / "c.csv")
+    assert first["slid_as_loud"] == first["false_alarms_per_year"] == first["limit"] == ""
+    assert "no time slides of H1L1, and so no false-alarm rates" in format_summary(result)
+
+
+def test_the_summary_names_what_bounds_the_significance() -> None:
+    text = format_summary(make_result([100.25, 900.5], [4.0, 1.0], [2.5, 0.5]))
+    assert text == (
+        "Searched 1 h 00 min of H1L1: 2 triggers, the loudest at GPS 1000000100.25 with a score "
+        "of 4.00, the next 1.00. No slid trigger is as loud in 20 h 00 min of time slides: less "
+        "than 1.2 a day as a false-alarm rate (IFAR > 0.00228 years), p < 0.049, more than 1.7 "
+        "sigma. This is the floor: more slides or more strain lower it. 1 trigger counts as a "
+        "signal and is removed from the background of the others."
     )
 
 
-def test_the_table_of_triggers(result: SearchResult, tmp_path: Path) -> None:
-    write_triggers(tmp_path / "candidates.csv", result)
-    with open(tmp_path / "candidates.csv", newline="") as file:
-        first, second = csv.DictReader(file)
-    assert (first["rank"], first["gps"], first["score"]) == ("1", "1000.250", "4.0000")
-    assert float(first["probability"]) == pytest.approx(1 / (1 + math.exp(-4.0)), abs=1e-6)
-    assert (first["slid_as_loud"], second["slid_as_loud"]) == ("0", "1")
-    assert float(second["false_alarms_per_hour"]) == pytest.approx(0.2)
-    # 0.2 an hour make 0.4 expected false alarms in two hours.
-    chance = float(second["false_alarm_probability"])
-    assert chance == pytest.approx(1 - math.exp(-0.4), rel=1e-3)
+def test_the_summary_of_a_trigger_that_is_none() -> None:
+    text = format_summary(make_result([100.25], [1.0], [2.5, 1.5, 1.0, 0.5]))
+    assert "3 slid triggers are as loud in 20 h 00 min of time slides: a false-alarm" in text
+    assert "a false-alarm rate of 4.8 a day (IFAR 0.00057 years), p = 0.18, 0.9 sigma" in text
+    assert "known to 50 % as 4 events count" in text
+    assert "background of the others" not in text
+    assert "no triggers." in format_summary(make_result([], [], [1.0]))
 
 
-def test_without_a_background_there_are_no_rates(result: SearchResult, tmp_path: Path) -> None:
-    result.background = Background()
-    for trigger in result.triggers:
-        trigger.rate = math.nan
-    write_triggers(tmp_path / "candidates.csv", result)
-    with open(tmp_path / "candidates.csv", newline="") as file:
-        first = next(csv.DictReader(file))
-    assert first["slid_as_loud"] == first["false_alarms_per_hour"] == ""
-    assert "false alarms" not in format_summary(result)
-
-
-def test_the_summary_names_the_loudest_and_its_rate(result: SearchResult) -> None:
-    text = format_summary(result)
-    assert "of H1, L1: 2 triggers, the loudest at GPS 1000.25 with a score of 4.00" in text
-    assert "the next 1.00" in text
-    assert "Of 3 background triggers" in text
-    assert "none was as loud, the loudest has 2.50: at most 0.1 false alarms an hour" in text
-
-
-def test_logistic_does_not_overflow() -> None:
-    assert logistic(0.0) == 0.5
-    assert logistic(-1000.0) == 0.0
-    assert logistic(1000.0) == 1.0
+def test_the_record_is_json_and_counts(tmp_path: Path) -> None:
+    result = dataclasses.replace(
+        make_result([100.25, 900.5], [4.0, 1.0], [2.5, 0.5]),
+        gates=[Gate("H1", 1e9 + 5, 1e9 + 6, 70.0, 90.0)],
+        excluded=[ExcludedTimes("--veto x.txt", "L1", 12.5)],
+    )
+    record = make_search_record(result, SearchSettings(), {"config": "Demo"})
+    record = json.loads(json.dumps(record))
+    assert (record["config"], record["candidates"], record["gates"]) == ("Demo", 2, 1)
+    assert record["live_seconds_by_combination"] == {"H1L1": 3600.0}
+    assert record["slid_loudest"] == 2.5
+    assert [event["score"] for event in record["removed_from_background"]] == [4.0]
+    write_excluded(tmp_path / "excluded.csv", result)
+    veto, gate = read_rows(tmp_path / "excluded.csv")
+    assert (veto["detector"], veto["reason"], veto["seconds"]) == ("L1", "--veto x.txt", "12.5")
+    assert (gate["reason"], gate["gps_start"], gate["snr"]) == ("gate", "1000000005.0000", "90.0")

@@ -1,251 +1,293 @@
-"""The search: peaks, slides, gaps, and that length costs no memory."""
+"""The search: what it finds, gaps, combinations, resuming, and that length costs no memory."""
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import tracemalloc
+from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_scorer import TWO, PowerScorer
 from real_strain import START
 
+from data.gates import Gate
 from data.recording import Recording, StrainInMemory
-from physics.observation import COMPETITION, Observation
+from physics.observation import Observation
 from runtime.errors import UserError
-from search import segments
-from search.folder import SegmentStore
-from search.search import Search
-from search.segments import COMPETITION_ARRIVAL
+from search.folder import StretchStore
+from search.live_times import LiveTimes
+from search.result import SearchResult
+from search.search import Search, StretchResult, pack_stretch_result, unpack_stretch_result
+from search.search_file import read_search_file
 from search.settings import SearchSettings
-from search.triggers import HISTOGRAM_EDGES
+from search.trigger_table import COLUMNS, TriggerTable
 
-NUM_SAMPLES, SAMPLE_RATE = COMPETITION.num_samples, COMPETITION.sample_rate
-QUICK = SearchSettings(slides=4, maps=1, stretch=64)
-
-
-class Excess:
-    """Scores the power of H1 times that of L1 where mergers lie."""
-
-    def __init__(self) -> None:
-        self.adapted = 0
-
-    def adapt(self, whitening: dict) -> None:
-        self.adapted += 1
-
-    def release(self) -> None:
-        pass
-
-    def __call__(self, windows: np.ndarray) -> np.ndarray:
-        assert np.isfinite(windows).all()
-        merger = windows[..., 3000:3800].astype(np.float64)
-        power = merger.var(axis=-1)  # (batch, detector)
-        return np.log(power[:, 0] * power[:, 1])
-
-
-@pytest.fixture(autouse=True)
-def _no_whitening(monkeypatch):
-    """Eigenvectors are tested elsewhere; here they would only take time."""
-
-    def identity(x: np.ndarray, observation: Observation) -> np.ndarray | None:
-        enough = np.isfinite(x).sum() >= 16 * SAMPLE_RATE
-        return np.eye(NUM_SAMPLES, dtype=np.float32) if enough else None
-
-    monkeypatch.setattr(segments, "make_whitening_matrix", identity)
+RATE = 2048
+QUICK = SearchSettings(slides=12, maps=1, stretch=64.0, least=-1e9)
 
 
 def held(detector: str, seconds: int, *events: float, seed: int = 0, start: float = START):
+    """Return white noise with a short wave of 100 Hz at each event, the same in all detectors."""
     rng = np.random.default_rng([seed, len(detector), ord(detector[0])])
-    x = rng.normal(0, 1e-21, seconds * SAMPLE_RATE)
+    x = rng.normal(0, 1e-21, seconds * RATE)
     for event in events:
-        at = round(event * SAMPLE_RATE)
-        ramp = np.sin(2 * np.pi * 100 * np.arange(400) / SAMPLE_RATE) * np.hanning(400)
-        x[at - 200 : at + 200] += 2e-20 * ramp
-    return Recording(detector, [StrainInMemory(detector, x, SAMPLE_RATE, start)])
+        at = round(event * RATE)
+        ramp = np.sin(2 * np.pi * 100 * np.arange(400) / RATE) * np.hanning(400)
+        x[at - 200 : at + 200] += 6e-21 * ramp
+    return Recording(detector, [StrainInMemory(detector, x, RATE, start)])
 
 
-def run(recordings: dict, options: SearchSettings = QUICK):
-    found = Search(recordings, Excess(), options)
-    pieces = list(found.search_zero_lag())
-    list(found.measure_background())
-    times, scores = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
-    return found, times, scores
+def run(
+    recordings: dict, folder: Path, settings: SearchSettings = QUICK, scorer=None, **options
+) -> tuple[Search, SearchResult]:
+    """Search and return the search and what it found."""
+    options = {"observation": TWO} | options
+    search = Search(recordings, scorer or PowerScorer(), settings, **options)
+    search.search_stretches(show_bar=False)
+    folder.mkdir(exist_ok=True)
+    search.write_triggers(folder / "triggers.hdf5", {"networks": ["a"]})
+    return search, search.rate(read_search_file(folder / "triggers.hdf5"))
 
 
-# --- the search ------------------------------------------------------------------------------
-
-
-def test_finds_what_both_detectors_have():
+def test_finds_what_both_detectors_have(tmp_path: Path) -> None:
     strain = {"H1": held("H1", 200, 77.3, 130.0), "L1": held("L1", 200, 77.3)}
-    found, times, scores = run(strain)
-    best, *others = found.result.triggers
-    assert best.time == pytest.approx(START + 77.3, abs=0.15)
-    assert best.score > others[0].score + 1
-    assert best.slid_as_loud == 0
-    assert best.rate == pytest.approx(1 / found.result.background.live_time)
-    assert times[scores.argmax()] == pytest.approx(best.time)
-    assert np.allclose(np.diff(times), 0.1, atol=1e-3)
-    # both detectors stand out at times of their own, which the slides bring together
-    assert set(best.whitened) == {"H1", "L1"}
-    middle = best.whitened_start + 1
-    assert middle == pytest.approx(best.time, abs=1e-3)
+    _, found = run(strain, tmp_path)
+    triggers, rated = found.triggers, found.significance
+    assert triggers.time[0] == pytest.approx(START + 77.3, abs=0.15)
+    assert triggers.score[0] > 1.3 * triggers.score[1]
+    # What only Hanford has is the next, and its slid copies are as loud.
+    assert triggers.time[1] == pytest.approx(START + 130, abs=0.15)
+    assert (rated.as_loud[0], rated.is_limit[0]) == (0, True)
+    assert rated.as_loud[1] > 0
+    (removed,) = found.background.removed
+    assert removed.time == triggers.time[0]
+    # The first of all was rated before anything was removed.
+    whole = found.background.live.seconds.sum()
+    assert rated.rate[0] == pytest.approx(1 / whole)
+    assert rated.rate[1] > 2 / whole
+    assert set(found.whitened) == {0}
+    assert set(found.whitened[0].strain) == {"H1", "L1"}
+    middle = found.whitened[0].start + 1
+    assert middle == pytest.approx(triggers.time[0], abs=1e-3)
+    white = found.whitened[0].strain["H1"]
+    assert np.std(white[:1000]) == pytest.approx(1, rel=0.1)
+    assert np.abs(white[1900:2200]).max() > 4
 
 
-def test_triggers_are_apart_and_sorted():
-    found, _, scores = run({"H1": held("H1", 100), "L1": held("L1", 100)})
-    triggers = found.result.triggers
-    times = np.sort([trigger.time for trigger in triggers])
-    assert np.diff(times).min() > 2
-    assert [c.score for c in triggers] == sorted((c.score for c in triggers), reverse=True)
-    assert triggers[0].score == pytest.approx(scores.max())
-    assert len(triggers) <= QUICK.top < found.result.num_triggers
+def test_triggers_are_apart_and_sorted(tmp_path: Path) -> None:
+    _, found = run({"H1": held("H1", 100), "L1": held("L1", 100)}, tmp_path)
+    times = np.sort(found.triggers.time)
+    assert np.diff(times).min() > QUICK.cluster
+    assert np.all(np.diff(found.triggers.score) <= 0)
+    assert found.live_seconds.keys() == {"H1L1"}
+    assert 90 < found.live_time < 102  # two stretches share a window's length
 
 
-def test_background_triggers_are_as_many_as_those_of_noise():
-    options = dataclasses.replace(QUICK, slides=10)
-    found, _, _ = run({"H1": held("H1", 300), "L1": held("L1", 300)}, options)
-    out = found.result
-    rate, slid = (
-        out.num_triggers / out.live_time,
-        out.background.triggers / out.background.live_time,
-    )
-    assert slid == pytest.approx(rate, rel=0.05)
-    assert out.background.live_time == pytest.approx(10 * out.live_time, rel=0.1)
-    (filled,) = np.nonzero(out.background.histogram)
-    assert HISTOGRAM_EDGES[filled[-1]] <= out.background.loudest <= HISTOGRAM_EDGES[filled[-1] + 1]
-    for trigger in out.triggers:
-        assert trigger.rate == (1 + trigger.slid_as_loud) / out.background.live_time
+def test_background_triggers_are_as_many_as_those_of_noise(tmp_path: Path) -> None:
+    _, found = run({"H1": held("H1", 300), "L1": held("L1", 300)}, tmp_path)
+    background = found.background
+    rate = len(found.triggers) / found.live_time
+    assert len(background.slid) / found.slid_seconds == pytest.approx(rate, rel=0.1)
+    assert background.live.seconds.sum() == pytest.approx(12 * found.live_time, rel=0.01)
     # the tenth loudest of noise is as loud as about ten of noise
-    expected = out.triggers[9].rate * out.live_time
-    assert 3 < expected < 30
+    assert 3 < found.significance.rate[9] * found.live_time < 30
 
 
-def test_excluded_triggers_are_not_in_the_slides():
-    # what is loud in both is loud in the slides too: half of it is
-    strain = {"H1": held("H1", 100, 50.0), "L1": held("L1", 100, 50.0)}
-    level = run(strain)[0].result.background.histogram
-    without = run(strain, dataclasses.replace(QUICK, exclude=1))[0].result
-    loud = HISTOGRAM_EDGES[:-1] > 2
-    assert level[loud].sum() > without.background.histogram[loud].sum() == 0
-    assert without.background.live_time > 0
-
-
-def test_gaps_are_skipped():
+def test_gaps_are_not_searched(tmp_path: Path) -> None:
     h1, l1 = held("H1", 120), held("L1", 120)
-    l1.sources[0].values[60 * SAMPLE_RATE : 62 * SAMPLE_RATE] = np.nan
-    found, times, _ = run({"H1": h1, "L1": l1})
-    starts = times - COMPETITION_ARRIVAL - START
-    touching = (starts + 2 > 59) & (starts < 63)
-    assert not touching.any()
-    assert found.result.gaps["L1"] > found.result.gaps["H1"] > 0
-    assert found.result.scored == len(times) == round(found.result.live_time / 0.1)
+    l1.sources[0].values[60 * RATE : 62 * RATE] = np.nan
+    _, found = run({"H1": h1, "L1": l1}, tmp_path, dataclasses.replace(QUICK, cluster=0.1))
+    _, whole = run({"H1": h1, "L1": held("L1", 120)}, tmp_path, QUICK)
+    both = found.triggers.combination == "H1L1"
+    times = found.triggers.time[both] - START
+    assert not ((times > 60) & (times < 62)).any()
+    assert both.any()
+    assert found.live_seconds["H1L1"] < whole.live_seconds["H1L1"] - 2
 
 
-def test_a_segment_without_strain_is_left_out_and_said(caplog):
-    h1, l1 = held("H1", 192), held("L1", 192)
-    l1.sources[0].values[62 * SAMPLE_RATE : 130 * SAMPLE_RATE] = np.nan
-    with caplog.at_level("WARNING", logger="g2net"):
-        segments.LOGGER.propagate = True
-        found, times, _ = run({"H1": h1, "L1": l1})
-    assert found.result.skipped_segments == 1
-    assert "of L1 are without gaps" in caplog.text
-    assert times.max() > START + 132
+def test_every_second_is_searched_with_the_detectors_that_have_data(tmp_path: Path) -> None:
+    three = Observation()
+    strain = {"H1": held("H1", 300), "L1": held("L1", 300), "V1": held("V1", 100)}
+    settings = dataclasses.replace(QUICK, stretch=128.0)
+    _, found = run(strain, tmp_path, settings, observation=three)
+    assert set(found.live_seconds) == {"H1L1", "H1L1V1"}
+    assert found.live_seconds["H1L1V1"] == pytest.approx(100, abs=8)
+    assert found.live_seconds["H1L1"] == pytest.approx(200, abs=8)
+    assert found.background.combinations == ["H1L1", "H1L1V1"]
+    assert np.isfinite(found.significance.rate).all()
+    late = found.triggers.time > START + 105
+    assert set(found.triggers.combination[late]) == {"H1L1"}
+    assert np.isnan(found.triggers.detector_scores[late, 2]).all()
 
 
-def test_strain_that_is_nothing_but_gaps():
+def test_strain_that_is_nothing_but_gaps(tmp_path: Path) -> None:
     broken = held("H1", 60)
-    broken.sources[0].values[::SAMPLE_RATE] = np.nan
-    with pytest.raises(UserError, match="no window could be searched"):
-        run({"H1": broken, "L1": held("L1", 60)})
+    broken.sources[0].values[::RATE] = np.nan
+    with pytest.raises(UserError, match=r"nothing could be searched|no stretch of strain"):
+        run({"H1": broken}, tmp_path)
 
 
-@pytest.mark.parametrize("survives", [0, 1, 3, 4])
-def test_a_search_that_was_killed_is_resumed_with_the_same_result(tmp_path, survives):
-    """Two segments, two passes: killed after any of the four steps."""
-    strain = {"H1": held("H1", 130, 77.3), "L1": held("L1", 130, 77.3)}
-    expected, times, scores = run(strain)
-    killed = Search(strain, Excess(), QUICK, SegmentStore(tmp_path))
-    steps = itertools.chain(killed.search_zero_lag(), killed.measure_background())
-    list(itertools.islice(steps, survives))
-    steps = None  # killed
-    scorer = Excess()
-    resumed = Search(strain, scorer, QUICK, SegmentStore(tmp_path))
-    pieces = list(resumed.search_zero_lag())
-    list(resumed.measure_background())
-    assert scorer.adapted == 4 - survives
-    assert np.array_equal(np.concatenate([piece[0] for piece in pieces]), times)
-    assert np.array_equal(np.concatenate([piece[1] for piece in pieces]), scores)
-    one, other = resumed.result, expected.result
-    assert one.gaps == other.gaps
-    assert one.background.triggers == other.background.triggers
-    assert np.array_equal(one.background.histogram, other.background.histogram)
-    for a, b in zip(one.triggers, other.triggers, strict=True):
-        assert (a.score, a.time, a.rate, a.slid_as_loud) == (
-            b.score,
-            b.time,
-            b.rate,
-            b.slid_as_loud,
+@pytest.mark.parametrize("survives", [0, 1, 2, 3])
+def test_a_search_that_was_killed_is_resumed_with_the_same_result(
+    tmp_path: Path, survives: int
+) -> None:
+    """Killed after any of its stretches; the file of triggers is the same to the byte."""
+    strain = {"H1": held("H1", 180, 77.3), "L1": held("L1", 180, 77.3)}
+    _, expected = run(strain, tmp_path / "whole")
+
+    class Killed(PowerScorer):
+        def prepare(self, stretch) -> None:
+            if self.prepared == survives:
+                raise KeyboardInterrupt
+            super().prepare(stretch)
+
+    (tmp_path / "store").mkdir()
+    options = {"store": StretchStore(tmp_path / "store"), "observation": TWO}
+    search = Search(strain, Killed(), QUICK, **options)
+    if survives < len(search.stretches):
+        with pytest.raises(KeyboardInterrupt):
+            search.search_stretches(show_bar=False)
+    else:
+        search.search_stretches(show_bar=False)
+    scorer = PowerScorer()
+    _, resumed = run(strain, tmp_path / "resumed", scorer=scorer, **options)
+    assert scorer.prepared == len(search.stretches) - survives == 3 - survives
+    one, other = (tmp_path / name / "triggers.hdf5" for name in ("whole", "resumed"))
+    assert one.read_bytes() == other.read_bytes()
+    for name in COLUMNS:
+        np.testing.assert_array_equal(
+            getattr(resumed.triggers, name), getattr(expected.triggers, name)
         )
-    assert np.array_equal(one.triggers[0].whitened["L1"], other.triggers[0].whitened["L1"])
+    np.testing.assert_array_equal(resumed.significance.rate, expected.significance.rate)
+    assert resumed.background.removed == expected.background.removed
+    assert resumed.live_seconds == expected.live_seconds
+    strain_of = [found.whitened[0].strain["L1"] for found in (resumed, expected)]
+    np.testing.assert_array_equal(*strain_of)
 
 
-def test_one_detector_has_no_false_alarm_rate():
-    found, _, _ = run({"H1": held("H1", 60, 30.0)})
-    assert found.result.background.windows == 0
-    assert np.isnan(found.result.triggers[0].rate)
-    assert found.result.triggers[0].time == pytest.approx(START + 30, abs=0.15)
+def test_one_detector_has_no_false_alarm_rate(tmp_path: Path) -> None:
+    _, found = run({"H1": held("H1", 60, 30.0)}, tmp_path)
+    assert found.background.combinations == []
+    assert np.isnan(found.significance.rate).all()
+    assert found.triggers.time[0] == pytest.approx(START + 30, abs=0.15)
 
 
-def test_the_only_segment_is_not_made_twice():
-    found, _, _ = run({"H1": held("H1", 60), "L1": held("L1", 60)})
-    assert found.scorer.adapted == 1
-    found, _, _ = run({"H1": held("H1", 130), "L1": held("L1", 130)})
-    assert found.result.segments == 2
-    assert found.scorer.adapted == 4
+def test_a_background_is_applied_to_other_strain(tmp_path: Path) -> None:
+    """Ten minutes of time slides rate the triggers of one minute that has none of its own."""
+    first, _ = run({"H1": held("H1", 300, 200.0), "L1": held("L1", 300, 200.0)}, tmp_path / "one")
+    short = {name: held(name, 60, 30.0, seed=7, start=START + 1000) for name in ("H1", "L1")}
+    own, _ = run(short, tmp_path / "two", dataclasses.replace(QUICK, slides=0))
+    file = read_search_file(tmp_path / "one" / "triggers.hdf5")
+    found = own.rate(read_search_file(tmp_path / "two" / "triggers.hdf5"), [file])
+    assert found.triggers.time[0] == pytest.approx(START + 1030, abs=0.15)
+    assert found.significance.is_limit[0]
+    assert found.significance.as_loud[5] > 0
+    # the signal of the other strain is no background of this one
+    assert [round(event.time - START) for event in found.background.removed] == [200, 1030]
+    assert found.significance.rate[1] * found.slid_seconds > 1
+    # the trial is the short search's alone
+    expected = 1 - np.exp(-found.significance.rate[0] * found.live_time)
+    assert found.significance.p_value[0] == pytest.approx(expected)
+    assert len(first.stretches) == 5
 
 
-def test_a_search_checks_its_settings():
+def test_triggers_quieter_than_another_background_holds_have_no_rate(tmp_path: Path) -> None:
+    strain = {name: held(name, 100) for name in ("H1", "L1")}
+    other = {name: held(name, 100, seed=3, start=START + 500) for name in ("H1", "L1")}
+    search, found = run(strain, tmp_path / "one")
+    level = float(np.median(found.triggers.score))
+    run(other, tmp_path / "two", dataclasses.replace(QUICK, least=level))
+    files = [read_search_file(tmp_path / name / "triggers.hdf5") for name in ("one", "two")]
+    assert files[1].slid.score.min() >= level
+    pooled = search.rate(files[0], files[1:])
+    known = np.isfinite(pooled.significance.rate)
+    assert (known == (pooled.triggers.score >= level)).all()
+    assert known.any()
+    assert not known.all()
+
+
+def test_a_long_search_keeps_the_loudest_triggers_alone(tmp_path: Path) -> None:
+    strain = {name: held(name, 300, 200.0) for name in ("H1", "L1")}
+    (tmp_path / "store").mkdir()
+    settings = dataclasses.replace(QUICK, least=None)
+    store = {"store": StretchStore(tmp_path / "store")}
+    search, found = run(strain, tmp_path, settings, **store)
+    _, every = run(strain, tmp_path)
+    assert search.least > every.triggers.score.min()
+    assert len(found.triggers) == (every.triggers.score >= search.least).sum()
+    # 200 an hour of the first minute are 4; loudest triggers come in any minute
+    assert 4 <= len(found.triggers) < len(every.triggers) / 2
+    # what was chosen is what is resumed with, and no stretch is searched for it again
+    scorer = PowerScorer()
+    again, _ = run(strain, tmp_path, settings, scorer=scorer, **store)
+    assert again.least == search.least
+    assert scorer.prepared == 0
+
+
+def test_a_search_checks_its_settings() -> None:
+    strain = {"H1": held("H1", 60), "L1": held("L1", 60)}
     with pytest.raises(UserError, match="less than one sample"):
-        Search({"H1": held("H1", 60)}, Excess(), dataclasses.replace(QUICK, step=1e-4))
+        Search(strain, PowerScorer(), dataclasses.replace(QUICK, step=1e-4), observation=TWO)
+    many = dataclasses.replace(QUICK, slides=100, shift=1.0)
+    with pytest.raises(UserError, match=r"--slides 100: a stretch of .* s has room for 5\d time"):
+        Search(strain, PowerScorer(), many, observation=TWO)
+    short = dataclasses.replace(QUICK, shortest=100.0)
+    with pytest.raises(UserError, match="no stretch of strain is long enough"):
+        Search(strain, PowerScorer(), short, observation=TWO)
 
 
-def test_strain_of_detectors_that_are_not_observed():
+def test_strain_of_detectors_that_are_not_observed() -> None:
     strain = {"H1": held("H1", 60), "V1": held("V1", 60)}
     with pytest.raises(UserError, match="strain of V1 was given and the networks observe H1, L1:"):
-        Search(strain, Excess(), QUICK, observation=Observation(detectors=("H1", "L1")))
+        Search(strain, PowerScorer(), QUICK, observation=TWO)
 
 
-def test_recordings_that_do_not_overlap():
-    strain = {"H1": held("H1", 60), "L1": held("L1", 60, start=START + 50)}
-    with pytest.raises(UserError, match=r"overlaps for 10 s .*H1 1200000000 to 1200000060"):
-        Search(strain, Excess(), QUICK)
+def test_what_is_stored_of_a_stretch_is_checked() -> None:
+    live = LiveTimes.of_stretch(("H1", "L1"), 0, (0, 10), ("H1", "L1"), [{}], np.ones(1))
+    gates = [Gate("H1", 1.0, 2.0, 60.0, 80.0)]
+    found = StretchResult(TriggerTable.empty(("H1", "L1")), live, gates, False)
+    arrays = pack_stretch_result(found)
+    again = unpack_stretch_result(arrays, ("H1", "L1"), "x.npz")
+    assert (again.gates, again.skipped, again.live.seconds.tolist()) == (gates, False, [1.0])
+    for name in ("trigger_score", "live_seconds", "gate_snr"):
+        broken = {key: value for key, value in arrays.items() if key != name}
+        with pytest.raises(UserError, match=r"x\.npz is damaged"):
+            unpack_stretch_result(broken, ("H1", "L1"), "x.npz")
 
 
-def test_memory_does_not_grow_with_the_length():
+def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     class Long:
         """An hour and more of noise that is made when it is read."""
 
-        name, rate, start = "long", SAMPLE_RATE, START
+        name, rate, start, calibration = "long", RATE, START, ""
 
         def __init__(self, seconds: int) -> None:
-            self.size = seconds * SAMPLE_RATE
+            self.size = seconds * RATE
+
+        def data_segments(self) -> list[tuple[float, float]]:
+            return [(START, START + self.size / RATE)]
+
+        def excluded_segments(self) -> dict[str, list[tuple[float, float]]]:
+            return {}
 
         def read(self, first: int, last: int) -> np.ndarray:
             return np.random.default_rng(first).normal(0, 1e-21, last - first)
 
     def peak(seconds: int) -> int:
-        strain = {"H1": Recording("H1", [Long(seconds)]), "L1": Recording("L1", [Long(seconds)])}
-        # few windows: an hour of strain and not of scores
-        one = Search(strain, Excess(), SearchSettings(step=4, slides=2, stretch=128, maps=1))
+        strain = {name: Recording(name, [Long(seconds)]) for name in ("H1", "L1")}
+        # few triggers: an hour of strain and not of triggers
+        settings = SearchSettings(slides=2, stretch=128.0, maps=1, cluster=60.0, least=-1e9)
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))  # a new one each time
+        folder.mkdir()
+        search = Search(strain, PowerScorer(), settings, StretchStore(folder), observation=TWO)
         tracemalloc.start()
-        for _ in one.search_zero_lag():
-            pass
-        for _ in one.measure_background():
-            pass
+        search.search_stretches(show_bar=False)
+        search.write_triggers(folder / "triggers.hdf5", {})
         used = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return used
 
-    peak(256)  # what is made once
-    short, long = peak(512), peak(3600)
-    assert long - short < 2e6  # bytes; an hour of one detector is 59 MB
+    peak(379)  # what is made once
+    short, long = peak(379), peak(1387)  # in stretches of the same length
+    assert long - short < 2e6  # bytes; 1,008 s of one detector are 17 MB
