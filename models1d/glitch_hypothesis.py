@@ -1,26 +1,29 @@
-"""What a glitch in one detector does to the odds of a merger: a third hypothesis in closed form.
+"""What glitches do to the odds of a merger: a third hypothesis in closed form.
 
-Besides a signal and noise alone, strain may hold a glitch in one detector d, with or without a
-signal. Let Lambda be the ratio of the likelihoods of a signal and of noise from all detectors (one
-template and arrival time, or the mean over all), Lambda_(-d) that of all detectors but d, and G_d
-the ratio of the likelihoods of a glitch in d and of noise. The noise of detectors is independent,
-so that the likelihoods of strain x, in units of that of noise alone, are
+Strain may hold a glitch in any detector d, with or without a signal. Let Lambda be the ratio of the
+likelihoods of a signal and of noise from all detectors (one template and arrival time, or the mean
+over all), Lambda_(-A) that of all detectors but the set A, and G_d the ratio of the likelihoods of
+a glitch in d and of noise. Noise and glitches of different detectors are independent. So in units
+of the likelihood of noise alone, strain with glitches in the detectors A has the likelihood
 
-    noise and a glitch in d     G_d
-    a signal                    Lambda
-    a signal and a glitch in d  G_d Lambda_(-d),
+    without a signal    prod_(d in A) G_d
+    with a signal       prod_(d in A) G_d Lambda_(-A),
 
-where the last neglects what the strain of d, below its glitch, says of the signal. If a glitch in d
-has the odds pi_d, whether or not there is a signal, and two detectors with glitches at once are
-neglected, then a signal has the likelihood ratio
+where the second neglects what the strain of A, below its glitches, says of the signal; of all
+detectors, Lambda_(-A) = 1. If a glitch in d has the odds pi_d, whether or not there is a signal,
+the sums over all sets A give the likelihood ratio of a signal
 
-    Lambda' = (Lambda + sum_d pi_d G_d Lambda_(-d)) / (1 + sum_d pi_d G_d).        (1)
+    Lambda' = sum_A prod_(d in A) pi_d G_d Lambda_(-A) / prod_d (1 + pi_d G_d)
+            = sum_A prod_(d in A) q_d prod_(d not in A) (1 - q_d) Lambda_(-A),         (1)
+    q_d = pi_d G_d / (1 + pi_d G_d).
 
-Without a glitch all pi_d G_d are small, and Lambda' = Lambda. Where a glitch explains d far better
-than noise does, Lambda' is the larger of Lambda / (pi_d G_d), for a signal in all detectors that
-looks more like a merger than like a glitch, and Lambda_(-d): the detector is left out. A loud
-detector alone is no merger, whatever its SNR. (1) holds for each template and time with the same
-G_d, so that it holds for their mean as well.
+That is the mean of the ratio over which detectors have glitches, q_d being the probability of one
+in d if there is no signal. Where no detector has anything like a glitch, Lambda' = Lambda. Where a
+glitch explains d far better than noise does, Lambda' is the larger of Lambda / (pi_d G_d), for a
+signal in all detectors that looks more like a merger than like a glitch, and Lambda_(-d): the
+detector is left out. A loud detector alone is no merger, whatever its SNR, and neither are two loud
+ones that have little in common. (1) holds for each template and time with the same G_d, so that it
+holds for their mean as well.
 
 A glitch is a sine-Gaussian of unknown frequency, quality, time, amplitude and phase. With the power
 P_k(t) of tile k of the bank (see sine_gaussian_bank.py) and a Gaussian complex amplitude of the
@@ -34,11 +37,13 @@ a broad law: a_d is near 1. There the price of a broad law is 1 / (1 - a_d), som
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from models1d.sine_gaussian_bank import BASIS, LENGTH, sine_gaussian_filters, sine_gaussian_tiles
@@ -47,12 +52,12 @@ from physics.curves import DetectorNoise
 
 # Initial values. a = 0.98 is a deviation of 7 in each quadrature, a typical SNR of 10.
 AMPLITUDE, LOG_ODDS = 0.98, -8.0
-# Below it a glitch is not worth the time to look at the others alone: it changes (1) by less than
-# a thousandth, unless they alone say a thousand times more than all together.
+# Below these odds a glitch is not worth the time to look at the others alone: it changes (1) by
+# less than a thousandth, unless they alone say a thousand times more than all together.
 NEGLIGIBLE = math.log(1e-3)
 
-# Returns log Lambda_(-d) of some rows: (d, (rows,)) -> (rows, template, time).
-LeaveOut = Callable[[int, Tensor], Tensor]
+# Returns log Lambda_(-A) of some rows: (A, (rows,)) -> (rows, template, time).
+LeaveOut = Callable[[tuple[int, ...], Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -169,29 +174,35 @@ def ratio_beside_glitches(log_ratio: Tensor, log_glitch_odds: Tensor, without: L
     Args:
         log_ratio: log Lambda of all detectors, (B, template, time).
         log_glitch_odds: log(pi_d G_d) of every detector, (B, D); -inf for one without strain.
-        without: returns log Lambda_(-d) of rows. It is called only for rows in which detector d
-            may have a glitch (`NEGLIGIBLE`), and not at all if there is none.
+        without: returns log Lambda_(-A) of rows, with the channels A left out, some of them but
+            not all. It is called only for rows in which all of A may have glitches (`NEGLIGIBLE`),
+            and not at all if there are none.
 
     Returns:
         (B, template, time).
     """
-    # log(1 + sum_d pi_d G_d): the 1 is exp(0)
-    nothing = torch.zeros_like(log_glitch_odds[:, :1])
-    evidence = torch.cat([nothing, log_glitch_odds], dim=1).logsumexp(1, keepdim=True)  # (B, 1)
-    # Subtracted first: where a glitch is loud, its log G is large, and its share nearly 1.
-    log_shares = log_glitch_odds - evidence  # (B, D)
-    total = log_ratio - evidence[:, :, None]
-    for d in range(log_glitch_odds.shape[1]):
-        chosen = log_glitch_odds[:, d] > NEGLIGIBLE  # (B,)
-        if torch.compiler.is_compiling():
+    with_glitch, quiet = F.logsigmoid(log_glitch_odds), F.logsigmoid(-log_glitch_odds)  # q, 1 - q
+    suspected = log_glitch_odds > NEGLIGIBLE  # (B, D)
+    total = log_ratio + quiet.sum(1)[:, None, None]
+    channels = range(log_glitch_odds.shape[1])
+    for size in range(1, len(channels) + 1):
+        for left in itertools.combinations(channels, size):
+            chosen = suspected[:, list(left)].all(1)  # (B,)
+            recorded = torch.compiler.is_compiling()
+            if not recorded and not chosen.any():
+                continue
             # A recorded graph takes all rows, since their number may not depend on what they hold.
-            left_out = log_shares[:, d, None, None] + without(
-                d, torch.arange(chosen.shape[0], device=chosen.device)
+            rows = torch.arange(chosen.shape[0], device=chosen.device)
+            rows = rows if recorded else rows[chosen]
+            log_share = sum(
+                (with_glitch if d in left else quiet)[rows, d, None, None] for d in channels
             )
-            left_out = left_out.masked_fill(~chosen[:, None, None], -math.inf)
-            total = torch.logaddexp(total, left_out)
-        elif chosen.any():
-            rows = chosen.nonzero()[:, 0]
-            left_out = log_shares[rows, d, None, None] + without(d, rows)
-            total = total.index_copy(0, rows, torch.logaddexp(total[rows], left_out))
+            # Where all have glitches, the strain says nothing of a signal: a ratio of 1.
+            if size < len(channels):
+                log_share = log_share + without(left, rows)
+            if recorded:
+                log_share = log_share.masked_fill(~chosen[:, None, None], -math.inf)
+                total = torch.logaddexp(total, log_share)
+            else:
+                total = total.index_copy(0, rows, torch.logaddexp(total[rows], log_share))
     return total

@@ -357,8 +357,8 @@ class MatchedFilter1d(WaveformClassifier):
         if self.glitch is None:
             return log_ratio
 
-        def without(d: int, rows: Tensor) -> Tensor:
-            return self.log_ratio([None if e == d else own[rows] for e, own in enumerate(z)])
+        def without(left: tuple[int, ...], rows: Tensor) -> Tensor:
+            return self.log_ratio([None if d in left else own[rows] for d, own in enumerate(z)])
 
         return ratio_beside_glitches(log_ratio, self.glitch.log_glitch_odds(x), without)
 

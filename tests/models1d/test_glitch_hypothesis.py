@@ -43,23 +43,26 @@ def test_the_ratio_of_a_glitch_is_a_mean_over_tiles_and_times() -> None:
 
 
 def test_the_ratio_beside_glitches_is_that_of_the_hypotheses() -> None:
-    """Formula (1) in plain numbers: two detectors, of which either may have a glitch."""
+    """Formula (1) in plain numbers: three detectors, of which any may have glitches."""
     generator = torch.Generator().manual_seed(1)
-    log_all, log_first, log_second = torch.randn(
-        3, 6, 2, 4, generator=generator, dtype=torch.float64
-    )
-    odds = torch.randn(6, 2, generator=generator, dtype=torch.float64).clamp(-2, 2) * 3
+    log_all = torch.randn(6, 2, 4, generator=generator, dtype=torch.float64)
+    subsets = [(0,), (1,), (2,), (0, 1), (0, 2), (1, 2)]
+    alone = {left: torch.randn(6, 2, 4, generator=generator).double() for left in subsets}
+    odds = torch.randn(6, 3, generator=generator, dtype=torch.float64).clamp(-2, 2) * 3
     asked = []
 
-    def without(d: int, rows: torch.Tensor) -> torch.Tensor:
-        asked.append((d, rows.tolist()))
-        return (log_second, log_first)[d][rows]  # the others alone
+    def without(left: tuple[int, ...], rows: torch.Tensor) -> torch.Tensor:
+        asked.append(left)
+        assert rows.tolist() == list(range(6))
+        return alone[left]
 
     found = ratio_beside_glitches(log_all, odds, without)
-    first, second = odds.exp()[:, 0, None, None], odds.exp()[:, 1, None, None]
-    signal = log_all.exp() + first * log_second.exp() + second * log_first.exp()
-    torch.testing.assert_close(found, (signal / (1 + first + second)).log())
-    assert asked == [(0, list(range(6))), (1, list(range(6)))]
+    g = odds.exp()[:, :, None, None].unbind(1)
+    signal, noise = log_all.exp() + g[0] * g[1] * g[2], (1 + g[0]) * (1 + g[1]) * (1 + g[2])
+    for left in subsets:
+        signal = signal + math.prod(g[d] for d in left) * alone[left].exp()
+    torch.testing.assert_close(found, (signal / noise).log())
+    assert asked == subsets
 
 
 def test_without_a_glitch_the_others_are_not_asked() -> None:
@@ -67,25 +70,33 @@ def test_without_a_glitch_the_others_are_not_asked() -> None:
     odds = torch.tensor([[-9.0, -8.0], [-20.0, -np.inf], [-9.0, 3.0]], dtype=torch.float64)
     asked = []
 
-    def without(d: int, rows: torch.Tensor) -> torch.Tensor:
-        asked.append((d, rows.tolist()))
+    def without(left: tuple[int, ...], rows: torch.Tensor) -> torch.Tensor:
+        asked.append((left, rows.tolist()))
         return torch.zeros(len(rows), 2, 4, dtype=torch.float64)
 
     found = ratio_beside_glitches(log_ratio, odds, without)
-    assert asked == [(1, [2])]
+    assert asked == [((1,), [2])]
     torch.testing.assert_close(found[:2], log_ratio[:2], atol=1e-3, rtol=0)
-    expected = ((log_ratio[2].exp() + math.e**3) / (1 + math.e**3 + math.e**-9)).log()
-    torch.testing.assert_close(found[2], expected)
+    expected = ((log_ratio[2].exp() + math.e**3) / (1 + math.e**3)).log()
+    torch.testing.assert_close(found[2], expected, atol=1e-3, rtol=0)
 
 
-def test_a_loud_glitch_leaves_its_detector_out() -> None:
+def test_loud_glitches_leave_their_detectors_out() -> None:
     log_ratio, others = torch.full((1, 1, 1), 150.0), torch.full((1, 1, 1), -0.7)
+
+    def without(left: tuple[int, ...], rows: torch.Tensor) -> torch.Tensor:
+        return others[rows]
+
     odds = torch.tensor([[280.0, -8.0]])
-    found = ratio_beside_glitches(log_ratio, odds, lambda d, rows: others[rows])
-    assert found.item() == pytest.approx(-0.7, abs=1e-5)
+    found = ratio_beside_glitches(log_ratio, odds, without)
+    assert found.item() == pytest.approx(-0.7, abs=1e-3)
     # A signal of log-ratio 400 in both is not outdone by what a sine-Gaussian has of it.
-    found = ratio_beside_glitches(log_ratio + 250, odds, lambda d, rows: others[rows])
-    assert found.item() == pytest.approx(400 - 280, abs=1e-4)
+    found = ratio_beside_glitches(log_ratio + 250, odds, without)
+    assert found.item() == pytest.approx(400 - 280, abs=1e-3)
+    # Glitches in both at different times: neither detector alone is believed.
+    both = torch.tensor([[280.0, 200.0]])
+    found = ratio_beside_glitches(log_ratio, both, lambda left, rows: others[rows] + 180)
+    assert found.item() == pytest.approx(0, abs=1e-3)
 
 
 @pytest.mark.parametrize("correlation", [None, -0.6])
@@ -114,8 +125,8 @@ def test_the_network_by_numpy(correlation: float | None) -> None:
         model.log_ratio(parts).exp().detach().numpy() for parts in (z, [None, z[1]], [z[0], None])
     )
     odds = odds[:, :, None, None]
-    signal = together + odds[:, 0] * second + odds[:, 1] * first
-    expected = np.log(signal / (1 + odds[:, 0] + odds[:, 1]))
+    signal = together + odds[:, 0] * second + odds[:, 1] * first + odds[:, 0] * odds[:, 1]
+    expected = np.log(signal / (1 + odds[:, 0]) / (1 + odds[:, 1]))
     np.testing.assert_allclose(model.forward_features(x).detach(), expected, rtol=1e-6)
 
 
