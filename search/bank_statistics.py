@@ -32,7 +32,7 @@ LARGEST_EXPONENT, CUT_OFF, UNBOUNDED = 60.0, 48.0, 65504.0
 # Natural logarithms. A peak is looked for where its own block could hold e^-1 of the window's
 # ratio, and where what was found before times between ticks is e^-1 of what is asked for.
 SLACK = 1.0
-LeaveOut = Callable[[int, Tensor], Tensor]
+LeaveOut = Callable[[tuple[int, ...], Tensor], Tensor]
 Outputs = Sequence[Tensor | None]  # of every channel; None where a detector has no strain
 
 
@@ -80,8 +80,8 @@ class BankStatistic(Protocol):
         Args:
             values: (B,).
             strain: whitened windows of every channel, (B, T), None without strain.
-            without: returns the values of some windows without a channel: (channel, (rows,)) ->
-                (rows,).
+            without: returns the values of some windows without some channels: (channels, (rows,))
+                -> (rows,).
         """
 
     def score(self, values: Tensor) -> Tensor:
@@ -150,7 +150,7 @@ class LikelihoodRatio:
         odds[:, [d for d, own in enumerate(strain) if own is None]] = -math.inf
         # Formula (1) holds for the mean over templates and times as well: (B,) -> (B, 1, 1)
         return ratio_beside_glitches(
-            values[:, None, None], odds, lambda d, rows: without(d, rows)[:, None, None]
+            values[:, None, None], odds, lambda left, rows: without(left, rows)[:, None, None]
         )[:, 0, 0]
 
     def score(self, values: Tensor) -> Tensor:

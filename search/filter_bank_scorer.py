@@ -344,9 +344,9 @@ class FilterBankScorer:
             for own, first in zip(outputs, first_ticks, strict=True)
         ]
 
-        def without(channel: int, rows: Tensor) -> Tensor:
-            """Return the values of some windows without a channel."""
-            others = [None if c == channel else own for c, own in enumerate(outputs)]
+        def without(left: tuple[int, ...], rows: Tensor) -> Tensor:
+            """Return the values of some windows without some channels."""
+            others = [None if c in left else own for c, own in enumerate(outputs)]
             if not any(others):
                 return torch.zeros(
                     len(rows), dtype=torch.float64, device=self.device

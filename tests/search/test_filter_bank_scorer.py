@@ -248,11 +248,13 @@ def test_a_stretch_that_is_too_short_or_unusable_has_no_peaks(stretch: Condition
 
 
 def test_glitches_are_weighed_as_by_the_network() -> None:
-    """A loud sine-Gaussian in H1 alone, and a signal elsewhere."""
+    """A loud sine-Gaussian in H1, a later one in L1, and a signal elsewhere."""
     network = chirp_network(glitches=True)
     strain = noise_and_chirps(20, [(15.0, 12.0, 90.0)])
     times = np.arange(20 * 1024) / 1024 - 8.0
     strain["H1"] += 60 * np.exp(-((times / 0.01) ** 2)) * np.cos(2 * np.pi * 100 * times)
+    late = times - 0.2
+    strain["L1"] += 40 * np.exp(-((late / 0.01) ** 2)) * np.cos(2 * np.pi * 130 * late)
     scorer = scorer_of(network)
     scorer.prepare(white_stretch(strain))
     ticks = np.concatenate([np.arange(1900, 2200, 30), np.arange(3800, 3880, 20)])
