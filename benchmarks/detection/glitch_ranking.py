@@ -12,6 +12,8 @@ same windows:
 * The same noise with one glitch, of any kind but drop-outs, SNR 8 to 200, at any time of the window
   in one detector: how many are above the threshold, and how many signals are found where the
   loudest of these glitches is the threshold.
+* The same with a glitch in every detector, at times of their own. At 20 an hour and detector, two
+  detectors have them in one window of 2 s some 160 times a month.
 
     python -m benchmarks.detection.glitch_ranking --config Mdc1Glitches --untrained
 """
@@ -51,6 +53,7 @@ from simulation.unit_signals import UnitSignals
 
 BATCH = 32
 GLITCH_SNR = (8.0, 200.0)
+KINDS = ("noise", "signals", "glitches", "glitches_everywhere")
 STATISTICS = ("ratio", "glitch hypothesis", "chi-squared", "both")
 MONTH = 30 * 86400.0  # s
 FALSE_ALARMS = 10  # a month
@@ -58,11 +61,19 @@ MEASURED = 0.01  # false-alarm probability of a window whose threshold is measur
 CPU = torch.device("cpu")
 
 
-class OneGlitch(Glitches):
-    """Glitches, of which every sample has one in one detector."""
+class CertainGlitches(Glitches):
+    """Glitches, of which every sample has one: in one detector, or in each of them.
+
+    Attributes:
+        everywhere: whether all detectors have one.
+    """
+
+    everywhere = False
 
     def draw_counts(self, rows: int, generator: torch.Generator | None) -> Tensor:
         number = self.observation.num_detectors
+        if self.everywhere:
+            return torch.ones(rows, dtype=torch.int64)
         chosen = torch.randint(number, (rows // number,), generator=generator)
         return F.one_hot(chosen, number).flatten()  # (samples, detector) -> (rows,)
 
@@ -71,7 +82,7 @@ class OneGlitch(Glitches):
 class Drawer:
     """Draws whitened windows of an experiment's observation and population."""
 
-    noise: OneGlitch
+    noise: CertainGlitches
     whitening: SpectralWhitening
     signals: UnitSignals
     observation: Observation
@@ -92,7 +103,7 @@ class Drawer:
         observation, population = observation_of(config), population_of(config)
         bank = BankSettings.of(population, observation, bank_size, HoldoutSettings().bank_seed)
         signals = shared_signals(bank, population, CPU, observation)
-        noise = Part(OneGlitch, snr=GLITCH_SNR).build_for(observation=observation)
+        noise = Part(CertainGlitches, snr=GLITCH_SNR).build_for(observation=observation)
         decimate = whiten.build_for(observation=observation).decimate
         return cls(
             noise=noise,
@@ -102,14 +113,15 @@ class Drawer:
         )
 
     def draw(self, kind: str, samples: int, seed: int) -> Iterator[Tensor]:
-        """Draw "noise", "signals" or "glitches" in batches of (rows, detector, time)."""
+        """Draw one of `KINDS` in batches of (rows, detector, time)."""
+        self.noise.everywhere = kind == "glitches_everywhere"
         for number, start in enumerate(range(0, samples, BATCH)):
             generator = torch.Generator()
             generator.manual_seed(counted_seed(seed, kind, number))
             rows = min(BATCH, samples - start)
             psds = self.noise.draw_psd_numbers(rows, generator)
             x = self.noise.draw_rows(rows, generator, psds, self.whitening)
-            if kind == "glitches":
+            if kind.startswith("glitches"):
                 x = self.noise.add_transients(x, psds, self.whitening, True, generator)
             elif kind == "signals":
                 drawn, snr = self.signals.draw(rows, generator)
@@ -168,12 +180,16 @@ def exponent_lost(model: MatchedFilter1d, strain: np.ndarray, m: int, t: int) ->
 
 
 def compute_figures(
-    noise: np.ndarray, signals: np.ndarray, glitches: np.ndarray, windows: float
+    noise: np.ndarray,
+    signals: np.ndarray,
+    glitches: np.ndarray,
+    glitches_everywhere: np.ndarray,
+    windows: float,
 ) -> dict[str, dict[str, float]]:
     """Return what each statistic finds.
 
     Args:
-        noise, signals, glitches: (samples, statistic) each.
+        noise, signals, glitches, glitches_everywhere: (samples, statistic) each.
         windows: independent windows in a month.
     """
     figures = {}
@@ -188,6 +204,8 @@ def compute_figures(
             "found_error": math.sqrt(found * (1 - found) / len(signals)),
             "glitches_above": float((glitches[:, k] > threshold).mean()),
             "loudest_glitch": loudest,
+            "everywhere_above": float((glitches_everywhere[:, k] > threshold).mean()),
+            "loudest_everywhere": float(glitches_everywhere[:, k].max()),
             "glitch_quantile_99": float(np.quantile(glitches[:, k], 0.99)),
             "found_above_all_glitches": float((signals[:, k] > max(threshold, loudest)).mean()),
         }
@@ -211,6 +229,8 @@ def format_figures(figures: dict[str, dict[str, float]]) -> str:
         "loudest glitch",
         "signals above all glitches",
         "distance",
+        "glitches in all detectors above it",
+        "loudest of them",
     ]
     body = [
         [
@@ -223,6 +243,8 @@ def format_figures(figures: dict[str, dict[str, float]]) -> str:
             f"{row['loudest_glitch']:.1f}",
             f"{row['found_above_all_glitches']:.3f}",
             distance(row["found_above_all_glitches"]),
+            f"{100 * row['everywhere_above']:.2f} %",
+            f"{row['loudest_everywhere']:.1f}",
         ]
         for name, row in figures.items()
     ]
@@ -284,8 +306,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     rate = model.samples / drawer.observation.window / model.stride  # arrival times a second
     windows = MONTH * rate / model.grid.num_times
     statistics = {
-        kind: statistics_of(model, drawer.draw, kind, args.samples, args.seed)
-        for kind in ("noise", "signals", "glitches")
+        kind: statistics_of(model, drawer.draw, kind, args.samples, args.seed) for kind in KINDS
     }
     figures = compute_figures(**statistics, windows=windows)
     print(format_figures(figures))

@@ -59,6 +59,8 @@ def test_what_is_drawn(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     powers = glitches.square().mean(-1)
     assert (powers.amin(1) < 1.5).all()
     assert (powers.amax(1) > 1.3).float().mean() > 0.3
+    everywhere = torch.cat(list(drawer.draw("glitches_everywhere", 40, 0)))
+    assert (everywhere.square().mean(-1).amin(1) > 1.1).any()
     signals = torch.cat(list(drawer.draw("signals", 40, 0)))
     again = torch.cat(list(drawer.draw("signals", 40, 0)))
     assert torch.equal(signals, again)
@@ -105,11 +107,14 @@ def test_figures_by_hand() -> None:
     signals = np.tile(np.arange(20.0)[:, None], (1, count))
     glitches = np.tile(np.array([[1.0], [8.0], [12.5], [-5.0]]), (1, count))
     glitches[:, 1] = -1.0
-    figures = compute_figures(noise, signals, glitches, windows=1000 * np.exp(9.0))
+    everywhere = glitches[:2] + 2.5  # 3.5 and 10.5, where glitches are 1 and 8
+    figures = compute_figures(noise, signals, glitches, everywhere, windows=1000 * np.exp(9.0))
     row = figures["ratio"]
     assert row["threshold"] == pytest.approx(0.99 + 9)  # log(0.01 x 1000 e^9 / 10)
     assert row["found"] == 0.5  # 10 to 19
     assert row["glitches_above"] == 0.25
+    assert row["everywhere_above"] == 0.5
+    assert row["loudest_everywhere"] == 10.5
     assert row["found_above_all_glitches"] == 7 / 20  # 13 to 19
     assert figures["glitch hypothesis"]["found_above_all_glitches"] == 0.5
     table = format_figures(figures)
