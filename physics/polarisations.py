@@ -184,7 +184,6 @@ def polarisations(
                 "phi_ref": phase,
                 "distance": distance,
                 "deltaF": 1 / duration,
-                "deltaT": 1 / sample_rate,
                 "f_max": sample_rate / 2,
                 "f22_start": min_frequency,
                 "f22_ref": reference_frequency,
@@ -275,7 +274,7 @@ def pyseobnr_spectra(
         parameters: see `polarisations`.
         approximant: one of `WITH_PYSEOBNR`.
         spins: Cartesian, of both bodies.
-        settings: of gwsignal: rad, Mpc, s and Hz.
+        settings: of gwsignal, in rad, Mpc and Hz.
         modes: as two digits l and m; empty for all.
 
     Raises:
@@ -286,7 +285,7 @@ def pyseobnr_spectra(
     from lalsimulation.gwsignal.models import gwsignal_get_waveform_generator
 
     names = [f"spin{body}{axis}" for body in (1, 2) for axis in "xyz"]
-    of_unit = {"deltaT": units.s, "distance": units.Mpc}
+    of_unit = {"distance": units.Mpc}
     of_unit |= dict.fromkeys(("deltaF", "f_max", "f22_start", "f22_ref"), units.Hz)
     of_unit |= dict.fromkeys(("inclination", "phi_ref"), units.rad)
     masses = {f"mass{body}": float(parameters[f"mass_{body}"]) for body in (1, 2)}
