@@ -32,6 +32,7 @@ from search.conditioned_stretch import (
     divide_by_detectors,
     load_stretch,
 )
+from search.filter_bank_scorer import FilterBankScorer
 from search.folder import StretchStore
 from search.live_times import LiveTimes, concatenate_live_times
 from search.peaks import StretchScorer
@@ -45,6 +46,7 @@ from search.trigger_table import TriggerTable, concatenate_tables
 
 # Triggers that a search of several stretches keeps of noise, an hour.
 KEPT_PER_HOUR = 200
+LEAST_KEPT = 5  # of a short first stretch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +165,7 @@ class Search:
     def least(self) -> float:
         """The lowest score of triggers that are kept.
 
-        Without --least all triggers of a search of one stretch are kept. In a longer one they are
+        Without --least all triggers of windows in a search of one stretch are kept. Else they are
         the `KEPT_PER_HOUR` loudest triggers an hour of the first stretch, and all that are as loud
         elsewhere. Millions of quiet triggers would say nothing, and a scorer may pass over strain
         that cannot be so loud.
@@ -174,7 +176,8 @@ class Search:
 
     def choose_least(self) -> float:
         """Return the score that `least` is where it was not given."""
-        if len(self.stretches) == 1:
+        # A filter bank passes over what cannot be loud enough, which makes it many times as fast.
+        if len(self.stretches) == 1 and not isinstance(self.scorer, FilterBankScorer):
             return -math.inf
         name = f"{self.name}_least"
         before = self.store.load(name)
@@ -189,6 +192,7 @@ class Search:
                 conditioned, self.scorer, [{}], self.settings.cluster, -math.inf
             )
             count = math.ceil(KEPT_PER_HOUR * seconds[0] / 3600)
+            count = max(count, LEAST_KEPT) if count else 0
             if 0 < count < len(found):
                 least = float(np.sort(found.score)[-count])
             if count:

@@ -216,8 +216,8 @@ def test_a_long_search_keeps_the_loudest_triggers_alone(tmp_path: Path) -> None:
     _, every = run(strain, tmp_path)
     assert search.least > every.triggers.score.min()
     assert len(found.triggers) == (every.triggers.score >= search.least).sum()
-    # 200 an hour of the first minute are 4; loudest triggers come in any minute
-    assert 4 <= len(found.triggers) < len(every.triggers) / 2
+    # 200 an hour of the first minute would be 4; at least 5 are kept of it
+    assert 5 <= len(found.triggers) < len(every.triggers) / 2
     # what was chosen is what is resumed with, and no stretch is searched for it again
     scorer = PowerScorer()
     again, _ = run(strain, tmp_path, settings, scorer=scorer, **store)
