@@ -157,16 +157,15 @@ def whitening_matrix(noise: DetectorNoise, n: int, cache_dir: Path | None = None
     digest = hashlib.blake2b(lags.tobytes(), digest_size=8).hexdigest()
     name = f"whitening-{Path(noise.curve.name).stem}_asd-{n}-{digest}.npy"
     path = (cache_dir or cache_folder()) / name
-    try:
-        matrix = np.load(path, allow_pickle=False)
-        if matrix.shape == (n, n) and matrix.dtype == np.float32:
-            return matrix
-        LOGGER.warning("%s is not a matrix of this size and is computed again", path)
-    except FileNotFoundError:
-        pass
-    except (ValueError, EOFError) as error:
-        LOGGER.warning("%s cannot be read (%s) and is computed again", path, error)
+    kept = read_kept_matrix(path, n)
+    if kept is not None:
+        return kept
     matrix = symmetric_power(lags, -0.5).astype(np.float32)
+    # Another process may have computed it meanwhile, with other numbers of threads, and so with
+    # other last digits. All take the one that was kept first: results must not depend on that.
+    kept = read_kept_matrix(path, n)
+    if kept is not None:
+        return kept
     try:
         remove_abandoned(path.parent)
         with kept_path(path) as temporary:
@@ -174,6 +173,21 @@ def whitening_matrix(noise: DetectorNoise, n: int, cache_dir: Path | None = None
     except OSError as error:
         LOGGER.warning("the whitening matrix cannot be kept in %s (%s)", path.parent, error)
     return matrix
+
+
+def read_kept_matrix(path: Path, n: int) -> np.ndarray | None:
+    """Return a whitening matrix (n, n) float32 that was kept; None where there is no sound one."""
+    try:
+        matrix = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError) as error:
+        LOGGER.warning("%s cannot be read (%s) and is computed again", path, error)
+        return None
+    if matrix.shape == (n, n) and matrix.dtype == np.float32:
+        return matrix
+    LOGGER.warning("%s is not a matrix of this size and is computed again", path)
+    return None
 
 
 # --- noise --------------------------------------------------------------------------------------

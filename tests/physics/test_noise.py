@@ -126,6 +126,26 @@ def test_the_whitening_matrix_is_kept(tmp_path: Path, monkeypatch: pytest.Monkey
     assert list((tmp_path / "elsewhere").iterdir())
 
 
+def test_the_matrix_that_was_kept_first_is_everybodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two processes compute it at once, with other last digits: results must not tell whose."""
+    mine = noise.whitening_matrix(noise_of("H1"), n=64, cache_dir=tmp_path)
+    (kept,) = tmp_path.iterdir()
+    kept.unlink()
+    other = mine * np.float32(1 + 1e-6)
+    compute = noise.symmetric_power
+
+    def another_is_faster(*arguments):
+        np.save(kept, other)
+        return compute(*arguments)
+
+    monkeypatch.setattr(noise, "symmetric_power", another_is_faster)
+    found = noise.whitening_matrix(noise_of("H1"), n=64, cache_dir=tmp_path)
+    assert np.array_equal(found, other)
+    assert np.array_equal(np.load(kept), other)
+
+
 # --- noise --------------------------------------------------------------------------------------
 
 
