@@ -147,11 +147,15 @@ def figures_of_run(
     """
     injections = found.injections
     loudest, is_noise = match_events(injections, found.foreground)
-    alarms = FalseAlarms(found.background.score, found.live[1], least)
+    # As in the challenge a rate is that of the strain, the seconds at its edges included: a day of
+    # it resolves 30 a month. Slides add as many times that as they add to what was searched.
+    unslid, slid_too = found.live
+    background_seconds = found.seconds * slid_too / unslid if unslid else 0.0
+    alarms = FalseAlarms(found.background.score, background_seconds, least)
     laws = volume_laws(injections, population)
     noise = found.foreground.score[is_noise]
     body = []
-    for rate in resolved_rates(rates, found.live[1]):
+    for rate in resolved_rates(rates, background_seconds):
         row: dict[str, Any] = {"rate": rate, "unresolved": alarms.why_unresolved(rate)}
         if row["unresolved"] is None:
             row |= figures_at_rate(injections, loudest, alarms, rate, laws, noise, found.seconds)
@@ -161,8 +165,8 @@ def figures_of_run(
     }
     return {
         "strain_seconds": found.seconds,
-        "live_seconds": found.live[0],
-        "background_seconds": found.live[1],
+        "live_seconds": unslid,
+        "background_seconds": background_seconds,
         "injections": len(injections),
         "least": least,
         "background_events": len(found.background),

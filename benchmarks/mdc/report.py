@@ -144,7 +144,7 @@ def format_days(figures: Mapping[str, Any]) -> str:
     """Return the length of the strain, and of its background if slides add to it."""
     days = figures["strain_seconds"] / 86_400
     text = f"{days:.3g} d"
-    if figures["background_seconds"] > 1.5 * figures["live_seconds"]:
+    if figures["background_seconds"] > 1.5 * figures["strain_seconds"]:
         text += f", background with slides {figures['background_seconds'] / 86_400:.3g} d"
     return text
 

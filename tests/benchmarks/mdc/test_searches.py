@@ -42,7 +42,7 @@ def test_networks_and_their_plain_matched_filters_search(tmp_path: Path, no_netw
         ("mdc_1", "mdc_1"),
         ("plain matched filter, templates of mdc_1", "plain_matched_filter_mdc_1"),
     ]
-    assert [each.events.least for each in found] == [1.5, 40.0]
+    assert [each.events.least for each in found] == [2.5, 42.0]
     config, weights, device, views = no_networks[0]
     assert (config.name, weights) == ("mdc_1", [tmp_path / "mdc_1" / "fold0.pt"])
     assert (device, views) == (CPU, ("identity",))
