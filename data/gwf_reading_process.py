@@ -36,6 +36,12 @@ def reading_process() -> concurrent.futures.ProcessPoolExecutor:
     )
 
 
+def call_in(folder: str, function: Callable, *arguments: Any) -> Any:
+    """Call a function in another working directory, which stays the one of this process."""
+    os.chdir(folder)
+    return function(*arguments)
+
+
 def call_in_reading_process(function: Callable, path: Path, *arguments: Any) -> Any:
     """Call a function of this file on a frame file in the reading process.
 
@@ -43,7 +49,11 @@ def call_in_reading_process(function: Callable, path: Path, *arguments: Any) -> 
         UserError: the file cannot be read, or the reading process crashed on it.
     """
     try:
-        return reading_process().submit(function, str(path), *arguments).result()
+        # Relative paths begin in this process's folder, which may have changed since the other
+        # process was started.
+        return (
+            reading_process().submit(call_in, os.getcwd(), function, str(path), *arguments).result()
+        )
     except BrokenProcessPool as error:
         reading_process.cache_clear()  # the next file gets a new one
         raise UserError(

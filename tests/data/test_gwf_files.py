@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -194,3 +196,17 @@ def test_frames_and_hdf5_of_the_same_strain_are_the_same(tmp_path, shared):
     )
     # The channel is named alike in all of GWOSC's first releases, and the file is not.
     assert recording.sources[0].calibration == whole.sources[0].calibration
+
+
+def test_relative_paths_begin_where_the_caller_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that reads frames outlives a change of the working directory."""
+    from data.gwf_reading_process import call_in_reading_process
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        assert call_in_reading_process(os.path.abspath, Path("x.gwf")) == str(
+            tmp_path / name / "x.gwf"
+        )
