@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.errors import UserError
+from search.columns import check_columns
 from search.trigger_table import NAME_BYTES
 
 if TYPE_CHECKING:
@@ -98,19 +98,11 @@ class LiveTimes:
         Raises:
             UserError: a column is missing, or has another shape.
         """
-        missing = [name for name in COLUMNS if name not in arrays]
-        if missing:
-            raise UserError(
-                f"{where} is damaged: the column {missing[0]} of its live times is missing"
-            )
-        count = arrays["seconds"].size
-        for name in COLUMNS:
-            expected = (count, len(detectors)) if name == "shifts" else (count,)
-            if arrays[name].shape != expected:
-                raise UserError(
-                    f"{where} is damaged: the column {name} of its live times has the shape "
-                    f"{arrays[name].shape}, expected {expected}"
-                )
+        count = arrays["seconds"].size if "seconds" in arrays else 0
+        shapes = {
+            name: (count, len(detectors)) if name == "shifts" else (count,) for name in COLUMNS
+        }
+        check_columns(arrays, shapes, where, "live times")
         return cls(tuple(detectors), **{name: arrays[name] for name in COLUMNS})
 
     def take(self, rows: np.ndarray) -> LiveTimes:

@@ -17,6 +17,7 @@ import numpy as np
 
 from runtime.errors import UserError
 from runtime.files import atomic_path
+from search.columns import check_columns
 
 if TYPE_CHECKING:
     import h5py
@@ -96,19 +97,11 @@ class TriggerTable:
         Raises:
             UserError: a column is missing, or has another shape.
         """
-        missing = [name for name in COLUMNS if name not in arrays]
-        if missing:
-            raise UserError(
-                f"{where} is damaged: the column {missing[0]} of its triggers is missing"
-            )
-        count = len(arrays["time"]) if arrays["time"].ndim else -1
-        for name in COLUMNS:
-            expected = (count, len(detectors)) if name in BY_DETECTOR else (count,)
-            if arrays[name].shape != expected:
-                raise UserError(
-                    f"{where} is damaged: the column {name} of its triggers has the shape "
-                    f"{arrays[name].shape}, expected {expected}"
-                )
+        count = arrays["time"].size if "time" in arrays else 0
+        shapes = {
+            name: (count, len(detectors)) if name in BY_DETECTOR else (count,) for name in COLUMNS
+        }
+        check_columns(arrays, shapes, where, "triggers")
         return cls(tuple(detectors), **{name: arrays[name] for name in COLUMNS})
 
 

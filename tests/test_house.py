@@ -153,6 +153,7 @@ TESTED_ELSEWHERE = {
     "physics/plain_law.py": "tests/physics/test_mass_laws.py",  # the base of all laws
     "reporting/files.py": "tests/test_report.py",
     "reporting/stack_html.py": "tests/reporting/test_page.py",
+    "search/columns.py": "tests/search/test_trigger_table.py",
     "search/peaks.py": "tests/search/test_search_stretch.py",  # fields and a protocol
     "search/result.py": "tests/search/test_result_files.py",  # the fields of a result
     "search/run_search.py": "tests/test_detect.py",  # the order of the steps
