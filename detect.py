@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from search.settings import SearchSettings
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     what = parser.add_argument_group("what to search")
     what.add_argument(
@@ -172,11 +172,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
         action="store_true",
         help="show progress bars even if stderr is not a terminal",
     )
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_arguments(argv)
+    args = build_parser().parse_args(argv)
     if bool(args.strain) == bool(args.event):
         raise UserError("give either --strain H1=FILE L1=FILE or --event NAME")
     configure_logging()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 COMPARED = 16  # samples of the run's test table
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--run", type=Path, required=True, help="folder of the run, e.g. results/demo")
@@ -34,11 +34,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, help="file to write (default: <run>/<name> with the format's ending)")
     add("--allow_unfinished", action="store_true", help="use folds whose training has not ended")
     add("--overwrite", action="store_true", help="move a file that is there aside")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_arguments(argv)
+    args = build_parser().parse_args(argv)
     configure_logging()
     from experiments.export_files import (
         SUFFIXES,

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from experiments.predictor import Predictor
 
 
-def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--run", type=Path, help="folder of the run, e.g. results/demo")
@@ -54,11 +54,11 @@ def parse_arguments(argv: list[str] | None = None) -> argparse.Namespace:
     add("--batch_size", type=int, default=64, help="samples forwarded at once (%(default)d)")
     add("--gpu", default="", help="device id")
     add("--progress_bar", action="store_true", help="draw bars even when nobody seems to watch")
-    return parser.parse_args(argv)
+    return parser
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = parse_arguments(argv)
+    args = build_parser().parse_args(argv)
     if (args.run is None) == (args.config is None):
         raise UserError("give either --run results/NAME or --config NAME")
     if args.batch_size < 1:

@@ -86,7 +86,7 @@ def parse_device(text: str) -> str:
     return text
 
 
-def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+def build_parser() -> argparse.ArgumentParser:
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--root_dir", type=Path, help="where the raw data are (default: input)")
@@ -144,6 +144,11 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--segment", type=parse_count, metavar="S", help="s, no file is longer (default: 4096)")
     add("--gap", type=int, metavar="S", help="between two segments, s (default: 64)")
     add("--gps_start", type=int, metavar="GPS", help="of the first segment (default: 1126259462)")
+    return parser
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = build_parser()
     options = parser.parse_args(arguments)
     check_combination(parser, options)
     return options

@@ -219,6 +219,6 @@ def test_strain_that_cannot_be_searched(place, monkeypatch, capsys, case):
 @pytest.mark.parametrize("case", SEGMENTS)
 def test_times_that_cannot_be_searched(place, monkeypatch, capsys, case):
     arguments, said = SEGMENTS[case]
-    if not hasattr(detect.parse_arguments(["--config", "Demo"]), "veto"):
+    if not hasattr(detect.build_parser().parse_args(["--config", "Demo"]), "veto"):
         pytest.skip("detect.py does not take --segments, --veto and --data_quality")
     check_mistake(arguments, said, place, monkeypatch, capsys)

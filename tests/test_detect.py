@@ -289,9 +289,8 @@ def test_help_is_quick():
     )
     assert "--strain" in done.stdout
     assert time.monotonic() - started < 2  # importing torch alone takes longer
-    code = (
-        "import sys, detect; detect.parse_arguments(['--config', 'x']); print(sorted(sys.modules))"
-    )
+    parse = "detect.build_parser().parse_args(['--config', 'x'])"
+    code = f"import sys, detect; {parse}; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
     assert "'torch'" not in loaded.stdout
     assert "'h5py'" not in loaded.stdout
