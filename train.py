@@ -109,6 +109,11 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         help="use weights of folds whose training has not ended, and mark the predictions",
     )
     there.add_argument(
+        "--allow_changed_code",
+        action="store_true",
+        help="continue a run whose own file has changed since, and record from which epoch",
+    )
+    there.add_argument(
         "--checkpoint_every",
         type=not_negative(float),
         default=10,
@@ -225,6 +230,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
         resume=args.resume,
         overwrite=args.overwrite,
         allow_unfinished=args.allow_unfinished,
+        allow_changed_code=args.allow_changed_code,
         skip_existing=args.skip_existing,
         inference=args.inference,
         tta=args.tta,

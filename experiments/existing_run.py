@@ -20,6 +20,7 @@ from experiments.fold_plan import FoldPlan, plan_fold
 from experiments.fold_record import FoldRecord, read_fold
 from experiments.npy_files import load_array
 from experiments.observation_record import explain_other_observation, plain_config
+from experiments.own_code import ALLOW, changed_code, recorded_code
 from experiments.prediction_stamp import read_stamp, samples_digest
 from experiments.run_identity import (
     ADJUSTABLE,
@@ -386,6 +387,13 @@ class ExistingRun:
             raise UserError(
                 f"fold {fold} of {self.path} is of another training, as {difference}: restore "
                 f"that, or {ANEW}"
+            )
+        code = changed_code(recorded_code(record.state), trained_from.code)
+        if code:
+            raise UserError(
+                f"fold {fold} of {self.path} was trained with other code of {', '.join(code)} than "
+                f"there is now: restore that; or {ALLOW} goes on with the new code and records "
+                f"from which epoch; or {ANEW}"
             )
         # Another number of rows changes what is trained from here on, not what is finished.
         rows = explain_rows_per_step(before, self.config, distributed.world_size())

@@ -7,7 +7,6 @@ predictions themselves are made by `inference.py`.
 from __future__ import annotations
 
 import contextlib
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,7 @@ from experiments.fold_trainer import (
 from experiments.folds import fold_of_rows, mention_unused_columns, split_folds
 from experiments.inference import PredictionTask, predict
 from experiments.observation_record import plain_config
+from experiments.own_code import own_code_digests
 from experiments.prediction_weights import SampleTables
 from experiments.pseudo_labels import Labels, label_figures
 from experiments.run_directory import RunDirectory
@@ -92,6 +92,8 @@ class Experiment:
                 self.train["target"].to_numpy(float),
             ),
         )
+        # Now: an own file may be edited while the folds are trained with what it was.
+        self.own_code = own_code_digests(config)
         # before the training, as a source that lacks predictions is refused now
         self.labels = None if options.inference else self.read_labels()
         self.states: dict[int, TrainerState] = {}
@@ -232,6 +234,7 @@ class Experiment:
             ),
             pseudo_labels=None if self.labels is None else self.labels.digest,
             rows_per_step=config.batch_size * config.accumulate * distributed.world_size(),
+            code={} if options.allow_changed_code else self.own_code,
         )
 
     def begin(self, plans: list[FoldPlan]) -> None:
@@ -278,8 +281,9 @@ class Experiment:
         if continues:
             trainer.resume()
         else:
-            trainer.state.trained_from = asdict(self.trained_from(fold))
-        record_adjusted(trainer.state, fold, adjustable_settings(config, distributed.world_size()))
+            trainer.state.trained_from = self.trained_from(fold).to_record()
+        adjustable = adjustable_settings(config, distributed.world_size(), self.own_code)
+        record_adjusted(trainer.state, fold, adjustable)
         # The checkpoint of a finished training says so, and `fit` would return at once.
         if plan.action is FoldAction.EXTEND:
             trainer.state.finished = False

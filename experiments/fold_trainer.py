@@ -17,6 +17,7 @@ from experiments.building import (
     compile_network,
     weights_of_fold,
 )
+from experiments.own_code import changed_code
 from experiments.run_options import RunOptions
 from runtime.console import LOGGER
 from training import distributed
@@ -144,8 +145,11 @@ def record_adjusted(state: TrainerState, fold: int, settings: dict[str, Any]) ->
     changed = [
         f"{key} {before[key]} -> {settings.get(key)}"
         for key in before
-        if before[key] != settings.get(key)
+        if before[key] != settings.get(key) and key != "code"
     ]
+    code = changed_code(before.get("code", {}), settings.get("code", {}))
+    if code:
+        changed.append(f"other code of {', '.join(code)}")
     if changed:
         LOGGER.info(f"fold {fold}: from epoch {state.epoch + 1} on {', '.join(changed)}")
     state.adjusted.append({"from_epoch": state.epoch + 1, **settings})

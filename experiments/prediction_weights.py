@@ -23,6 +23,7 @@ from experiments.observation_record import (
     explain_other_observation,
     plain_config,
 )
+from experiments.own_code import warn_of_changed_code
 from experiments.run_identity import changed_settings, differing_sample, strain_digests
 from experiments.run_records import read_run_config
 from experiments.samples_learnt_from import LearntSamples
@@ -273,6 +274,7 @@ def check_own_networks(
     """Refuse networks of this run that were trained on other folds, targets or strain."""
     config, own = existing.config, existing.path
     existing.check_folds()
+    warn_of_changed_code(config, records.values())
     for record in records.values():
         if (
             record.trained_from.get("samples", existing.samples.labelled)

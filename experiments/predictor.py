@@ -16,6 +16,7 @@ import torch
 from configuration.config_class import ConfigMeta
 from experiments.building import build_model, build_preparation, observation_of
 from experiments.fold_record import FoldRecord, check_finished, read_fold
+from experiments.own_code import warn_of_changed_code
 from experiments.predictions import sigmoid
 from experiments.samples_learnt_from import fold_number
 from experiments.scores import blend_folds
@@ -169,4 +170,5 @@ def find_run(config: ConfigMeta, folder: Path, allow_unfinished: bool = False) -
     records = [read_fold(path) for path in found]
     advice = "train it to its end with --resume, or use it as it is with --allow_unfinished"
     check_finished(records, allow_unfinished, advice)
+    warn_of_changed_code(config, records)
     return records

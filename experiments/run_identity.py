@@ -15,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,8 +117,14 @@ def changed_settings(config: ConfigMeta, before: Mapping[str, Any]) -> list[str]
     )
 
 
-def adjustable_settings(config: ConfigMeta, processes: int) -> dict[str, Any]:
-    """Return the settings that may change with --resume, as they are recorded with an epoch."""
+def adjustable_settings(
+    config: ConfigMeta, processes: int, code: Mapping[str, str] | None = None
+) -> dict[str, Any]:
+    """Return what may change with --resume, as it is recorded with an epoch.
+
+    Args:
+        code: digests of the code of an own file, which changes with a flag only.
+    """
     patience = [part.params["patience"] for part in config.callbacks if "patience" in part.params]
     return {
         **{key: getattr(config, key) for key in ADJUSTABLE},
@@ -126,6 +132,7 @@ def adjustable_settings(config: ConfigMeta, processes: int) -> dict[str, Any]:
         "schedule": {k: v for k, v in config.scheduler_params.items() if k in SCHEDULE_SIZE},
         "patience": patience[0] if patience else None,
         "processes": processes,
+        **({"code": dict(code)} if code else {}),
     }
 
 
@@ -279,6 +286,8 @@ class TrainedFrom:
         start: what the weights began as; see `start_of_fold`.
         pseudo_labels: digest of the pseudo-labels, if any.
         rows_per_step: rows of an optimiser step: batch size x accumulate x processes.
+        code: digests of the code of an own file, see `own_code`; empty where nothing is compared.
+            It may change on resuming and is therefore recorded with the adjustable settings.
     """
 
     samples: str
@@ -287,6 +296,11 @@ class TrainedFrom:
     start: Mapping[str, Any]
     pseudo_labels: str | None
     rows_per_step: int
+    code: Mapping[str, str] = field(default_factory=dict)
+
+    def to_record(self) -> dict[str, Any]:
+        """Return what fold<k>.json holds as `trained_from`."""
+        return {key: value for key, value in asdict(self).items() if key != "code"}
 
 
 def settings_digest(settings: Mapping[str, Any]) -> str:

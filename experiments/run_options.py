@@ -16,6 +16,7 @@ class RunOptions:
         overwrite: move what is there aside and start anew.
         skip_existing: keep folds that have weights as they are, and resume the others.
         allow_unfinished: use weights of folds whose training has not ended, or was not begun.
+        allow_changed_code: continue a run although the code of its own file has changed.
         inference: predict only.
         tta: average over the config's test-time views.
         dry_run: two batches, one epoch, two folds.
@@ -35,6 +36,7 @@ class RunOptions:
     overwrite: bool = False
     skip_existing: bool = False
     allow_unfinished: bool = False
+    allow_changed_code: bool = False
     inference: bool = False
     tta: bool = False
     dry_run: bool = False

@@ -62,6 +62,8 @@ ELSEWHERE |= dict.fromkeys(
 ELSEWHERE |= {
     ("train", frozenset({"--new", "--from"})): "refuses a file that is there: "
     "tests/experiments/test_new_experiment.py",
+    ("train", frozenset({"--resume", "--allow_changed_code"})): "refused without the flag, and "
+    "continued with it: tests/experiments/test_own_code.py",
     ("predict", frozenset({"--run", "--data"})): "interrupted, repeated, refused and moved aside "
     "in tests/test_predict.py",
     ("export", frozenset({"--run", "--format"})): "refused and moved aside in tests/test_export.py",

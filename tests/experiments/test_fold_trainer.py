@@ -83,3 +83,12 @@ def test_only_changed_settings_are_recorded(monkeypatch, caplog) -> None:
         record_adjusted(state, 0, {"num_epochs": 5})
     assert state.adjusted[1:] == [{"from_epoch": 3, "num_epochs": 5}]
     assert "fold 0: from epoch 3 on num_epochs 3 -> 5" in caplog.text
+
+
+def test_other_code_is_named_and_not_its_digests(caplog) -> None:
+    state = TrainerState()
+    with caplog.at_level("INFO", logger=LOGGER.name):
+        record_adjusted(state, 0, {"num_epochs": 3, "code": {"mine.Loss": "1", "mine.Net": "2"}})
+        record_adjusted(state, 0, {"num_epochs": 3, "code": {"mine.Loss": "3", "mine.Net": "2"}})
+    assert [entry["code"]["mine.Loss"] for entry in state.adjusted] == ["1", "3"]
+    assert caplog.messages == ["fold 0: from epoch 1 on other code of mine.Loss"]
