@@ -30,7 +30,13 @@ def build_parser() -> argparse.ArgumentParser:
     parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add = parser.add_argument
     add("--run", type=Path, required=True, help="folder of the run, e.g. results/demo")
-    add("--format", default="onnx", help="onnx, torch or safetensors (%(default)s)")
+    add(
+        "--format",
+        default="onnx",
+        help="onnx (strain to probability, for any batch size), torch (the same for "
+        "torch.export.load) or safetensors (weights, the config in the metadata); needs the extra "
+        "export (%(default)s)",
+    )
     add("--out", type=Path, help="file to write (default: <run>/<name> with the format's ending)")
     add("--allow_unfinished", action="store_true", help="use folds whose training has not ended")
     add("--overwrite", action="store_true", help="move a file that is there aside")

@@ -40,20 +40,35 @@ def build_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--run", type=Path, help="folder of the run, e.g. results/demo")
     add("--config", help="instead of --run: an experiment, whose run is <results>/<name>")
-    add("--results", type=Path, default=Path("results"), help="with --config (%(default)s)")
+    add(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        help="with --config: all results (%(default)s)",
+    )
     add(
         "--data",
         nargs="+",
         required=True,
-        help="a table, a folder, .npy files, one .npy array, or a cache",
+        help="a table with the columns id and path, a folder, .npy files of one sample each, one "
+        ".npy array (n, detector, time), or a cache",
     )
-    add("--out", type=Path, required=True, help="scores.csv, scores.parquet or scores.npy")
+    add(
+        "--out",
+        type=Path,
+        required=True,
+        help="scores.csv, .parquet (extra parquet), or .npy (the folds' probabilities)",
+    )
     add("--tta", action="store_true", help="average over the config's test-time views")
     add("--allow_unfinished", action="store_true", help="use folds whose training has not ended")
     add("--overwrite", action="store_true", help="move other scores in --out aside")
     add("--batch_size", type=int, default=64, help="samples forwarded at once (%(default)d)")
     add("--gpu", default="", help="device id")
-    add("--progress_bar", action="store_true", help="draw bars even when nobody seems to watch")
+    add(
+        "--progress_bar",
+        action="store_true",
+        help="draw progress bars even if stderr is not a terminal",
+    )
     return parser
 
 

@@ -107,7 +107,7 @@ def build_parser() -> argparse.ArgumentParser:
         type=parse_count,
         default=num_cores(),
         metavar="N",
-        help="processes that read files (default: every core, here %(default)s)",
+        help="processes that read files (default: every core)",
     )
     observed = parser.add_argument_group("what is observed (default: as in the competition)")
     add = observed.add_argument

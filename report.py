@@ -31,7 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="FILE", help="the page to write (index.html in that folder)"
     )
     parser.add_argument(
-        "--progress_bar", action="store_true", help="draw a bar even if this is no terminal"
+        "--progress_bar",
+        action="store_true",
+        help="draw a progress bar even if stderr is not a terminal",
     )
     return parser
 

@@ -59,7 +59,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add("--resamples", type=int, default=1000, help="bootstrap samples (1000)")
     add("--seed", type=int, default=0, help="of the bootstrap and of methods that draw (0)")
-    add("--progress_bar", action="store_true", help="draw bars even if this is no terminal")
+    add(
+        "--progress_bar",
+        action="store_true",
+        help="draw progress bars even if stderr is not a terminal",
+    )
     return parser
 
 

@@ -56,7 +56,7 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         "package.module:MyTry, or results/NAME/config.json (%(default)s)",
     )
     what.add_argument("--list", action="store_true", help="print all experiments and exit")
-    what.add_argument("--show", action="store_true", help="print the resolved config and exit")
+    what.add_argument("--show", action="store_true", help="print every setting and exit")
     what.add_argument(
         "--new",
         type=Path,
@@ -96,7 +96,7 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
     choices.add_argument(
         "--overwrite",
         action="store_true",
-        help="move what is there aside, to <name>.<time>, and start anew",
+        help="move what is there aside, to <name>.<time>, and start again",
     )
     choices.add_argument(
         "--skip_existing",
@@ -124,7 +124,7 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
     how.add_argument(
         "--gpu",
         default="",
-        help="device ids, one a process, e.g. 0,1; or 'free': one that no other run has taken so",
+        help="device ids, one a process, e.g. 0,1; or 'free': one that no other run has taken",
     )
     how.add_argument(
         "--num_workers", type=not_negative(int), help="reader processes; 0 on a CPU, 4 on a GPU"
@@ -155,10 +155,12 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="sleep first (%(default)g)",
     )
-    how.add_argument("--debug", action="store_true", help="say the memory used in every epoch")
+    how.add_argument("--debug", action="store_true", help="log the memory used in every epoch")
     how.add_argument("--silent", action="store_true", help="no log file and no notification")
     how.add_argument(
-        "--progress_bar", action="store_true", help="draw bars even when nobody seems to watch"
+        "--progress_bar",
+        action="store_true",
+        help="draw progress bars even if stderr is not a terminal",
     )
     return parser
 

@@ -26,71 +26,84 @@ FLIP = Part(FlipWave, p=0.5)
 
 
 class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
-    """The settings of every experiment. Annotations are checked when a child is defined."""
+    """The settings of every experiment. Annotations are checked when a child is defined.
+
+    docs/reference/settings.md is written from this class by `python -m documentation`: the comment
+    above a setting or after it is its meaning, and a line of dashes begins a part of the table.
+    """
 
     # --- identity ---
-    name: str = "config"  # its folder in results/
+    name: str = "config"  # the folder of the run in results/
     seed: int = 2021  # random numbers are counted from (seed, fold, epoch, step, rank)
     deterministic: bool = False  # bit-identical on a GPU too, but slower
-    debug: bool = False  # the first 10,000 train and 1,000 test rows only; not train.py --debug
+    debug: bool = False  # the first 10,000 training and 1,000 test rows only; not train.py --debug
 
-    # --- detectors, sampling rate, window and noise curves ---
+    # --- observation and population ---
+    # detectors, sampling rate, window, lowest frequency and noise curves
     observation: Part = Part(Observation)
-
-    # --- what merges, where and when, in simulated samples and in templates ---
+    # what merges, where and when, in simulated samples and in templates
     population: Part = Part(Population)
 
-    # --- data: tables (id, target, path) and caches, both written by prep_data.py ---
-    train_path: str = "input/train.csv"
-    test_path: str = "input/test.csv"
-    data_root: str | None = None  # paths in the tables may lead anywhere below it
-    train_cache: str | None = None
-    test_cache: str | None = None
-    dataset: type = G2NetDataset
-    dataset_params: Mapping = {}
-    cv: int = 5
-    splitter: str = "StratifiedKFold"  # of sklearn.model_selection
+    # --- data ---
+    train_path: str = "input/train.csv"  # table (id, target, path), written by prep_data.py
+    test_path: str = "input/test.csv"  # the same of the test samples
+    data_root: str | None = None  # paths in the tables may lead anywhere below this folder
+    train_cache: str | None = None  # cache written by prep_data.py --cache
+    test_cache: str | None = None  # the same of the test samples
+    dataset: type = G2NetDataset  # class of the data set
+    dataset_params: Mapping = {}  # its arguments
+    cv: int = 5  # number of folds
+    # a class of sklearn.model_selection that makes the folds; also GroupKFold and
+    # StratifiedGroupKFold by the column `group` of the table, PredefinedSplit by its column `fold`
+    splitter: str = "StratifiedKFold"
+    # its arguments; `column` names another column for the groups or folds
     splitter_params: Mapping = {"shuffle": True, "random_state": 2021}
 
-    # --- on the device, before the network; --tta averages over the views ---
-    transforms: Mapping = {"train": None, "test": None}
-    transforms2: Mapping | None = None  # as `transforms`: a second view, for two-input networks
-    views: tuple = ("identity", "flip")
+    # --- on the device, before the network ---
+    transforms: Mapping = {"train": None, "test": None}  # each a Part, a tuple of them, or None
+    transforms2: Mapping | None = None  # the same for the second input of two-input networks
+    views: tuple = ("identity", "flip")  # test-time views of the strain, averaged by --tta
 
     # --- network ---
-    model: type = SpectroCNN
-    model_params: Mapping = {}
+    model: type = SpectroCNN  # class of the network
+    model_params: Mapping = {}  # its arguments
     # warm start from this file, from fold<k>.pt in this folder, or from the run of that name
     weight_path: str | None = None
 
     # --- labels of the test samples from another experiment's predictions ---
-    pseudo_labels: Part | None = None
+    pseudo_labels: Part | None = None  # labels_of(Experiment)
 
     # --- training ---
-    num_epochs: int = 5
-    batch_size: int = 64  # of each process
+    num_epochs: int = 5  # passes over the training samples
+    batch_size: int = 64  # samples of a batch, in each process
     accumulate: int = 1  # batches per optimiser step
     sync_batch_norm: bool = True  # batch statistics over the rows of all processes
-    optimizer: type = torch.optim.Adam
-    optimizer_params: Mapping = {"lr": 2e-4, "weight_decay": 1e-6}
+    optimizer: type = torch.optim.Adam  # class of the optimiser
+    optimizer_params: Mapping = {"lr": 2e-4, "weight_decay": 1e-6}  # its arguments
+    # class of a schedule of torch or timm, or WarmupCosine
     scheduler: type | None = CosineAnnealingWarmRestarts
+    # its arguments; a length that is left out follows num_epochs
     scheduler_params: Mapping = {"T_0": 5, "T_mult": 1, "eta_min": 1e-6}
     scheduler_target: str | None = None  # a score that the schedule takes, e.g. valid_loss
     batch_scheduler: bool = False  # step the schedule each optimiser step, not each epoch
-    criterion: Part = Part(BCEWithLogitsLoss)
-    eval_metric: Part = Part(AUC)
-    monitor_metrics: tuple = ()
-    amp: bool | str = True  # bf16 or fp16 on a GPU, float32 on a CPU; or 'bf16', 'fp16'
-    # Gradients are unscaled first. The published 10,000 was applied to gradients scaled by 65,536,
-    # so that elements were clipped at 0.153.
+    criterion: Part = Part(BCEWithLogitsLoss)  # the loss
+    eval_metric: Part = Part(AUC)  # the score that decides which epoch is the best
+    monitor_metrics: tuple = ()  # further scores that are logged
+    # mixed precision: bf16 or fp16 on a GPU, float32 on a CPU; False; or 'bf16', 'fp16'
+    amp: bool | str = True
+    # clipping of unscaled gradients: 'value', 'norm' or None
     clip_grad: str | None = "value"
+    # the limit of that clipping; the published 10,000 was applied to gradients scaled by 65,536,
+    # so that elements were clipped at 0.153
     max_grad_norm: float = 0.15
     max_bad_losses: int = 10  # NaN or infinite losses in a row that end a run
     ema_decay: float | None = None  # decay of an average of the weights, which is used instead
-    hook: Part = Part(TrainHook)
+    hook: Part = Part(TrainHook)  # what happens around the loss of a batch, e.g. mixup
+    # what happens after each epoch, e.g. early stopping
     callbacks: tuple = (Part(EarlyStopping, patience=5, target="valid_metric", maximize=True),)
 
-    # --- published scores of this class, which children do not inherit; see `published_scores` ---
+    # --- published scores ---
+    # those of this very class, which children do not inherit; see `published_scores`
     published: Mapping = {}
 
 

@@ -55,6 +55,10 @@ class UniformComponents(MassLaw):
     """Both masses are uniform between two bounds; mass_1 is the larger one.
 
     The density is constant on the triangle mass_1 >= mass_2.
+
+    Args:
+        low: lowest mass.
+        high: highest mass.
     """
 
     low: float = 10.0

@@ -211,6 +211,7 @@ class PitchShift(WaveTransform):
         max_steps: largest shift in semitones, either way.
         sr: sampling rate in Hz; None is that of the observation. A shift in semitones does not
             depend on it.
+        observation: gives the sampling rate; an experiment gives its own.
     """
 
     def __init__(

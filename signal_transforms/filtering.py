@@ -33,6 +33,7 @@ class BandPass(WaveTransform):
         taper: length in samples of a cosine ramp at both ends before the filter. Zero, the
             default, is what the published models used; edge transients are then as large as the
             interior.
+        observation: gives the sampling rate; an experiment gives its own.
 
     Raises:
         UserError: not 0 < lower < upper < sr / 2.
@@ -91,6 +92,7 @@ class BandPass2(WaveTransform):
         bands: (lower, upper) in Hz, one a channel; None is 12 to 500 Hz for each.
         sr: sampling rate in Hz; None is that of the observation.
         order: order of the prototype.
+        observation: gives sampling rate and number of detectors; an experiment gives its own.
     """
 
     per_channel = True
@@ -128,6 +130,7 @@ class BandPassTorch(WaveTransform):
         lower: in Hz, where the gain is about 1 / sqrt(2).
         upper: in Hz, likewise.
         sr: sampling rate in Hz; None is that of the observation.
+        observation: gives the sampling rate; an experiment gives its own.
     """
 
     per_channel = True

@@ -11,8 +11,6 @@ import pytest
 import test_house
 from paths import ROOT
 
-from experiments.settings import Config
-
 PAGES = sorted(
     [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
 )
@@ -120,22 +118,6 @@ def test_flags_that_pages_use_exist() -> None:
                 if flag not in known
             ]
     assert not unknown
-
-
-@pytest.mark.parametrize("command", sorted({*test_house.COMMANDS} - {"train_pseudo"}))
-def test_the_reference_lists_every_flag(command: str) -> None:
-    text = (ROOT / "docs" / "reference" / "commands.md").read_text()
-    section = re.search(rf"^## {command}\.py.*?(?=^## )", text, re.DOTALL | re.MULTILINE)
-    assert section is not None
-    listed = set(re.findall(r"^\| `(--\w+)` \|", section[0], re.MULTILINE))
-    assert listed == flags_of(command)
-
-
-def test_the_reference_lists_every_setting() -> None:
-    text = (ROOT / "docs" / "reference" / "settings.md").read_text()
-    rows = re.findall(r"^\| (`[^|]*`) \|", text, re.MULTILINE)
-    listed = {name for row in rows for name in re.findall(r"`(\w+)`", row)}
-    assert listed == set(Config.__annotations__)
 
 
 # --- the picture of the wings ----------------------------------------------------------------

@@ -49,6 +49,7 @@ class MixupTrain(TrainHook):
     `level='waveform'` it is done here, before the model.
 
     Args:
+        alpha: of the Beta distribution; the smaller it is, the closer λ is to 0 or 1.
         hard_label: False, or the threshold above which a mixed target counts as 1.
         lor_label: the target is t + t' - t t', the logical or of the two, instead of the mixture.
         level: 'model' or 'waveform'.
@@ -111,6 +112,10 @@ class MixupTrain2(MixupTrain):
     """Mixes positives with positives and negatives with negatives: targets stay as they are.
 
     Rows with a soft target, and classes switched off, are left unmixed.
+
+    Args:
+        pos_pos: mix signals with signals.
+        neg_neg: mix noise with noise.
     """
 
     def __init__(

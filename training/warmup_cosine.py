@@ -24,6 +24,8 @@ class WarmupCosine(LRScheduler):
         total_steps: N; in a config it is filled in from `num_epochs` and the batch size.
         warmup: share of the steps that the warm-up takes.
         eta_min: learning rate at the end.
+        optimizer: given by the run.
+        last_epoch: steps that have been done already, less one; leave it.
 
     Raises:
         UserError: a share outside [0, 1).
