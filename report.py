@@ -67,9 +67,11 @@ def main(argv: list[str] | None = None) -> int:
     from reporting.data import read_all_runs
     from reporting.page import page_html
     from reporting.stack import read_stack
+    from reporting.tuning import read_studies
 
     runs = read_all_runs(args.results, show=True if args.progress_bar else None)
-    text = page_html(runs, read_stack(args.results), args.results)
+    studies = read_studies(args.results)
+    text = page_html(runs, read_stack(args.results), args.results, studies)
     # A folder's name may hold bytes that are not UTF-8, which Python keeps as lone surrogates.
     content = text.encode("utf-8", "replace")
     try:

@@ -14,7 +14,7 @@ from runtime.errors import UserError
 
 PAGE = REFERENCE / "commands.md"
 # Those with flags. train_pseudo.py takes the flags of train.py.
-COMMANDS = ("prep_data", "train", "stacking", "report", "predict", "export", "detect")
+COMMANDS = ("prep_data", "train", "stacking", "report", "predict", "export", "tune", "detect")
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:

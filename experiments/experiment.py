@@ -7,6 +7,7 @@ predictions themselves are made by `inference.py`.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +71,20 @@ if TYPE_CHECKING:
 class Experiment:
     """A config, its data split into folds, and the directory its results go to."""
 
-    def __init__(self, config: ConfigMeta, options: RunOptions, device: torch.device) -> None:
-        self.config, self.options, self.device = config, options, device
+    def __init__(
+        self,
+        config: ConfigMeta,
+        options: RunOptions,
+        device: torch.device,
+        watch: Callable[[TrainerState], str | None] | None = None,
+    ) -> None:
+        """Read the data and split it; nothing is written yet.
+
+        Args:
+            watch: called after each epoch of a fold; a text that it returns ends the training of
+                the fold, as the reason.
+        """
+        self.config, self.options, self.device, self.watch = config, options, device, watch
         check_run_name(config.name)
         for key in ("batch_size", "accumulate", "num_epochs", "max_bad_losses"):
             check_at_least_one(key, getattr(config, key))
@@ -415,4 +428,5 @@ class Experiment:
             fold,
             network,
             self.updates_per_epoch(fold) if training else None,
+            self.watch,
         )

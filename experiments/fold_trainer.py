@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +74,7 @@ def build_fold_trainer(
     fold: int,
     network: torch.nn.Module,
     updates_per_epoch: int | None,
+    watch: Callable[[TrainerState], str | None] | None = None,
 ) -> Trainer:
     """Return the trainer of a fold.
 
@@ -80,6 +82,7 @@ def build_fold_trainer(
         folder: where its checkpoints go.
         network: of the fold, on the device.
         updates_per_epoch: optimiser steps of an epoch; None for a trainer that only predicts.
+        watch: called after each epoch; a text that it returns ends the training, as the reason.
 
     Raises:
         UserError: a setting makes no sense.
@@ -121,7 +124,9 @@ def build_fold_trainer(
         checkpointing=Checkpointing(
             folder=folder, name=f"fold{fold}", checkpoint_every=options.checkpoint_every
         ),
-        reporting=Reporting(show_progress=options.show_progress, show_memory=options.show_memory),
+        reporting=Reporting(
+            show_progress=options.show_progress, show_memory=options.show_memory, watch=watch
+        ),
         callbacks=build_parts(config, "callbacks"),
         transforms={stage: build_preparation(config, stage, device) for stage in ("train", "test")},
         ema=ema,

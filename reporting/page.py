@@ -23,6 +23,7 @@ from reporting.data import ReportedRun
 from reporting.files import text_or_none
 from reporting.stack import StackSummary
 from reporting.stack_html import sentence_html, stack_section_html
+from reporting.tuning import ReportedStudy, tuning_link_html, tuning_section_html
 
 ASSETS = Path(__file__).parent / "assets"
 SCRIPTS = ("charts.js", "figures.js", "page.js")
@@ -33,7 +34,12 @@ MOST_EPOCHS = 200  # of a learning curve
 MOST_STARTS = 5
 
 
-def page_html(runs: Sequence[ReportedRun], stack: StackSummary, results: Path) -> str:
+def page_html(
+    runs: Sequence[ReportedRun],
+    stack: StackSummary,
+    results: Path,
+    studies: Sequence[ReportedStudy] = (),
+) -> str:
     """Return the whole page."""
     style = (ASSETS / "style.css").read_text(encoding="utf-8")
     script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
@@ -48,6 +54,8 @@ def page_html(runs: Sequence[ReportedRun], stack: StackSummary, results: Path) -
         "cards": cards_html(runs, stack),
         "table": run_table_html(runs),
         "stack": stack_section_html(stack),
+        "tuning": tuning_section_html(studies),
+        "tuning_link": tuning_link_html(studies),
         "sets": sets_note(runs),
         "thinning": thinning_note(runs),
         "most": str(MOST_POINTS),

@@ -64,6 +64,11 @@ ELSEWHERE |= {
     "tests/experiments/test_new_experiment.py",
     ("train", frozenset({"--resume", "--allow_changed_code"})): "refused without the flag, and "
     "continued with it: tests/experiments/test_own_code.py",
+    **dict.fromkeys(
+        (("tune", frozenset({"--space"})), ("tune", frozenset({"--space", "--trials"}))),
+        "killed, interrupted, repeated and continued in tests/test_tune.py; a best file that was "
+        "changed is moved aside in tests/tuning/test_best_file.py",
+    ),
     ("predict", frozenset({"--run", "--data"})): "interrupted, repeated, refused and moved aside "
     "in tests/test_predict.py",
     ("export", frozenset({"--run", "--format"})): "refused and moved aside in tests/test_export.py",

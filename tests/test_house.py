@@ -32,6 +32,7 @@ WINGS = (
     "simulation",
     "experiments",
     "stack",
+    "tuning",
     "reporting",
     "search",
     "configs",
@@ -46,8 +47,9 @@ COMMANDS = (
     "predict",
     "export",
     "detect",
+    "tune",
 )
-MOST_AT_THE_TOP = 18
+MOST_AT_THE_TOP = 18  # tune.py, the latest, is a command that people run
 
 
 def sources() -> dict[str, Path]:
@@ -162,6 +164,10 @@ TESTED_ELSEWHERE = {
     "signal_transforms/per_sample_operations.py": "tests/signal_transforms/test_amplitude.py",
     "signal_transforms/whitening_operators.py": "tests/signal_transforms/test_whitening.py",
     "stack/report.py": "tests/stack/test_files.py",
+    # one finished study serves the tests of all of these
+    "tuning/figures.py": "tests/test_tune.py",
+    "tuning/records.py": "tests/test_tune.py",
+    "tuning/trials.py": "tests/test_tune.py",
 }
 
 

@@ -139,11 +139,14 @@ class Reporting:
         show_progress: draw progress bars; None draws them on a terminal only.
         log_every: steps between two readings of the loss, each of which waits for a GPU.
         show_memory: report the memory used, after each epoch.
+        watch: called with the `TrainerState` after each epoch; a text that it returns ends the fit,
+            as the reason. It is no callback: no checkpoint holds anything of it.
     """
 
     show_progress: bool | None = None
     log_every: int = 50
     show_memory: bool = False
+    watch: Callable[[Any], str | None] | None = None
 
 
 def check_at_least_one(key: str, value: int) -> None:

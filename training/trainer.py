@@ -378,6 +378,8 @@ class Trainer:
         verdicts = [callback.on_epoch_end(state) for callback in self.callbacks]
         is_best = not verdicts or any(verdict.is_best for verdict in verdicts)
         stop_reasons = [verdict.stop_reason for verdict in verdicts if verdict.stop_reason]
+        if self.reporting.watch is not None and (reason := self.reporting.watch(state)):
+            stop_reasons.append(reason)
         state.finished = state.epoch >= self.num_epochs or bool(stop_reasons)
         state.seconds += time.monotonic() - started
 

@@ -1,0 +1,6 @@
+"""The search for good settings of an experiment: studies, trials, and what they leave.
+
+A study draws settings from a space by Optuna, trains one fold with each draw, and stops draws that
+fall behind the others. Imports experiments and below, and Optuna, an extra, only where it is used;
+tune.py imports it. Open study.py first; space.py has the words of `--space`.
+"""
