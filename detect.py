@@ -2,6 +2,7 @@
 
     python detect.py --config Demo --strain H1=H-H1_….hdf5 L1=L-L1_….hdf5
     python detect.py --config Demo --event GW150914          # fetched from gwosc.org
+    python detect.py --weights wave07 --strain H1=… L1=…     # shipped weights: no training
 
 Takes files, folders, lists and frame caches of each detector. Every second is searched with the
 detectors that have data, stretch by stretch, as it was recorded and with the detectors shifted
@@ -76,7 +77,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="data-quality bits that must be set where strain is searched; none: ignore them",
     )
     network = parser.add_argument_group("with which networks")
-    network.add_argument("--config", required=True, help="class name of an experiment")
+    network.add_argument("--config", help="class name of an experiment")
+    network.add_argument(
+        "--weights",
+        help="instead of --config: weights that are shipped in weights/, such as wave07, or a file "
+        "that export.py --format safetensors wrote",
+    )
     network.add_argument(
         "--set",
         nargs="+",
@@ -179,6 +185,10 @@ def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     if bool(args.strain) == bool(args.event):
         raise UserError("give either --strain H1=FILE L1=FILE or --event NAME")
+    if (args.config is None) == (args.weights is None):
+        raise UserError("give either --config NAME or --weights NAME")
+    if args.weights is not None and args.set:
+        raise UserError(f"--set {args.set[0]}: --weights {args.weights} brings its own settings")
     configure_logging()
     from data.data_quality import allowed_segments, format_excluded_times
     from data.quality_bits import parse_bits
@@ -313,13 +323,19 @@ def find_networks(args: argparse.Namespace) -> tuple[ConfigMeta, list[Path], lis
         UserError: there are no weights, or they are unfinished or of other settings.
     """
     import configs  # noqa: F401 - importing it registers the experiments
-    from configuration.config_class import find_config
+    from configuration.config_references import load_config
     from configuration.overrides import override
     from experiments.fold_record import check_finished, read_fold
+    from experiments.weight_files import find_weight_file, unpack_weights
     from search.window_scorer import find_weights
 
-    config = override(find_config(args.config), args.set)
-    weights = find_weights(args.results / config.name, config)
+    if args.weights is not None:
+        folder = unpack_weights(find_weight_file(args.weights))
+        config = load_config(str(folder / "config.json"))
+    else:
+        config = override(load_config(args.config), args.set)
+        folder = args.results / config.name
+    weights = find_weights(folder, config)
     records = [read_fold(path) for path in weights]
     advice = "train it to its end with --resume, or use it as it is with --allow_unfinished"
     check_finished(records, args.allow_unfinished, advice)
@@ -366,7 +382,7 @@ def make_injections(args: argparse.Namespace) -> InjectionSettings | None:
     Raises:
         UserError: there is no such experiment, or injections follow one another too quickly.
     """
-    from configuration.config_class import find_config
+    from configuration.config_references import load_config
     from experiments.building import population_of
     from search.injections import InjectionSettings
 
@@ -376,7 +392,7 @@ def make_injections(args: argparse.Namespace) -> InjectionSettings | None:
         raise UserError(
             f"--every {args.every:g}: injections would overlap: give 2 s or more between them"
         )
-    return InjectionSettings(population_of(find_config(args.inject)), args.every, args.seed)
+    return InjectionSettings(population_of(load_config(args.inject)), args.every, args.seed)
 
 
 def say_what_is_searched(

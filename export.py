@@ -4,8 +4,9 @@
 
 onnx holds transforms, front-end and the networks of all folds as one graph from strain to
 probability, for any batch size; torch the same as a program for torch.export.load; safetensors the
-weights, with the config in its metadata. The file is compared with the run, on noise and on samples
-of its test table, and refused if a logit differs by more than 1e-4. A model card lies beside it.
+weights, with the config in its metadata, which `predict.py --weights` and `detect.py --weights`
+take. The file is compared with the run, on noise and on samples of its test table, and refused if a
+logit differs by more than 1e-4. A model card lies beside it.
 """
 
 from __future__ import annotations

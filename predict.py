@@ -2,6 +2,7 @@
 
     python predict.py --run results/demo --data new_samples/ --out scores.csv
     python predict.py --config Demo --data table.csv --out scores.parquet --tta
+    python predict.py --weights wave07 --data table.csv --out scores.csv   # shipped: no training
 
 --data takes a table (.csv with the columns id and path), a folder or several .npy files of one
 sample each, one .npy array (n, detector, time), or a cache (.f32). Neither targets nor the training
@@ -47,6 +48,11 @@ def build_parser() -> argparse.ArgumentParser:
         help="with --config: all results (%(default)s)",
     )
     add(
+        "--weights",
+        help="instead of --run: weights that are shipped in weights/, such as wave07, or a file "
+        "that export.py --format safetensors wrote",
+    )
+    add(
         "--data",
         nargs="+",
         required=True,
@@ -74,8 +80,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
-    if (args.run is None) == (args.config is None):
-        raise UserError("give either --run results/NAME or --config NAME")
+    if sum(given is not None for given in (args.run, args.config, args.weights)) != 1:
+        raise UserError("give one of --run results/NAME, --config NAME and --weights NAME")
     if args.batch_size < 1:
         raise UserError(f"--batch_size {args.batch_size}: expected 1 or more")
     configure_logging()
@@ -84,7 +90,7 @@ def main(argv: list[str] | None = None) -> int:
     from experiments.score_files import PART, ScoreFile
     from train import choose_device
 
-    folder = args.run or args.results / run_name(args.config)
+    folder = find_folder(args)
     predictor = load_run(
         folder,
         tta=args.tta,
@@ -103,7 +109,7 @@ def main(argv: list[str] | None = None) -> int:
             LOGGER.info(f"{min(done * PART, len(samples))} of {len(samples)} samples are scored")
         bar = progress(
             total=len(samples),
-            desc=f"{folder.name} prediction",
+            desc=f"{predictor.config.name} prediction",
             unit="sample",
             show=True if args.progress_bar else None,
         )
@@ -158,11 +164,21 @@ def load_run(
     return Predictor(config, records, torch.device(device), views, batch_size)
 
 
-def run_name(reference: str) -> str:
-    """Return the folder's name of an experiment's run."""
+def find_folder(args: argparse.Namespace) -> Path:
+    """Return the run directory that the arguments name.
+
+    Raises:
+        UserError: there is no such experiment, or no such file of weights.
+    """
+    if args.run is not None:
+        return args.run
+    if args.weights is not None:
+        from experiments.weight_files import find_weight_file, unpack_weights
+
+        return unpack_weights(find_weight_file(args.weights))
     from configuration.config_references import load_config
 
-    return load_config(reference).name
+    return args.results / load_config(args.config).name
 
 
 def score_part(predictor: Predictor, samples: NewSamples, first: int, last: int, bar) -> np.ndarray:

@@ -14,6 +14,7 @@ import torch
 from experiments.exported_graph import ExportedGraph
 from experiments.observation_record import plain_config
 from experiments.predictor import Predictor
+from experiments.weight_files import read_weight_file, write_weight_file
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json_object
 from runtime.optional_packages import require
@@ -71,14 +72,19 @@ def write_export(predictor: Predictor, kind: str, path: Path) -> None:
 
 def write_weights(predictor: Predictor, path: Path) -> None:
     """Write the weights of all folds, 'fold0.<key>' and on, with the config in the metadata."""
-    save_file = require("safetensors.torch", "export").save_file
-    tensors = {
-        f"fold{fold}.{key}": value.contiguous().clone()
+    folds = {
+        fold: network.state_dict()
         for fold, network in zip(predictor.folds, predictor.networks, strict=True)
-        for key, value in network.state_dict().items()
     }
-    # Text only: numbers and classes of the config are in JSON.
-    save_file(tensors, path, metadata={"config": json.dumps(plain_config(predictor.config))})
+    records = dict(zip(map(str, predictor.folds), predictor.records, strict=True))
+    described = {
+        "weights": {fold: record.digest for fold, record in records.items()},
+        # Weights that nothing is known of are taken as they are, as everywhere.
+        "finished": {
+            fold: record.finished or not record.is_known for fold, record in records.items()
+        },
+    }
+    write_weight_file(path, folds, plain_config(predictor.config), described)
 
 
 def open_export(kind: str, path: Path, predictor: Predictor) -> Scorer:
@@ -106,12 +112,9 @@ def open_export(kind: str, path: Path, predictor: Predictor) -> Scorer:
 
 def load_weights(path: Path, predictor: Predictor) -> None:
     """Put the weights of a safetensors file into the networks of a predictor."""
-    tensors = require("safetensors.torch", "export").load_file(path)
+    content = read_weight_file(path)
     for fold, network in zip(predictor.folds, predictor.networks, strict=True):
-        start = f"fold{fold}."
-        network.load_state_dict(
-            {key[len(start) :]: v for key, v in tensors.items() if key.startswith(start)}
-        )
+        network.load_state_dict(content.folds[fold])
 
 
 def random_strain(predictor: Predictor, count: int) -> torch.Tensor:
