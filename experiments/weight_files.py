@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from physics.cache_folder import cache_folder
@@ -98,7 +98,8 @@ def write_weight_file(
     # The metadata of a safetensors file is text.
     metadata = {"config": json.dumps(config), "record": json.dumps(record), "format": FORMAT}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, metadata=metadata)
+        # Not `save_file`, whose files nobody but their owner may read.
+        temporary.write_bytes(save(tensors, metadata=metadata))
 
 
 def read_weight_file(path: Path) -> WeightFile:

@@ -28,6 +28,7 @@ from experiments.predictor import Predictor, find_run
 from experiments.run_identity import deciding_settings, settings_digest
 from experiments.run_records import read_run_config
 from experiments.weight_files import SHIPPED, SUFFIX, unpack_weights, write_weight_file
+from physics.noise import NoiseGenerator
 from predict import load_run
 from runtime.command_line import CommandLine, run_command
 from runtime.console import configure_logging
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     score = read_ruler_score(args.ruler, config)
     record = {
         "recipe": {"config": args.config, "set": args.set, "digest": recipe_digest(config)},
-        "description": " ".join((config.__doc__ or "").split()),
+        "description": " ".join((load_config(args.config).__doc__ or "").split()),
         "score": score,
         "weights": {
             str(k): r.digest for k, r in zip(predictor.folds, predictor.records, strict=True)
@@ -156,9 +157,13 @@ def read_ruler_score(path: Path, config: ConfigMeta) -> dict[str, Any]:
 
 
 def difference_of_stored(predictor: Predictor, path: Path) -> float:
-    """Return the largest difference of a logit between a run and its stored weights, on noise."""
-    sampling = predictor.observation.sampling
-    noise = np.random.default_rng(2021).normal(size=(COMPARED, *sampling.shape)) * 1e-20
+    """Return the largest difference of a logit between a run and its stored weights.
+
+    On noise of the curves: whitened noise of another colour has logits of thousands.
+    """
+    noise = NoiseGenerator(observation=predictor.observation).sample(
+        COMPARED, torch.Generator().manual_seed(2021)
+    )  # (windows, detector, time)
     stored = load_run(unpack_weights(path), device="cpu")
     return float(np.abs(stored.score(noise).logits - predictor.score(noise).logits).max())
 
