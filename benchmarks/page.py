@@ -28,7 +28,14 @@ from runtime.files import atomic_path
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
 # On other pages of docs/explanation.
-ELSEWHERE = ("detection.json", "ablation.json", "blips.json", "glitch_ranking.json", "mdc.json")
+ELSEWHERE = (
+    "detection.json",
+    "ablation.json",
+    "blips.json",
+    "blips_trained.json",
+    "glitch_ranking.json",
+    "mdc.json",
+)
 NO_GPU = [
     "### A CUDA GPU",
     "",

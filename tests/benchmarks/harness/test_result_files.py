@@ -87,7 +87,7 @@ def test_files_of_another_format_are_refused(tmp_path: Path) -> None:
 def test_recorded_results_are_whole() -> None:
     formats = {"detection": detection_report.FORMAT, "ablation": ablation.FORMAT}
     # Figures of one page each, which their own tests read; docs/explanation/glitches.md has them.
-    of_one_page = {"blips", "glitch_ranking", "mdc"}
+    of_one_page = {"blips", "blips_trained", "glitch_ranking", "mdc"}
     for path in list_records(RESULTS):
         if path.stem in of_one_page:
             assert read_json(path)
