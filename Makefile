@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
-EXTRAS := sim,gwosc,stack,pipeline,dev
+EXTRAS := sim,gwosc,stack,pipeline,docs,dev
 READY := $(VENV)/.installed
 
 TRAIN ?= 16000
@@ -16,7 +16,7 @@ PIPELINE_DATA := train_path=input/pipeline_demo/train.csv test_path=input/pipeli
 	train_cache=input/pipeline_demo/train_cache.f32 test_cache=input/pipeline_demo/test_cache.f32
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pipeline-demo report test test-all test-oldest chaos audit lint format clean
+.PHONY: help install demo pipeline-demo report docs test test-all test-oldest chaos audit lint format clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +42,10 @@ pipeline-demo: $(READY) ## two experiments, their pseudo-label reruns and the st
 
 report: $(READY) ## results/index.html: every experiment on one page
 	$(BIN)/python report.py
+
+docs: $(READY) ## site/: the documentation as a site, every link checked
+	$(BIN)/python -m documentation
+	$(BIN)/mkdocs build --strict
 
 test: $(READY) lint ## lint and run the tests
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
