@@ -125,9 +125,9 @@ def settings_in_docs() -> Iterator[tuple[str, str | None, list[str]]]:
     """Yield the page, the config and the words after --set of each command line that has some."""
     for page in PAGES:
         for _, rest in LINE.findall(page.read_text().replace("\\\n", " ")):
-            words = shlex.split(rest)
-            if "--set" not in words:
+            if "--set" not in rest:
                 continue
+            words = shlex.split(rest)
             after = words[words.index("--set") + 1 :]
             settings = list(itertools.takewhile(lambda word: not word.startswith("--"), after))
             settings = [word for word in settings if "$" not in word]  # no variables of a shell

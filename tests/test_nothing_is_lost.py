@@ -93,6 +93,7 @@ CASES = [
     Case("pseudo again", run="pseudo_demo", says=FINISHED),
     Case("resumed", ("--resume",), code=0, says="up to date"),
     Case("pseudo resumed", ("--resume",), code=0, run="pseudo_demo", says="up to date"),
+    Case("a fold resumed", ("--resume", "--limit_fold", "0"), code=0, says="Fold 0 of demo"),
     Case("resumed with another seed", ("--resume",), ("seed=5",), says="in seed"),
     Case("resumed with fewer folds", ("--resume",), ("cv=3",), says="in cv"),
     Case("resumed with fewer epochs", ("--resume",), ("num_epochs=1",), says="not fewer"),
