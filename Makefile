@@ -10,13 +10,17 @@ BIN := $(VENV)/bin
 EXTRAS := sim,gwosc,stack,pipeline,docs,dev
 READY := $(VENV)/.installed
 
+DEVICE ?= cpu
 TRAIN ?= 16000
 TEST ?= 4000
 PIPELINE_DATA := train_path=input/pipeline_demo/train.csv test_path=input/pipeline_demo/test.csv \
 	train_cache=input/pipeline_demo/train_cache.f32 test_cache=input/pipeline_demo/test_cache.f32
 
+# For run.json of runs in a container; '+' says that tracked files have changed.
+REVISION = $$(git rev-parse HEAD)$$(git diff --quiet HEAD || echo +)
+
 .DEFAULT_GOAL := help
-.PHONY: help install demo pipeline-demo report docs test test-all test-oldest chaos audit lint format clean
+.PHONY: help install demo pipeline-demo report docs image test test-all test-oldest chaos audit lint format clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +50,9 @@ report: $(READY) ## results/index.html: every experiment on one page
 docs: $(READY) ## site/: the documentation as a site, every link checked
 	$(BIN)/python -m documentation
 	$(BIN)/mkdocs build --strict
+
+image: ## a container image, g2net; for GPUs: make image DEVICE=cuda
+	docker build --build-arg DEVICE=$(DEVICE) --build-arg REVISION=$(REVISION) --tag g2net .
 
 test: $(READY) lint ## lint and run the tests
 	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder

@@ -20,6 +20,7 @@ A B A B ... A machine that slows down slows down both.
 | `training_step` | training/ | whole steps of the trainer against the bare network and optimiser |
 | `mixed_precision` | training/ | a step of a network in bf16 or fp16 against float32 |
 | `tta` | experiments/ | inference with test-time views against without |
+| `export` | experiments/ | ONNX against torch: differences in logits, size, samples a second |
 | `startup` | data/ | the first batch with a 25 GiB cache against without a cache |
 | `command_line` | runtime/ | `train.py --help` and `--list` against importing torch |
 | `profile_step` | training/ | where the time of one training step goes |
@@ -60,8 +61,10 @@ MODULES = {
     "command_line": "benchmarks.runtime.command_line",
     "profile_step": "benchmarks.training.profile_step",
     "growth": "benchmarks.training.growth",
+    "export": "benchmarks.experiments.export",
 }
 
 # What `python -m benchmarks` runs, in this order, which is that of the rows in the tables. The
-# curves of `growth` take much longer and are measured by themselves.
-BENCHMARKS = tuple(name for name in MODULES if name != "growth")
+# curves of `growth` take much longer, and `export` needs packages that no other part does: both are
+# measured by themselves.
+BENCHMARKS = tuple(name for name in MODULES if name not in ("growth", "export"))

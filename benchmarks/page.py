@@ -108,6 +108,7 @@ SECTIONS: dict[str, Callable[[Path, Results], list[str]]] = {
     "results": results_section,
     "profile": make_details_section("profile_step"),
     "growth": growth_section,
+    "export": make_details_section("export"),
 }
 
 

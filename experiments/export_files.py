@@ -124,20 +124,17 @@ def random_strain(predictor: Predictor, count: int) -> torch.Tensor:
     return torch.randn(shape, generator=generator) * 1e-20
 
 
-def check_export(
+def compare_with_run(
     predictor: Predictor, score: Scorer, samples: np.ndarray | None
 ) -> dict[str, float]:
-    """Compare an export with its run on random noise and on samples.
+    """Return the largest difference of a logit between an export and its run.
 
     Args:
         score: of the export.
         samples: (n, detector, time) float32; None compares on noise alone.
 
     Returns:
-        The largest difference of a logit, on noise and on samples.
-
-    Raises:
-        UserError: it is above 1e-4.
+        By what was scored: 'noise' and, with samples, 'samples'.
     """
     compared = {"noise": random_strain(predictor, sum(BATCHES)).numpy()}
     if samples is not None:
@@ -151,6 +148,18 @@ def check_export(
                 found.append(score(np.ascontiguousarray(strain[first : first + size])))
                 first += size
         differences[what] = float(np.abs(np.concatenate(found) - expected).max())
+    return differences
+
+
+def check_export(
+    predictor: Predictor, score: Scorer, samples: np.ndarray | None
+) -> dict[str, float]:
+    """Compare an export with its run; see `compare_with_run`.
+
+    Raises:
+        UserError: a logit differs by more than 1e-4.
+    """
+    differences = compare_with_run(predictor, score, samples)
     largest = max(differences.values())
     if not largest <= TOLERANCE:
         raise UserError(

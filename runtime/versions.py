@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
 import subprocess
 from pathlib import Path
@@ -20,9 +21,10 @@ def versions() -> dict[str, str]:
 
 
 def git_revision() -> str | None:
-    """Return the git revision of the checkout, None outside of one.
+    """Return the git revision of the checkout.
 
-    A '+' follows if tracked files have changed since.
+    A '+' follows if tracked files have changed since. Outside of a checkout, as in a container, it
+    is what G2NET_REVISION says, or None.
     """
     here = Path(__file__).parent.parent
     try:
@@ -37,5 +39,5 @@ def git_revision() -> str | None:
             check=True,
         ).stdout.strip()
     except (FileNotFoundError, subprocess.CalledProcessError):
-        return None
+        return os.environ.get("G2NET_REVISION") or None
     return revision + ("+" if changed else "")

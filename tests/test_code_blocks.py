@@ -42,7 +42,21 @@ BLOCKS = [block for page in PAGES for block in read_blocks(page)]
 NOT_CODE = {"", "text", "mermaid", "json", "yaml", "toml", "csv"}
 # Programs of others that pages use, and words of a shell.
 OTHERS = {
-    *("ls", "cd", "cp", "diff", "echo", "export", "git", "mkdir", "test", "wait", "unzip", "lscpu"),
+    *(
+        "ls",
+        "cd",
+        "cp",
+        "docker",
+        "diff",
+        "echo",
+        "export",
+        "git",
+        "mkdir",
+        "test",
+        "wait",
+        "unzip",
+        "lscpu",
+    ),
     *(
         "for",
         "done",

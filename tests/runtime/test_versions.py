@@ -56,4 +56,9 @@ def test_without_git_or_a_checkout_there_is_no_revision(monkeypatch, error: Exce
         raise error
 
     monkeypatch.setattr(subprocess, "run", fail)
+    monkeypatch.delenv("G2NET_REVISION", raising=False)
     assert git_revision() is None
+    monkeypatch.setenv("G2NET_REVISION", "")  # an image that was built without one
+    assert git_revision() is None
+    monkeypatch.setenv("G2NET_REVISION", "abc123+")
+    assert git_revision() == "abc123+"
