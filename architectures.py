@@ -142,6 +142,12 @@ class ImageModel(nn.Module):
             logits = self.network(image)
         return join_outputs(logits, image if self.return_spec else None, lam)
 
+    def parts(self) -> dict[str, list[nn.Module]]:
+        """Return the modules of the front-end and of the head; the rest is the backbone."""
+        own_head = isinstance(self.network, ImageNetwork)
+        head = self.network.head_modules() if own_head else [self.network.get_classifier()]
+        return {"front_end": [self.image], "head": head}
+
     def get_classifier(self) -> nn.Module:
         return self.network.get_classifier()
 

@@ -155,7 +155,7 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="sleep first (%(default)g)",
     )
-    how.add_argument("--debug", action="store_true", help="log the memory used in every epoch")
+    how.add_argument("--debug", action="store_true", help="log loss and gradient every 50 steps")
     how.add_argument("--silent", action="store_true", help="no log file and no notification")
     how.add_argument(
         "--progress_bar",
@@ -245,7 +245,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
         show_progress=True if args.progress_bar else None,
         limit_fold=args.limit_fold,
         checkpoint_every=args.checkpoint_every,
-        show_memory=args.debug,
+        log_steps=args.debug,
     )
     check_arguments(config, args)
     log_file = None
@@ -289,6 +289,7 @@ def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:
         UserError: as in `Experiment.fit` and `Experiment.predict`; or there is no score.
     """
     from experiments.summary import run_paragraph, write_summary
+    from experiments.tracking_of_runs import track_result
     from training import distributed
 
     config, folder = experiment.config, experiment.directory.path
@@ -309,6 +310,7 @@ def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:
     result = write_summary(
         folder, suffix, experiment.train, experiment.test, config.train_path, config.test_path
     )
+    track_result(config, folder, suffix, result)
     text = run_paragraph(config.name, result, folder, suffix, experiment.options.dry_run)
     print(f"\n{text}")
     # After all files are written: they help to find out why.
@@ -342,7 +344,8 @@ def summarize_fold(experiment: Experiment, fold: int) -> str:
             f"fold {fold} of {name} has no validation score in any epoch: check its samples and "
             f"the log, and train it anew with --overwrite --limit_fold {fold}"
         )
-    best = "" if state.best_score is None else f", validation score {state.best_score:.6f}"
+    score = state.best_score if state.average is None else state.average["valid_metric"]
+    best = "" if score is None else f", validation score {score:.6f}"
     return (
         f"Fold {fold} of {name} is trained{best}.{there} Predict when all folds are, with "
         f"--inference."

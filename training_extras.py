@@ -23,7 +23,11 @@ from physics.observation import COMPETITION, Observation
 from runtime.errors import UserError, nearest
 from training.batch_preparation import WAVEFORMS, OnWaveforms, Preparation
 from training.callbacks import EarlyStopping, EpochVerdict, KeepLast
+from training.checkpoint_average import CheckpointAverage
+from training.freezing import Freeze
 from training.hooks import MixupTrain, MixupTrain2, TrainHook, draw_beta
+from training.lookahead import Lookahead
+from training.parameter_groups import ParameterGroups
 from training.prediction_views import IDENTITY, View, prepare_views
 from training.warmup_cosine import WarmupCosine
 from training.weight_average import WeightAverage
@@ -32,12 +36,16 @@ __all__ = [
     "IDENTITY",
     "VIEWS",
     "WAVEFORMS",
+    "CheckpointAverage",
     "EarlyStopping",
     "EpochVerdict",
+    "Freeze",
     "KeepLast",
+    "Lookahead",
     "MixupTrain",
     "MixupTrain2",
     "OnWaveforms",
+    "ParameterGroups",
     "Preparation",
     "TrainHook",
     "View",

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from configuration.class_with_arguments import check_arguments, class_of_arguments, freeze
@@ -26,12 +26,14 @@ class ClassChoices:
         beside: whether the class stands beside the mapping of its arguments, as `optimizer` and
             `optimizer_params` do; else both are in a `Part`.
         given: arguments that the program gives at run time and that no config states.
+        missing: what to say of classes that the installed packages do not have, by name.
     """
 
     kind: str
     classes: Mapping[str, type]
     beside: bool = False
     given: tuple[str, ...] = ()
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 # A setting's path, e.g. ("transforms", "train"), to what it can name; None where it names none.

@@ -256,6 +256,8 @@ class Overrides:
             own = find_own_class(self.cls, setting.value)
             if own is not None:
                 return own
+            if setting.value in choices.missing:
+                raise setting.error(choices.missing[setting.value])
             known = list(choices.classes)
             raise setting.error(
                 f"there is no {choices.kind} {setting.value!r}{nearest(setting.value, known)}; "

@@ -82,6 +82,11 @@ PAGES = (
             "Hooks": named(classes_by_name.hooks),
             "Callbacks": named(classes_by_name.callbacks),
             "Schedules": named(classes_by_name.schedules),
+            "Around the optimiser": lambda: [
+                cls
+                for key in ("parameter_groups", "lookahead", "freeze", "checkpoint_average")
+                for cls in classes_by_name.CHOICES[key]().classes.values()
+            ],
         },
     ),
     ClassPage(

@@ -21,7 +21,7 @@ from physics.population import Population
 from runtime.errors import UserError
 from runtime.versions import git_revision, versions
 from training import distributed
-from training.schedules import fill_in_length
+from training.schedules import fill_in_length, share_maximum
 from training_extras import Preparation
 from transforms import Compose
 
@@ -228,10 +228,15 @@ def build_optimizer(
     # One kernel for all parameters, unless the config chooses how a step is computed.
     if can_fuse and not {"foreach", "fused", "differentiable"} & params.keys():
         params["fused"] = True
+    parameters = model.parameters()
+    if config.parameter_groups is not None:
+        groups = config.parameter_groups.build()
+        parameters = groups.split(model, config.optimizer, params)
     try:
-        return config.optimizer(model.parameters(), **params)
+        optimizer = config.optimizer(parameters, **params)
     except (TypeError, ValueError) as error:
         raise UserError(f"optimizer_params of {config.optimizer.__name__}: {error}") from error
+    return optimizer if config.lookahead is None else config.lookahead.build().around(optimizer)
 
 
 def build_scheduler(
@@ -254,7 +259,7 @@ def build_scheduler(
         updates_per_epoch,
         config.batch_scheduler,
     )
-    return build_object(config.scheduler, params, optimizer)
+    return build_object(config.scheduler, share_maximum(params, optimizer), optimizer)
 
 
 def count_training_samples(config: ConfigMeta, rows: int, labelled: int) -> int:

@@ -36,8 +36,16 @@ from simulation.glitch_noise import Glitches
 from simulation.real_strain import RealStrain
 from simulation.training_noise import Gaussian
 from spectrograms import MultiSpectrogram
+from training.optimizers import NO_MUON, optimizer_classes
 from training.schedules import LENGTHS
-from training_extras import TrainHook, WarmupCosine
+from training_extras import (
+    CheckpointAverage,
+    Freeze,
+    Lookahead,
+    ParameterGroups,
+    TrainHook,
+    WarmupCosine,
+)
 
 
 def public_classes(module: ModuleType, wanted: Callable[[type], bool]) -> list[type]:
@@ -128,8 +136,13 @@ def noises() -> ClassChoices:
 
 
 def optimizers() -> ClassChoices:
-    classes = public_classes(torch.optim, below(torch.optim.Optimizer))
-    return ClassChoices("optimizer", by_name(classes), True, ("params",))
+    missing = {"Muon": NO_MUON}  # where both packages are older
+    return ClassChoices("optimizer", optimizer_classes(), True, ("params",), missing)
+
+
+def extra(cls: type, kind: str) -> Callable[[], ClassChoices]:
+    """Return the choices of a setting that takes one class or none, as a function."""
+    return lambda: ClassChoices(kind, by_name([cls]))
 
 
 def schedules() -> ClassChoices:
@@ -175,6 +188,10 @@ CHOICES: dict[str, Callable[[], ClassChoices]] = {
     "transforms": waveform_transforms,
     "transforms2": waveform_transforms,
     "optimizer": optimizers,
+    "parameter_groups": extra(ParameterGroups, "division into parameter groups"),
+    "lookahead": extra(Lookahead, "optimizer around another"),
+    "freeze": extra(Freeze, "way to freeze"),
+    "checkpoint_average": extra(CheckpointAverage, "average of checkpoints"),
     "scheduler": schedules,
     "criterion": losses,
     "eval_metric": scores,

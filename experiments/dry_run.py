@@ -30,6 +30,7 @@ def shrink_to_dry_run(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMe
     """Return a config and options for a dry run; its results go to results/dry_run."""
     results = options.results / DRY_RUN
     changed = {"num_epochs": 1, "batch_size": BATCH_SIZE, "debug": False}
+    changed["tracker"] = "tensorboard"  # nothing to compare with other runs
     if not (Path(config.train_path).is_file() and Path(config.test_path).is_file()):
         folder = results / "invented_noise"
         invent_noise(folder, config.seed, observation_of(config).sampling)

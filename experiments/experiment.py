@@ -53,10 +53,12 @@ from experiments.run_identity import (
 from experiments.run_names import check_run_name
 from experiments.run_options import RunOptions
 from experiments.starting_weights import check_starting_weights
+from experiments.tracking_of_runs import fold_figures, track_fold
 from runtime.console import LOGGER
 from runtime.locks import run_lock
 from runtime.seeds import seed_everything
 from simulation.real_strain import recorded_strain_digests
+from tracking.trackers import read_tracker_names
 from training import distributed
 from training.fit_state import TrainerState
 from training.settings import check_at_least_one
@@ -88,6 +90,7 @@ class Experiment:
         check_run_name(config.name)
         for key in ("batch_size", "accumulate", "num_epochs", "max_bad_losses"):
             check_at_least_one(key, getattr(config, key))
+        read_tracker_names(config.tracker)  # before anything else, as a package may be missing
         self.view_names = tuple(config.views) if options.tta else ("identity",)
         find_views(
             self.view_names, observation=observation_of(config)
@@ -314,14 +317,20 @@ class Experiment:
         return trainer, train_set, valid_set
 
     def fit_fold(self, fold: int, trainer: Trainer, train_set: Dataset, valid_set: Dataset) -> None:
+        trackers = None
         if distributed.is_main():
-            from torch.utils.tensorboard import SummaryWriter
-
-            board = self.directory.path / "tensorboard" / f"fold{fold}"
-            trainer.board = SummaryWriter(str(board))
-        self.states[fold] = trainer.fit(train_set, valid_set)
-        if trainer.board is not None:
-            trainer.board.close()
+            epochs = len(trainer.state.history)
+            trackers = track_fold(self.config, self.directory.path, fold, epochs)
+            # those that a tracker lacks, as after a kill
+            trackers.log_history(trainer.state.history)
+            trainer.reporter.tracker = trackers
+        try:
+            self.states[fold] = trainer.fit(train_set, valid_set)
+            if trackers is not None:
+                trackers.log_result(fold_figures(self.states[fold]))
+        finally:
+            if trackers is not None:
+                trackers.close(finished=trainer.state.finished)
 
     def dataset(
         self, frame: pd.DataFrame, rows: np.ndarray, split: str, is_test: bool = False, **extra: Any

@@ -21,9 +21,11 @@ from experiments.building import (
 from experiments.own_code import changed_code
 from experiments.run_options import RunOptions
 from runtime.console import LOGGER
+from runtime.errors import UserError
 from training import distributed
 from training.checkpoints import adopt_weights
 from training.fit_state import TrainerState
+from training.gradient_checkpointing import checkpoint_blocks
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
 from training.trainer import Trainer
 from training_extras import WeightAverage
@@ -61,6 +63,13 @@ def build_network(
                 "--compile leaves out every batch norm where several processes share their "
                 "statistics: --set sync_batch_norm=false compiles them too"
             )
+    if training and config.gradient_checkpointing:
+        if options.compile:
+            raise UserError(
+                "--compile decides itself what it keeps for the backward pass: leave it out, or "
+                "--set gradient_checkpointing=false"
+            )
+        checkpoint_blocks(model)
     if training and pretrained and config.weight_path is not None:
         adopt_weights(model, weights_of_fold(config, Path(options.results), fold))
     return model
@@ -108,6 +117,8 @@ def build_fold_trainer(
             scheduler=scheduler,
             batch_scheduler=config.batch_scheduler,
             scheduler_target=config.scheduler_target,
+            warmup_steps=round(config.warmup_epochs * (updates_per_epoch or 0)),
+            freeze=None if config.freeze is None else config.freeze.build(),
         ),
         loading=Loading(
             batch_size=config.batch_size,
@@ -122,10 +133,15 @@ def build_fold_trainer(
             max_bad_losses=config.max_bad_losses,
         ),
         checkpointing=Checkpointing(
-            folder=folder, name=f"fold{fold}", checkpoint_every=options.checkpoint_every
+            folder=folder,
+            name=f"fold{fold}",
+            checkpoint_every=options.checkpoint_every,
+            average=(
+                None if config.checkpoint_average is None else config.checkpoint_average.build()
+            ),
         ),
         reporting=Reporting(
-            show_progress=options.show_progress, show_memory=options.show_memory, watch=watch
+            show_progress=options.show_progress, log_steps=options.log_steps, watch=watch
         ),
         callbacks=build_parts(config, "callbacks"),
         transforms={stage: build_preparation(config, stage, device) for stage in ("train", "test")},

@@ -5,6 +5,8 @@ fold<k>.pt, fold<k>_last.pt the best weights of a fold; all that resuming it nee
 fold<k>.json                the record of a fold: how far it is, what it was trained from, its
                             learning curve; see fold_record.py
 history.csv, tensorboard/   the learning curves of all folds
+tracking/                   what other trackers call their runs, and their files
+fold<k>_epoch<n>.pt         weights of the epochs that are averaged, if any
 pseudo_labels.json          figures of the labels that the test samples were given, if any
 ids_pseudo_labelled.npy     and the ids of these samples
 .lock, .fold<k>.lock        held by the process that works on it; see runtime/locks.py
@@ -146,7 +148,7 @@ class RunDirectory:
     def move_fold_aside(self, folds: Sequence[int]) -> None:
         """Move aside the files of folds that are trained anew, and predictions made with them."""
         names = [name for fold in folds for name in self.existing.names_of_fold(fold)]
-        names += [f"tensorboard/fold{fold}" for fold in folds]
+        names += [f"{where}/fold{fold}" for where in ("tensorboard", "tracking") for fold in folds]
         move_aside(
             self.path, [*names, *self.existing.made_with_weights()], described_by=DESCRIPTIONS
         )
@@ -225,7 +227,7 @@ class RunDirectory:
             fold: the one that is held, beside runs of others; None where the directory is.
         """
         # beside other processes only this fold's files are known to be nobody else's
-        stem = ".+" if fold is None else rf"fold{fold}(_last)?"
+        stem = ".+" if fold is None else rf"fold{fold}(_last|_epoch\d+)?"
         for path in self.path.glob(".*.tmp*"):
             if re.fullmatch(rf"\.{stem}{TEMPORARY}", path.name):
                 path.unlink(missing_ok=True)

@@ -48,6 +48,11 @@ LOCATIONS = (
     "published",
 )
 # The product of the batch size, `accumulate` and the processes is compared beside them.
+# They change how a result is computed or where its curves go, and not the result.
+WITHOUT_EFFECT = ("gradient_checkpointing", "tracker")
+# Settings that are younger than the records of runs: at their defaults they are left out, so that
+# the digests of earlier runs still match.
+YOUNGER = ("parameter_groups", "lookahead", "freeze", "warmup_epochs", "checkpoint_average")
 ADJUSTABLE = ("batch_size", "accumulate", "num_epochs", "amp", "max_bad_losses")
 # How long a schedule lasts and how high it goes: they go with num_epochs and the learning rate.
 SCHEDULE_SIZE = (*LENGTHS, "epochs", "steps_per_epoch", "max_lr")
@@ -61,7 +66,11 @@ EARLIER_STRAIN_SAMPLES = 8  # older records have so many; they are among the 512
 
 def deciding_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that decide what is learnt, of a config in JSON's own types."""
-    kept = {k: v for k, v in plain.items() if k not in (*LOCATIONS, *ADJUSTABLE)}
+    left_out = (*LOCATIONS, *ADJUSTABLE, *WITHOUT_EFFECT)
+    kept = {k: v for k, v in plain.items() if k not in left_out}
+    for key in YOUNGER:
+        if key in kept and kept[key] in (None, 0.0):  # none, no epoch: the default of each
+            del kept[key]
     # Of the observation its content decides. That of the competition is left out, and so are its
     # binaries, as in records that are older than these settings: their digests must still match.
     observation = recorded_digest(kept.pop("observation", None))

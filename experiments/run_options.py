@@ -27,7 +27,7 @@ class RunOptions:
         compile: compile the network.
         show_progress: draw bars; None draws them where a person watches.
         checkpoint_every: minutes between saves within an epoch.
-        show_memory: log the memory used in every epoch.
+        log_steps: log the loss and the gradient every 50 steps.
         limit_fold: train this fold only.
     """
 
@@ -47,7 +47,7 @@ class RunOptions:
     compile: bool = False
     show_progress: bool | None = None
     checkpoint_every: float = 10.0
-    show_memory: bool = False
+    log_steps: bool = False
     limit_fold: int | None = None
 
     @property

@@ -77,15 +77,22 @@ class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
     num_epochs: int = 5  # passes over the training samples
     batch_size: int = 64  # samples of a batch, in each process
     accumulate: int = 1  # batches per optimiser step
+    # blocks of the network are computed again in the backward pass: less memory, the same weights
+    gradient_checkpointing: bool = False
     sync_batch_norm: bool = True  # batch statistics over the rows of all processes
     optimizer: type = torch.optim.Adam  # class of the optimiser
     optimizer_params: Mapping = {"lr": 2e-4, "weight_decay": 1e-6}  # its arguments
+    # ParameterGroups: rates by part and depth of the network, no weight decay of norms and biases
+    parameter_groups: Part | None = None
+    lookahead: Part | None = None  # Lookahead: slow weights around any optimiser
+    freeze: Part | None = None  # Freeze: parts of the network that the first epochs do not train
     # class of a schedule of torch or timm, or WarmupCosine
     scheduler: type | None = CosineAnnealingWarmRestarts
     # its arguments; a length that is left out follows num_epochs
     scheduler_params: Mapping = {"T_0": 5, "T_mult": 1, "eta_min": 1e-6}
     scheduler_target: str | None = None  # a score that the schedule takes, e.g. valid_loss
     batch_scheduler: bool = False  # step the schedule each optimiser step, not each epoch
+    warmup_epochs: float = 0.0  # in which the learning rate rises to that of any schedule
     criterion: Part = Part(BCEWithLogitsLoss)  # the loss
     eval_metric: Part = Part(AUC)  # the score that decides which epoch is the best
     monitor_metrics: tuple = ()  # further scores that are logged
@@ -98,9 +105,14 @@ class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
     max_grad_norm: float = 0.15
     max_bad_losses: int = 10  # NaN or infinite losses in a row that end a run
     ema_decay: float | None = None  # decay of an average of the weights, which is used instead
+    # CheckpointAverage: the mean of the weights of several epochs, instead of the best one
+    checkpoint_average: Part | None = None
     hook: Part = Part(TrainHook)  # what happens around the loss of a batch, e.g. mixup
     # what happens after each epoch, e.g. early stopping
     callbacks: tuple = (Part(EarlyStopping, patience=5, target="valid_metric", maximize=True),)
+
+    # --- where the learning curves go ---
+    tracker: str | tuple = "tensorboard"  # also csv, mlflow, wandb, or a tuple of several
 
     # --- published scores ---
     # those of this very class, which children do not inherit; see `published_scores`

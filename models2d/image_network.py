@@ -113,6 +113,10 @@ class ImageNetwork(nn.Module):
         partners = (idx[:, None] * self.n_patch + patch).flatten()  # (B, n) -> (B·n,)
         return lam.expand(idx.shape[0]).repeat_interleave(self.n_patch), partners
 
+    def head_modules(self) -> list[nn.Module]:
+        """Return what follows the backbone."""
+        return [self.attention, self.pool, self.hidden, self.classifier]
+
     def get_classifier(self) -> nn.Module:
         return self.classifier
 

@@ -14,6 +14,7 @@ from paths import ROOT
 # after it; `TYPE_CHECKING` imports and imports inside functions count as well.
 WINGS = (
     "runtime",
+    "tracking",
     "configuration",
     "metrics",
     "loss_functions",
@@ -164,6 +165,11 @@ TESTED_ELSEWHERE = {
     "signal_transforms/per_sample_operations.py": "tests/signal_transforms/test_amplitude.py",
     "signal_transforms/whitening_operators.py": "tests/signal_transforms/test_whitening.py",
     "stack/report.py": "tests/stack/test_files.py",
+    "training/network_parts.py": "tests/training/test_parameter_groups.py",
+    "training/save_clock.py": "tests/training/test_trainer.py",
+    "tracking/tensorboard_tracker.py": "tests/tracking/test_trackers.py",
+    "tracking/tracked_part.py": "tests/tracking/test_trackers.py",
+    "tracking/csv_tracker.py": "tests/tracking/test_trackers.py",
     # one finished study serves the tests of all of these
     "tuning/figures.py": "tests/test_tune.py",
     "tuning/records.py": "tests/test_tune.py",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -79,6 +81,34 @@ class BadNumbers:
         if self.device.type != "cpu":
             unseen = torch.stack(list(losses[-self.look_every :]))
             self.statistics.keep_or_restore(good=bool(unseen.isfinite().all()))
+
+
+def name_samples(data: Any, rows: Sequence[int]) -> str:
+    """Return the ids of rows of a data set; their numbers where it has no ids."""
+    # Names, not row numbers: the user has to find the samples in the table.
+    ids = getattr(data, "ids", None)
+    return ", ".join(str(row if ids is None else ids[row]) for row in rows)
+
+
+def explain_bad_numbers(
+    what: str, times: int, name: str, state: TrainerState, samples: str, kept: Path
+) -> str:
+    """Return what happened before a fit was ended, up to where advice follows.
+
+    Args:
+        what: 'loss' or 'gradient'.
+        times: how often in a row it was bad.
+        name: of the fit.
+        state: how far the fit is.
+        samples: of the last batch.
+        kept: where the last checkpoint lies, if there is one.
+    """
+    return (
+        f"the {what} of {name} was NaN or infinite {times} times in a row, up to "
+        f"epoch {state.epoch + 1}, step {state.step + 1}, with the samples "
+        f"{samples}; the last good checkpoint is {kept if kept.exists() else 'none yet'}: check "
+        f"these samples; or "
+    )
 
 
 def advise_lower_rate(optimizer: torch.optim.Optimizer, amp_dtype: torch.dtype | None) -> str:

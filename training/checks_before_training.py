@@ -21,7 +21,9 @@ from runtime.errors import UserError, nearest
 from training.checkpoints import first_line
 from training.schedules import (
     group_settings,
+    load_schedule_state,
     needs_score,
+    schedule_state,
     step_after_epoch,
     step_after_update,
     takes_score,
@@ -86,8 +88,6 @@ def check_schedule(
             f"scheduler_target = {schedule.scheduler_target!r}: {name} does not follow a score: "
             f"--set scheduler_target=none"
         )
-    if name == "PlateauLRScheduler":
-        return  # timm's has a state that cannot be saved, and so not put back either
     steps = (schedule.num_epochs - epoch) * updates_per_epoch
     scores = {} if schedule.scheduler_target is None else {schedule.scheduler_target: 0.5}
     done = 0
@@ -110,14 +110,14 @@ def check_schedule(
 @contextmanager
 def restored_afterwards(optimizer: torch.optim.Optimizer, scheduler: Any) -> Iterator[None]:
     """Put a schedule and the settings of its optimiser back after the block."""
-    state = copy.deepcopy(scheduler.state_dict())
+    state = copy.deepcopy(schedule_state(scheduler))
     groups = copy.deepcopy(group_settings(optimizer))
     try:
         with warnings.catch_warnings():  # of schedules that are stepped before the optimiser
             warnings.simplefilter("ignore")
             yield
     finally:
-        scheduler.load_state_dict(state)
+        load_schedule_state(scheduler, state)
         for group, settings in zip(optimizer.param_groups, groups, strict=True):
             group.update(settings)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from data.batch_order import CountedBatchSampler
 from datasets import Batch, collate
 from runtime.errors import UserError
+from runtime.seeds import seed_everything
 from training import distributed
 from training.checkpoints import first_line
 from training.fit_state import TrainerState
@@ -54,6 +56,17 @@ def make_loader(
         # Readers may live on from epoch to epoch: the indices bring all that an epoch needs.
         persistent_workers=workers > 0,
     )
+
+
+def read_single_batch(
+    dataset: Dataset, loading: Loading, step: int, counters: tuple[int, int], device: torch.device
+) -> Batch:
+    """Return one batch of the first epoch, with the random numbers that it will have there."""
+    loading = replace(loading, num_workers=0)  # one batch is not worth starting readers
+    loader = make_loader(dataset, loading, shuffle=True, counters=counters, device=device)
+    loader.batch_sampler.set_epoch(0, step)
+    seed_everything(*counters, 0, step, distributed.rank())
+    return next(iter(loader))
 
 
 class ReturnsErrors(Dataset):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from training import distributed
+from training.gradient_record import GradientRecord
 
 
 class EpochRecord:
@@ -19,12 +20,14 @@ class EpochRecord:
         losses: the mean loss of each batch, a scalar.
         rows: how many rows each of these means is of.
         outputs: one pair a scored batch: logits (B, 1) and targets (B, 1), in float32.
+        gradients: how large they were in each optimiser step.
     """
 
     def __init__(self) -> None:
         self.losses: list[Tensor] = []
         self.rows: list[int] = []
         self.outputs: list[tuple[Tensor, Tensor]] = []
+        self.gradients = GradientRecord()
 
     def add(self, loss: Tensor, logits: Tensor, target: Tensor | None) -> None:
         """Add a batch; without a target (mixed rows) only its loss."""
@@ -51,18 +54,20 @@ class EpochRecord:
         finite = logits.isfinite().flatten(1).all(1)  # (n, 1) -> (n,)
         return logits[finite], targets[finite]
 
-    def to_checkpoint(self) -> tuple[Tensor, list[tuple[Tensor, Tensor]], list[int]]:
-        """Return losses (n,), pairs of logits and targets, and rows, on the CPU."""
+    def to_checkpoint(self) -> tuple[Any, ...]:
+        """Return losses (n,), pairs of logits and targets, rows, and gradients, on the CPU."""
         losses = torch.stack(self.losses).cpu() if self.losses else torch.empty(0)
         outputs = [(logits.cpu(), targets.cpu()) for logits, targets in self.outputs]
-        return losses, outputs, self.rows
+        return losses, outputs, self.rows, self.gradients.to_checkpoint()
 
     @classmethod
     def from_checkpoint(cls, content: Any, device: torch.device) -> EpochRecord:
-        losses, outputs, *rows = content
+        losses, outputs, *younger = content
         record = cls()
         record.losses = list(losses.to(device))
         record.outputs = [(logits.to(device), targets.to(device)) for logits, targets in outputs]
         # Earlier checkpoints have no rows; their losses count alike.
-        record.rows = list(rows[0]) if rows else [1] * len(record.losses)
+        record.rows = list(younger[0]) if younger else [1] * len(record.losses)
+        if len(younger) > 1:
+            record.gradients = GradientRecord.from_checkpoint(younger[1], device)
         return record

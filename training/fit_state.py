@@ -13,10 +13,11 @@ from torch import nn
 
 from runtime.console import LOGGER
 from runtime.errors import UserError
+from runtime.files import read_json_object
 from training import distributed
 from training.checkpoints import first_line, load_checkpoint
 from training.epoch_record import EpochRecord
-from training.schedules import group_settings, replay_schedule
+from training.schedules import group_settings, load_schedule_state, replay_schedule, schedule_state
 from training.settings import Schedule
 
 
@@ -39,6 +40,8 @@ class TrainerState:
         rows_per_batch: rows of all processes in a batch, which `step` counts.
         trained_from: digests of all that decided the weights; see experiments/fold_record.py.
         adjusted: which settings were changed on resuming, each with its epoch.
+        average: `epochs` whose weights were averaged at the end, with the scores of the mean; None
+            of the weights of a single epoch.
     """
 
     epoch: int = 0
@@ -56,6 +59,7 @@ class TrainerState:
     rows_per_batch: int | None = None
     trained_from: dict[str, Any] = field(default_factory=dict)
     adjusted: list[dict[str, Any]] = field(default_factory=list)
+    average: dict[str, Any] | None = None
 
 
 @dataclass
@@ -84,7 +88,7 @@ def pack_checkpoint(parts: FitParts, state: TrainerState, record: EpochRecord) -
         "model": parts.model.state_dict(),
         "ema": None if parts.ema is None else parts.ema.state_dict(),
         "optimizer": parts.optimizer.state_dict(),
-        "scheduler": None if parts.scheduler is None else parts.scheduler.state_dict(),
+        "scheduler": schedule_state(parts.scheduler),
         "scaler": parts.scaler.state_dict(),
         "amp_dtype": str(parts.amp_dtype),
         "beginning": parts.beginning,
@@ -93,6 +97,11 @@ def pack_checkpoint(parts: FitParts, state: TrainerState, record: EpochRecord) -
         # The epoch so far, of each process.
         "of_ranks": distributed.gather_objects(record.to_checkpoint()),
     }
+
+
+def recorded_epochs(path: Path) -> int:
+    """Return how many epochs fold<k>.json has; 0 where there is none."""
+    return int(read_json_object(path).get("epoch", 0)) if path.exists() else 0
 
 
 def restore_checkpoint(
@@ -159,7 +168,7 @@ def restore_schedule(
     before = content.get("beginning")
     if before is None or before == parts.beginning:
         if parts.scheduler is not None:
-            parts.scheduler.load_state_dict(content["scheduler"])
+            load_schedule_state(parts.scheduler, content["scheduler"])
         if state.updates is None:  # only of use to schedules that are stepped after each update
             state.updates = getattr(parts.scheduler, "last_epoch", 0) or 0
         return

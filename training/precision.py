@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterable
 
 import torch
 from torch import nn
 
 from runtime.errors import UserError
+from training.gradient_record import GradientSize, gradient_norm, largest_gradient
 
 
 def make_scaler(dtype: torch.dtype | None, device: torch.device) -> torch.amp.GradScaler:
@@ -45,19 +47,39 @@ def choose_amp_dtype(amp: bool | str, device: torch.device) -> torch.dtype | Non
     return torch.bfloat16 if amp == "bf16" else torch.float16
 
 
-def clip_gradients(parameters: Iterator[nn.Parameter], mode: str | None, limit: float) -> None:
+def autocast(dtype: torch.dtype | None, device: torch.device) -> contextlib.AbstractContextManager:
+    """Return the context to compute in that type; None computes in float32."""
+    if dtype is None:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=dtype)
+
+
+def clip_gradients(
+    parameters: Iterable[nn.Parameter], mode: str | None, limit: float
+) -> GradientSize:
     """Clip unscaled gradients elementwise ('value'), by their 2-norm ('norm') or adaptively.
 
     'agc' is adaptive gradient clipping (Brock et al. 2021, arXiv:2102.06171), timm's.
+
+    Returns:
+        How large they were before, and whether any was changed.
     """
+    parameters = list(parameters)
+    if mode == "norm":
+        norm = nn.utils.clip_grad_norm_(parameters, limit)
+        return GradientSize(norm, norm > limit)
+    norm = gradient_norm(parameters)
+    clipped = torch.zeros_like(norm, dtype=torch.bool)
     if mode == "value":
+        clipped = largest_gradient(parameters) > limit
         nn.utils.clip_grad_value_(parameters, limit)
-    elif mode == "norm":
-        nn.utils.clip_grad_norm_(parameters, limit)
     elif mode == "agc":
         from timm.utils import adaptive_clip_grad
 
         adaptive_clip_grad(parameters, limit, eps=1e-3)
+        # It shrinks the gradients of single units, each by a limit of its own.
+        clipped = gradient_norm(parameters) < norm
+    return GradientSize(norm, clipped)
 
 
 def check_clipping(mode: str | None, limit: float = 1.0) -> None:
@@ -68,12 +90,7 @@ def check_clipping(mode: str | None, limit: float = 1.0) -> None:
         raise UserError(f"max_grad_norm = {limit}: expected a number above 0")
 
 
-def are_finite(parameters: Iterator[nn.Parameter]) -> bool:
+def are_finite(parameters: Iterable[nn.Parameter]) -> bool:
     """Whether no gradient is NaN or infinite."""
-    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if not gradients:
-        return True  # `_foreach_norm` refuses an empty list
-    # The largest absolute value of each; unlike a sum of squares it cannot overflow by itself.
-    largest = torch._foreach_norm(gradients, float("inf"))
     # One transfer to the host for all of them: each `bool` of a GPU tensor waits for the device.
-    return bool(torch.isfinite(torch.stack(largest)).all())
+    return bool(torch.isfinite(largest_gradient(parameters)))

@@ -42,6 +42,50 @@ def fill_in_length(
     return {name: steps for name in LENGTHS if name in accepted} | params
 
 
+def share_maximum(params: Mapping[str, Any], optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the arguments of a schedule with its own rates scaled for each group of parameters.
+
+    OneCycleLR and CyclicLR take their rates from their arguments instead of the optimiser, so that
+    the factors of the groups would be lost.
+    """
+    factors = [group.get("rate_factor", 1.0) for group in optimizer.param_groups]
+    if all(factor == 1.0 for factor in factors):
+        return dict(params)
+    return {
+        key: [value * factor for factor in factors]
+        if key in ("max_lr", "base_lr") and isinstance(value, int | float)
+        else value
+        for key, value in params.items()
+    }
+
+
+def schedule_state(scheduler: Any) -> dict[str, Any] | None:
+    """Return all that a schedule must be given back, as tensors and plain types.
+
+    timm's PlateauLRScheduler leaves out of its own state how long the score has not improved, so
+    that a resumed fit would lower the learning rate later than an unbroken one.
+    """
+    if scheduler is None:
+        return None
+    state = dict(scheduler.state_dict())
+    if type(scheduler).__name__ == "PlateauLRScheduler":
+        state["plateau"] = scheduler.lr_scheduler.state_dict()
+        state["restore_lr"] = scheduler.restore_lr
+    return state
+
+
+def load_schedule_state(scheduler: Any, state: Mapping[str, Any]) -> None:
+    """Give a schedule back what `schedule_state` returned."""
+    state = dict(state)
+    plateau = state.pop("plateau", None)
+    noisy = state.pop("restore_lr", None)
+    scheduler.load_state_dict(state)
+    # None: of a checkpoint that is older than these entries
+    if plateau is not None:
+        scheduler.lr_scheduler.load_state_dict(plateau)
+        scheduler.restore_lr = noisy
+
+
 def is_of_timm(scheduler: Any) -> bool:
     """Whether a scheduler is stepped as those of timm: with counts, by epoch and by update."""
     return hasattr(scheduler, "step_update")
@@ -123,7 +167,7 @@ def describe_beginning(optimizer: torch.optim.Optimizer | None, scheduler: Any) 
         {key: value for key, value in group.items() if key not in implementation}
         for group in group_settings(optimizer)
     ]
-    schedule = None if scheduler is None else [type(scheduler).__name__, scheduler.state_dict()]
+    schedule = None if scheduler is None else [type(scheduler).__name__, schedule_state(scheduler)]
     return json.dumps([groups, schedule], sort_keys=True, default=describe_value)
 
 

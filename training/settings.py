@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import UserError
+from training.checkpoint_average import CheckpointAverage
+from training.freezing import Freeze
 from training.precision import check_clipping
 
 
@@ -38,18 +40,25 @@ class Schedule:
         batch_scheduler: step the scheduler after each optimiser step instead of after each epoch.
         scheduler_target: the score passed to the scheduler's `step`, e.g. 'valid_loss' for
             ReduceLROnPlateau.
+        warmup_steps: first optimiser steps of the fit, whose learning rate rises to that of the
+            scheduler.
+        freeze: which parts of the network the first epochs leave as they are; None for none.
 
     Raises:
-        UserError: no epoch, or a score is asked for after each step.
+        UserError: no epoch, a negative warm-up, or a score is asked for after each step.
     """
 
     num_epochs: int = 1
     scheduler: Any = None
     batch_scheduler: bool = False
     scheduler_target: str | None = None
+    warmup_steps: int = 0
+    freeze: Freeze | None = None
 
     def __post_init__(self) -> None:
         check_at_least_one("num_epochs", self.num_epochs)
+        if self.warmup_steps < 0:
+            raise UserError(f"warmup_steps = {self.warmup_steps}: expected 0 or more")
         # ReduceLROnPlateau needs a score, and there is none between two epochs.
         if self.batch_scheduler and self.scheduler_target is not None:
             raise UserError("scheduler_target is known once an epoch: set batch_scheduler = False")
@@ -112,11 +121,13 @@ class Checkpointing:
         folder: the run directory.
         name: what is trained, e.g. 'fold0'; it also names the fit in the log.
         checkpoint_every: minutes between saves within an epoch.
+        average: which epochs' weights are averaged at the end; None keeps those of the best.
     """
 
     folder: Path
     name: str
     checkpoint_every: float = 10.0
+    average: CheckpointAverage | None = None
 
     @property
     def best_path(self) -> Path:
@@ -138,14 +149,14 @@ class Reporting:
     Attributes:
         show_progress: draw progress bars; None draws them on a terminal only.
         log_every: steps between two readings of the loss, each of which waits for a GPU.
-        show_memory: report the memory used, after each epoch.
+        log_steps: log loss and gradient norm as often, and not only after each epoch.
         watch: called with the `TrainerState` after each epoch; a text that it returns ends the fit,
             as the reason. It is no callback: no checkpoint holds anything of it.
     """
 
     show_progress: bool | None = None
     log_every: int = 50
-    show_memory: bool = False
+    log_steps: bool = False
     watch: Callable[[Any], str | None] | None = None
 
 

@@ -10,7 +10,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -21,14 +21,14 @@ from torch.utils.data import DataLoader, Dataset
 from data.batch_order import CountedBatchSampler
 from datasets import Batch
 from runtime import interruption
-from runtime.console import LOGGER, progress
+from runtime.console import progress
 from runtime.errors import UserError
-from runtime.files import read_json_object, write_json
+from runtime.files import write_json
 from runtime.interruption import Interrupted
-from runtime.machine import memory_use
 from runtime.seeds import seed_everything
 from training import distributed
-from training.bad_numbers import BadNumbers, advise_lower_rate
+from training.bad_numbers import BadNumbers, advise_lower_rate, explain_bad_numbers, name_samples
+from training.checkpoint_average import EpochFiles, borrowed_weights
 from training.checkpoints import content_digest, save_checkpoint
 from training.checks_before_training import (
     check_optimizer,
@@ -41,20 +41,27 @@ from training.data_loading import (
     explains_lost_readers,
     make_loader,
     read_batches,
+    read_single_batch,
     weigh_batch,
 )
 from training.epoch_record import EpochRecord
-from training.epoch_report import format_epoch_line
+from training.epoch_report import EpochReporter
 from training.epoch_scores import score_training_pass, score_validation
-from training.fit_state import FitParts, TrainerState, pack_checkpoint, restore_checkpoint
-from training.precision import choose_amp_dtype, clip_gradients, make_scaler
+from training.fit_state import (
+    FitParts,
+    TrainerState,
+    pack_checkpoint,
+    recorded_epochs,
+    restore_checkpoint,
+)
+from training.optimizer_step import step_optimizer
+from training.precision import autocast, choose_amp_dtype, make_scaler
 from training.prediction import forward_rows
 from training.prediction_views import IDENTITY, View
 from training.row_comparing_losses import check_mean_over_rows
-from training.schedules import describe_beginning, step_after_epoch, step_after_update
+from training.save_clock import SaveClock
+from training.schedules import describe_beginning, step_after_epoch
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
-
-ASK_EVERY = 10  # optimiser steps after which several processes agree on whether to save or to stop
 
 
 class Trainer:
@@ -79,7 +86,7 @@ class Trainer:
 
     Attributes:
         state: how far the fit is.
-        board: a TensorBoard writer that gets every score; None for none.
+        reporter: says what every epoch gave; its `tracker` gets every score.
 
     Raises:
         UserError: an unknown score is asked for, or a setting makes no sense.
@@ -115,15 +122,20 @@ class Trainer:
         self.transforms, self.callbacks = transforms, list(callbacks)
         self.device, self.counters, self.name = device, counters, checkpointing.name
         self.max_batches = loading.max_batches
-        self.board: Any = None
         self.beginning: str | None = None
+        self.has_ended = False  # the last epoch is done, or a callback has stopped the fit
+        if self.schedule.freeze is not None:
+            self.schedule.freeze.check(model)
         check_score_names(self.schedule, self.callbacks, self.monitors)
 
         self.amp_dtype = choose_amp_dtype(self.precision.amp, device)
         self.scaler = make_scaler(self.amp_dtype, device)
         self.wrapped = distributed.wrap(model, device, sync_batch_norm)
+        self.epoch_files = EpochFiles(checkpointing.average, checkpointing.best_path)
         self.state = TrainerState()
         self.record = EpochRecord()
+        self.reporter = EpochReporter(self.name, device)
+        self.clock = SaveClock(checkpointing.checkpoint_every, loading.accumulate, device)
         self.bad_numbers = BadNumbers(
             self.reporting.log_every, device, [model, None if ema is None else ema.model]
         )
@@ -153,17 +165,25 @@ class Trainer:
         return self.state
 
     def fit_epoch(self, train_loader: DataLoader, valid_loader: DataLoader) -> None:
-        """Train what remains of an epoch, validate, and save."""
+        """Train what remains of an epoch, validate, and save; after the last one, average."""
+        if self.has_ended and self.checkpointing.average is not None and not self.state.average:
+            self.save_average(valid_loader)
+            return
         started = time.monotonic()
+        before = len(self.record.rows)
         data_seconds = self.train_epoch(train_loader)
         trained = time.monotonic()
         self.share_buffers()
+        # of this process: a resumed epoch was trained in part before
+        rows = sum(self.record.rows[before:]) * distributed.world_size()
         scores = score_training_pass(self.record, self.metric, self.name)
         scores |= self.validate(valid_loader)
         scores |= {
             "train_seconds": trained - started,
             "data_seconds": data_seconds,
             "valid_seconds": time.monotonic() - trained,
+            "samples_per_second": rows / max(trained - started, 1e-9),
+            **self.record.gradients.scores(),
         }
         self.end_epoch(scores, started)
 
@@ -194,26 +214,23 @@ class Trainer:
         )
         # Batch norm cannot train on a single row, and the last batch may have no more.
         if sampler.rows_of_step(batches - 1) < 2 * distributed.world_size():
-            loader = make_loader(
-                train_set,
-                replace(self.loading, num_workers=0),  # one batch is not worth starting readers
-                shuffle=True,
-                counters=self.counters,
-                device=self.device,
+            batch = read_single_batch(
+                train_set, self.loading, batches - 1, self.counters, self.device
             )
-            loader.batch_sampler.set_epoch(0, batches - 1)
-            seed_everything(*self.counters, 0, batches - 1, distributed.rank())
-            batch = self.prepare_batch(next(iter(loader)), "train")
-            with self.autocast():
+            with autocast(self.amp_dtype, self.device):
+                batch = self.prepare_batch(batch, "train")
                 check_single_row(self.model, self.hook, batch, self.loading.batch_size)
 
     def train_epoch(self, loader: DataLoader) -> float:
         """Run the remaining batches of an epoch; return the seconds spent waiting for data."""
         self.wrapped.train()
+        if self.schedule.freeze is not None:
+            self.schedule.freeze.apply(self.model, self.state.epoch)
         state, sampler, accumulate = self.state, loader.batch_sampler, self.loading.accumulate
         sampler.set_epoch(state.epoch, state.step)
         total = min(sampler.num_batches, self.max_batches or sampler.num_batches)
-        waited, saved = 0.0, time.monotonic()
+        waited = 0.0
+        self.clock.restart()
         bar = progress(
             total=total,
             desc=f"{self.name} epoch {state.epoch + 1}/{self.num_epochs}",
@@ -236,37 +253,26 @@ class Trainer:
                 bar.update()
                 if state.step % self.reporting.log_every == 0:
                     bar.set_postfix(loss=f"{self.record.losses[-1].item():.4f}", refresh=False)
+                    if self.reporting.log_steps:
+                        self.reporter.report_step(state, total, self.record)
                 # Not in the middle of an accumulation: gradients are not saved.
                 if state.step % accumulate == 0 or state.step == total:
-                    saved = self.save_or_stop(saved)
+                    self.save_or_stop()
         return waited
 
-    def save_or_stop(self, saved: float) -> float:
-        """Save if it is time to; return when the last save was.
-
-        Args:
-            saved: when that was before, in seconds of the monotonic clock.
+    def save_or_stop(self) -> None:
+        """Save if it is time to, and stop if a signal asked to.
 
         Raises:
-            Interrupted: a signal asked to stop; the state is saved.
+            Interrupted: it did; the state is saved.
         """
-        due = time.monotonic() - saved > 60 * self.checkpointing.checkpoint_every
-        due, stop = self.agree(due, interruption.requested())
+        due, stop = self.clock.ask(self.state.step)
         if due or stop:
             self.bad_numbers.check_before_saving(self.record.losses)
             self.save_last()
-            saved = time.monotonic()
+            self.clock.restart()
         if stop:
             raise Interrupted(self.checkpointing.last_path)
-        return saved
-
-    def agree(self, *wishes: bool) -> list[bool]:
-        """Return which wishes any process has; several processes ask one another now and then."""
-        if distributed.world_size() == 1:
-            return list(wishes)
-        if self.state.step // self.loading.accumulate % ASK_EVERY:
-            return [False] * len(wishes)
-        return distributed.any_of(wishes, self.device)
 
     def train_step(self, batch: Batch, share: float, last: bool) -> None:
         """Run a batch forward and backward and, every `accumulate` batches, step the optimiser.
@@ -277,7 +283,7 @@ class Trainer:
             last: whether it is the last batch of the epoch.
         """
         state = self.state
-        with self.autocast():
+        with autocast(self.amp_dtype, self.device):
             loss, logits, target = self.hook.forward_train(self.wrapped, batch, self.criterion)
         self.record.add(loss, logits, target)
         usable = self.bad_numbers.loss_is_usable(self.record.losses, state, last)
@@ -288,46 +294,27 @@ class Trainer:
         # DDP averages gradients in here, in every backward pass, of accumulated batches too.
         self.scaler.scale(loss * share).backward()
         if (state.step + 1) % self.loading.accumulate == 0 or last:
-            self.optimizer_step(batch)
-
-    def optimizer_step(self, batch: Batch) -> None:
-        """Unscale, check and clip the gradients, then step the optimiser, the average, the rate."""
-        # Before clipping: the limit is meant for the true gradients.
-        self.scaler.unscale_(self.optimizer)
-        usable = self.bad_numbers.gradients_are_usable(
-            self.model.parameters(), self.state, self.loading.accumulate
-        )
-        self.end_if_too_many("gradient", self.state.bad_gradients, batch)
-        if not usable:
-            self.optimizer.zero_grad(set_to_none=True)
-            return
-        clip_gradients(
-            self.model.parameters(), self.precision.clip_grad, self.precision.max_grad_norm
-        )
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.optimizer.zero_grad(set_to_none=True)
-        # Also where the scaler has skipped the step: the weights then are averaged once more.
-        if self.ema is not None:
-            self.ema.update(self.model)
-        self.state.updates += 1
-        self.state.learning_rate = float(self.optimizer.param_groups[0]["lr"])
-        step_after_update(self.scheduler, self.schedule, self.state.updates)
+            size = step_optimizer(
+                self.parts,
+                self.schedule,
+                self.precision,
+                state,
+                self.bad_numbers,
+                self.loading.accumulate,
+            )
+            self.end_if_too_many("gradient", state.bad_gradients, batch)
+            if size is not None:
+                self.record.gradients.add(size)
 
     def end_if_too_many(self, what: str, times: int, batch: Batch) -> None:
         """Raise a `UserError` if `what` (loss or gradient) was bad too often in a row."""
         if times < self.precision.max_bad_losses:
             return
-        # Names, not row numbers: the user has to find the samples in the table.
-        rows = batch["index"].tolist()
-        ids = getattr(self.train_set, "ids", rows)
-        names = ", ".join(str(row if ids is rows else ids[row]) for row in rows)
         kept = self.checkpointing.last_path
+        names = name_samples(self.train_set, batch["index"].tolist())
         raise UserError(
-            f"the {what} of {self.name} was NaN or infinite {times} times in a row, up to "
-            f"epoch {self.state.epoch + 1}, step {self.state.step + 1}, with the samples "
-            f"{names}; the last good checkpoint is {kept if kept.exists() else 'none yet'}: check "
-            f"these samples; or {advise_lower_rate(self.optimizer, self.amp_dtype)}"
+            explain_bad_numbers(what, times, self.name, self.state, names, kept)
+            + advise_lower_rate(self.optimizer, self.amp_dtype)
         )
 
     # --- the end of an epoch -----------------------------------------------------------------
@@ -338,17 +325,22 @@ class Trainer:
         if self.ema is not None:
             distributed.share_buffers(self.ema.model)
 
-    def validate(self, loader: DataLoader) -> dict[str, float]:
+    def validate(self, loader: DataLoader, save: bool = True) -> dict[str, float]:
         """Return the scores of the validation set.
 
+        Args:
+            save: save the training pass if it is interrupted, so that it need not be repeated.
+
         Raises:
-            Interrupted: a signal asked to stop; the training pass is saved.
+            Interrupted: a signal asked to stop.
         """
         try:
             logits, targets = self.forward_all(loader, desc="validation")
         except Interrupted:
-            self.save_last()  # the training pass is done and need not be repeated
+            if save:
+                self.save_last()
             raise Interrupted(self.checkpointing.last_path) from None
+        self.reporter.note_targets(targets, self.criterion, self.metric)
         return score_validation(
             logits, targets, self.criterion, self.metric, self.monitors, self.name
         )
@@ -380,7 +372,10 @@ class Trainer:
         stop_reasons = [verdict.stop_reason for verdict in verdicts if verdict.stop_reason]
         if self.reporting.watch is not None and (reason := self.reporting.watch(state)):
             stop_reasons.append(reason)
-        state.finished = state.epoch >= self.num_epochs or bool(stop_reasons)
+        self.has_ended = state.epoch >= self.num_epochs or bool(stop_reasons)
+        # A fit whose weights are still to be averaged is not finished.
+        average, state.average = self.checkpointing.average, None
+        state.finished = self.has_ended and average is None
         state.seconds += time.monotonic() - started
 
         # If the process is killed before the checkpoint is written, the resumed run repeats the
@@ -388,28 +383,34 @@ class Trainer:
         # not trained again: the checkpoint of a finished fold must not be of an earlier step.
         if is_best or state.best_epoch is None:
             self.save_best()
+        if distributed.is_main():
+            self.epoch_files.keep_newest(state.history, self.scored_model)
         self.save_last()
         self.write_record()
-        self.report_epoch(scores, is_best, stop_reasons)
-        if self.agree(interruption.requested())[0] and not state.finished:
+        # Only now: until the checkpoint was written, the fit might have begun this epoch again.
+        if distributed.is_main():
+            self.epoch_files.remove_others(state.history)
+        self.reporter.report(state, self.num_epochs, is_best, stop_reasons)
+        if self.clock.agree(state.step, interruption.requested())[0] and not state.finished:
             raise Interrupted(self.checkpointing.last_path)
 
-    def report_epoch(
-        self, scores: Mapping[str, float], is_best: bool, stop_reasons: Sequence[str]
-    ) -> None:
-        """Write an epoch to the log and to TensorBoard."""
-        if not distributed.is_main():
-            return
-        memory = memory_use(self.device) if self.reporting.show_memory else None
-        LOGGER.info(
-            format_epoch_line(self.name, self.state, self.num_epochs, scores, is_best, memory)
-        )
-        for reason in stop_reasons:
-            LOGGER.info(f"{self.name}: {reason}")
-        if self.board is not None:
-            for key, value in scores.items():
-                self.board.add_scalar(key, value, self.state.epoch)
-            self.board.flush()
+    def save_average(self, valid_loader: DataLoader) -> None:
+        """Put the mean of the chosen epochs' weights in the place of the best, and end the fit.
+
+        Raises:
+            Interrupted: a signal asked to stop; resuming averages again.
+        """
+        distributed.barrier()  # the first process has written what all read
+        epochs = self.checkpointing.average.choose(self.state.history)
+        # A fit that is given more epochs continues with its own weights, those of the last one.
+        with borrowed_weights(self.scored_model, self.epoch_files.mean(epochs)):
+            scores = self.validate(valid_loader, save=False)
+            self.state.average = {"epochs": epochs, **scores}
+            self.state.finished = True
+            self.save_best()
+        self.save_last()
+        self.write_record()
+        self.reporter.report_average(self.state)
 
     # --- prediction --------------------------------------------------------------------------
 
@@ -436,7 +437,7 @@ class Trainer:
         show = self.reporting.show_progress and distributed.is_main()
         bar = progress(loader, desc=f"{self.name} {desc}", unit="batch", show=show)
         return forward_rows(
-            self.model if self.ema is None else self.ema.model,
+            self.scored_model,
             # a dry run validates and predicts a few batches as well
             itertools.islice(read_batches(bar), self.max_batches),
             self.hook.forward_test,
@@ -462,12 +463,13 @@ class Trainer:
         # Copies from pinned memory overlap with the computation; elsewhere it makes no difference.
         return {key: value.to(self.device, non_blocking=True) for key, value in batch.items()}
 
-    def autocast(self) -> contextlib.AbstractContextManager:
-        if self.amp_dtype is None:
-            return contextlib.nullcontext()
-        return torch.autocast(self.device.type, dtype=self.amp_dtype)
-
     # --- checkpoints -------------------------------------------------------------------------
+
+    @property
+    def scored_model(self) -> nn.Module:
+        """The network that is validated and saved: the trained one, or its average."""
+        # Not `self.wrapped`: DDP would put "module." before every name.
+        return self.model if self.ema is None else self.ema.model
 
     @property
     def parts(self) -> FitParts:
@@ -491,9 +493,7 @@ class Trainer:
     def save_best(self) -> None:
         """Write the weights that predictions are made with."""
         if distributed.is_main():
-            # Not `self.wrapped`: DDP would put "module." before every name.
-            model = self.model if self.ema is None else self.ema.model
-            weights = model.state_dict()
+            weights = self.scored_model.state_dict()
             self.state.weights = content_digest(weights)
             content = {"model": weights, "state": asdict(self.state)}
             save_checkpoint(self.checkpointing.best_path, content)
@@ -525,14 +525,11 @@ class Trainer:
         self.note_beginning()
         self.state, self.record = restore_checkpoint(path, self.parts, self.schedule, self.device)
         # Decided anew: the config may ask for more epochs than when this was saved.
-        self.state.finished = self.state.epoch >= self.num_epochs or any(
+        self.has_ended = self.state.epoch >= self.num_epochs or any(
             getattr(callback, "has_stopped", False) for callback in self.callbacks
         )
-        if self.state.epoch > self.recorded_epochs():
+        is_averaged = self.checkpointing.average is None or self.state.average is not None
+        self.state.finished = self.has_ended and is_averaged
+        if self.state.epoch > recorded_epochs(self.checkpointing.history_path):
             self.write_record()  # the process was killed between the checkpoint and the record
         return True
-
-    def recorded_epochs(self) -> int:
-        """Return how many epochs the record has; 0 where there is none."""
-        path = self.checkpointing.history_path
-        return int(read_json_object(path).get("epoch", 0)) if path.exists() else 0

@@ -183,13 +183,8 @@ def plain_step(
 
 @contextlib.contextmanager
 def trainer_of(experiment: Experiment) -> Iterator[Trainer]:
-    """Yield the trainer of fold 0 with fresh weights; close what it writes to afterwards."""
-    trainer = experiment.build_trainer(0, training=True)
-    try:
-        yield trainer
-    finally:
-        if trainer.board is not None:
-            trainer.board.close()
+    """Yield the trainer of fold 0 with fresh weights."""
+    yield experiment.build_trainer(0, training=True)
 
 
 def run_epoch(

@@ -33,6 +33,7 @@ from benchmarks.harness.timing import Spread, paired_ratios, time_calls
 from configuration.config_class import ConfigMeta
 from physics.observation import COMPETITION
 from runtime.command_line import run_command
+from training.precision import autocast
 from training.trainer import Trainer
 
 TARGETS = {"Nspec16": 1.05, "Seq03aug3": 1.10, "Seq12arch4": 1.10}
@@ -70,7 +71,14 @@ def bare_step(trainer: Trainer, inputs: Tensor) -> Callable[[], None]:
     target = torch.randint(0, 2, (len(inputs), 1), device=trainer.device).float()
 
     def step() -> None:
-        plain_step(network, inputs, target, trainer.criterion, optimizer, trainer.autocast())
+        plain_step(
+            network,
+            inputs,
+            target,
+            trainer.criterion,
+            optimizer,
+            autocast(trainer.amp_dtype, trainer.device),
+        )
 
     return step
 

@@ -10,11 +10,7 @@ from experiments.run_options import RunOptions
 from train import build_parser
 
 # Options whose flag has another name, because it switches the option off or serves more.
-OTHER_FLAGS = {
-    "pretrained": "no_pretrained",
-    "show_progress": "progress_bar",
-    "show_memory": "debug",
-}
+OTHER_FLAGS = {"pretrained": "no_pretrained", "show_progress": "progress_bar", "log_steps": "debug"}
 
 
 def test_defaults_are_those_of_the_command_line() -> None:
@@ -27,7 +23,7 @@ def test_defaults_are_those_of_the_command_line() -> None:
     defaults = RunOptions()
     assert defaults.pretrained
     assert not defaults.show_progress
-    assert not defaults.show_memory
+    assert not defaults.log_steps
 
 
 @pytest.mark.parametrize(

@@ -58,5 +58,5 @@ def test_an_epoch_continues_from_a_checkpoint() -> None:
 
 
 def test_losses_of_a_checkpoint_without_rows_count_alike() -> None:
-    losses, outputs, _ = recorded((1.0, [0.0] * 3), (5.0, [0.0])).to_checkpoint()
+    losses, outputs, *_ = recorded((1.0, [0.0] * 3), (5.0, [0.0])).to_checkpoint()
     assert EpochRecord.from_checkpoint((losses, outputs), CPU).mean_loss() == 3.0

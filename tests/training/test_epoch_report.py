@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from training.epoch_report import format_epoch_line
 from training.fit_state import TrainerState
 
@@ -14,31 +12,35 @@ SCORES = {
     "train_seconds": 60.0,
     "data_seconds": 15.0,
     "valid_seconds": 5.0,
+    "samples_per_second": 1234.4,
+    "gradient_norm": 0.25,
+    "clipped_steps": 0.125,
     "learning_rate": 1e-3,
 }
 
 
+def line_of(state: TrainerState, is_best: bool = True) -> str:
+    state.history = [SCORES, SCORES]
+    return format_epoch_line("fold0", state, 4, is_best, "memory 3.1 GiB")
+
+
 def test_scores_times_and_the_rest_of_the_fold() -> None:
-    state = TrainerState(epoch=2, best_epoch=2, best_score=0.75, seconds=120.0)
-    line = format_epoch_line("fold0", state, 4, SCORES, is_best=True)
+    line = line_of(TrainerState(epoch=2, best_epoch=2, best_score=0.75, seconds=120.0))
     assert line.startswith("fold0 epoch 2/4 | train_loss=0.500000 | valid_metric=0.750000 | ")
-    assert "lr=1.00e-03" in line
-    assert "(25% data)" in line
+    assert " | lr=1.00e-03 | gradient=2.50e-01 (12% clipped) | " in line
+    assert "(25% data) | 1,234 samples/s | " in line
     assert "train_seconds" not in line
     assert "best=" not in line  # it is this epoch
     # 2 epochs took 120 s, so that the 2 that are left take as long.
-    assert line.endswith("this fold: 2 min 00 s left")
+    assert line.endswith("this fold: 2 min 00 s left | memory 3.1 GiB")
 
 
 def test_the_best_epoch_is_named_where_it_is_another() -> None:
     state = TrainerState(epoch=2, best_epoch=1, best_score=0.875, seconds=120.0)
-    line = format_epoch_line("fold0", state, 4, SCORES, is_best=False)
-    assert "best=0.875000 (epoch 1)" in line
+    assert "best=0.875000 (epoch 1)" in line_of(state, is_best=False)
 
 
-@pytest.mark.parametrize("memory", [None, "3.1 GiB"])
-def test_a_finished_fold_has_nothing_left(memory: str | None) -> None:
-    state = TrainerState(epoch=4, finished=True, seconds=120.0)
-    line = format_epoch_line("fold0", state, 4, SCORES, is_best=True, memory=memory)
+def test_a_finished_fold_has_nothing_left() -> None:
+    line = line_of(TrainerState(epoch=4, finished=True, seconds=120.0))
     assert "left" not in line
-    assert (memory is not None) == line.endswith("| 3.1 GiB")
+    assert line.endswith("samples/s | memory 3.1 GiB")

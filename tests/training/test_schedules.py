@@ -54,6 +54,11 @@ def one_cycle(optimizer):
         (lambda o: torch_schedules.StepLR(o, 1, gamma=0.5), {}),
         (one_cycle, {"batch_scheduler": True}),
         (
+            # The score does not improve by 10: a step down after the second epoch and the fourth.
+            lambda o: PlateauLRScheduler(o, decay_rate=0.5, patience_t=1, threshold=10.0),
+            {"scheduler_target": "valid_loss", "num_epochs": 5},
+        ),
+        (
             lambda o: torch_schedules.SequentialLR(
                 o, [torch_schedules.LinearLR(o), torch_schedules.CosineAnnealingLR(o, 5)], [1]
             ),

@@ -1,0 +1,56 @@
+"""Curves, config and results in wandb's offline files."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from runtime.errors import UserError
+from runtime.files import read_json
+from tracking.tracked_part import TrackedPart
+from tracking.trackers import Trackers
+
+wandb = pytest.importorskip("wandb", reason="the extra wandb is not installed")
+
+HISTORY = [{"epoch": n, "valid_loss": 1 / n} for n in (1, 2)]
+
+
+def part_of(folder: Path, epochs: int = 0) -> TrackedPart:
+    return TrackedPart("demo", "fold0", folder, {"name": "demo", "seed": 7}, epochs)
+
+
+def assert_holds(file: Path, words: list[bytes]) -> None:
+    """See that words come into a file, which a process of wandb writes."""
+    deadline = time.monotonic() + 20
+    while absent := [word for word in words if word not in file.read_bytes()]:
+        assert time.monotonic() < deadline, f"{file} lacks {absent}"
+        time.sleep(0.2)
+
+
+def test_a_resumed_fit_continues_the_same_run(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    first = Trackers(["wandb"], part_of(tmp_path))
+    first.log_history(HISTORY[:1])
+    first.close(finished=False)
+    again = Trackers(["wandb"], part_of(tmp_path, epochs=1))
+    again.log_history(HISTORY)
+    again.log_result({"weights": "a digest"})
+    again.close(finished=True)
+    run = read_json(tmp_path / "tracking" / "fold0" / "runs.json")["wandb"]
+    assert run["epochs"] == 2
+    # One file for each start, both of the same run: `wandb sync` joins them.
+    files = sorted((tmp_path / "tracking" / "fold0").rglob(f"run-{run['run']}.wandb"))
+    assert len(files) == 2
+    for file, words in zip(files, ([], [b"a digest"]), strict=True):
+        assert_holds(file, [b"valid_loss", b"demo/fold0", *words])
+
+
+def test_without_a_login_the_advice_is_to_track_offline(tmp_path: Path, monkeypatch) -> None:
+    def refuses(**options):
+        raise wandb.errors.UsageError("api_key not configured (no-tty)")
+
+    monkeypatch.setattr(wandb, "init", refuses)
+    with pytest.raises(UserError, match=r"api_key not configured .* WANDB_MODE=offline"):
+        Trackers(["wandb"], part_of(tmp_path))
