@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
-from code_blocks import Block, read_blocks, shell_commands
+from code_blocks import FENCE, Block, read_blocks, shell_commands
 from command_here import run_main
 from paths import ROOT
 from test_docs import MODULES_OF_OTHERS, PAGES, page_name
@@ -211,6 +211,25 @@ def test_every_command_is_accepted_by_its_parser() -> None:
                 wrong.append(f"{block_name(block)}: {' '.join(words)}: {error}")
     assert not wrong, "\n".join(wrong)
     assert count > 60
+
+
+@pytest.mark.usefixtures("only_parse")
+def test_every_command_within_a_sentence_is_accepted() -> None:
+    """`python train.py --list` and the like; not those with a gap (…) or a placeholder."""
+    wrong, count = [], 0
+    for page in PAGES:
+        prose = FENCE.sub("", page.read_text())
+        for line in re.findall(r"(?<!`)`((?:python|torchrun|make|pip) [^`]+)`(?!`)", prose):
+            if "…" in line or "..." in line or re.search(r"\b[A-Z]{2,}\b", line):
+                continue
+            for words in shell_commands(line.replace("\n", " ")):
+                count += 1
+                try:
+                    check_command(words)
+                except (Exception, pytest.fail.Exception) as error:
+                    wrong.append(f"{page_name(page)}: {line}: {error}")
+    assert not wrong, "\n".join(wrong)
+    assert count > 40
 
 
 @pytest.mark.usefixtures("only_parse")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ast
+import dataclasses
+import inspect
 import re
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +13,8 @@ from pathlib import Path
 import pytest
 import test_house
 from paths import ROOT
+
+from training.fit_state import TrainerState, pack_checkpoint
 
 PAGES = sorted(
     [*(ROOT / "docs").rglob("*.md"), *(ROOT / name for name in ("README.md", "CONTRIBUTING.md"))]
@@ -118,6 +123,22 @@ def test_flags_that_pages_use_exist() -> None:
                 if flag not in known
             ]
     assert not unknown
+
+
+def listed_keys(text: str, before: str) -> set[str]:
+    """Return the keys in the first column of the table that follows a sentence of a page."""
+    table = text[text.index(before) :].split("\n\n")[1]
+    rows = re.findall(r"^\| (`[^|]*`) \|", table, re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+
+
+def test_the_run_directory_page_lists_every_key_of_a_checkpoint() -> None:
+    text = (ROOT / "docs" / "reference" / "run-directory.md").read_text()
+    tree = ast.parse(inspect.getsource(pack_checkpoint))
+    (packed,) = [node for node in ast.walk(tree) if isinstance(node, ast.Dict)]
+    assert listed_keys(text, "`fold<k>_last.pt` has\n") == {key.value for key in packed.keys}
+    fields = {field.name for field in dataclasses.fields(TrainerState)}
+    assert listed_keys(text, "and the whole of `fold<k>.json`, are\n") == fields
 
 
 # --- the picture of the wings ----------------------------------------------------------------

@@ -71,6 +71,8 @@ ELSEWHERE |= {
     ),
     ("predict", frozenset({"--run", "--data"})): "interrupted, repeated, refused and moved aside "
     "in tests/test_predict.py",
+    ("predict", frozenset({"--data"})): "with --weights, whose file is opened in "
+    "tests/experiments/test_weight_files.py; what is written is as with --run",
     ("export", frozenset({"--run", "--format"})): "refused and moved aside in tests/test_export.py",
 }
 # `python -m ...`, `make` and `snakemake` start the programs of the tables, or benchmarks:
