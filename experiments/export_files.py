@@ -15,6 +15,7 @@ from experiments.exported_graph import ExportedGraph
 from experiments.observation_record import plain_config
 from experiments.predictor import Predictor
 from experiments.weight_files import read_weight_file, write_weight_file
+from physics.noise import NoiseGenerator
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json_object
 from runtime.optional_packages import require
@@ -118,10 +119,13 @@ def load_weights(path: Path, predictor: Predictor) -> None:
 
 
 def random_strain(predictor: Predictor, count: int) -> torch.Tensor:
-    """Return noise (count, detector, time) float32 as loud as the competition's strain."""
+    """Return Gaussian noise (count, detector, time) float32 of what the run observes, in strain.
+
+    White noise would not do: whitened by the detectors' curves it is thousands of standard
+    deviations loud, and the logits of a matched filter, and their rounding errors, grow with it.
+    """
     generator = torch.Generator().manual_seed(2021)
-    shape = (count, *predictor.observation.sampling.shape)
-    return torch.randn(shape, generator=generator) * 1e-20
+    return NoiseGenerator("cpu", predictor.observation).sample(count, generator)
 
 
 def compare_with_run(

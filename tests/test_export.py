@@ -136,3 +136,12 @@ def test_the_command_itself(run: Path, tmp_path: Path) -> None:
     done = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=environment)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1
+
+
+def test_an_export_is_compared_on_noise_of_the_detectors(run: Path) -> None:
+    """White noise, whitened by the detectors' curves, would be thousands of sigma loud."""
+    predictor = load_run(run)
+    noise = export_files.random_strain(predictor, 16)
+    assert torch.equal(noise, export_files.random_strain(predictor, 16))
+    whitened = predictor.preparation({"waveform": noise})["waveform"]
+    assert whitened.std() < 2
