@@ -28,6 +28,7 @@ NAMED_FILE = re.compile(r"`((?:[\w-]+/)+[\w.-]*|\w+\.py)`")
 WRITTEN = (
     "input/",
     "results/",
+    "site/",
     "tensorboard/",
     "train/",
     "test/",

@@ -61,7 +61,7 @@ def run_line(words: list[str], code: int = 0) -> str:
 
 
 def test_the_page_from_the_first_line_to_the_last(place: Path, monkeypatch) -> None:
-    samples, experiment, *rest = [block for block in read_blocks(PAGE)]
+    samples, experiment, *rest = read_blocks(PAGE)
     texts = [samples.body, experiment.body]
     for old, new in SMALLER.items():
         assert sum(old in text for text in texts) == 1
