@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 import small_run
 import torch
+from paths import ROOT
 
 import configs  # noqa: F401 - importing it registers the experiments
 import detect
@@ -158,6 +160,22 @@ def test_shipped_weights_score_strain_without_a_bank_of_waveforms(path: Path) ->
     logits = predictor.score(noise).logits
     assert logits.shape == (1, 2)
     assert np.isfinite(logits).all()
+
+
+def test_the_readme_s_search_finds_gw150914(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.chdir(ROOT)
+    words = re.search(r"^python detect.py (--weights .*)$", Path("README.md").read_text(), re.M)[1]
+    words = [*words.split(), "--out", str(tmp_path / "detect"), "--slides", "1"]
+    assert detect.main(words) == 0
+    found = pd.read_csv(tmp_path / "detect" / "candidates.csv")
+    # Abbott et al., Physical Review Letters 116, 061102, 2016: 1126259462.42 at Hanford
+    assert found["gps"][0] == pytest.approx(1126259462.42, abs=0.02)
+    assert found["score"][0] > 200
+    assert found["score"][1:].max() < 10
+    assert detect.main(words) == 0  # once more: nothing to do
+    assert "nothing to do" in capsys.readouterr().out
 
 
 def test_bad_references_are_one_sentence(tmp_path: Path) -> None:
