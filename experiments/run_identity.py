@@ -47,12 +47,12 @@ LOCATIONS = (
     "views",
     "published",
 )
-# The product of the batch size, `accumulate` and the processes is compared beside them.
 # They change how a result is computed or where its curves go, and not the result.
 WITHOUT_EFFECT = ("gradient_checkpointing", "tracker")
 # Settings that are younger than the records of runs: at their defaults they are left out, so that
 # the digests of earlier runs still match.
 YOUNGER = ("parameter_groups", "lookahead", "freeze", "warmup_epochs", "checkpoint_average")
+# The product of the batch size, `accumulate` and the processes is compared beside them.
 ADJUSTABLE = ("batch_size", "accumulate", "num_epochs", "amp", "max_bad_losses")
 # How long a schedule lasts and how high it goes: they go with num_epochs and the learning rate.
 SCHEDULE_SIZE = (*LENGTHS, "epochs", "steps_per_epoch", "max_lr")
