@@ -311,6 +311,9 @@ def test_examples_of_the_interpreter_give_what_they_show(block: Block) -> None:
 def test_shell_blocks_run(block: Block, reader: Path) -> None:
     """Blocks of train.py alone, one command after the other, in a folder without data."""
     for words in shell_commands(block.body):
-        assert words[:2] == ["python", "train.py"], f"{words}: only train.py is run here: mark it"
+        assert words[:2] == ["python", "train.py"], (
+            f"{' '.join(words)}: only train.py is run here: write <!-- not run: why --> or "
+            f"<!-- run by tests/... --> above the block"
+        )
         done = run_main(train.main, words[2:])
         assert done.returncode == 0, done.stderr
