@@ -20,7 +20,7 @@ PIPELINE_DATA := train_path=input/pipeline_demo/train.csv test_path=input/pipeli
 REVISION = $$(git rev-parse HEAD)$$(git diff --quiet HEAD || echo +)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pipeline-demo report docs image test test-all test-oldest chaos audit lint format clean
+.PHONY: help install demo pipeline-demo weights report docs image test test-all test-oldest chaos audit lint format clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,16 @@ pipeline-demo: $(READY) ## two experiments, their pseudo-label reruns and the st
 	$(BIN)/python prep_data.py --simulate 6000 --test 1500 --out input/pipeline_demo --cache
 	$(BIN)/snakemake --config experiments=Demo,DemoSpec,PseudoDemo,PseudoDemoSpec \
 		results=results/pipeline_demo settings="cv=2 $(PIPELINE_DATA)"
+
+weights: $(READY) ## train what lies in weights/ anew: half an hour on two cores
+	$(BIN)/python prep_data.py --simulate 6000 --test 1500 --out input/pipeline_demo --cache
+	$(BIN)/python train.py --config Wave07 --limit_fold 0 --resume --results results/weights \
+		--set amp=bf16 $(PIPELINE_DATA)
+	$(BIN)/python -m benchmarks.detection --config Wave07 --results results/weights \
+		--near_optimal 0 --out results/weights/ruler
+	$(BIN)/python -m benchmarks.detection.ship_weights --config Wave07 --set amp=bf16 \
+		--results results/weights --ruler results/weights/ruler/detection.json \
+		--out weights/wave07.safetensors --overwrite
 
 report: $(READY) ## results/index.html: every experiment on one page
 	$(BIN)/python report.py

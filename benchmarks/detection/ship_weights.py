@@ -20,6 +20,7 @@ import numpy as np
 import torch
 
 import configs  # noqa: F401 - importing it registers the experiments
+from benchmarks.detection.networks import NetworkScorer
 from configuration.config_class import ConfigMeta
 from configuration.config_references import load_config
 from configuration.overrides import override
@@ -73,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     folder = args.results / config.name
     check_recipe(config, folder)
     predictor = Predictor(config, find_run(config, folder), torch.device("cpu"))
-    score = read_ruler_score(args.ruler, config)
+    score = read_ruler_score(args.ruler, config, folder)
     record = {
         "recipe": {"config": args.config, "set": args.set, "digest": recipe_digest(config)},
         "description": " ".join((load_config(args.config).__doc__ or "").split()),
@@ -130,11 +131,14 @@ def learns_from_simulation_alone(config: ConfigMeta) -> bool:
     return config.dataset is SimulatedDataset and noise != "real"
 
 
-def read_ruler_score(path: Path, config: ConfigMeta) -> dict[str, Any]:
+def read_ruler_score(path: Path, config: ConfigMeta, folder: Path) -> dict[str, Any]:
     """Return AUC and efficiencies that `python -m benchmarks.detection` recorded of this run.
 
+    Args:
+        folder: of the run.
+
     Raises:
-        UserError: the file does not have them.
+        UserError: the file does not have them, or has those of other weights.
     """
     content = read_json_object(path, required=("detectors", "holdout"))
     found = content["detectors"].get(config.name)
@@ -142,6 +146,12 @@ def read_ruler_score(path: Path, config: ConfigMeta) -> dict[str, Any]:
         raise UserError(
             f"{path} has no scores of {config.name}: write them with `python -m "
             f"benchmarks.detection --config {config.__name__} --out {path.parent}`"
+        )
+    if found["settings"]["weights"] != NetworkScorer(config, folder).settings()["weights"]:
+        raise UserError(
+            f"{path} has the scores of other weights of {config.name}: measure these with `python "
+            f"-m benchmarks.detection --config {config.__name__} --results {folder.parent} --out "
+            f"{path.parent}`"
         )
     filters = content["detectors"].get("matched filter, log-mean-exp", {})
     return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 from pathlib import Path
@@ -18,6 +19,7 @@ import detect
 import export
 import predict
 from benchmarks.detection import ship_weights
+from benchmarks.detection.networks import file_digest
 from configuration.config_references import load_config
 from configuration.overrides import override
 from experiments.run_identity import deciding_settings, settings_digest
@@ -39,6 +41,7 @@ RULER = {
             "auc": 0.789,
             "auc_error": 0.007,
             "efficiencies": {"0.1": {"efficiency": 0.532, "error": 0.013}},
+            "settings": {"weights": {}},
         }
     },
 }
@@ -106,7 +109,10 @@ def test_a_model_card_says_how_the_weights_came_to_be(
     run: Path, data: Path, settings: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     ruler, out = tmp_path / "detection.json", tmp_path / "small.safetensors"
-    ruler.write_text(json.dumps(RULER))
+    of_these = {path.name: file_digest(path) for path in sorted(run.glob("fold?.pt"))}
+    scores = copy.deepcopy(RULER)
+    scores["detectors"]["demo"]["settings"]["weights"] = of_these
+    ruler.write_text(json.dumps(scores))
     words = ["--config", "Demo", "--results", str(run.parent), "--ruler", str(ruler)]
     words += ["--out", str(out), "--set", *settings]
     assert ship_weights.main(words) == 0
@@ -121,6 +127,10 @@ def test_a_model_card_says_how_the_weights_came_to_be(
     # Trained otherwise than it is said: refused before anything is written.
     with pytest.raises(UserError, match="trained with another"):
         ship_weights.main([*words, "model_params.widths=(4,16)", "--overwrite"])
+    scores["detectors"]["demo"]["settings"]["weights"] = of_these | {"fold0.pt": "another"}
+    ruler.write_text(json.dumps(scores))
+    with pytest.raises(UserError, match="scores of other weights"):
+        ship_weights.main([*words, "--overwrite"])
     capsys.readouterr()
 
 
