@@ -32,6 +32,8 @@ MOST_SETTINGS = 400
 DEEPEST = 12  # levels of nested settings
 MOST_EPOCHS = 200  # of a learning curve
 MOST_STARTS = 5
+# Curves beside those of losses and scores.
+STEP_CURVES = ("learning_rate", "gradient_norm", "clipped_steps", "samples_per_second")
 
 
 def page_html(
@@ -293,7 +295,7 @@ def history_data(run: ReportedRun) -> dict[str, dict[str, list[float | None]]]:
             key
             for row in run.history
             for key in row
-            if key == "learning_rate"
+            if key in STEP_CURVES
             or (key.startswith(("train_", "valid_")) and not key.endswith("_seconds"))
         )
     )

@@ -55,7 +55,7 @@ class EpochReporter:
         for reason in stop_reasons:
             LOGGER.info(f"{self.name}: {reason}")
         # After two epochs, soon enough to stop the run, and at its end.
-        if len(state.history) == 2 or state.finished:
+        if len(state.history) == 2 or state.finished or state.epoch >= num_epochs:
             warning = explain_bad_run(state.history, self.guessing)
             if warning is not None:
                 LOGGER.warning(f"{self.name}: {warning}")
@@ -116,7 +116,7 @@ def format_epoch_line(
     items.append(f"{scores['samples_per_second']:,.0f} samples/s")
     if state.best_score is not None and not is_best:
         items.append(f"best={state.best_score:.6f} (epoch {state.best_epoch})")
-    if not state.finished:
+    if state.epoch < num_epochs and not state.finished:
         seconds_left = state.seconds / state.epoch * (num_epochs - state.epoch)
         items.append(f"this fold: {format_seconds(seconds_left)} left")
     items.append(memory)

@@ -25,7 +25,7 @@ def optimizer_classes() -> dict[str, type]:
     # A wrapper, which a config asks for with `lookahead`; and the base of all.
     of_timm.pop("Lookahead", None)
     of_torch.pop("Optimizer", None)
-    found = {**of_timm, **of_torch}
+    found = {**of_torch, **{name: cls for name, cls in of_timm.items() if name not in of_torch}}
     return {**found, "Muon": of_timm["Muon"]} if "Muon" in of_timm else found
 
 

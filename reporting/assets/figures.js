@@ -154,7 +154,7 @@ function drawCurves(figure, chosen, state) {
     .filter((c) => c.mean.x.length);
   const label = metricLabel(key, curves.map((c) => c.run));
   const falling = key.endsWith("loss");
-  const show = key === "learning_rate" ? short : (value) => minus(value.toFixed(4));
+  const show = ["learning_rate", "gradient_norm", "samples_per_second"].includes(key) ? short : (value) => minus(value.toFixed(4));
   legend(figure.querySelector(".legend"), ["folds", "epochs", falling ? "lowest mean" : "highest mean"],
     curves.map((c) => ({
       classes: c.classes, name: c.run.name, run: c.run.name,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import importlib
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -24,8 +26,34 @@ def rows_of(run: Path, part: str) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_a_run_is_tracked_and_a_longer_one_continues(data: Path, tmp_path: Path) -> None:
-    settings = ("tracker=[tensorboard,csv]", "num_epochs=1")
+@pytest.fixture
+def trackers(tmp_path: Path, monkeypatch) -> str:
+    """Trackers as `--set` names them: with MLflow, in a store of files, where it is installed."""
+    if importlib.util.find_spec("mlflow") is None:
+        return "[tensorboard,csv]"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "store").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    return "[tensorboard,csv,mlflow]"
+
+
+def check_mlflow(expected_epochs: int) -> None:
+    """See that MLflow has one run for each fold, with every epoch once, and one for the result."""
+    client = importlib.import_module("mlflow").MlflowClient()
+    (experiment,) = (e for e in client.search_experiments() if e.name == "g2net-toolkit")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert sorted(runs) == ["demo/all_folds", "demo/fold0", "demo/fold1"]
+    points = client.get_metric_history(runs["demo/fold1"].info.run_id, "valid_loss")
+    assert [point.step for point in points] == list(range(1, expected_epochs + 1))
+    result = runs["demo/all_folds"]
+    assert result.data.metrics["oof_auc"] >= 0
+    names = {entry.path for entry in client.list_artifacts(result.info.run_id)}
+    assert names == {"config.json", "summary.png"}
+
+
+def test_a_run_is_tracked_and_a_longer_one_continues(
+    data: Path, tmp_path: Path, trackers: str
+) -> None:
+    settings = (f"tracker={trackers}", "num_epochs=1")
     run_here(data, tmp_path, "--silent", settings=settings)
     run = tmp_path / "demo"
     assert sorted(path.name for path in (run / "tensorboard").iterdir()) == ["fold0", "fold1"]
@@ -38,8 +66,12 @@ def test_a_run_is_tracked_and_a_longer_one_continues(data: Path, tmp_path: Path)
     assert result["weights"] == digests
     assert read_json(run / "tracking" / "fold0" / "result.json")["weights"] == digests["fold0"]
 
-    done = run_here(data, tmp_path, "--silent", "--resume", settings=("tracker=csv",))
-    assert "samples/s" in done.stdout or not done.stdout.count("epoch 2/2")
+    if "mlflow" in trackers:
+        check_mlflow(1)
+
+    run_here(data, tmp_path, "--silent", "--resume", settings=(f"tracker={trackers}",))
+    if "mlflow" in trackers:
+        check_mlflow(2)
     assert [int(row["epoch"]) for row in rows_of(run, "fold1")] == [1, 2]
     # A fold that begins anew begins another tracked run; the earlier one is moved aside with it.
     run_here(

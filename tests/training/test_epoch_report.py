@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import logging
+import re
+
+from toy import Toy, make_trainer
+
 from training.epoch_report import format_epoch_line
 from training.fit_state import TrainerState
 
@@ -44,3 +49,12 @@ def test_a_finished_fold_has_nothing_left() -> None:
     line = line_of(TrainerState(epoch=4, finished=True, seconds=120.0))
     assert "left" not in line
     assert line.endswith("samples/s | memory 3.1 GiB")
+
+
+def test_steps_are_logged_where_that_is_asked_for(tmp_path, caplog) -> None:
+    caplog.set_level(logging.INFO)
+    for log_steps in (False, True):
+        trainer = make_trainer(tmp_path, log_steps=log_steps, log_every=2, num_epochs=1)
+        trainer.fit(Toy(64), Toy(20, seed=1))
+        found = re.findall(r"fold0 epoch 1, step (\d)/4: loss=0\.\d+, gradient=\S+", caplog.text)
+        assert found == (["2", "4"] if log_steps else [])

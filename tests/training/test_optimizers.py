@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import timm.optim
 import torch
+from paths import ROOT
 from torch import nn
 from toy import Toy, make_trainer
 
 from configs import Demo
+from configuration.config_class import find_config
 from configuration.overrides import override
-from experiments.building import build_optimizer
+from experiments.building import build_optimizer, build_scheduler
 from experiments.classes_by_name import find_class_choices
 from runtime.errors import UserError
 from training.optimizers import optimizer_classes
 
+PAGE = ROOT / "docs" / "how-to" / "optimisers.md"
 DATA = (Toy(64), Toy(20, seed=1))
 CPU = torch.device("cpu")
 
@@ -27,6 +32,19 @@ def test_those_of_torch_and_of_timm_are_there_and_torch_comes_first() -> None:
     assert not {"Lookahead", "Optimizer"} & classes.keys()
     if hasattr(timm.optim, "Muon"):
         assert classes["Muon"] is timm.optim.Muon
+
+
+LINES = re.findall(r"--config (\w+) --set (.+)", PAGE.read_text())
+
+
+@pytest.mark.parametrize(("name", "settings"), LINES, ids=lambda text: text)
+def test_the_lines_of_the_page_are_settings_that_exist(name: str, settings: str) -> None:
+    config = override(find_config(name), settings.split())
+    optimizer = build_optimizer(config, small_network(), CPU)
+    build_scheduler(config, optimizer, 10)
+    for key in ("freeze", "checkpoint_average", "parameter_groups", "lookahead"):
+        part = getattr(config, key)
+        assert part is None or part.build()
 
 
 def test_muon_of_older_packages_says_what_to_install(monkeypatch, request) -> None:
