@@ -85,12 +85,14 @@ def explain_bad_run(
         return None
     facts = []
     if loss_is_high:
-        facts.append(f"a validation loss above {guessing.loss:.3f}, that of guessing")
+        facts.append(f"a validation loss above that of guessing ({guessing.loss:.3f})")
     if is_random:
         facts.append(f"a score within two standard deviations ({2 * guessing.spread:.3f}) of 0.5")
     if is_inverted:
         facts.append(f"a score of {scores[-1]:.3f}, clearly below 0.5")
-    causes = list_causes(history[-1], guessing, is_inverted, is_random or not knows_chance)
+    # The first epoch's rate is the closest to what the config states, whatever the schedule.
+    lower = history[0].get("learning_rate", math.nan) / 10
+    causes = list_causes(history[-1], lower, guessing, is_inverted, is_random or not knows_chance)
     epochs = "epoch" if len(history) == 1 else f"{len(history)} epochs"
     return (
         f"no better than guessing after {epochs}: {' and '.join(facts)}. The likeliest causes in "
@@ -99,16 +101,21 @@ def explain_bad_run(
 
 
 def list_causes(
-    newest: Mapping[str, float], guessing: Guessing, is_inverted: bool, is_random: bool
+    newest: Mapping[str, float],
+    lower_rate: float,
+    guessing: Guessing,
+    is_inverted: bool,
+    is_random: bool,
 ) -> list[str]:
     """Return causes of a bad run, the likeliest first.
 
     Args:
         newest: the scores of the last epoch.
+        lower_rate: a learning rate to try.
         is_inverted: whether signals are ranked below noise.
         is_random: whether the score tells no signal from noise.
     """
-    too_high = "the learning rate is too high: a tenth of it, --set optimizer_params.lr=…"
+    too_high = f"the learning rate is too high: try a tenth of it, --set optimizer_params.lr={lower_rate:.2g}"
     clipped = newest.get("clipped_steps", math.nan)
     if clipped > 0.5:
         too_high += f" ({clipped:.0%} of the steps were clipped)"

@@ -24,6 +24,7 @@ def epoch(train_loss: float, valid_loss: float, valid_metric: float, clipped: fl
         "valid_loss": valid_loss,
         "valid_metric": valid_metric,
         "clipped_steps": clipped,
+        "learning_rate": 0.5,
     }
 
 
@@ -55,11 +56,11 @@ def test_other_targets_than_two_classes_have_no_guess(targets: torch.Tensor) -> 
     ("scores", "first", "fact"),
     [
         (epoch(6.5, 6.5, 0.487, 0.9), "learning rate is too high", "(90% of the steps were"),
-        (epoch(math.nan, math.nan, math.nan), "learning rate is too high", "above 0.693"),
+        (epoch(math.nan, math.nan, math.nan), "learning rate is too high", "(0.693)"),
         (epoch(0.69, 0.695, 0.51), "the signal is drowned", "within two standard deviations"),
-        (epoch(0.2, 1.4, 0.53), "learnt by heart", "above 0.693"),
+        (epoch(0.2, 1.4, 0.53), "learnt by heart", "(0.693)"),
         (epoch(0.5, 0.9, 0.2), "targets are exchanged", "0.200, clearly below 0.5"),
-        (epoch(0.1, 1.2, 0.8), "too sure of itself", "above 0.693"),
+        (epoch(0.1, 1.2, 0.8), "too sure of itself", "(0.693)"),
     ],
 )
 def test_the_likeliest_cause_comes_first(scores: dict, first: str, fact: str) -> None:
@@ -67,6 +68,8 @@ def test_the_likeliest_cause_comes_first(scores: dict, first: str, fact: str) ->
     assert "no better than guessing after 2 epochs" in text
     assert first in text[text.index("(1)") : text.index("(2)")]
     assert fact in text
+    if "too high: try" in text:
+        assert "--set optimizer_params.lr=0.05" in text
 
 
 @pytest.mark.parametrize(
