@@ -7,7 +7,7 @@
 #   snakemake --config settings="train_cache=input/train_cache.f32" results=results
 #   snakemake --workflow-profile profiles/slurm      on a cluster; docs/how-to/run-the-pipeline.md
 #
-# A fold is a job, and a job that was killed is resumed. Outputs are marks only, small files with
+# A fold is a job, of each seed where a config has several, and a job that was killed is resumed. Outputs are marks only, small files with
 # digests of what is finished: Snakemake deletes the outputs of a job before it starts and when it
 # fails, and no result may be lost so. See experiments/pipeline_done_files.py and pipeline_jobs.py.
 import functools
@@ -65,11 +65,14 @@ def finished(wildcards):
 def training_input(wildcards):
     source, start = PLAN.label_source(wildcards.run), PLAN.weight_source(wildcards.run)
     inputs = [] if source is None else [mark(f"{source}/predictions.done")]
-    return inputs if start is None else [*inputs, mark(f"{start}/fold{wildcards.fold}.done")]
+    if start is None:
+        return inputs
+    network = PLAN.network_to_start_from(wildcards.run, wildcards.network)
+    return [*inputs, mark(f"{start}/{network}.done")]
 
 
 def trained_folds(wildcards):
-    return [mark(f"{wildcards.run}/fold{k}.done") for k in PLAN.folds(wildcards.run)]
+    return [mark(f"{wildcards.run}/{name}.done") for name in PLAN.networks(wildcards.run)]
 
 
 def stacked(wildcards):
@@ -83,7 +86,7 @@ FOLDER = MARKS or PLAN.results
 
 wildcard_constraints:
     run="[^/]+",
-    fold=r"\d+",
+    network=r"(seed\d+/)?fold\d+",
 
 
 rule all:
@@ -95,13 +98,13 @@ rule train:
     input:
         training_input,
     output:
-        f"{FOLDER}/{{run}}/fold{{fold}}.done",
+        f"{FOLDER}/{{run}}/{{network}}.done",
     threads: THREADS
     resources:
         gpu=1,
     # A param, so that other settings or options make the fold a job again.
     params:
-        command=lambda wildcards: PLAN.train(wildcards.run, int(wildcards.fold)),
+        command=lambda wildcards: PLAN.train_network(wildcards.run, wildcards.network),
     shell:
         "{JOB} {output:q} {params.command}"
 

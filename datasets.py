@@ -47,6 +47,7 @@ class G2NetDataset(Dataset):
     target     (B, 1)           float32   0 where there are no targets
     index      (B,)             int64     position in this data set, pseudo-labelled ones last
     pseudo     (B,)             bool      whether pseudo-labelled; only with `pseudo_label`
+    weight     (B, 1)           float32   factor on the loss; only with `weights`
     ========== ================ ========= =======================================================
 
     D detectors and T samples are those of the observation.
@@ -58,6 +59,8 @@ class G2NetDataset(Dataset):
         paths: one `.npy` file a sample; may be None where a cache holds every one of `ids`.
         targets: one number a sample, 0 to 1; None where unknown.
         ids: one id a sample; None takes the names of the files.
+        weights: one number a sample, by which the hook multiplies its loss; pseudo-labelled samples
+            have 1, and mixed ones the mixture of both weights. None weighs all alike.
         norm_factor: numbers that divide the channels before anything else, one a detector.
         cache: the cache of `paths`; with a `DeviceCache` the batches are made on its device.
         mixup: mix every sample with a partner: λx + (1-λ)x', λ ~ Beta(alpha, alpha).
@@ -87,6 +90,7 @@ class G2NetDataset(Dataset):
         targets: Sequence[float] | None = None,
         *,
         ids: Sequence[str] | None = None,
+        weights: Sequence[float] | None = None,
         norm_factor: Sequence[float] | None = None,
         cache: StrainCache | DeviceCache | None = None,
         mixup: bool = False,
@@ -131,6 +135,12 @@ class G2NetDataset(Dataset):
             np.concatenate([group[key] for group in groups])
             for key in ("names", "paths", "targets", "source", "row")
         )
+        self.weights = None
+        if weights is not None:
+            if len(weights) != self.n_real:
+                raise UserError(f"{self.n_real} samples but {len(weights)} weights: give one each")
+            labelled = np.ones(len(self.names) - self.n_real)
+            self.weights = np.concatenate([np.asarray(weights, np.float64), labelled])
         self.check_mixup(has_targets=targets is not None)
 
     def make_group(
@@ -252,14 +262,18 @@ class G2NetDataset(Dataset):
         if index.size and not (index.min() >= 0 and index.max() < len(self)):
             raise IndexError(f"indices must lie in 0 to {len(self) - 1}")
         waveform, target = self.read(index), self.targets[index]
+        weight = None if self.weights is None else self.weights[index]
         if self.mixup:
-            waveform, target = self.mix(waveform, target, indices)
+            waveform, target, weight = self.mix(waveform, target, weight, indices)
         batch = {
             "waveform": torch.as_tensor(waveform),
             # (B,) -> (B, 1)
             "target": torch.from_numpy(target.astype(np.float32)[:, None]),
             "index": torch.from_numpy(index),
         }
+        if weight is not None:
+            # (B,) -> (B, 1)
+            batch["weight"] = torch.from_numpy(weight.astype(np.float32)[:, None])
         if self.pseudo_label:
             batch["pseudo"] = torch.from_numpy(index >= self.n_real)
         return batch
@@ -301,9 +315,16 @@ class G2NetDataset(Dataset):
         return strain
 
     def mix(
-        self, waveform: Strain, target: np.ndarray, indices: Sequence[int]
-    ) -> tuple[Strain, np.ndarray]:
-        """Mix a batch with partners and weights drawn from the seed of its `IndexBatch`."""
+        self,
+        waveform: Strain,
+        target: np.ndarray,
+        weight: np.ndarray | None,
+        indices: Sequence[int],
+    ) -> tuple[Strain, np.ndarray, np.ndarray | None]:
+        """Mix strain, targets and weights of a batch with those of partners.
+
+        Partners and their shares are drawn from the seed of its `IndexBatch`.
+        """
         if not isinstance(indices, IndexBatch):
             raise UserError(
                 "mixup in the data set draws from the seed of an IndexBatch: read it through a "
@@ -313,13 +334,17 @@ class G2NetDataset(Dataset):
         # Partners may lie anywhere in the data set: they are read, not taken from the batch.
         other = self.read(partner)
         # (B,) -> (B, 1, 1)
-        weight = match_strain(lam.astype(np.float32)[:, None, None], waveform)
-        mixed = weight * waveform + (1 - weight) * other
+        share = match_strain(lam.astype(np.float32)[:, None, None], waveform)
+        mixed = share * waveform + (1 - share) * other
+        if weight is not None:
+            weight = lam * weight + (1 - lam) * self.weights[partner]
         second = self.targets[partner]
         if self.lor_label:
-            return mixed, target + second - target * second
+            return mixed, target + second - target * second, weight
         soft = lam * target + (1 - lam) * second
-        return mixed, soft if self.hard_label is None else (soft > self.hard_label).astype(float)
+        if self.hard_label is not None:
+            soft = (soft > self.hard_label).astype(float)
+        return mixed, soft, weight
 
     def draw_partners(self, size: int, seed: int, offset: int) -> tuple[np.ndarray, np.ndarray]:
         """Return mixup partners (B,) int64 and weights λ (B,) float64.

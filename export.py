@@ -89,7 +89,7 @@ def main(argv: list[str] | None = None) -> int:
         unchecked.unlink(missing_ok=True)
     largest = max(differences.values())
     print(
-        f"{out} ({out.stat().st_size / 1e6:.1f} MB): {len(predictor.folds)} folds of "
+        f"{out} ({out.stat().st_size / 1e6:.1f} MB): {len(predictor.names)} folds of "
         f"{predictor.config.__name__}, whose logits it gives to {largest:.1e}; "
         f"{speed['export']:.0f} samples a second, the run itself {speed['torch']:.0f}. "
         f"Its model card is {card}."

@@ -41,6 +41,19 @@ def elementwise_bce(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor
     return F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none")
 
 
+def mean_over_rows(losses: Tensor, weights: Tensor | None) -> Tensor:
+    """Return the mean of the rows' losses, each multiplied by its weight.
+
+    It is divided by the number of rows and not by the sum of the weights, so that batches can be
+    averaged: weights of mean 1 leave the size of the loss as it is.
+
+    Args:
+        losses: (B, 1) or (B,).
+        weights: as many numbers; None weighs all rows alike.
+    """
+    return (losses if weights is None else losses * weights.reshape(losses.shape)).mean()
+
+
 def check_smoothing(smoothing: float) -> float:
     if not 0.0 <= smoothing < 1.0:
         raise UserError(f"smoothing = {smoothing!r}: expected a number from 0 to below 1")
@@ -61,9 +74,9 @@ class BCEWithLogitsLoss(nn.Module):
         super().__init__()
         self.smoothing = check_smoothing(smoothing)
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return a scalar for logits (B, 1) or (B,) and as many targets."""
-        return elementwise_bce(logits, targets, self.smoothing).mean()
+    def forward(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return a scalar for logits (B, 1) or (B,), as many targets and, if any, weights."""
+        return mean_over_rows(elementwise_bce(logits, targets, self.smoothing), weights)
 
     def extra_repr(self) -> str:
         return f"smoothing={self.smoothing}"
@@ -99,12 +112,13 @@ class RankLoss(nn.Module):
         """Whether parts of a batch may be averaged; the trainer asks. Pairs span the parts."""
         return self.rank == 0
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return a scalar for logits (B, 1) or (B,) and as many targets.
+    def forward(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return a scalar for logits (B, 1) or (B,), as many targets and, if any, weights.
 
-        Of more than `MOST_RANKED` rows, as in validation, only evenly spaced ones are compared.
+        Of more than `MOST_RANKED` rows, as in validation, only evenly spaced ones are compared. A
+        pair counts as much as the product of its rows' weights.
         """
-        cross_entropy = elementwise_bce(logits, targets, 0.0).mean()
+        cross_entropy = mean_over_rows(elementwise_bce(logits, targets, 0.0), weights)
         if self.rank == 0:
             return cross_entropy
         # rounded up, so that no more than MOST_RANKED rows are left
@@ -112,6 +126,9 @@ class RankLoss(nn.Module):
         scores = logits.float().flatten()[::step]  # (B,)
         labels = targets.float().flatten()[::step]
         weight = labels[:, None] * (1 - labels)  # (B, B): positive i, negative j
+        if weights is not None:
+            of_rows = weights.float().flatten()[::step]  # (B,)
+            weight = weight * of_rows[:, None] * of_rows
         # (B, B): s_j - s_i in row i, the negative argument of the formula
         wrong = F.softplus((scores - scores[:, None]) / self.scale)
         # A batch of one class has no pairs, and the sum over them is 0.
@@ -145,14 +162,14 @@ class FocalLoss(nn.Module):
         self.gamma = float(gamma)
         self.smoothing = check_smoothing(smoothing)
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return a scalar for logits (B, 1) or (B,) and as many targets."""
+    def forward(self, logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Return a scalar for logits (B, 1) or (B,), as many targets and, if any, weights."""
         loss = elementwise_bce(logits, targets, self.smoothing)
         # 1 − e^(−b) by expm1, which keeps the digits of a small b. The lower bound keeps the
         # gradient of the power finite at 0 for gamma below 1.
         wrong = -torch.expm1(-loss)
         weight = wrong.clamp_min(torch.finfo(wrong.dtype).eps).pow(self.gamma)
-        return (self.alpha * weight * loss).mean()
+        return mean_over_rows(self.alpha * weight * loss, weights)
 
     def extra_repr(self) -> str:
         return f"alpha={self.alpha}, gamma={self.gamma}, smoothing={self.smoothing}"

@@ -119,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
             file.save_part(number, score_part(predictor, samples, number * PART, last, bar))
         bar.close()
         seen = find_seen(predictor, samples)
-        file.finish(samples.ids, predictor.folds, seen, count)
+        file.finish(samples.ids, predictor.names, seen, count)
     print(format_summary(args.out, predictor, samples, seen, time.monotonic() - started))
     return 0
 
@@ -207,8 +207,9 @@ def identify(predictor: Predictor, samples: NewSamples) -> dict:
     ids = hashlib.blake2b("\n".join(samples.ids).encode(), digest_size=16).hexdigest()
     return {
         "weights": {
-            str(fold): record.digest
-            for fold, record in zip(predictor.folds, predictor.records, strict=True)
+            # '0' of fold0, as in records of runs without seeds
+            name.removeprefix("fold"): record.digest
+            for name, record in zip(predictor.names, predictor.records, strict=True)
         },
         "samples": ids,
         "strain": samples.content_digests(),
@@ -238,7 +239,7 @@ def format_summary(
     out: Path, predictor: Predictor, samples: NewSamples, seen: np.ndarray | None, seconds: float
 ) -> str:
     """Return in a few sentences what was scored, and whether it was new to the networks."""
-    folds = len(predictor.folds)
+    folds = len(predictor.names)
     text = (
         f"{len(samples)} samples of {samples.what} scored by {folds} "
         f"fold{'s' if folds > 1 else ''} of {predictor.config.__name__} in "

@@ -366,7 +366,9 @@ def read_labels(csv: Path, split: str) -> pd.DataFrame:
         table["target"] = table["target"].astype(int)
     # The layout of the competition: folders named after the first three characters of the id.
     table["path"] = [f"{split}/{i[0]}/{i[1]}/{i[2]}/{i}.npy" for i in table["id"]]
-    return table[["id", "target", "path"]]
+    # Further columns are kept: a config may split, weigh or break down the score by them.
+    first = ["id", "target", "path"]
+    return table[[*first, *(name for name in table.columns if name not in first)]]
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from configuration.config_class import ConfigMeta
     from experiments.experiment import Experiment
+    from experiments.seed_runs import SeedRuns
 
 
 def not_negative(kind: type) -> Callable[[str], float]:
@@ -79,6 +80,15 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         help="change settings, e.g. --set num_epochs=3 model_params.model_name=resnet18",
     )
     what.add_argument("--limit_fold", type=int, metavar="K", help="train fold K only, from 0")
+    what.add_argument(
+        "--limit_seed", type=int, metavar="S", help="train seed S only, of a config with seeds"
+    )
+    what.add_argument(
+        "--limit_samples",
+        type=int,
+        metavar="N",
+        help="train on N samples of the table, of each class in its share; --set limit_samples=N",
+    )
     what.add_argument("--inference", action="store_true", help="predict only, from checkpoints")
     what.add_argument("--tta", action="store_true", help="average predictions over the views")
     what.add_argument(
@@ -182,7 +192,10 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
 
         print(write_new_experiment(args.new, load_config(args.parent)))
         return 0
-    config = override(load_config(args.config), args.set)
+    words = list(args.set)
+    if args.limit_samples is not None:
+        words.append(f"limit_samples={args.limit_samples}")
+    config = override(load_config(args.config), words)
     if args.show:
         from experiments.folds import check_splitter
 
@@ -222,6 +235,7 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     from experiments.dry_run import shrink_to_dry_run
     from experiments.experiment import Experiment
     from experiments.run_options import RunOptions
+    from experiments.seed_runs import SeedRuns, check_limit
     from runtime import interruption
     from training import distributed
 
@@ -244,29 +258,37 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
         compile=args.compile,
         show_progress=True if args.progress_bar else None,
         limit_fold=args.limit_fold,
+        limit_seed=args.limit_seed,
         checkpoint_every=args.checkpoint_every,
         log_steps=args.debug,
     )
     check_arguments(config, args)
+    check_limit(config, args.limit_seed)
     log_file = None
     if not args.silent and not args.dry_run and distributed.is_main():
-        fold = "" if args.limit_fold is None else f"_fold{args.limit_fold}"
+        part = "" if args.limit_seed is None else f"_seed{args.limit_seed}"
+        part += "" if args.limit_fold is None else f"_fold{args.limit_fold}"
         # Folds may be trained at the same time, each by a process with a log of its own.
         stamp = time.strftime("%y%m%d%H%M")
-        log_file = args.results / config.name / f"{config.name}{fold}_{stamp}.log"
+        log_file = args.results / config.name / f"{config.name}{part}_{stamp}.log"
     if args.dry_run:
         config, options = shrink_to_dry_run(config, options)
     tell = not args.silent and not args.dry_run and distributed.is_main()
     try:
-        experiment = Experiment(config, options, device)
+        make = SeedRuns if config.seeds else Experiment
+        experiment = make(config, options, device)
         # After the experiment: one that cannot begin leaves no log file behind.
         logger = configure_logging(log_file)
         # Every process computes the same scores; one of them reports.
         if not distributed.is_main():
             logger.setLevel("WARNING")
         with interruption.watched(), experiment.lock(), explains_device(config, device):
-            announce(experiment, args, device, tell)
-            text = train_and_predict(experiment, args)
+            if isinstance(experiment, SeedRuns):
+                announce(experiment.first, args, device, tell)
+                text = train_seeds(experiment, args)
+            else:
+                announce(experiment, args, device, tell)
+                text = train_and_predict(experiment, args)
         if tell:
             notify(f"{config.name} is done", text)
     except BaseException as error:  # Ctrl-C too: somebody may wait for the notification
@@ -279,6 +301,32 @@ def run(config: ConfigMeta, args: argparse.Namespace) -> int:
     return 0
 
 
+def train_seeds(runs: SeedRuns, args: argparse.Namespace) -> str:
+    """Train and predict with each seed, then average and summarize.
+
+    Returns:
+        As `train_and_predict`, of the mean, or of what --limit_seed or --limit_fold has trained.
+
+    Raises:
+        UserError: as in `train_and_predict`, of any seed, and in `SeedRuns.begin`.
+    """
+    from experiments.seed_runs import summaries_of_seeds
+    from runtime.console import LOGGER
+    from training import distributed
+
+    runs.begin()
+    config, folder, texts = runs.config, runs.directory.path, []
+    for number, experiment in enumerate(runs.experiments(), 1):
+        LOGGER.info(f"seed {experiment.config.seed} ({number} of {len(runs.seeds)})")
+        with experiment.lock():
+            texts.append(train_and_predict(experiment, args))
+    if runs.is_limited or not distributed.is_main():
+        return "\n".join(texts)
+    suffix = "_tta" if args.tta else ""
+    runs.average(suffix)
+    return summarize(runs.first, folder, args, summaries_of_seeds(folder, suffix), config.name)
+
+
 def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:
     """Train the folds that are asked for, then predict and summarize.
 
@@ -288,11 +336,12 @@ def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:
     Raises:
         UserError: as in `Experiment.fit` and `Experiment.predict`; or there is no score.
     """
-    from experiments.summary import run_paragraph, write_summary
-    from experiments.tracking_of_runs import track_result
     from training import distributed
 
     config, folder = experiment.config, experiment.directory.path
+    name = config.name
+    if experiment.options.seed is not None:
+        name = f"{config.name}, seed {experiment.options.seed}"
     set_determinism(config.deterministic)
     if not args.inference:
         experiment.fit()
@@ -306,15 +355,49 @@ def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:
     experiment.predict()
     if not distributed.is_main():
         return ""
-    suffix = "_tta" if args.tta else ""
+    return summarize(experiment, folder, args, None, name)
+
+
+def summarize(
+    experiment: Experiment,
+    folder: Path,
+    args: argparse.Namespace,
+    seeds: dict[str, dict] | None,
+    name: str,
+) -> str:
+    """Write the summary of predictions and print it.
+
+    Args:
+        experiment: whose tables and settings these are.
+        folder: where the predictions lie.
+        seeds: where they are a mean over seeds, the summary of each.
+        name: of the run, as the text calls it.
+
+    Returns:
+        The text.
+
+    Raises:
+        UserError: there is no score.
+    """
+    from experiments.summary import run_paragraph, write_summary
+    from experiments.tracking_of_runs import track_result
+
+    config, suffix = experiment.config, "_tta" if args.tta else ""
     result = write_summary(
-        folder, suffix, experiment.train, experiment.test, config.train_path, config.test_path
+        folder,
+        suffix,
+        experiment.train,
+        experiment.test,
+        config.train_path,
+        config.test_path,
+        config.covariates,
+        seeds,
     )
     track_result(config, folder, suffix, result)
-    text = run_paragraph(config.name, result, folder, suffix, experiment.options.dry_run)
+    text = run_paragraph(name, result, folder, suffix, experiment.options.dry_run)
     print(f"\n{text}")
     # After all files are written: they help to find out why.
-    if "oof_auc" not in result and not args.dry_run:
+    if "oof_auc" not in result and not args.dry_run and result.get("n_validated") != 0:
         raise UserError(
             f"the out-of-fold logits in {folder} have no score, as those that are finite are of "
             f"one class: check the samples and the log of the training"
@@ -329,12 +412,15 @@ def summarize_fold(experiment: Experiment, fold: int) -> str:
         UserError: the fold has no score, as its logits are NaN.
     """
     name, state = experiment.config.name, experiment.states.get(fold)
+    if experiment.options.seed is not None:
+        name = f"{name}, seed {experiment.options.seed}"
     folder = experiment.directory.path
     written = [file for file in (f"fold{fold}.pt", f"fold{fold}.json") if (folder / file).exists()]
     there = f" {' and '.join(written)} lie in {folder}/." if written else ""
     if state is None:  # kept by --skip_existing
         return f"Fold {fold} of {name} was kept as it is.{there}"
-    scores = [row["valid_metric"] for row in state.history]
+    # none where no sample is validated
+    scores = [row["valid_metric"] for row in state.history if "valid_metric" in row]
     if (
         scores
         and not any(math.isfinite(score) for score in scores)
@@ -358,6 +444,7 @@ def announce(
     """Say what starts, in the log and, with `tell`, to those who are notified."""
     import torch
 
+    from experiments.partial_splits import explain_validation
     from runtime.console import LOGGER
     from training import distributed
 
@@ -373,6 +460,9 @@ def announce(
         f"{len(experiment.folds)} folds, {len(experiment.train)} train and "
         f"{len(experiment.test)} test samples, on {where}"
     )
+    partly = explain_validation(config, experiment.directory.samples.folds)
+    if partly is not None and not args.inference:
+        LOGGER.warning(partly)
     LOGGER.debug(f"the resolved config:\n{format_config(config.to_plain())}")
     # Whoever named one GPU has chosen it, and needs no advice.
     if torch.cuda.device_count() > 1 and distributed.world_size() == 1 and not args.gpu.isdecimal():

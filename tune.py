@@ -162,6 +162,11 @@ def tune(
     config = with_weights_by_path(config, args.results)
     # Before the study: what is wrong with the data is wrong in every trial.
     experiment = Experiment(config, options, device)
+    if not len(experiment.folds[args.limit_fold][1]):
+        raise UserError(
+            f"cv = {config.cv} validates no sample, so that trials have no score: hold some out "
+            f"with --set cv=1 splitter=HoldOut"
+        )
     metric = config.eval_metric.build()
     description = describe(config, settings, args.limit_fold, experiment.directory.samples.labelled)
     study = Study(settings, bool(metric.maximize), description)

@@ -162,12 +162,27 @@ class Overrides:
             if choices is not None and choices.beside:
                 return {**values, **self.choose_class(key, values, setting)}
         inner = class_of_arguments(key, values)
-        return {**values, key: self.value_below(current, expected, inner, setting, depth + 1)}
+        # Of a class that is named by a text, as splitter is, its user knows the arguments.
+        named = isinstance(values.get(key.removesuffix("_params")), str)
+        takes_any = key.endswith("_params") and inner is None and named
+        below = self.value_below(current, expected, inner, setting, depth + 1, takes_any)
+        return {**values, key: below}
 
     def value_below(
-        self, current: Any, expected: Any, owner: type | None, setting: Setting, depth: int
+        self,
+        current: Any,
+        expected: Any,
+        owner: type | None,
+        setting: Setting,
+        depth: int,
+        takes_any: bool = False,
     ) -> Any:
-        """Replace in any value; `owner` is the class whose arguments it holds, if it does."""
+        """Replace in any value.
+
+        Args:
+            owner: the class whose arguments it holds, if it does.
+            takes_any: whether new keys may be stated in it, where it is a mapping.
+        """
         if depth == len(setting.path):
             return self.new_value(current, expected, setting)
         key = setting.path[depth]
@@ -178,6 +193,8 @@ class Overrides:
             return Part(cls, **thaw(params))
         if isinstance(current, Mapping) or owner is not None:
             known = {} if owner is None else arguments_of(owner)
+            if takes_any:
+                known = {**known, key: Argument(Any, None)}
             return self.mapping_below(current or {}, known, owner, setting, depth)
         if isinstance(current, tuple):
             if not is_position(key) or not -len(current) <= int(key) < len(current):

@@ -16,6 +16,8 @@ from configuration.config_class import ConfigMeta, config_named
 from configuration.types import accepted_arguments
 from data.batch_order import IndexBatch
 from data.table_sampling import check_sampling, read_sampling
+from experiments.sample_table import limit_rows
+from experiments.seed_folders import seed_folder, seeds_in
 from physics.observation import Observation
 from physics.population import Population
 from runtime.errors import UserError
@@ -36,7 +38,7 @@ def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
 
     Raises:
         UserError: a file is missing; the message says how to make it. Or its samples are of
-            another observation.
+            another observation; or `limit_samples` does not fit the training table.
     """
     from datasets import load_index
 
@@ -65,7 +67,7 @@ def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
         )
     if config.debug:
         frames = [frame.head(n) for frame, n in zip(frames, (10_000, 1_000), strict=True)]
-    return frames[0], frames[1]
+    return limit_rows(config, frames[0]), frames[1]
 
 
 def open_cache(config: ConfigMeta, split: str, device: torch.device | None = None) -> Any:
@@ -279,14 +281,28 @@ def count_training_samples(config: ConfigMeta, rows: int, labelled: int) -> int:
 def weights_of_fold(config: ConfigMeta, results: Path, fold: int) -> Path:
     """Return the file that `weight_path` means for a fold.
 
-    One file is used for all folds. In a run directory, each fold has its own file. The name of an
-    experiment means its run directory in `results`.
+    One file is used for all folds. In a run directory, each fold has its own file, and in that of
+    several seeds each seed has. The name of an experiment means its run directory in `results`.
+
+    Raises:
+        UserError: the run directory is one of several seeds, and has none of this config.
     """
     path = Path(config.weight_path)
     if not path.exists() and config_named(config.weight_path) is not None:
         path = results / config.weight_path
-        return path / f"fold{fold}.pt"
-    return path / f"fold{fold}.pt" if path.is_dir() else path
+    elif not path.is_dir():
+        return path
+    of_seed = seed_folder(path, config.seed)
+    if of_seed.is_dir():
+        return of_seed / f"fold{fold}.pt"
+    seeds = seeds_in(path)
+    if seeds:
+        raise UserError(
+            f"weight_path = {config.weight_path}: {path} is a run of the seeds "
+            f"{', '.join(map(str, seeds))}, and this run has the seed {config.seed}: name one of "
+            f"them with --set weight_path={seed_folder(path, seeds[0])}, or use the same seeds"
+        )
+    return path / f"fold{fold}.pt"
 
 
 def provenance(config: ConfigMeta, device: torch.device) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def arrays_fit(existing: ExistingRun, suffix: str) -> bool:
     except UserError:
         return False
     samples = existing.samples
-    n, m, folds = len(samples.train_ids), len(samples.test_ids), int(samples.folds.max()) + 1
+    n, m, folds = len(samples.train_ids), len(samples.test_ids), existing.config.cv
     shapes = (out_of_fold.shape, logits.shape) == ((n, 1), (folds, m, 1))
     return shapes and out_of_fold.dtype.kind == logits.dtype.kind == "f"
 

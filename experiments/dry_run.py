@@ -12,6 +12,7 @@ from configuration.config_class import ConfigMeta, config_named
 from configuration.types import accepted_arguments
 from data.table_sampling import sampling_path, write_sampling
 from experiments.building import observation_of
+from experiments.folds import reads_column
 from experiments.run_names import DRY_RUN
 from physics.constants import TYPICAL_STRAIN
 from physics.observation import Sampling
@@ -31,6 +32,7 @@ def shrink_to_dry_run(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMe
     results = options.results / DRY_RUN
     changed = {"num_epochs": 1, "batch_size": BATCH_SIZE, "debug": False}
     changed["tracker"] = "tensorboard"  # nothing to compare with other runs
+    changed["seeds"] = config.seeds[:2]  # the mean of two is one
     if not (Path(config.train_path).is_file() and Path(config.test_path).is_file()):
         folder = results / "invented_noise"
         invent_noise(folder, config.seed, observation_of(config).sampling)
@@ -40,7 +42,15 @@ def shrink_to_dry_run(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMe
             "test_path": str(folder / "test.csv"),
             "train_cache": None,
             "test_cache": None,
+            # it has 20 samples and no further columns
+            "limit_samples": None,
+            "weight_column": None,
+            "covariates": (),
         }
+        if reads_column(config):
+            changed["splitter"] = "HoldOut" if config.cv == 1 else "StratifiedKFold"
+            changed["splitter_params"] = {"random_state": config.seed}
+            changed["splitter_params"] |= {} if config.cv == 1 else {"shuffle": True}
     if "bank_size" in (accepted_arguments(config.dataset) or ()):
         changed["dataset_params"] = {**config.dataset_params, **FEW_SIGNALS}
     # Pretrained filters of a bank are computed from thousands of waveforms.

@@ -33,6 +33,7 @@ from experiments.run_identity import (
     settings_digest,
 )
 from experiments.run_records import read_fold_state, read_run_config, read_starts
+from experiments.seed_folders import seed_folder, seeds_in
 from runtime.errors import UserError
 from runtime.files import read_json_object
 from runtime.locks import is_held
@@ -95,7 +96,13 @@ class ExistingRun:
         found = [
             f"fold {fold}" for fold in chosen if read_fold(self.weights(fold)).has_final_weights
         ]
+        found += [f"seed {seed}" for seed in seeds_in(self.path) if self.has_seed(seed)]
         return found + [name for name in ("predictions", "predictions_tta") if self.has(name)]
+
+    def has_seed(self, seed: int) -> bool:
+        """Whether anything of one seed is finished, where this is a run of several."""
+        paths = seed_folder(self.path, seed).glob("fold*.pt")
+        return any(read_fold(path).has_final_weights for path in paths if "_" not in path.name)
 
     def has(self, predictions: str) -> bool:
         """Whether predictions are whole: the arrays and, written last, what they are of."""

@@ -52,6 +52,7 @@ from experiments.run_identity import (
 )
 from experiments.run_names import check_run_name
 from experiments.run_options import RunOptions
+from experiments.sample_table import check_covariates, read_weights
 from experiments.starting_weights import check_starting_weights
 from experiments.tracking_of_runs import fold_figures, track_fold
 from runtime.console import LOGGER
@@ -98,14 +99,17 @@ class Experiment:
         self.train, self.test = read_data(config)
         self.folds = split_folds(config, self.train)
         mention_unused_columns(config, self.train)
+        self.weights = read_weights(config, self.train)
+        check_covariates(config, self.train)
         self.directory = RunDirectory(
-            Path(options.results) / config.name,
+            options.run_folder(config.name),
             config,
             RunSamples(
                 self.train["id"].to_numpy(str),
                 self.test["id"].to_numpy(str),
                 fold_of_rows(self.folds, len(self.train)),
                 self.train["target"].to_numpy(float),
+                self.weights,
             ),
         )
         # Now: an own file may be edited while the folds are trained with what it was.
@@ -277,8 +281,11 @@ class Experiment:
             is_dry_run=self.options.dry_run,
         )
 
-    def prepare_fold(self, plan: FoldPlan) -> tuple[Trainer, Dataset, Dataset] | None:
-        """Return the trainer of a fold, new or resumed, and its data; None where it is kept."""
+    def prepare_fold(self, plan: FoldPlan) -> tuple[Trainer, Dataset, Dataset | None] | None:
+        """Return the trainer of a fold, new or resumed, and its data; None where it is kept.
+
+        The last of them, the validation samples, is None for a fold that has none.
+        """
         options, config, fold = self.options, self.config, plan.fold
         if plan.action is FoldAction.KEEP:
             if options.skip_existing:
@@ -309,14 +316,21 @@ class Experiment:
                 f"batch {trainer.state.step + 1}"
             )
         train_rows, valid_rows = self.folds[fold]
-        train_set = self.dataset(
-            self.train, train_rows, "train", **self.labelled_test_samples(fold)
-        )
-        valid_set = self.dataset(self.train, valid_rows, "train", is_test=True)
-        try_one_sample(trainer, valid_set)
+        extra = self.labelled_test_samples(fold)
+        if self.weights is not None:
+            extra["weights"] = self.weights[train_rows]
+        train_set = self.dataset(self.train, train_rows, "train", **extra)
+        valid_set = None
+        if len(valid_rows):
+            valid_set = self.dataset(self.train, valid_rows, "train", is_test=True)
+        # Any sample will do, and it must not be augmented.
+        tried = valid_set or self.dataset(self.train, train_rows[:1], "train", is_test=True)
+        try_one_sample(trainer, tried)
         return trainer, train_set, valid_set
 
-    def fit_fold(self, fold: int, trainer: Trainer, train_set: Dataset, valid_set: Dataset) -> None:
+    def fit_fold(
+        self, fold: int, trainer: Trainer, train_set: Dataset, valid_set: Dataset | None
+    ) -> None:
         trackers = None
         if distributed.is_main():
             epochs = len(trainer.state.history)
@@ -438,4 +452,5 @@ class Experiment:
             network,
             self.updates_per_epoch(fold) if training else None,
             self.watch,
+            validates=bool(len(self.folds[fold][1])),
         )

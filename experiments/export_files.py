@@ -225,8 +225,8 @@ def make_card(
         f"convolutions in the exported graph",
         "- weights: "
         + ", ".join(
-            f"fold {fold} `{record.digest}`"
-            for fold, record in zip(predictor.folds, predictor.records, strict=True)
+            f"{name} `{record.digest}`"
+            for name, record in zip(predictor.names, predictor.records, strict=True)
         ),
     ]
     for key, value in scores.items():

@@ -28,7 +28,7 @@ from training.fit_state import TrainerState
 from training.gradient_checkpointing import checkpoint_blocks
 from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
 from training.trainer import Trainer
-from training_extras import WeightAverage
+from training_extras import KeepLast, WeightAverage
 
 DRY_RUN_BATCHES = 2
 
@@ -84,6 +84,7 @@ def build_fold_trainer(
     network: torch.nn.Module,
     updates_per_epoch: int | None,
     watch: Callable[[TrainerState], str | None] | None = None,
+    validates: bool = True,
 ) -> Trainer:
     """Return the trainer of a fold.
 
@@ -92,10 +93,24 @@ def build_fold_trainer(
         network: of the fold, on the device.
         updates_per_epoch: optimiser steps of an epoch; None for a trainer that only predicts.
         watch: called after each epoch; a text that it returns ends the training, as the reason.
+        validates: whether the fold has validation samples. Without any, the weights of the last
+            epoch are kept, whatever callbacks the config has.
 
     Raises:
         UserError: a setting makes no sense.
     """
+    target = config.scheduler_target
+    if not validates and target is not None and target.startswith("valid_"):
+        raise UserError(
+            f"scheduler_target = {target!r}, and no sample is validated: choose a schedule that "
+            f"takes no score, or hold some samples out with --set splitter=HoldOut cv=1"
+        )
+    average = config.checkpoint_average
+    if not validates and average is not None and average.build().which == "best":
+        raise UserError(
+            "checkpoint_average takes the best epochs, and no sample is validated: take the last "
+            "ones with --set checkpoint_average.which=last"
+        )
     optimizer = scheduler = ema = None
     if updates_per_epoch is not None:
         optimizer = build_optimizer(config, network, device)
@@ -143,7 +158,8 @@ def build_fold_trainer(
         reporting=Reporting(
             show_progress=options.show_progress, log_steps=options.log_steps, watch=watch
         ),
-        callbacks=build_parts(config, "callbacks"),
+        # No epoch is better than another where nothing is scored.
+        callbacks=build_parts(config, "callbacks") if validates else [KeepLast()],
         transforms={stage: build_preparation(config, stage, device) for stage in ("train", "test")},
         ema=ema,
         device=device,

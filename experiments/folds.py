@@ -4,10 +4,12 @@
     KFold                  without regard to the targets
     GroupKFold             samples of one group stay together: the table's column `group`
     StratifiedGroupKFold   both
-    PredefinedSplit        the fold of each sample stands in the table: the column `fold`, 0, 1, ...
+    PredefinedSplit        the fold of each sample stands in the table: the column `fold`, from 0;
+                           -1 for samples that are only trained on
+    HoldOut, TimeSplit     and cv = 1: see partial_splits.py
 
 `splitter_params` are the arguments of scikit-learn's class. `column` among them names another
-column of the table, e.g. `splitter_params={"column": "month"}` with GroupKFold.
+column of the table, e.g. `splitter_params.column=month` with GroupKFold.
 """
 
 from __future__ import annotations
@@ -20,16 +22,31 @@ import numpy as np
 
 from configuration.class_with_arguments import thaw
 from configuration.config_class import ConfigMeta
+from data.sample_files import read_table
+from experiments.partial_splits import (
+    ARGUMENTS,
+    NOT_VALIDATED,
+    Folds,
+    check_arguments,
+    hold_out,
+    read_times,
+    split_by_time,
+    train_on_all,
+)
+from experiments.sample_table import check_covariates, limit_rows, read_weights
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Folds = list[tuple[np.ndarray, np.ndarray]]  # (training rows, validation rows) of each
-
 # The column that a splitter reads, and how `--set` names the splitters that read it.
-COLUMNS = {"GroupKFold": "group", "StratifiedGroupKFold": "group", "PredefinedSplit": "fold"}
+COLUMNS = {
+    "GroupKFold": "group",
+    "StratifiedGroupKFold": "group",
+    "PredefinedSplit": "fold",
+    "TimeSplit": "time",
+}
 READERS = {"group": "StratifiedGroupKFold", "fold": "PredefinedSplit"}
 
 
@@ -45,25 +62,50 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> Folds:
     """
     targets = train["target"].to_numpy()
     check_count_of_folds(config, targets)
-    if config.splitter == "PredefinedSplit":
-        folds = split_by_column(config, train)
-    else:
-        splitter, groups = build_splitter(config), None
-        if config.splitter in COLUMNS:
+    if config.splitter == "HoldOut":
+        groups = None
+        if reads_column(config):
             groups = read_column(config, train, find_column(config)).to_numpy(str)
-            check_count_of_groups(config, groups)
-        try:
-            folds = list(splitter.split(np.zeros(len(targets)), targets, groups))
-        except (TypeError, ValueError) as error:
-            raise UserError(f"splitter = {config.splitter!r}: {error}") from error
+        folds = hold_out(config, targets, groups)
+    elif config.splitter == "TimeSplit":
+        column = find_column(config)
+        times = read_times(config, column, read_column(config, train, column))
+        folds = split_by_time(config, times)
+    elif config.splitter == "PredefinedSplit":
+        folds = split_by_column(config, train)
+    elif config.cv == 1:
+        find_splitter(config)  # refuses a misspelt one
+        folds = train_on_all(len(targets))
+    else:
+        folds = split_by_scikit_learn(config, train, targets)
+    check_classes_of_folds(config, targets, folds)
+    return folds
+
+
+def split_by_scikit_learn(config: ConfigMeta, train: pd.DataFrame, targets: np.ndarray) -> Folds:
+    """Return the folds of a class of scikit-learn, which validate every sample once.
+
+    Args:
+        targets: (n,) of the training table.
+
+    Raises:
+        UserError: as in `split_folds`.
+    """
+    splitter, groups = build_splitter(config), None
+    if config.splitter in COLUMNS:
+        groups = read_column(config, train, find_column(config)).to_numpy(str)
+        check_count_of_groups(config, groups)
+    try:
+        folds = list(splitter.split(np.zeros(len(targets)), targets, groups))
+    except (TypeError, ValueError) as error:
+        raise UserError(f"splitter = {config.splitter!r}: {error}") from error
     # Every row exactly once, or outoffolds.npy would have gaps or be overwritten.
     validated = np.sort(np.concatenate([rows for _, rows in folds]))
     if not np.array_equal(validated, np.arange(len(targets))):
         raise UserError(
             f"splitter = {config.splitter!r} does not validate every sample once, so that there "
-            f"are no out-of-fold predictions: use KFold or StratifiedKFold"
+            f"are no out-of-fold predictions: use KFold or StratifiedKFold, or HoldOut with cv=1"
         )
-    check_classes_of_folds(config, targets, folds)
     return folds
 
 
@@ -73,17 +115,38 @@ def check_count_of_folds(config: ConfigMeta, targets: np.ndarray) -> None:
     sklearn only warns, and the AUC of a fold of one class fails after its training.
 
     Raises:
-        UserError: cv is below 2, or a class has fewer samples.
+        UserError: cv is below 1, or a class has fewer samples.
     """
     smallest = min(int((targets == value).sum()) for value in (0, 1))
-    if config.cv < 2:
-        raise UserError(f"cv = {config.cv}: expected 2 folds or more; --limit_fold 0 trains one")
+    if config.cv < 1:
+        raise UserError(
+            f"cv = {config.cv}: expected 2 folds or more, or 1 to train on all samples without "
+            f"validation"
+        )
     if smallest < config.cv:
         fewer = f" or --set cv={smallest}" if smallest > 1 else ""
         raise UserError(
             f"{config.train_path} has only {smallest} samples of one class, too few for "
             f"{config.cv} folds: add samples of it{fewer}"
         )
+
+
+def find_splitter(config: ConfigMeta) -> type:
+    """Return the splitter's class of scikit-learn.
+
+    Raises:
+        UserError: there is none of that name.
+    """
+    import sklearn.model_selection
+
+    names = [name for name in dir(sklearn.model_selection) if name.endswith("Fold")]
+    # Only *Fold is suggested: the Shuffle splitters leave samples out of validation.
+    if not hasattr(sklearn.model_selection, config.splitter):
+        raise UserError(
+            f"splitter = {config.splitter!r}: sklearn.model_selection has no such class"
+            f"{nearest(config.splitter, [*names, *COLUMNS, *ARGUMENTS])}"
+        )
+    return getattr(sklearn.model_selection, config.splitter)
 
 
 def build_splitter(config: ConfigMeta) -> Any:
@@ -93,16 +156,7 @@ def build_splitter(config: ConfigMeta) -> Any:
         UserError: there is no such class, it does not take these arguments, or it would share
             samples out in another way at each start.
     """
-    import sklearn.model_selection
-
-    names = [name for name in dir(sklearn.model_selection) if name.endswith("Fold")]
-    # Only *Fold is suggested: the Shuffle splitters leave samples out of validation.
-    if not hasattr(sklearn.model_selection, config.splitter):
-        raise UserError(
-            f"splitter = {config.splitter!r}: sklearn.model_selection has no such class"
-            f"{nearest(config.splitter, [*names, *COLUMNS])}"
-        )
-    cls = getattr(sklearn.model_selection, config.splitter)
+    cls = find_splitter(config)
     params = {key: value for key, value in thaw(config.splitter_params).items() if key != "column"}
     if config.splitter == "GroupKFold" and "shuffle" not in inspect.signature(cls).parameters:
         # scikit-learn before 1.6 does not shuffle groups; the default arguments ask for it
@@ -118,9 +172,15 @@ def build_splitter(config: ConfigMeta) -> Any:
     return splitter
 
 
+def reads_column(config: ConfigMeta) -> bool:
+    """Whether the splitter reads a column of the training table."""
+    by_groups = config.splitter == "HoldOut" and "column" in config.splitter_params
+    return by_groups or config.splitter in COLUMNS
+
+
 def find_column(config: ConfigMeta) -> str:
     """Return the column that the splitter reads."""
-    return str(config.splitter_params.get("column", COLUMNS[config.splitter]))
+    return str(config.splitter_params.get("column", COLUMNS.get(config.splitter)))
 
 
 def read_column(config: ConfigMeta, train: pd.DataFrame, column: str) -> pd.Series:
@@ -164,17 +224,19 @@ def split_by_column(config: ConfigMeta, train: pd.DataFrame) -> Folds:
     """Return the folds that the training table itself names.
 
     Raises:
-        UserError: it lacks the column, or holds anything but 0 to cv - 1.
+        UserError: it lacks the column, or holds anything but 0 to cv - 1, and -1.
     """
     column = find_column(config)
     words = read_column(config, train, column)
-    known = {str(fold): fold for fold in range(config.cv)}
+    # -1 as in scikit-learn's own class: trained on by every network
+    known = {str(fold): fold for fold in (*range(config.cv), NOT_VALIDATED)}
     wrong = (~words.isin(list(known))).to_numpy()
     if wrong.any():
         row = int(wrong.argmax())
         raise UserError(
             f"{config.train_path}, row {row + 2}: the {column} is {words.iloc[row]!r}, expected 0 "
-            f"to {config.cv - 1}: correct it, or say with --set cv=N how many folds there are"
+            f"to {config.cv - 1}, or -1 for a sample that is only trained on: correct it, or say "
+            f"with --set cv=N how many folds there are"
         )
     fold_of_row = words.map(known).to_numpy()
     absent = sorted(set(range(config.cv)) - set(fold_of_row))
@@ -202,6 +264,8 @@ def check_classes_of_folds(config: ConfigMeta, targets: np.ndarray, folds: Folds
     other = "StratifiedGroupKFold" if config.splitter == "GroupKFold" else "StratifiedKFold"
     for fold, parts in enumerate(folds):
         for name, rows in zip(("trained", "validated"), parts, strict=True):
+            if name == "validated" and not len(rows):
+                continue  # cv = 1: no score is wanted
             if len(np.unique(targets[rows])) < 2:
                 raise UserError(
                     f"fold {fold} would be {name} on {len(rows)} samples of one class, which gives "
@@ -211,11 +275,16 @@ def check_classes_of_folds(config: ConfigMeta, targets: np.ndarray, folds: Folds
 
 
 def mention_unused_columns(config: ConfigMeta, train: pd.DataFrame) -> None:
-    """Warn of a column `group` or `fold` that the splitter does not read.
+    """Warn of a column `group` or `fold` that the splitter does not read, and of unused weights.
 
     Samples of one group in training and validation would flatter the score without a word.
     """
-    used = find_column(config) if config.splitter in COLUMNS else None
+    if "weight" in train.columns and config.weight_column is None:
+        LOGGER.warning(
+            f"{config.train_path} has a column 'weight', which nothing reads: "
+            f"--set weight_column=weight weighs the samples' losses by it"
+        )
+    used = find_column(config) if reads_column(config) else None
     for column, splitter in READERS.items():
         if column in train.columns and column != used:
             LOGGER.warning(
@@ -225,22 +294,29 @@ def mention_unused_columns(config: ConfigMeta, train: pd.DataFrame) -> None:
 
 
 def check_splitter(config: ConfigMeta) -> None:
-    """Refuse a splitter that cannot work, as far as can be told without training.
+    """Refuse a splitter or a column that cannot work, as far as can be told without training.
 
     Raises:
-        UserError: as in `split_folds`; the table is only looked at where it is there.
+        UserError: as in `split_folds`, and in the functions of sample_table.py; the table is only
+            looked at where it is there.
     """
-    if config.splitter != "PredefinedSplit":
-        build_splitter(config)
-    if config.splitter in COLUMNS and Path(config.train_path).is_file():
-        from data.sample_files import read_table
-
-        split_folds(config, read_table(config.train_path, ("id", "target")))
+    if config.splitter in ARGUMENTS:
+        check_arguments(config)
+    elif config.splitter != "PredefinedSplit":
+        find_splitter(config) if config.cv == 1 else build_splitter(config)
+    needs_table = reads_column(config) or config.limit_samples is not None
+    if not (needs_table or config.weight_column or config.covariates):
+        return
+    if Path(config.train_path).is_file():
+        table = limit_rows(config, read_table(config.train_path, ("id", "target")))
+        split_folds(config, table)
+        read_weights(config, table)
+        check_covariates(config, table)
 
 
 def fold_of_rows(folds: Folds, n: int) -> np.ndarray:
-    """Return the fold (n,) in which each training row is validated."""
-    fold_of_row = np.empty(n, np.int64)
+    """Return the fold (n,) in which each training row is validated, or `NOT_VALIDATED`."""
+    fold_of_row = np.full(n, NOT_VALIDATED, np.int64)
     for fold, (_, rows) in enumerate(folds):
         fold_of_row[rows] = fold
     return fold_of_row

@@ -162,8 +162,9 @@ def compute_logits(
         trainer = task.make_trainer(fold)
         load_model(trainer.model, record.path)
         rows = np.arange(len(train)) if unseen else folds[fold][1]
-        logits = trainer.predict(task.make_dataset(train, rows, "train"), views, "out of fold")
-        by_fold[fold, rows[: len(logits)]] = logits
+        if len(rows):  # none with cv = 1
+            logits = trainer.predict(task.make_dataset(train, rows, "train"), views, "out of fold")
+            by_fold[fold, rows[: len(logits)]] = logits
         every = task.make_dataset(test, np.arange(len(test)), "test")
         logits = trainer.predict(every, views, "test")
         predictions[fold, : len(logits)] = logits

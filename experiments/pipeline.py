@@ -15,6 +15,8 @@ from typing import Any
 from configuration.config_class import ConfigMeta, config_named, published_stack
 from configuration.config_references import load_config
 from configuration.overrides import override
+from experiments.partial_splits import ARGUMENTS
+from experiments.seed_folders import check_seeds
 from runtime.errors import UserError, nearest
 from runtime.machine import num_cores
 
@@ -42,6 +44,19 @@ class Plan:
     def folds(self, run: str) -> list[int]:
         return list(range(self.runs[run].cv))
 
+    def networks(self, run: str) -> list[str]:
+        """Return the networks of a run: fold0, or seed0/fold0 where it has several seeds."""
+        seeds = [f"seed{seed}/" for seed in self.runs[run].seeds] or [""]
+        return [f"{seed}fold{fold}" for seed in seeds for fold in self.folds(run)]
+
+    def network_to_start_from(self, run: str, network: str) -> str | None:
+        """Return the network of `weight_source` that one of a run starts from, as in `networks`."""
+        source = self.weight_source(run)
+        if source is None:
+            return None
+        # A run with seeds may start from one without any, and each of its seeds from the same.
+        return network if network in self.networks(source) else network.rpartition("/")[2]
+
     def label_source(self, run: str) -> str | None:
         """Return the run whose predictions label the test samples of this one."""
         labels = self.runs[run].pseudo_labels
@@ -66,12 +81,21 @@ class Plan:
             words += ["--set", *self.settings]
         return shlex.join(words)
 
-    def train(self, run: str, fold: int) -> str:
+    def train_network(self, run: str, network: str) -> str:
+        """Return the command that trains a network, named as in `networks`."""
+        seed, _, fold = network.rpartition("/")
+        return self.train(
+            run, int(fold.removeprefix("fold")), int(seed.removeprefix("seed")) if seed else None
+        )
+
+    def train(self, run: str, fold: int, seed: int | None = None) -> str:
         """Return the command that trains a fold; pipeline_jobs.py runs these command lines."""
         options = shlex.split(self.options)
+        part = [] if seed is None else ["--limit_seed", str(seed)]
         # --resume, because Snakemake runs the same command again after a failure. --gpu free,
         # because several jobs share the GPUs of a machine.
-        return self.command(run, "--limit_fold", str(fold), "--resume", "--gpu", "free", *options)
+        part += ["--limit_fold", str(fold), "--resume", "--gpu", "free"]
+        return self.command(run, *part, *options)
 
     def predict(self, run: str, views: bool = False) -> str:
         """Return the command that predicts."""
@@ -179,7 +203,25 @@ def make_plan(
             # A dict keeps the order: sources come before the runs that need them.
             runs[needed.name] = override(needed, words)
     members = tuple(config.name for config in chosen)
+    for config in runs.values():
+        check_seeds(config)
+    for name in members:
+        check_can_be_stacked(runs[name])
     return Plan(runs, members, results, words, options, python)
+
+
+def check_can_be_stacked(config: ConfigMeta) -> None:
+    """Refuse an experiment whose stack would be refused when all its networks are trained.
+
+    Raises:
+        UserError: its split leaves samples without validation.
+    """
+    if config.cv == 1 or config.splitter in ARGUMENTS:
+        raise UserError(
+            f"{config.__name__}: splitter = {config.splitter!r} with cv = {config.cv} leaves "
+            f"samples without validation, and a stack is fitted on out-of-fold logits of all: "
+            f"leave it out of the pipeline and train it with train.py"
+        )
 
 
 def share_of_cores() -> int:

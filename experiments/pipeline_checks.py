@@ -19,22 +19,33 @@ from runtime.files import read_json_object
 from runtime.locks import hold, run_lock
 
 
-def began_with_other_weights(config: ConfigMeta, results: Path, fold: int) -> bool:
-    """Whether a fold was begun with other weights than its `weight_path` holds now."""
+def began_with_other_weights(
+    config: ConfigMeta, results: Path, fold: int, folder: Path | None = None
+) -> bool:
+    """Whether a fold was begun with other weights than its `weight_path` holds now.
+
+    Args:
+        folder: its run directory; None is results/<name>.
+    """
     if config.weight_path is None:
         return False
-    before = read_fold(results / config.name / f"fold{fold}.pt").trained_from
+    before = read_fold((folder or results / config.name) / f"fold{fold}.pt").trained_from
     if not before:
         return False  # nothing was begun, or it is older than the record
     now = start_of_fold(config, results, fold, pretrained=True, weights=None)
     return before["start"]["weights"] != now["weights"]
 
 
-def move_run_of_other_labels_aside(config: ConfigMeta, results: Path) -> Path | None:
+def move_run_of_other_labels_aside(
+    config: ConfigMeta, results: Path, folder: Path | None = None
+) -> Path | None:
     """Move a whole run aside that learnt other pseudo-labels than its source gives now.
 
     Folds of other labels must not lie beside each other, so that all of them are trained anew.
     Of the jobs of the run, the first moves it, and the others find it moved.
+
+    Args:
+        folder: the run directory, of one seed where the run has several; None is results/<name>.
 
     Returns:
         Where it is now; None if nothing was moved.
@@ -43,7 +54,7 @@ def move_run_of_other_labels_aside(config: ConfigMeta, results: Path) -> Path | 
         UserError: the predictions of the source are missing or incomplete, or a fold of the run
             is being trained just now.
     """
-    folder = results / config.name
+    folder = folder or results / config.name
     figures = folder / "pseudo_labels.json"
     if config.pseudo_labels is None or not figures.is_file():
         return None

@@ -3,7 +3,8 @@
 Snakemake deletes the outputs of a job before it starts the job, and again when the job fails.
 Therefore no result is ever an output. The outputs are marks, small files that can be made again:
 
-    <run>/fold<k>.done           content digest of the finished weights
+    <run>/fold<k>.done           content digest of the finished weights; of a run with several
+                                 seeds <run>/seed<s>/fold<k>.done
     <run>/predictions.done       digest of predictions.json, which says what the logits are of
     <run>/predictions_tta.done   the same with test-time views
     stack.done                   digest of submission.csv and stack.json
@@ -25,8 +26,10 @@ from typing import Any
 
 from experiments.building import weights_of_fold
 from experiments.pipeline import Plan
-from experiments.prediction_stamp import has_predictions, read_stamp
+from experiments.prediction_stamp import changed_seeds, has_predictions, read_stamp
 from experiments.run_records import read_fold_state
+from experiments.samples_learnt_from import fold_number
+from experiments.seed_folders import SEED_FOLDER, config_of_seed, seed_folder
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json_object
 
@@ -118,7 +121,7 @@ def mark_names(plan: Plan) -> list[str]:
     """Return the names of all marks of a pipeline, below its results."""
     names = []
     for run in plan.runs:
-        names += [f"{run}/fold{fold}.done" for fold in plan.folds(run)]
+        names += [f"{run}/{network}.done" for network in plan.networks(run)]
         names.append(f"{run}/predictions.done")
         if plan.wants_views(run):
             names.append(f"{run}/predictions_tta.done")
@@ -139,7 +142,8 @@ def explain_outdated(plan: Plan, name: str) -> str | None:
     if marked and marked != digest and name != "report.done":
         return f"the results that {path} marks have changed: what was made from them is outdated"
     if fold:
-        return explain_other_start(plan, path.parent.name, int(fold[1]))
+        run, _, network = name.removesuffix(".done").partition("/")
+        return explain_other_start(plan, run, network)
     if path.stem.startswith("predictions"):
         suffix = path.stem.removeprefix("predictions")
         if are_of_other_weights(path.parent, suffix):
@@ -147,21 +151,27 @@ def explain_outdated(plan: Plan, name: str) -> str | None:
     return None
 
 
-def explain_other_start(plan: Plan, run: str, fold: int) -> str | None:
+def explain_other_start(plan: Plan, run: str, network: str) -> str | None:
     """Return in which way a finished fold began otherwise than it would now; None if it did not.
+
+    Args:
+        network: of the run, as `Plan.networks` names it.
 
     Other pseudo-labels of the same source are left to the job, which reads them.
     """
     results, config = Path(plan.results), plan.runs[run]
-    weights = results / run / f"fold{fold}.pt"
+    weights = results / run / f"{network}.pt"
+    of_seed = SEED_FOLDER.fullmatch(weights.parent.name) if config.seeds else None
+    if of_seed:
+        config = config_of_seed(config, int(of_seed[1]))
     if config.weight_path is not None:
         before = recorded_start(weights).get("weights")
-        parent = weights_of_fold(config, results, fold)
+        parent = weights_of_fold(config, results, fold_number(weights))
         now = finished_digest(parent)
         # Where one of them is unknown, as in older runs, nothing is claimed to have changed.
         if before and now and before != now:
             return f"{weights} began with other weights than {parent} holds now"
-    labels = results / run / "pseudo_labels.json"
+    labels = weights.with_name("pseudo_labels.json")
     if config.pseudo_labels is not None and labels.is_file():
         source = read_json_object(labels).get("source")
         if source not in (None, plan.label_source(run)):
@@ -177,7 +187,13 @@ def recorded_start(weights: Path) -> dict[str, Any]:
 
 def are_of_other_weights(folder: Path, suffix: str = "") -> bool:
     """Whether logits were made with weights of this run that are not those finished there now."""
-    folds = read_stamp(folder, suffix).get("folds", {})
+    stamp = read_stamp(folder, suffix)
+    if stamp.get("seeds"):  # the mean over seeds, which have weights and predictions of their own
+        parts = (seed_folder(folder, int(seed)) for seed in stamp["seeds"])
+        return bool(changed_seeds(folder, suffix, stamp)) or any(
+            are_of_other_weights(part, suffix) for part in parts
+        )
+    folds = stamp.get("folds", {})
     return any(
         entry.get("own") and entry.get("weights") != finished_digest(folder / f"fold{fold}.pt")
         for fold, entry in folds.items()
@@ -199,8 +215,8 @@ def unmarked_predictions(plan: Plan) -> list[str]:
         if not path.stem.startswith("predictions") or path.exists():
             continue
         run, suffix = path.parent.name, path.stem.removeprefix("predictions")
-        folds = [f"{run}/fold{fold}.done" for fold in plan.folds(run)]
-        if any(fold in outdated or not path.with_name(Path(fold).name).is_file() for fold in folds):
+        folds = [f"{run}/{network}.done" for network in plan.networks(run)]
+        if any(fold in outdated or not (Path(plan.results) / fold).is_file() for fold in folds):
             continue
         if predictions_digest(path.parent, suffix) is None:
             continue
@@ -217,7 +233,8 @@ def mark_predictions(plan: Plan, names: list[str]) -> None:
     for name in names:
         mark = Path(plan.results) / name
         stamp = mark.with_suffix(".json")
-        older = [stamp, *mark.parent.glob("fold*.done"), mark.with_name("predictions.done")]
+        folds = [*mark.parent.glob("fold*.done"), *mark.parent.glob("seed*/fold*.done")]
+        older = [stamp, *folds, mark.with_name("predictions.done")]
         # Not now: Snakemake would take the mark for newer than what was made from it.
         date = max(path.stat().st_mtime_ns for path in older if path.exists())
         write_mark(mark, predictions_digest(mark.parent, mark.stem.removeprefix("predictions")))

@@ -35,6 +35,7 @@ class Job:
         config: --config; None for stacking.py and report.py.
         settings: --set.
         fold: --limit_fold; None for a prediction.
+        seed: --limit_seed.
         views: --tta.
     """
 
@@ -44,6 +45,7 @@ class Job:
     settings: tuple[str, ...]
     fold: int | None
     views: bool
+    seed: int | None = None
 
 
 def parse_command(command: list[str]) -> Job:
@@ -60,11 +62,18 @@ def parse_command(command: list[str]) -> Job:
     parser.add_argument("--config")
     parser.add_argument("--set", nargs="+", action="extend", default=[])
     parser.add_argument("--limit_fold", type=int)
+    parser.add_argument("--limit_seed", type=int)
     parser.add_argument("--tta", action="store_true")
     # The other options are the script's own, which checks them.
     known, _ = parser.parse_known_args(command[1:])
     return Job(
-        tuple(command), known.results, known.config, tuple(known.set), known.limit_fold, known.tta
+        tuple(command),
+        known.results,
+        known.config,
+        tuple(known.set),
+        known.limit_fold,
+        known.tta,
+        known.limit_seed,
     )
 
 
@@ -81,15 +90,20 @@ def adapt_to_changes(job: Job) -> tuple[str, tuple[str, ...]]:
     from configuration.config_references import load_config
     from configuration.overrides import override
     from experiments import pipeline_checks as checks
+    from experiments.seed_folders import config_of_seed, seed_folder
 
     config = override(load_config(job.config), job.settings)
     if job.fold is None:
         anew = checks.has_predictions_of_other_weights(job.results / config.name)
         name = f"{config.name}/predictions{'_tta' if job.views else ''}.done"
     else:
-        checks.move_run_of_other_labels_aside(config, job.results)
-        anew = checks.began_with_other_weights(config, job.results, job.fold)
-        name = f"{config.name}/fold{job.fold}.done"
+        folder, name = job.results / config.name, config.name
+        if job.seed is not None:
+            config, folder = config_of_seed(config, job.seed), seed_folder(folder, job.seed)
+            name = f"{name}/{folder.name}"
+        checks.move_run_of_other_labels_aside(config, job.results, folder)
+        anew = checks.began_with_other_weights(config, job.results, job.fold, folder)
+        name = f"{name}/fold{job.fold}.done"
     replaced = ("--overwrite" if word == "--resume" else word for word in job.command)
     return name, tuple(replaced) if anew else job.command
 

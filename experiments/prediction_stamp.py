@@ -7,6 +7,7 @@ the size and the time of change of each weights file instead, and are compared b
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,6 +52,7 @@ def read_stamp(folder: Path, suffix: str = "") -> dict[str, Any]:
         f"moves it aside with its arrays"
     )
     types = {"views": list, "folds": dict, "weights": dict, "samples": str}
+    types |= {"seeds": dict}
     types |= {"strain": (dict, type(None)), "labelled": (str, type(None))}
     stamp = read_json_object(path, types, anew, required=("views",))
     if "folds" not in stamp and "weights" not in stamp:
@@ -91,7 +93,7 @@ def unfinished_predictions(folder: Path, suffix: str = "") -> dict[int, str]:
     stamp_path = folder / f"predictions{suffix}.json"
     found: dict[int, str] = {}
     if is_stamp_lost(folder, suffix):
-        count = int(load_array(folder / "folds.npy").max(initial=-1)) + 1
+        count = len(load_array(folder / f"predictions{suffix}.npy"))
         reason = f"{stamp_path} is missing, so it is not known which weights they are of"
         found |= dict.fromkeys(range(count), reason)
     stamp = read_stamp(folder, suffix)
@@ -116,10 +118,44 @@ def unfinished_predictions(folder: Path, suffix: str = "") -> dict[int, str]:
             # Logits made with the weights of another run (`weight_path`) rightly have others.
             if of_logits.get("own") and None not in digests and digests[0] != digests[1]:
                 found[fold] = f"it was trained further or again after {stamp_path} was written"
+    found |= changed_seeds(folder, suffix, stamp)
     for fold, entry in predicted.items():
         if not entry.get("finished", True):
             found[int(fold)] = f"{stamp_path} marks it as unfinished, at epoch {entry.get('epoch')}"
     return dict(sorted(found.items()))
+
+
+def predicted_identity(stamp: Mapping[str, Any]) -> str:
+    """Return a digest of what logits are of, from the content of their predictions.json.
+
+    As in `are_of_the_same_networks`, paths and the text of the config play no part.
+    """
+    weights = {fold: entry.get("weights") for fold, entry in stamp.get("folds", {}).items()}
+    kept = {key: stamp.get(key) for key in ("samples", "labelled", "strain", "settings", "views")}
+    # `weights` itself stands in for networks that are named without their folds
+    plain = json.dumps([weights, kept, stamp.get("weights")], sort_keys=True)
+    return hashlib.sha256(plain.encode()).hexdigest()
+
+
+def changed_seeds(folder: Path, suffix: str, stamp: Mapping[str, Any]) -> dict[int, str]:
+    """Return {fold: reason} where the mean over seeds is not that of their predictions now.
+
+    Args:
+        folder: of a run, with or without seeds.
+        stamp: the content of its predictions<suffix>.json.
+    """
+    found: dict[int, str] = {}
+    seeds = stamp.get("seeds")
+    for seed, identity in seeds.items() if isinstance(seeds, Mapping) else ():
+        of_seed = folder / f"seed{seed}"
+        if not of_seed.is_dir():
+            continue  # a mean alone may be kept, as predictions without weights may
+        reasons = unfinished_predictions(of_seed, suffix)
+        if predicted_identity(read_stamp(of_seed, suffix)) != identity:
+            changed = f"{of_seed} was predicted again, or trained further, after the mean was taken"
+            reasons |= {int(fold): changed for fold in stamp["folds"]}
+        found |= reasons
+    return found
 
 
 def is_file_of_earlier_stamp(weights: Path, entry: Any) -> bool:

@@ -281,9 +281,9 @@ def check_own_networks(
             != existing.samples.labelled
         ):
             raise UserError(
-                f"{record.path} was trained on other ids, targets or folds than "
-                f"{config.train_path} gives now, so that this score would not be its own: restore "
-                f"the table as it was; or {ANEW}"
+                f"{record.path} was trained on other ids, targets or folds, or with other "
+                f"weights, than {config.train_path} gives now, so that this score would not be its "
+                f"own: restore the table as it was; or {ANEW}"
             )
         recorded = record.trained_from.get("strain", {}).get("train", {})
         # Older runs recorded no strain.

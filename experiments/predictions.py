@@ -3,7 +3,8 @@
 In `results/<name>/` are
 
     ids_train.npy, ids_test.npy  (n,) and (m,) text, the samples of the rows below
-    folds.npy                    (n,) int64, the fold whose network never saw the row in training
+    folds.npy                    (n,) int64, the fold whose network never saw the row in training;
+                                 -1 where there is none, as with a hold-out: see partial_splits.py
     outoffolds.npy               (n, 1) float32 logits, each from that fold's network
     predictions.npy              (folds, m, 1) float32 logits of the test samples
     predictions.json             what both were made from; its keys are listed in fold_record.py
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.npy_files import load_array
+from experiments.partial_splits import NOT_VALIDATED
 from experiments.prediction_stamp import read_stamp, samples_digest, unfinished_predictions
 from runtime.errors import UserError
 
@@ -69,7 +71,12 @@ class Predictions:
         of_test = np.isfinite(self.logits).all(1)
         bad = set(np.flatnonzero(~of_test).tolist())
         bad |= set(self.folds[~np.isfinite(self.out_of_fold)].tolist())
-        return sorted(bad)
+        return sorted(bad - {NOT_VALIDATED})
+
+    @property
+    def validated(self) -> np.ndarray:
+        """(n,) bool, the training rows that a fold validates: all, unless the split is partial."""
+        return self.folds != NOT_VALIDATED
 
     def check_complete(self, what_to_do: str, allow_unfinished: bool = False) -> None:
         """Refuse a run that lacks folds, or whose folds were still being trained.
@@ -137,7 +144,9 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
     for name, array in (("outoffolds", out_of_fold), ("predictions", logits)):
         if array.dtype.kind != "f":
             raise UserError(f"{folder / name}{suffix}.npy holds {array.dtype}, expected logits")
-    if n and not 0 <= folds.min() <= folds.max() < len(logits):
+    if n and folds.min() < NOT_VALIDATED:
+        raise UserError(f"{folder / 'folds.npy'} holds {folds.min()}, no fold: {PREDICT_AGAIN}")
+    if n and folds.max() >= len(logits):
         raise UserError(
             f"{folder / 'folds.npy'} counts to {folds.max()} and predictions{suffix}.npy has "
             f"{len(logits)} folds: {PREDICT_AGAIN}"

@@ -20,6 +20,7 @@ from experiments.own_code import warn_of_changed_code
 from experiments.predictions import sigmoid
 from experiments.samples_learnt_from import fold_number
 from experiments.scores import blend_folds
+from experiments.seed_folders import SEED_FOLDER, seed_folder, seeds_in
 from physics.observation import Observation
 from runtime.errors import UserError
 from training.checkpoints import load_model
@@ -94,8 +95,14 @@ class Predictor:
 
     @property
     def folds(self) -> tuple[int, ...]:
-        """The numbers of the folds, in the order of the logits."""
-        return tuple(fold_number(record.path) or 0 for record in self.records)
+        """A number for each network: that of its fold or, in a run of several seeds, its place."""
+        numbers = tuple(fold_number(record.path) or 0 for record in self.records)
+        return numbers if len(set(numbers)) == len(numbers) else tuple(range(len(numbers)))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the networks, in the order of the logits: fold0, or seed0_fold0."""
+        return tuple(network_name(record.path) for record in self.records)
 
     @torch.inference_mode()
     def score(self, waveforms: np.ndarray | torch.Tensor) -> Scores:
@@ -152,6 +159,13 @@ class Predictor:
         return total / len(self.views)
 
 
+def network_name(weights: Path) -> str:
+    """Return what a network is called by its file: fold0, or seed0_fold0 of a run of seeds."""
+    fold = f"fold{fold_number(weights) or 0}"
+    of_seed = SEED_FOLDER.fullmatch(weights.parent.name)
+    return f"{of_seed[0]}_{fold}" if of_seed else fold
+
+
 def find_run(config: ConfigMeta, folder: Path, allow_unfinished: bool = False) -> list[FoldRecord]:
     """Return the records of the folds of a run that have weights.
 
@@ -159,9 +173,16 @@ def find_run(config: ConfigMeta, folder: Path, allow_unfinished: bool = False) -
         UserError: none has, one is damaged, or a training has not ended and `allow_unfinished` is
             not set.
     """
-    found = sorted(
-        (path for path in folder.glob("fold*.pt") if fold_number(path) is not None), key=fold_number
-    )
+    # A run of several seeds has them in the folder of each.
+    folders = [seed_folder(folder, seed) for seed in seeds_in(folder)] or [folder]
+    found = [
+        path
+        for part in folders
+        for path in sorted(
+            (path for path in part.glob("fold*.pt") if fold_number(path) is not None),
+            key=fold_number,
+        )
+    ]
     if not found:
         raise UserError(
             f"{folder} has no weights (fold0.pt and on): train {config.__name__} first "

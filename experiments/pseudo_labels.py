@@ -132,7 +132,7 @@ class PseudoLabels:
         source = read_predictions(folder)
         source.check_complete(self.command(), allow_unfinished)
         # Fold k of this run learns the labels of the source's fold k, so both need the same folds.
-        n_folds = int(folds.max()) + 1
+        n_folds = max(int(folds.max()) + 1, 1)  # a single one validates nothing with cv = 1
         if len(source.logits) != n_folds:
             raise UserError(
                 f"{folder} has {len(source.logits)} folds and this experiment {n_folds}: give both "

@@ -240,9 +240,7 @@ class RunDirectory:
 
     def write_history(self) -> None:
         """Write the learning curves of all folds so far, also of earlier runs, as one CSV."""
-        states = {
-            fold: self.existing.state(fold) for fold in range(int(self.samples.folds.max()) + 1)
-        }
+        states = {fold: self.existing.state(fold) for fold in range(self.config.cv)}
         histories = {fold: state.get("history", []) for fold, state in states.items() if state}
         if histories:
             write_history(self.path / "history.csv", histories)

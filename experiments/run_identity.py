@@ -46,12 +46,22 @@ LOCATIONS = (
     "data_root",
     "views",
     "published",
+    "covariates",
 )
 # They change how a result is computed or where its curves go, and not the result.
 WITHOUT_EFFECT = ("gradient_checkpointing", "tracker")
 # Settings that are younger than the records of runs: at their defaults they are left out, so that
 # the digests of earlier runs still match.
-YOUNGER = ("parameter_groups", "lookahead", "freeze", "warmup_epochs", "checkpoint_average")
+YOUNGER = (
+    "parameter_groups",
+    "lookahead",
+    "freeze",
+    "warmup_epochs",
+    "checkpoint_average",
+    "seeds",
+    "limit_samples",
+    "weight_column",
+)
 # The product of the batch size, `accumulate` and the processes is compared beside them.
 ADJUSTABLE = ("batch_size", "accumulate", "num_epochs", "amp", "max_bad_losses")
 # How long a schedule lasts and how high it goes: they go with num_epochs and the learning rate.
@@ -69,7 +79,8 @@ def deciding_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     left_out = (*LOCATIONS, *ADJUSTABLE, *WITHOUT_EFFECT)
     kept = {k: v for k, v in plain.items() if k not in left_out}
     for key in YOUNGER:
-        if key in kept and kept[key] in (None, 0.0):  # none, no epoch: the default of each
+        # none, no epoch, no seeds: the default of each
+        if key in kept and kept[key] in (None, 0.0, []):
             del kept[key]
     # Of the observation its content decides. That of the competition is left out, and so are its
     # binaries, as in records that are older than these settings: their digests must still match.
@@ -156,24 +167,30 @@ class RunSamples:
         train_ids, test_ids: (n,) and (m,) text.
         folds: (n,) the fold that each training row is validated in.
         targets: (n,) of the training rows.
+        weights: (n,) factors on their losses; None where all count alike.
     """
 
     train_ids: np.ndarray
     test_ids: np.ndarray
     folds: np.ndarray
     targets: np.ndarray
+    weights: np.ndarray | None = None
 
     @cached_property
     def labelled(self) -> str:
-        """A digest of the training rows: their ids, targets and folds."""
-        return labelled_samples_digest(self.train_ids, self.targets, self.folds)
+        """A digest of the training rows: their ids, targets, folds and, if any, weights."""
+        return labelled_samples_digest(self.train_ids, self.targets, self.folds, self.weights)
 
 
-def labelled_samples_digest(ids: np.ndarray, targets: np.ndarray, folds: np.ndarray) -> str:
-    """Return a digest of training samples: ids, targets and folds, (n,) each, in their order."""
+def labelled_samples_digest(
+    ids: np.ndarray, targets: np.ndarray, folds: np.ndarray, weights: np.ndarray | None = None
+) -> str:
+    """Return a digest of training samples: ids, targets, folds, weights, (n,) each, in order."""
     content = hashlib.sha256("\n".join(ids.tolist()).encode() + b"\0")
     content.update(np.ascontiguousarray(targets, "<f8"))
     content.update(np.ascontiguousarray(folds, "<i8"))
+    if weights is not None:
+        content.update(np.ascontiguousarray(weights, "<f8"))
     return content.hexdigest()
 
 
@@ -334,7 +351,10 @@ def explain_difference(
     if not before:
         return None
     if before["samples"] != now.samples:
-        return "it was trained on other ids, targets or folds than the training table gives now"
+        return (
+            "it was trained on other ids, targets or folds, or with other weights, than the "
+            "training table gives now"
+        )
     for split in before["strain"]:
         other = differing_sample(before["strain"][split], now.strain.get(split, {}))
         if other is not None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from experiments.seed_folders import seed_folder
+
 
 @dataclass(frozen=True)
 class RunOptions:
@@ -29,6 +31,8 @@ class RunOptions:
         checkpoint_every: minutes between saves within an epoch.
         log_steps: log the loss and the gradient every 50 steps.
         limit_fold: train this fold only.
+        limit_seed: train this seed only, of a run of several.
+        seed: which of a run's seeds this is; None for a run without seeds. `SeedRuns` sets it.
     """
 
     results: Path = Path("results")
@@ -49,8 +53,15 @@ class RunOptions:
     checkpoint_every: float = 10.0
     log_steps: bool = False
     limit_fold: int | None = None
+    limit_seed: int | None = None
+    seed: int | None = None
 
     @property
     def continues(self) -> bool:
         """Whether folds that are there already are kept."""
         return self.resume or self.skip_existing
+
+    def run_folder(self, name: str) -> Path:
+        """Return the run directory: results/<name>, or that of a seed in it."""
+        folder = Path(self.results) / name
+        return folder if self.seed is None else seed_folder(folder, self.seed)

@@ -19,6 +19,7 @@ from experiments.fold_record import FoldRecord, read_fold
 from experiments.npy_files import load_array
 from experiments.run_identity import strain_digests
 from experiments.run_records import read_fold_state, read_run_config
+from experiments.seed_folders import SEED_FOLDER
 from physics.observation import COMPETITION, Sampling
 from runtime.errors import UserError
 from simulation.dataset_on_the_fly import SimulatedDataset
@@ -209,11 +210,16 @@ def find_start(weights: Path, name: str, digest: str | None) -> Path | None:
         digest: of their content, where it was recorded. It decides: the run may have been trained
             again since, and the earlier one been moved aside.
     """
-    results = weights.parent.parent
+    results, of_seed = weights.parent.parent, SEED_FOLDER.fullmatch(weights.parent.name)
+    if of_seed:
+        results = results.parent  # results/<name>/seed<k>
     candidates = []
     for place in (Path(name), results / name):
+        if of_seed and (place / of_seed[0]).is_dir():
+            place = place / of_seed[0]
         candidates += [place] if place.is_file() else [place / weights.name]
-    candidates += sorted(path.with_suffix(".pt") for path in results.glob("*/fold*.json"))
+    for pattern in ("*/fold*.json", "*/seed*/fold*.json"):
+        candidates += sorted(path.with_suffix(".pt") for path in results.glob(pattern))
     for path in candidates:
         record_path = path.with_suffix(".json")
         if not path.is_file() and not record_path.is_file():

@@ -108,13 +108,13 @@ class ScoreFile:
         save_array(self.part(number), logits)
 
     def finish(
-        self, ids: np.ndarray, folds: Sequence[int], seen: np.ndarray | None, count: int
+        self, ids: np.ndarray, networks: Sequence[str], seen: np.ndarray | None, count: int
     ) -> None:
         """Write the file from its parts, then its record, and remove the parts.
 
         Args:
             ids: (n,) of the samples.
-            folds: their numbers, in the order of the logits.
+            networks: their names, in the order of the logits.
             seen: (n,) bool, whether a network has learnt from the sample; None where that is not
                 known.
             count: parts.
@@ -127,9 +127,9 @@ class ScoreFile:
                 with open(temporary, "wb") as file:
                     np.save(file, whole)
             elif self.path.suffix == ".parquet":
-                self.write_parquet(temporary, ids, folds, seen, count)
+                self.write_parquet(temporary, ids, networks, seen, count)
             else:
-                for number, table in enumerate(self.tables(ids, folds, seen, count)):
+                for number, table in enumerate(self.tables(ids, networks, seen, count)):
                     # Part by part: the table of all samples need not fit into memory.
                     table.to_csv(temporary, mode="a", index=False, header=number == 0)
         write_json(self.record, {"identity": self.identity, "samples": len(ids)})
@@ -139,7 +139,7 @@ class ScoreFile:
         return Scores(load_array(self.part(number)))
 
     def tables(
-        self, ids: np.ndarray, folds: Sequence[int], seen: np.ndarray | None, count: int
+        self, ids: np.ndarray, networks: Sequence[str], seen: np.ndarray | None, count: int
     ) -> Iterator[pd.DataFrame]:
         """Yield the rows of each part: id, probability, spread, fold0, ..., learnt_from."""
         import pandas as pd
@@ -149,20 +149,25 @@ class ScoreFile:
             scores = self.scores(number)
             rows = slice(first, first + scores.logits.shape[1])
             columns = {"id": ids[rows], "probability": scores.probability, "spread": scores.spread}
-            columns |= {f"fold{k}": p for k, p in zip(folds, scores.of_folds, strict=True)}
+            columns |= dict(zip(networks, scores.of_folds, strict=True))
             if seen is not None:
                 columns["learnt_from"] = seen[rows]
             first = rows.stop
             yield pd.DataFrame(columns)
 
     def write_parquet(
-        self, path: Path, ids: np.ndarray, folds: Sequence[int], seen: np.ndarray | None, count: int
+        self,
+        path: Path,
+        ids: np.ndarray,
+        networks: Sequence[str],
+        seen: np.ndarray | None,
+        count: int,
     ) -> None:
         import pyarrow
         import pyarrow.parquet
 
         writer = None
-        for table in self.tables(ids, folds, seen, count):
+        for table in self.tables(ids, networks, seen, count):
             part = pyarrow.Table.from_pandas(table, preserve_index=False)
             if writer is None:
                 writer = pyarrow.parquet.ParquetWriter(path, part.schema)

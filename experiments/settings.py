@@ -35,6 +35,8 @@ class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
     # --- identity ---
     name: str = "config"  # the folder of the run in results/
     seed: int = 2021  # random numbers are counted from (seed, fold, epoch, step, rank)
+    # a run for each of these seeds, and the mean of their predictions; `seed` is then not used
+    seeds: tuple = ()
     deterministic: bool = False  # bit-identical on a GPU too, but slower
     debug: bool = False  # the first 10,000 training and 1,000 test rows only; not train.py --debug
 
@@ -52,12 +54,17 @@ class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
     test_cache: str | None = None  # the same of the test samples
     dataset: type = G2NetDataset  # class of the data set
     dataset_params: Mapping = {}  # its arguments
-    cv: int = 5  # number of folds
+    # number of folds; 1 trains on all samples without validation, or holds some out by `splitter`
+    cv: int = 5
     # a class of sklearn.model_selection that makes the folds; also GroupKFold and
-    # StratifiedGroupKFold by the column `group` of the table, PredefinedSplit by its column `fold`
+    # StratifiedGroupKFold by the column `group` of the table, PredefinedSplit by its column `fold`,
+    # TimeSplit by its column `time`, and HoldOut
     splitter: str = "StratifiedKFold"
-    # its arguments; `column` names another column for the groups or folds
+    # its arguments; `column` names another column for the groups, folds or times
     splitter_params: Mapping = {"shuffle": True, "random_state": 2021}
+    limit_samples: int | None = None  # train on so many samples, of each class in its share
+    weight_column: str | None = None  # column of the table: factors on the samples' losses
+    covariates: tuple = ()  # columns by which the summary and the report break the score down
 
     # --- on the device, before the network ---
     transforms: Mapping = {"train": None, "test": None}  # each a Part, a tuple of them, or None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,8 +11,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from data.sample_files import read_table
+from experiments.breakdown import break_down, format_breakdown
 from experiments.npy_files import load_array
+from experiments.partial_splits import NOT_VALIDATED
 from experiments.prediction_stamp import unfinished_predictions
+from experiments.sample_table import read_covariate
 from experiments.scores import auc_with_error, aucs_by_fold, blend_folds, ordered_probabilities
 from experiments.summary_figure import draw_summary
 from runtime.console import LOGGER, format_seconds
@@ -29,6 +33,8 @@ def write_summary(
     test: pd.DataFrame,
     train_path: str,
     test_path: str,
+    covariates: Sequence[str] = (),
+    seeds: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Score the arrays in `folder`; write submission, summary and picture, named with `suffix`.
 
@@ -40,6 +46,8 @@ def write_summary(
         train, test: tables with id and target, in the order of the arrays' rows.
         train_path, test_path: their CSVs; the truth (test_labels.csv) and the parameters of the
             injections (parameters.csv) are looked for beside them.
+        covariates: columns to break the out-of-fold score down by.
+        seeds: where the arrays are a mean over seeds, the summary of each.
 
     Returns:
         The content of summary.json.
@@ -64,8 +72,19 @@ def write_summary(
     result["training_seconds"] = round(seconds, 1)
     # A fold that is predicted in part, as in a dry run, has no score of its own.
     folds = load_array(folder / "folds.npy")
-    whole = known & ~np.isin(folds, folds[~known])
+    # A network of other data has a logit for every row, whatever the folds are.
+    validated = int((known | (folds != NOT_VALIDATED)).sum())
+    if validated < len(folds):
+        result["n_validated"] = validated
+    whole = known & ~np.isin(folds, folds[~known]) & (folds != NOT_VALIDATED)
     by_fold = aucs_by_fold(truth[whole], out_of_fold[whole], folds[whole]) if history else {}
+    if covariates and known.any():
+        result["breakdown"] = {
+            column: break_down(
+                read_covariate(train_path, column, train)[known], truth[known], out_of_fold[known]
+            )
+            for column in covariates
+        }
     result["fold_scores"] = {str(fold): auc for fold, auc in by_fold.items()}
 
     if predicted.any():
@@ -76,6 +95,8 @@ def write_summary(
         test_truth = read_truth(Path(test_path).parent / "test_labels.csv", test)
         if test_truth is not None:
             result |= scored_as("test", test_truth, blend)
+    if seeds:
+        result |= scores_over_seeds(seeds)
     write_json(folder / f"summary{suffix}.json", result)
     draw_summary(
         folder / f"summary{suffix}.png",
@@ -87,6 +108,31 @@ def write_summary(
         result,
     )
     return result
+
+
+def scores_over_seeds(seeds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the scores of single seeds, with their mean and standard deviation.
+
+    Args:
+        seeds: the summary of each.
+
+    Returns:
+        `seeds`: the scores of each; `oof_auc_of_seeds` and `test_auc_of_seeds`: `mean`, and
+        `deviation` (n - 1), which is None of a single seed.
+    """
+    names = ("oof_auc", "oof_auc_error", "test_auc", "test_auc_error")
+    found: dict[str, Any] = {
+        "seeds": {
+            seed: {key: summary[key] for key in names if key in summary}
+            for seed, summary in seeds.items()
+        }
+    }
+    for key in ("oof_auc", "test_auc"):
+        scores = [summary[key] for summary in seeds.values() if key in summary]
+        if scores:
+            deviation = statistics.stdev(scores) if len(scores) > 1 else None
+            found[f"{key}_of_seeds"] = {"mean": statistics.fmean(scores), "deviation": deviation}
+    return found
 
 
 def scored_as(kind: str, targets: np.ndarray, scores: np.ndarray) -> dict[str, float]:
@@ -208,12 +254,18 @@ def run_paragraph(
             f"of two batches and mean nothing."
         )
         return f"{text} {list_run_files(folder, suffix)}"
-    text = f"{name}: {result['folds']} folds on {result['n_train']} samples"
+    folds = f"{result['folds']} fold{'s' * (result['folds'] != 1)}"
+    text = f"{name}: {folds} on {result['n_train']} samples"
     if result["training_seconds"]:
         text += f", trained in {format_seconds(result['training_seconds'])}"
     text += "."
+    validated = result.get("n_validated", result["n_train"])
+    if not validated:
+        text += " No sample was validated, so that there is no out-of-fold score."
     if "oof_auc" in result:
         text += f" Out-of-fold AUC {format_auc(result, 'oof')}"
+        if validated < result["n_train"]:
+            text += f" on the {validated} samples that are validated"
         scores = list(result["fold_scores"].values())
         if len(scores) > 1:
             text += f" (folds {min(scores):.4f} to {max(scores):.4f})"
@@ -226,8 +278,22 @@ def run_paragraph(
     if "unfinished" in result:
         folds = ", ".join(result["unfinished"])
         text += f" The training of fold {folds} had not ended when it was predicted."
+    if "oof_auc_of_seeds" in result:
+        text += f" {format_seed_scores(result)}"
+    for column, rows in result.get("breakdown", {}).items():
+        text += f" {format_breakdown(column, rows)}"
     views = " The logits are averaged over the test-time views." if suffix else ""
     return f"{text}{views} {list_run_files(folder, suffix)}"
+
+
+def format_seed_scores(result: Mapping[str, Any]) -> str:
+    """Return a sentence on the scores of single seeds, e.g. '... 0.8431 ± 0.0012 (3 seeds ...).'"""
+    scores = result["oof_auc_of_seeds"]
+    spread = "" if scores["deviation"] is None else f" ± {scores['deviation']:.4f}"
+    return (
+        f"That is of the mean over {len(result['seeds'])} seeds; a single one has "
+        f"{scores['mean']:.4f}{spread}."
+    )
 
 
 def format_auc(result: Mapping[str, Any], kind: str) -> str:
@@ -239,8 +305,13 @@ def format_auc(result: Mapping[str, Any], kind: str) -> str:
 
 def list_run_files(folder: Path, suffix: str) -> str:
     """Return a sentence that names the results which are in a run directory."""
-    weights = [path for path in folder.glob("fold*.pt") if path.stem[4:].isdecimal()]
-    found = [f"the weights of {len(weights)} fold{'s' * (len(weights) > 1)}"] if weights else []
+    paths = [*folder.glob("fold*.pt"), *folder.glob("seed*/fold*.pt")]
+    weights = [path for path in paths if path.stem[4:].isdecimal()]
+    seeds = len({path.parent for path in weights})
+    what = f"{len(weights)} fold{'s' * (len(weights) > 1)}"
+    if seeds > 1:
+        what += f" of {seeds} seeds"
+    found = [f"the weights of {what}"] if weights else []
     names = (
         f"outoffolds{suffix}.npy",
         f"predictions{suffix}.npy",

@@ -67,13 +67,17 @@ def draw_summary(
 
 def draw_curves(axis: Axes, history: Sequence[dict[str, float]]) -> None:
     """Draw the validation metric of each fold, and that of the training dotted."""
-    for fold in sorted({int(row["fold"]) for row in history}):
-        rows = [row for row in history if int(row["fold"]) == fold]
+    # Those of several seeds have the seed in each row; folds keep their colours.
+    curves = sorted({(int(row["fold"]), int(row.get("seed", 0))) for row in history})
+    for fold, seed in curves:
+        rows = [
+            row for row in history if (int(row["fold"]), int(row.get("seed", 0))) == (fold, seed)
+        ]
         epochs = [row["epoch"] for row in rows]
-        colour = f"C{fold}"
+        colour, label = f"C{fold}", f"fold {fold}" if seed == curves[0][1] else None
         valid = [row.get("valid_metric", np.nan) for row in rows]
         train = [row.get("train_metric", np.nan) for row in rows]
-        axis.plot(epochs, valid, "o-", color=colour, ms=3, label=f"fold {fold}")
+        axis.plot(epochs, valid, "o-", color=colour, ms=3, label=label)
         axis.plot(epochs, train, ":", color=colour, lw=1)
     axis.set(xlabel="epoch", ylabel="AUC", title="Learning curves (dotted: training)")
     axis.grid(alpha=0.3)

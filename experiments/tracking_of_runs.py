@@ -9,6 +9,7 @@ from typing import Any
 from configuration.config_class import ConfigMeta
 from experiments.fold_record import read_fold
 from experiments.observation_record import plain_config
+from experiments.seed_folders import SEED_FOLDER
 from tracking.tracked_part import ALL_FOLDS, TrackedPart
 from tracking.trackers import Trackers, read_tracker_names
 from training.fit_state import TrainerState
@@ -21,8 +22,15 @@ def track_fold(config: ConfigMeta, run_folder: Path, fold: int, epochs: int) -> 
         run_folder: results/<name>.
         epochs: done before this start.
     """
-    part = TrackedPart(config.name, f"fold{fold}", run_folder, plain_config(config), epochs)
+    name = tracked_name(config, run_folder)
+    part = TrackedPart(name, f"fold{fold}", run_folder, plain_config(config), epochs)
     return Trackers(read_tracker_names(config.tracker), part)
+
+
+def tracked_name(config: ConfigMeta, run_folder: Path) -> str:
+    """Return the name of a run for trackers: the seeds of a run with several are told apart."""
+    is_seed = SEED_FOLDER.fullmatch(run_folder.name) is not None
+    return f"{config.name}/{run_folder.name}" if is_seed else config.name
 
 
 def fold_figures(state: TrainerState) -> dict[str, Any]:
@@ -55,7 +63,8 @@ def track_result(
     }
     figures = {f"{key}{suffix}": value for key, value in result.items()}
     figures["weights"] = {fold: digest for fold, digest in digests.items() if digest is not None}
-    part = TrackedPart(config.name, ALL_FOLDS, run_folder, plain_config(config))
+    name = tracked_name(config, run_folder)
+    part = TrackedPart(name, ALL_FOLDS, run_folder, plain_config(config))
     trackers = Trackers(names, part)
     trackers.log_result(figures, [run_folder / f"summary{suffix}.png"])
     trackers.close(finished=True)

@@ -7,11 +7,12 @@ whatever they contain.
 from __future__ import annotations
 
 import html
+import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from reporting.curves import MeasuredScores
-from reporting.data import ReportedRun
+from reporting.data import ReportedRun, ScoreSet
 from reporting.files import int_or_none
 from runtime.console import format_seconds
 
@@ -69,9 +70,23 @@ def sample_cell(kind: str, variant: str) -> Callable[[ReportedRun], TableCell]:
             return TableCell(DASH, None)
         mark = "stored" if sample.stored else ""
         tip = "from summary.json; it could not be computed again" if mark else ""
-        return TableCell(score_html(sample.auc, sample.error, mark, tip), sample.auc)
+        content = score_html(sample.auc, sample.error, mark, tip) + seeds_html(scores, kind)
+        return TableCell(content, sample.auc)
 
     return cell
+
+
+def seeds_html(scores: ScoreSet, kind: str) -> str:
+    """Return the mean and the spread of the scores of single seeds; '' for a run without seeds."""
+    of_seeds = scores.of_seeds.get(kind)
+    if not of_seeds:
+        return ""
+    mean, deviation = statistics.fmean(of_seeds), ""
+    if len(of_seeds) > 1:
+        deviation = f" ± {statistics.stdev(of_seeds):.4f}"
+    tip = "the score is of the mean over seeds; this is the mean of their scores, ± their deviation"
+    count = f"{len(of_seeds)} seed{'s' * (len(of_seeds) > 1)}"
+    return f'<small title="{tip}">{count} {mean:.4f}{deviation}</small>'
 
 
 def cv_cell(run: ReportedRun) -> TableCell:

@@ -50,12 +50,14 @@ class ScoreSet:
         validated: whether these are the best validation scores of the training instead, because
             there are no predictions.
         oof, test: the scores of all validation rows together, and of the test samples.
+        of_seeds: by 'oof' and 'test', the AUC of each seed of a run that has several.
     """
 
     folds: dict[int, float] = field(default_factory=dict)
     validated: bool = False
     oof: MeasuredScores | None = None
     test: MeasuredScores | None = None
+    of_seeds: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def mean(self) -> float | None:
@@ -79,6 +81,7 @@ class ReportedRun:
         unfinished: the folds whose training had not ended when they were predicted.
         samples: the letter of its set of training samples; None if they are not known.
         n_train: the number of training samples; None if they are not known.
+        breakdown: by covariate, the score of each of its values, as summary.json has them.
         notes: what is missing or wrong, one sentence each.
     """
 
@@ -91,6 +94,7 @@ class ReportedRun:
     unfinished: list[int] = field(default_factory=list)
     samples: str | None = None
     n_train: int | None = None
+    breakdown: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
@@ -260,8 +264,36 @@ def read_scores(run: ReportedRun, folder: Path, suffix: str, tables: Tables) -> 
     path = folder / f"summary{suffix}.json"
     if path.exists():
         with run.noting():
-            use_stored_scores(run, variant, read_json_object(path), path)
+            summary = read_json_object(path)
+            use_stored_scores(run, variant, summary, path)
+            variant.of_seeds = read_scores_of_seeds(summary)
+            # The plain predictions come first, and decide where there are both.
+            run.breakdown = run.breakdown or read_breakdown(summary)
     return variant
+
+
+def read_scores_of_seeds(summary: Mapping[str, Any]) -> dict[str, list[float]]:
+    """Return the AUCs of the seeds of a summary.json by 'oof' and 'test'; {} without seeds."""
+    seeds = summary.get("seeds")
+    scores = seeds.values() if isinstance(seeds, Mapping) else ()
+    scores = [entry for entry in scores if isinstance(entry, Mapping)]
+    return {
+        kind: [entry[f"{kind}_auc"] for entry in scores if is_number(entry.get(f"{kind}_auc"))]
+        for kind in ("oof", "test")
+        if scores
+    }
+
+
+def read_breakdown(summary: Mapping[str, Any]) -> dict[str, list[Mapping[str, Any]]]:
+    """Return the scores by covariate of a summary.json, what is damaged left out."""
+    breakdown = summary.get("breakdown")
+    if not isinstance(breakdown, Mapping):
+        return {}
+    return {
+        column: [row for row in rows if isinstance(row, Mapping)]
+        for column, rows in breakdown.items()
+        if isinstance(rows, list)
+    }
 
 
 def note_samples(run: ReportedRun, predictions: Predictions, tables: Tables) -> None:
@@ -273,7 +305,16 @@ def note_samples(run: ReportedRun, predictions: Predictions, tables: Tables) -> 
     for fold, reason in predictions.unfinished.items():
         run.note(f"the scores of fold {fold} are not those of a finished training: {reason}")
     run.n_train = len(predictions.train_ids)
-    run.samples = tables.letter(predictions.train_ids)
+    # Scores compare where they are of the same samples.
+    validated = predictions.validated | np.isfinite(predictions.out_of_fold)
+    run.samples = tables.letter(predictions.train_ids[validated])
+    if not validated.all():
+        run.note(
+            f"{int(validated.sum())} of {len(validated)} training samples were validated, so that "
+            f"scores are of these, and the run cannot be stacked"
+            if validated.any()
+            else "no training sample was validated (cv = 1), so that there is no out-of-fold score"
+        )
     if missing:
         named = ", ".join(map(str, missing))
         run.note(
@@ -291,8 +332,11 @@ def score_out_of_fold(
     if not known.any():
         return
     folds = predictions.folds[known]
-    variant.folds = aucs_by_fold(targets[known], predictions.out_of_fold[known], folds)
-    for fold in sorted(set(folds.tolist()) - set(variant.folds)):
+    of_fold = known & predictions.validated
+    variant.folds = aucs_by_fold(
+        targets[of_fold], predictions.out_of_fold[of_fold], predictions.folds[of_fold]
+    )
+    for fold in sorted(set(folds[folds >= 0].tolist()) - set(variant.folds)):
         run.note(f"fold {fold} was validated on one class only, so that it has no AUC")
     variant.oof = measure_scores(targets[known], predictions.out_of_fold[known])
 

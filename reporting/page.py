@@ -17,6 +17,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from reporting.breakdown_html import breakdown_html
 from reporting.cells import TableColumn, escape, score_html, table_columns
 from reporting.curves import MOST_POINTS
 from reporting.data import ReportedRun
@@ -55,6 +56,7 @@ def page_html(
         "count": count_runs(runs),
         "cards": cards_html(runs, stack),
         "table": run_table_html(runs),
+        "breakdowns": breakdown_html(runs),
         "stack": stack_section_html(stack),
         "tuning": tuning_section_html(studies),
         "tuning_link": tuning_link_html(studies),
@@ -288,7 +290,7 @@ def history_data(run: ReportedRun) -> dict[str, dict[str, list[float | None]]]:
     """
     # Rounded up. It is 0 only without any row, when nothing is divided by it.
     stride = -(-max(run.epochs, default=0) // MOST_EPOCHS)
-    last = {int(row["fold"]): int(row["epoch"]) for row in run.history}
+    last = {curve_name(row): int(row["epoch"]) for row in run.history}
     shown = list(
         # A set in the order of appearance. All rows, as a score may be missing in the first.
         dict.fromkeys(
@@ -300,16 +302,22 @@ def history_data(run: ReportedRun) -> dict[str, dict[str, list[float | None]]]:
         )
     )
     folds: dict[str, dict[str, list[float | None]]] = {}
-    for row in sorted(run.history, key=lambda row: (row["fold"], row["epoch"])):
-        number, epoch = int(row["fold"]), int(row["epoch"])
+    for row in sorted(run.history, key=lambda row: (row["fold"], row.get("seed", 0), row["epoch"])):
+        name, epoch = curve_name(row), int(row["epoch"])
         # the last epoch stays, whatever the stride: it is the result
-        if epoch % stride and epoch != last[number]:
+        if epoch % stride and epoch != last[name]:
             continue
-        fold = folds.setdefault(str(number), {key: [] for key in ["epoch", *shown]})
+        fold = folds.setdefault(name, {key: [] for key in ["epoch", *shown]})
         fold["epoch"].append(epoch)
         for key in shown:
             fold[key].append(round_or_none(row.get(key)))
     return folds
+
+
+def curve_name(row: Mapping[str, float]) -> str:
+    """Return what a learning curve is of: the fold, or the seed and the fold."""
+    fold = str(int(row["fold"]))
+    return f"seed {int(row['seed'])}, fold {fold}" if "seed" in row else fold
 
 
 def round_or_none(value: float | None) -> float | None:

@@ -82,7 +82,9 @@ def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
         UserError: there are none, or the run was trained with another observation, or with other
             settings of the network or of the transforms.
     """
-    found = [path for path in folder.glob("fold*.pt") if re.fullmatch(r"fold\d+\.pt", path.name)]
+    # A run of several seeds has them in seed<k>/.
+    paths = [*folder.glob("fold*.pt"), *folder.glob("seed*/fold*.pt")]
+    found = [path for path in paths if re.fullmatch(r"fold\d+\.pt", path.name)]
     if not found:
         raise UserError(
             f"{folder} has no weights (fold0.pt and on): train {config.__name__} first, or name "
@@ -112,7 +114,7 @@ def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
                 f"the networks in {folder} were trained with another {', '.join(changed)}: give "
                 f"--config and --set as they were trained"
             )
-    return sorted(found, key=lambda path: int(path.stem[4:]))
+    return sorted(found, key=lambda path: (str(path.parent), int(path.stem[4:])))
 
 
 def trains_with_zeroed_detectors(config: ConfigMeta) -> bool:

@@ -229,6 +229,12 @@ def read_member(folder: Path, tta: bool, allow_unfinished: bool) -> Predictions:
     run.check_complete(
         "finish its folds with --resume, or leave it out with --experiments", allow_unfinished
     )
+    if not run.validated.all():
+        raise UserError(
+            f"{folder} validated {int(run.validated.sum())} of its {len(run.validated)} training "
+            f"samples, and a stack is fitted on out-of-fold logits of all: leave it out with "
+            f"--experiments, or train it with cv=5 and splitter=StratifiedKFold"
+        )
     return run
 
 

@@ -205,7 +205,7 @@ CASES = {
     ),
     "schedule target": (TRAIN, on("input", "scheduler_target=loss"), "no score 'loss'"),
     "folds": (TRAIN, on("input", "cv=40"), "too few for 40 folds"),
-    "one fold": (TRAIN, on("input", "cv=1"), "expected 2 folds or more"),
+    "no folds": (TRAIN, on("input", "cv=0"), "expected 2 folds or more"),
     "gpu": (TRAIN, [*on("input"), "--gpu", "99"], "there is no GPU 99"),
     "gpu name": (TRAIN, [*on("input"), "--gpu", "big"], "expected device ids"),
     "average": (TRAIN, on("input", "ema_decay=2.0"), "between 0 and 1"),

@@ -303,6 +303,19 @@ def test_mixup_by_hand(samples: Samples, monkeypatch: pytest.MonkeyPatch) -> Non
         np.testing.assert_allclose(batch["waveform"], expected, rtol=0, atol=1e-26)
 
 
+def test_weights_come_with_the_batch_and_are_mixed(samples: Samples, monkeypatch) -> None:
+    weights = np.arange(N) / 2
+    plain = G2NetDataset(samples.paths[:N], TARGETS, weights=weights)
+    assert plain.__getitems__([4, 19])["weight"].tolist() == [[2.0], [9.5]]
+    draws = (np.array([3, N]), np.array([0.75, 0.25]))  # the second partner is pseudo-labelled
+    monkeypatch.setattr(G2NetDataset, "draw_partners", lambda *_: draws)
+    pseudo = {"pseudo_label": True, "test_targets": SOFT, "test_paths": samples.paths[N:]}
+    batch = mixing(samples, weights=weights, **pseudo).__getitems__(IndexBatch([0, 2], seed=1))
+    np.testing.assert_allclose(batch["weight"], [[0.25 * 1.5], [0.25 * 1.0 + 0.75 * 1.0]])
+    with pytest.raises(UserError, match="20 samples but 3 weights"):
+        G2NetDataset(samples.paths[:N], TARGETS, weights=[1, 2, 3])
+
+
 def test_soft_labels_are_mixed_as_well(samples: Samples, monkeypatch) -> None:
     monkeypatch.setattr(G2NetDataset, "draw_partners", lambda *_: (np.array([N]), np.array([0.6])))
     pseudo = {"pseudo_label": True, "test_targets": SOFT, "test_paths": samples.paths[N:]}

@@ -60,6 +60,8 @@ ELSEWHERE |= dict.fromkeys(
     "tests/simulation/test_continuous_strain.py",
 )
 ELSEWHERE |= {
+    ("train", frozenset({"--limit_samples"})): "writes what a run without it does: refused and "
+    "resumed in tests/experiments/test_sample_table.py",
     ("train", frozenset({"--new", "--from"})): "refuses a file that is there: "
     "tests/experiments/test_new_experiment.py",
     ("train", frozenset({"--resume", "--allow_changed_code"})): "refused without the flag, and "

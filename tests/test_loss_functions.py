@@ -30,6 +30,24 @@ def test_bce_smooths_both_halves(batch, smoothing) -> None:
     assert loss.item() == pytest.approx(expected, rel=1e-6)  # float32 inside
 
 
+@pytest.mark.parametrize("loss", [BCEWithLogitsLoss(0.1), FocalLoss(), RankLoss(0.5)])
+def test_weights_count_rows(batch, loss: nn.Module) -> None:
+    """Whole weights are as good as copies of the rows; those of 1 change nothing."""
+    logits, targets = (torch.tensor(x) for x in batch)
+    weights = torch.arange(64.0)[:, None] % 3
+    copies = weights.flatten().long()
+    repeated = [rows.repeat_interleave(copies, 0) for rows in (logits, targets)]
+    # the mean is over the rows, not over the sum of the weights; pairs are a mean over their sum
+    scale = len(repeated[0]) / 64
+    of_rows = BCEWithLogitsLoss() if isinstance(loss, RankLoss) else loss
+    expected = scale * of_rows(*repeated)
+    if isinstance(loss, RankLoss):
+        expected = 0.5 * expected + 0.5 * RankLoss(1.0)(*repeated)
+    torch.testing.assert_close(loss(logits, targets, weights), expected, rtol=1e-5, atol=1e-6)
+    plain = loss(logits, targets, torch.ones(64, 1))
+    torch.testing.assert_close(plain, loss(logits, targets), rtol=1e-6, atol=0)
+
+
 def test_smoothed_optimum_is_logit_of_smoothed_target() -> None:
     """Gradient vanishes at logit(0.9875) for ε = 0.025, not at logit(0.975)."""
     best = torch.tensor([[np.log(0.9875 / 0.0125)]], requires_grad=True)

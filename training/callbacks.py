@@ -86,7 +86,8 @@ class KeepLast:
 
     def on_epoch_end(self, state: Any) -> EpochVerdict:
         """Make the newest epoch of a `TrainerState` the best."""
-        state.best_score, state.best_epoch = state.history[-1][self.target], state.epoch
+        # there is no such score where nothing is validated
+        state.best_score, state.best_epoch = state.history[-1].get(self.target), state.epoch
         return EpochVerdict(is_best=True)
 
     def state_dict(self) -> dict[str, int]:

@@ -15,8 +15,25 @@ from training.batch_preparation import OnWaveforms
 Criterion = Callable[[Tensor, Tensor], Tensor]
 
 
+def weighted_loss(
+    criterion: Criterion, logits: Tensor, target: Tensor, weight: Tensor | None
+) -> Tensor:
+    """Return the loss (a scalar) of a batch, its rows weighted where it has weights.
+
+    Args:
+        criterion: takes `weights` as a third argument, where the batch has any.
+        logits, target: (B, 1) each.
+        weight: (B, 1), the batch's field `weight`; None where it has none.
+    """
+    if weight is None:
+        return criterion(logits.float(), target)
+    return criterion(logits.float(), target, weight)
+
+
 class TrainHook:
     """The usual hook: logits of the waveform, the criterion against the target."""
+
+    uses_weights = True  # its loss is weighted by the field `weight`, where a batch has one
 
     def forward_train(
         self, model: nn.Module, batch: Batch, criterion: Criterion
@@ -28,7 +45,8 @@ class TrainHook:
                 "the network returned more than logits: return_spec is for looking at images, not "
                 "for training"
             )
-        return criterion(logits.float(), batch["target"]), logits, batch["target"]
+        loss = weighted_loss(criterion, logits, batch["target"], batch.get("weight"))
+        return loss, logits, batch["target"]
 
     def forward_test(self, model: nn.Module, batch: Batch) -> Tensor:
         return model(*self.inputs(batch))
@@ -60,6 +78,7 @@ class MixupTrain(TrainHook):
     """
 
     mixes_rows = True  # the trainer says so where a step has several batches
+    uses_weights = True
 
     def __init__(
         self,
@@ -105,7 +124,11 @@ class MixupTrain(TrainHook):
             logits, lam = model(*self.inputs(batch), lam=lam, idx=partner)
         mixed = self.mix_targets(target, partner, lam)
         scored = mixed if self.evaluate_in_batch else None
-        return criterion(logits.float(), mixed), logits, scored
+        weight = batch.get("weight")
+        if weight is not None:
+            share = lam.view(-1, 1).to(weight.dtype)  # (B,) -> (B, 1)
+            weight = share * weight + (1 - share) * weight[partner]
+        return weighted_loss(criterion, logits, mixed, weight), logits, scored
 
 
 class MixupTrain2(MixupTrain):

@@ -31,12 +31,18 @@ class CriterionOfAllRows(nn.Module):
         super().__init__()
         self.criterion = criterion
 
-    def forward(self, logits: Tensor, targets: Tensor) -> Tensor:
-        """Return the loss of all processes' logits and targets, (B, 1) each, B of this process."""
+    def forward(self, logits: Tensor, targets: Tensor, *weights: Tensor) -> Tensor:
+        """Return the loss of all processes' rows.
+
+        Args:
+            logits, targets: (B, 1) each, B of this process.
+            weights: (B, 1), if the rows have any.
+        """
         if not torch.is_grad_enabled():  # validation gathers all rows before it asks for a loss
-            return self.criterion(logits, targets)
+            return self.criterion(logits, targets, *weights)
         all_logits = gather_with_gradient(logits)
-        loss = self.criterion(all_logits, gather_with_gradient(targets))
+        others = [gather_with_gradient(rows) for rows in (targets, *weights)]
+        loss = self.criterion(all_logits, *others)
         return scale_gradient(loss, len(all_logits) / len(logits))
 
 

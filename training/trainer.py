@@ -142,8 +142,13 @@ class Trainer:
 
     # --- the fit -----------------------------------------------------------------------------
 
-    def fit(self, train_set: Dataset, valid_set: Dataset) -> TrainerState:
+    def fit(self, train_set: Dataset, valid_set: Dataset | None) -> TrainerState:
         """Train until the last epoch or until a callback stops; leave the best weights on disk.
+
+        Args:
+            train_set: what is trained on.
+            valid_set: what every epoch is scored on; None scores none, and the history has no
+                validation scores.
 
         Raises:
             Interrupted: a signal asked to stop; the state is saved.
@@ -158,13 +163,13 @@ class Trainer:
             self.state, train_loader.batch_sampler, self.loading, self.checkpointing.last_path
         )
         self.check_before_training(train_set, train_loader.batch_sampler)
-        valid_loader = self.make_loader(valid_set, shuffle=False)
+        valid_loader = None if valid_set is None else self.make_loader(valid_set, shuffle=False)
         with explains_lost_readers(self.loading.num_workers):
             while not self.state.finished:
                 self.fit_epoch(train_loader, valid_loader)
         return self.state
 
-    def fit_epoch(self, train_loader: DataLoader, valid_loader: DataLoader) -> None:
+    def fit_epoch(self, train_loader: DataLoader, valid_loader: DataLoader | None) -> None:
         """Train what remains of an epoch, validate, and save; after the last one, average."""
         if self.has_ended and self.checkpointing.average is not None and not self.state.average:
             self.save_average(valid_loader)
@@ -325,8 +330,8 @@ class Trainer:
         if self.ema is not None:
             distributed.share_buffers(self.ema.model)
 
-    def validate(self, loader: DataLoader, save: bool = True) -> dict[str, float]:
-        """Return the scores of the validation set.
+    def validate(self, loader: DataLoader | None, save: bool = True) -> dict[str, float]:
+        """Return the scores of the validation set; {} where there is none.
 
         Args:
             save: save the training pass if it is interrupted, so that it need not be repeated.
@@ -334,6 +339,8 @@ class Trainer:
         Raises:
             Interrupted: a signal asked to stop.
         """
+        if loader is None:
+            return {}
         try:
             logits, targets = self.forward_all(loader, desc="validation")
         except Interrupted:
@@ -394,7 +401,7 @@ class Trainer:
         if self.clock.agree(state.step, interruption.requested())[0] and not state.finished:
             raise Interrupted(self.checkpointing.last_path)
 
-    def save_average(self, valid_loader: DataLoader) -> None:
+    def save_average(self, valid_loader: DataLoader | None) -> None:
         """Put the mean of the chosen epochs' weights in the place of the best, and end the fit.
 
         Raises:

@@ -44,8 +44,8 @@ def run_job(results: Path, name: str, command: str) -> None:
 def run_all_jobs(plan: Plan) -> None:
     results = Path(plan.results)
     for run in plan.runs:
-        for fold in plan.folds(run):
-            run_job(results, f"{run}/fold{fold}.done", plan.train(run, fold))
+        for network in plan.networks(run):
+            run_job(results, f"{run}/{network}.done", plan.train_network(run, network))
         run_job(results, f"{run}/predictions.done", plan.predict(run))
         if plan.wants_views(run):
             run_job(results, f"{run}/predictions_tta.done", plan.predict(run, views=True))

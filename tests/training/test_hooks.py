@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from toy import noise_batch
 
 from layers.mixing import mix_rows
+from loss_functions import BCEWithLogitsLoss
 from runtime.errors import UserError
 from training.hooks import MixupTrain, MixupTrain2, TrainHook, draw_beta
 
@@ -29,6 +30,24 @@ def test_plain_hook() -> None:
     torch.testing.assert_close(loss, BCE(batch["waveform"].mean((1, 2))[:, None], batch["target"]))
     assert target is batch["target"]
     assert logits.shape == (16, 1)
+
+
+def weighted_bce(logits: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    losses = nn.functional.binary_cross_entropy_with_logits(logits, target, reduction="none")
+    return (losses * weights).mean()
+
+
+def test_weights_reach_the_loss_and_are_mixed_with_their_rows() -> None:
+    batch = {**noise_batch(), "weight": torch.rand(16, 1)}
+    mean = batch["waveform"].mean((1, 2))[:, None]
+    loss, _, _ = TrainHook().forward_train(Mean(), batch, BCEWithLogitsLoss())
+    torch.testing.assert_close(loss, weighted_bce(mean, batch["target"], batch["weight"]))
+    torch.manual_seed(5)
+    loss, _, _ = MixupTrain().forward_train(Mean(), batch, BCEWithLogitsLoss())
+    torch.manual_seed(5)
+    partner, lam = torch.randperm(16), draw_beta(0.4, 16, torch.device("cpu"))[:, None]
+    mixed = [lam * x + (1 - lam) * x[partner] for x in (mean, batch["target"], batch["weight"])]
+    torch.testing.assert_close(loss, weighted_bce(*mixed))
 
 
 def test_beta_draws_have_the_right_moments() -> None:
