@@ -22,6 +22,7 @@ END = "<!-- end -->"
 PAGES: dict[Path, dict[str, Callable[[], list[str]]]] = {
     settings_page.PAGE: {"settings": partial(settings_page.format_settings, Config)},
     commands_page.PAGE: commands_page.SECTIONS,
+    commands_page.PAGE_OF_BENCHMARKS: commands_page.SECTIONS_OF_BENCHMARKS,
     **{
         page.path: {"classes": partial(class_pages.format_page, page)} for page in class_pages.PAGES
     },

@@ -7,18 +7,39 @@ import functools
 import importlib
 from collections.abc import Callable
 
+from benchmarks.harness.command import add_arguments
 from benchmarks.harness.measurements import markdown_table
-from documentation import REFERENCE
+from documentation import REFERENCE, ROOT
 from documentation.docstrings import escape_cell
 from runtime.errors import UserError
 
 PAGE = REFERENCE / "commands.md"
+PAGE_OF_BENCHMARKS = REFERENCE / "benchmarks.md"
 # Those with flags. train_pseudo.py takes the flags of train.py.
 COMMANDS = ("prep_data", "train", "stacking", "report", "predict", "export", "tune", "detect")
 
 
+# Commands of benchmarks/ with flags of their own, by what follows `python -m`.
+BENCHMARKS = (
+    "benchmarks.detection",
+    "benchmarks.mdc",
+    "benchmarks.detection.glitches",
+    "benchmarks.detection.glitch_ranking",
+    "benchmarks.detection.ship_weights",
+)
+SHARED = "every single benchmark"  # the flags that all others take
+
+
 def parser_of(command: str) -> argparse.ArgumentParser:
-    """Return the parser of a command of the top level."""
+    """Return the parser of a command of the top level, or of a benchmark."""
+    if command == SHARED:
+        parser = argparse.ArgumentParser(prog=command)
+        add_arguments(parser)
+        return parser
+    if command in BENCHMARKS:
+        is_package = ROOT.joinpath(*command.split(".")).is_dir()
+        module = importlib.import_module(f"{command}.__main__" if is_package else command)
+        return module.make_parser()
     build: Callable[[], argparse.ArgumentParser] = importlib.import_module(command).build_parser
     return build()
 
@@ -70,4 +91,8 @@ def format_flags(command: str) -> list[str]:
 
 SECTIONS: dict[str, Callable[[], list[str]]] = {
     f"flags of {command}.py": functools.partial(format_flags, command) for command in COMMANDS
+}
+SECTIONS_OF_BENCHMARKS: dict[str, Callable[[], list[str]]] = {
+    f"flags of {command}": functools.partial(format_flags, command)
+    for command in (SHARED, *BENCHMARKS)
 }

@@ -279,11 +279,19 @@ def make_parser() -> CommandLine:
     )
     parser.add_argument("--config", required=True, metavar="NAME", help="experiment")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of it")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of all results (%(default)s)",
+    )
     parser.add_argument("--untrained", action="store_true", help="use its initial weights")
     parser.add_argument("--samples", type=int, default=2000, metavar="N", help="of each kind")
     parser.add_argument("--bank_size", type=int, default=2000, metavar="N", help="of the signals")
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the samples (%(default)d)"
+    )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     return parser
 

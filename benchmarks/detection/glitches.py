@@ -181,7 +181,13 @@ def make_parser() -> CommandLine:
     )
     parser.add_argument("--config", nargs="+", required=True, metavar="NAME", help="experiments")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="of all of them")
-    parser.add_argument("--results", type=Path, default=Path("results"), metavar="DIR")
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results"),
+        metavar="DIR",
+        help="folder of all results (%(default)s)",
+    )
     parser.add_argument("--untrained", action="store_true", help="use their initial weights")
     parser.add_argument("--samples", type=int, default=1000, metavar="N", help="of either kind")
     parser.add_argument("--blip", type=float, default=25.0, metavar="SNR", help="(default: 25)")
@@ -189,7 +195,9 @@ def make_parser() -> CommandLine:
     parser.add_argument(
         "--gaussian", type=int, metavar="N", help="samples of a hold-out, to measure the AUC on"
     )
-    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--seed", type=int, default=0, metavar="N", help="of the samples (%(default)d)"
+    )
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: the GPU, if there is one)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write the figures as JSON")
     return parser

@@ -8,7 +8,7 @@ import pytest
 import test_house
 
 from documentation import commands_page
-from documentation.commands_page import COMMANDS, format_flags
+from documentation.commands_page import BENCHMARKS, COMMANDS, SHARED, format_flags
 from runtime.errors import UserError
 
 
@@ -52,4 +52,4 @@ def test_a_flag_without_help_is_refused(monkeypatch) -> None:
 
 def test_every_command_has_its_table() -> None:
     assert {*COMMANDS} == {*test_house.COMMANDS} - {"train_pseudo"}
-    assert all(format_flags(command) for command in COMMANDS)
+    assert all(format_flags(command) for command in (*COMMANDS, SHARED, *BENCHMARKS))
