@@ -12,6 +12,8 @@ from torch import Tensor
 from runtime.errors import UserError
 
 PAGE = "docs/how-to/a-bad-run.md"
+# Of an AUC that would tell guessing from learning: about 15 samples. A dry run has fewer.
+WIDEST = 0.15
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def explain_bad_run(
         history: the scores of each epoch so far.
         guessing: of the same validation set.
     """
-    if guessing is None or not history:
+    if guessing is None or not history or guessing.spread > WIDEST:
         return None
     losses = [row["valid_loss"] for row in history]
     scores = [row["valid_metric"] for row in history]
@@ -93,7 +95,7 @@ def explain_bad_run(
     # The first epoch's rate is the closest to what the config states, whatever the schedule.
     lower = history[0].get("learning_rate", math.nan) / 10
     causes = list_causes(history[-1], lower, guessing, is_inverted, is_random or not knows_chance)
-    epochs = "epoch" if len(history) == 1 else f"{len(history)} epochs"
+    epochs = "1 epoch" if len(history) == 1 else f"{len(history)} epochs"
     return (
         f"no better than guessing after {epochs}: {' and '.join(facts)}. The likeliest causes in "
         f"order: {'; '.join(f'({n}) {cause}' for n, cause in enumerate(causes, 1))}. See {PAGE}"
@@ -115,7 +117,10 @@ def list_causes(
         is_inverted: whether signals are ranked below noise.
         is_random: whether the score tells no signal from noise.
     """
-    too_high = f"the learning rate is too high: try a tenth of it, --set optimizer_params.lr={lower_rate:.2g}"
+    too_high = (
+        f"the learning rate is too high: try a tenth of it, "
+        f"--set optimizer_params.lr={lower_rate:.2g}"
+    )
     clipped = newest.get("clipped_steps", math.nan)
     if clipped > 0.5:
         too_high += f" ({clipped:.0%} of the steps were clipped)"

@@ -52,6 +52,12 @@ def test_other_targets_than_two_classes_have_no_guess(targets: torch.Tensor) -> 
     assert explain_bad_run([epoch(9.0, 9.0, 0.5)], None) is None
 
 
+def test_nothing_is_said_of_a_handful_of_samples() -> None:
+    assert "after 1 epoch: " in explain_bad_run([epoch(9.0, 9.0, 0.5)], GUESSING)
+    few = score_guessing(HALF[:4], BCEWithLogitsLoss(), AUC())
+    assert explain_bad_run([epoch(9.0, 9.0, 0.5)], few) is None
+
+
 @pytest.mark.parametrize(
     ("scores", "first", "fact"),
     [
