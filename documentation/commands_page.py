@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import functools
 import importlib
+import re
 from collections.abc import Callable
 
 from benchmarks.harness.command import add_arguments
@@ -89,8 +90,17 @@ def format_flags(command: str) -> list[str]:
     return lines
 
 
+def format_make_targets() -> list[str]:
+    """Return the table of the Makefile's targets that say what they do."""
+    text = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z][\w-]*):.*?## (.+)$", text, re.MULTILINE)
+    rows = [[f"`make {name}`", escape_cell(meaning)] for name, meaning in targets]
+    return [*markdown_table(("target", "does"), rows), ""]
+
+
 SECTIONS: dict[str, Callable[[], list[str]]] = {
-    f"flags of {command}.py": functools.partial(format_flags, command) for command in COMMANDS
+    **{f"flags of {command}.py": functools.partial(format_flags, command) for command in COMMANDS},
+    "targets of make": format_make_targets,
 }
 SECTIONS_OF_BENCHMARKS: dict[str, Callable[[], list[str]]] = {
     f"flags of {command}": functools.partial(format_flags, command)

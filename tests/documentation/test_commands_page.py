@@ -8,7 +8,13 @@ import pytest
 import test_house
 
 from documentation import commands_page
-from documentation.commands_page import BENCHMARKS, COMMANDS, SHARED, format_flags
+from documentation.commands_page import (
+    BENCHMARKS,
+    COMMANDS,
+    SHARED,
+    format_flags,
+    format_make_targets,
+)
 from runtime.errors import UserError
 
 
@@ -53,3 +59,9 @@ def test_a_flag_without_help_is_refused(monkeypatch) -> None:
 def test_every_command_has_its_table() -> None:
     assert {*COMMANDS} == {*test_house.COMMANDS} - {"train_pseudo"}
     assert all(format_flags(command) for command in (*COMMANDS, SHARED, *BENCHMARKS))
+
+
+def test_targets_of_make_are_listed_with_what_they_do() -> None:
+    lines = format_make_targets()
+    assert "| `make lint` | ruff: rules and format |" in lines
+    assert any(line.startswith("| `make test-oldest` |") for line in lines)
