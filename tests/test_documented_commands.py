@@ -38,6 +38,7 @@ NEUTRAL = {
         "--seed",
         "--stretch",
         "--shift",
+        "--debug",
     ),
 }
 # Command lines that are not in the tables, and why.
