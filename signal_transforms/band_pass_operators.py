@@ -74,10 +74,13 @@ class EdgedConvolution(NamedTuple):
             # In float64, because a float32 product may be rounded to TF32. With a rank of some tens
             # it costs little.
             y = ((rows.double() @ self.right) @ self.left).float()  # (rows, length)
-            # On a CPU, a few rows at a time: spectra of the whole batch would leave the cache.
-            step = ROWS_IN_CACHE if rows.device.type == "cpu" else max(len(rows), 1)
-            parts = [self.convolve(part) for part in rows.split(step)]
-            y = y + (torch.cat(parts) if len(parts) > 1 else parts[0])
+            # On a CPU, a few rows at a time: spectra of the whole batch would leave the cache. Not
+            # in an exported graph, which would hold the number of parts and so of samples.
+            if rows.device.type == "cpu" and not torch.compiler.is_compiling():
+                parts = [self.convolve(part) for part in rows.split(ROWS_IN_CACHE)]
+                y = y + (torch.cat(parts) if len(parts) > 1 else parts[0])
+            else:
+                y = y + self.convolve(rows)
         return y.reshape(x.shape)
 
     def convolve(self, rows: Tensor) -> Tensor:

@@ -24,10 +24,10 @@ from experiments.scores import auc_with_error
 from training.trainer import Trainer
 
 PAGE = ROOT / "docs" / "tutorial" / "your-own-data.md"
-NEEDED = ("onnx", "onnxruntime", "onnxscript", "optuna")
+NEEDED = ("onnx", "onnxruntime", "onnxscript", "optuna", "mlflow")
 pytestmark = pytest.mark.skipif(
     any(importlib.util.find_spec(name) is None for name in NEEDED),
-    reason="needs pip install -e '.[export,tune]'",
+    reason="needs pip install -e '.[export,tune,mlflow]'",
 )
 # What is made smaller, and what of each file it replaces.
 SMALLER = {
@@ -60,6 +60,18 @@ def run_line(words: list[str], code: int = 0) -> str:
     return done.stdout
 
 
+def check_tracked_runs() -> None:
+    """Check that the stopped fold was continued in its own run, epoch by epoch."""
+    import mlflow
+
+    client = mlflow.MlflowClient()
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    runs = {run.info.run_name: run for run in client.search_runs(experiments)}
+    assert {"my_search/fold0", "my_search/fold1"} <= set(runs)
+    points = client.get_metric_history(runs["my_search/fold0"].info.run_id, "valid_loss")
+    assert [point.step for point in points] == [1, 2]
+
+
 def test_the_page_from_the_first_line_to_the_last(place: Path, monkeypatch) -> None:
     samples, experiment, *rest = read_blocks(PAGE)
     texts = [samples.body, experiment.body]
@@ -68,11 +80,16 @@ def test_the_page_from_the_first_line_to_the_last(place: Path, monkeypatch) -> N
         texts = [text.replace(old, new) for text in texts]
     exec(compile(texts[0], "make_samples.py", "exec"), {})
     (place / "mine.py").write_text(texts[1])
+    rest = [block for block in rest if not block.reason]
     assert [block.language for block in rest] == ["sh", "sh", "sh", "sh", "python", "sh"]
     first, resumed, predicted, exported, onnx, tuned = rest
 
     # 3. The third command is stopped in its first fold, as by Ctrl-C.
-    show, dry_run, train = shell_commands(first.body)
+    store, show, dry_run, train = shell_commands(first.body)
+    assert store[0] == "export"
+    # A store of files, as the database of the page takes ten seconds to be made.
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (place / "mlflow").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     assert "night" in run_line(show)
     run_line(dry_run)
     report_epoch = Trainer.report_epoch
@@ -86,6 +103,7 @@ def test_the_page_from_the_first_line_to_the_last(place: Path, monkeypatch) -> N
         run_line(train, code=128 + signal.SIGINT)
     (line,) = shell_commands(resumed.body)
     assert "continues from epoch 2" in run_line(line)
+    check_tracked_runs()
     run = place / "results" / "my_search"
     # No night is in two folds.
     table = pd.read_csv(place / "train.csv")

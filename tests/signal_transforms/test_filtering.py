@@ -156,3 +156,15 @@ def test_filters_made_in_inference_mode_serve_training():
     x = torch.randn(1, 3, 512, requires_grad=True)
     transform(x).square().sum().backward()
     assert x.grad.abs().sum() > 0
+
+
+def test_an_exported_band_pass_takes_any_batch() -> None:
+    """Rows are filtered in parts for a CPU's cache: a graph must not hold the number of parts."""
+    transform = T.BandPass(lower=20, upper=500, order=4)
+    example = torch.randn(2, 3, 512)
+    with torch.no_grad():
+        transform(example)  # operators are made at the first batch
+        batch = ({0: torch.export.Dim("batch")},)
+        graph = torch.export.export(transform, (example,), dynamic_shapes=batch).module()
+        several = torch.randn(40, 3, 512)  # 120 rows, three parts
+        torch.testing.assert_close(graph(several), transform(several), atol=1e-6, rtol=1e-5)
