@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from small_run import SMALL, make_data, run_here
 
+import configs  # noqa: F401 - registers the experiments, before a test copies them
 import export
 import predict
 import train
@@ -166,11 +167,16 @@ def _own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def files_of(folder: Path) -> dict[Path, int]:
-    """Return the files of a folder, without locks and Python's own, and when each was written."""
+    """Return the files of a folder and when each was written.
+
+    Without locks, what Python compiled, and what predict.py keeps to continue with.
+    """
     return {
         path: path.stat().st_mtime_ns
         for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".") and path.suffix != ".pyc"
+        if path.is_file()
+        and path.suffix != ".pyc"
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     }
 
 

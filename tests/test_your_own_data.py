@@ -19,6 +19,7 @@ from code_blocks import read_blocks, shell_commands
 from command_here import run_main
 from paths import ROOT
 
+import configs  # noqa: F401 - registers the experiments, before a test copies them
 from configuration.config_class import ConfigMeta
 from experiments.scores import auc_with_error
 from training.trainer import Trainer
@@ -92,14 +93,14 @@ def test_the_page_from_the_first_line_to_the_last(place: Path, monkeypatch) -> N
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     assert "night" in run_line(show)
     run_line(dry_run)
-    report_epoch = Trainer.report_epoch
+    write_record = Trainer.write_record
     with monkeypatch.context() as patch:
 
-        def stop(trainer, *arguments) -> None:
-            report_epoch(trainer, *arguments)
+        def write_and_stop(trainer: Trainer) -> None:
+            write_record(trainer)
             os.kill(os.getpid(), signal.SIGINT)
 
-        patch.setattr(Trainer, "report_epoch", stop)
+        patch.setattr(Trainer, "write_record", write_and_stop)
         run_line(train, code=128 + signal.SIGINT)
     (line,) = shell_commands(resumed.body)
     assert "continues from epoch 2" in run_line(line)

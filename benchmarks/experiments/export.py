@@ -91,8 +91,10 @@ def settle_statistics(predictor: Predictor, count: int = 8) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches
     network.train()
-    batch = predictor.preparation({"waveform": random_strain(predictor, count)})
-    predictor.hook.forward_test(network, batch)
+    strain = random_strain(predictor, count)
+    if predictor.norm_factor is not None:  # as in `Predictor.forward`
+        strain = strain / torch.tensor(predictor.norm_factor)[:, None]  # (detector,) -> (.., 1)
+    predictor.hook.forward_test(network, predictor.preparation({"waveform": strain}))
     network.eval()
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
