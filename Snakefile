@@ -7,7 +7,13 @@
 #   snakemake --config settings="train_cache=input/train_cache.f32" results=results
 #   snakemake --workflow-profile profiles/slurm      on a cluster; docs/how-to/run-the-pipeline.md
 #
-# A fold is a job, of each seed where a config has several, and a job that was killed is resumed. Outputs are marks only, small files with
+# or a long search, a job for each part of it; docs/how-to/search-a-month.md:
+#
+#   snakemake --config detect="--config Wave07 --strain H1=h1/ L1=l1/" out=results/o3a parts=30
+#   snakemake --config mdc="--set 1 --duration 30d --config Mdc1" out=results/month parts=30
+#
+# A fold is a job, of each seed where a config has several, and a job that was killed is resumed.
+# Outputs are marks only, small files with
 # digests of what is finished: Snakemake deletes the outputs of a job before it starts and when it
 # fails, and no result may be lost so. See experiments/pipeline_done_files.py and pipeline_jobs.py.
 import functools
@@ -19,20 +25,27 @@ import configs  # registers the experiments
 from experiments.pipeline import read_config
 from experiments.pipeline_done_files import mark_predictions, outdated_marks, unmarked_predictions
 from runtime.errors import UserError
+from search import pipeline as search_pipeline
 
+PLAN = SEARCH = None  # one of them is what is asked for
 try:
-    PLAN, THREADS, MARKS = read_config(config)
+    if search_pipeline.asks_for_search(config):
+        SEARCH = search_pipeline.read_search_config(config)
+        THREADS, MARKS, RESULTS = SEARCH.threads, SEARCH.marks, SEARCH.out
+    else:
+        PLAN, THREADS, MARKS = read_config(config)
+        RESULTS = PLAN.results
 except UserError as error:
     raise WorkflowError(str(error))
 
-JOB = PLAN.job()
+JOB = (SEARCH or PLAN).job()
 
 
 # Where jobs share no folder but a volume, as on Kubernetes, results is a path on that volume and
 # the marks travel by way of Snakemake's storage.
 def mark(name):
     check_marks()
-    return f"{MARKS or PLAN.results}/{name}"
+    return f"{FOLDER}/{name}"
 
 
 # Input functions are the first to know whether this is a dry run, and come before Snakemake
@@ -44,9 +57,12 @@ def check_marks():
     # a volume which only the jobs can see.
     if MARKS is not None or not workflow.is_main_process or workflow.executor_plugin is None:
         return
-    for name, reason in outdated_marks(PLAN).items():
+    outdated = search_pipeline.outdated_marks(SEARCH) if SEARCH else outdated_marks(PLAN)
+    for name, reason in outdated.items():
         print(reason, file=sys.stderr)
-        workflow.dag.forcefiles.add(f"{PLAN.results}/{name}")
+        workflow.dag.forcefiles.add(f"{RESULTS}/{name}")
+    if SEARCH:
+        return
     missing = unmarked_predictions(PLAN)
     if missing and workflow.dryrun:
         print(
@@ -59,6 +75,8 @@ def check_marks():
 
 
 def finished(wildcards):
+    if SEARCH:
+        return [mark(search_pipeline.SEARCHED)]
     return [mark("stack.done"), mark("report.done")]
 
 
@@ -81,12 +99,17 @@ def stacked(wildcards):
     return plain + [mark(f"{run}/predictions_tta.done") for run in views]
 
 
-FOLDER = MARKS or PLAN.results
+def searched_parts(wildcards):
+    return [mark(f"{search_pipeline.PARTS}/{name}.done") for name in SEARCH.part_names]
+
+
+FOLDER = MARKS or RESULTS
 
 
 wildcard_constraints:
     run="[^/]+",
     network=r"(seed\d+/)?fold\d+",
+    part=r"\d+_of_\d+",
 
 
 rule all:
@@ -145,7 +168,7 @@ rule stack:
     output:
         f"{FOLDER}/stack.done",
     params:
-        command=PLAN.stack(),
+        command=lambda wildcards: PLAN.stack(),
     shell:
         "{JOB} {output:q} {params.command}"
 
@@ -156,6 +179,29 @@ rule report:
     output:
         f"{FOLDER}/report.done",
     params:
-        command=PLAN.report(),
+        command=lambda wildcards: PLAN.report(),
+    shell:
+        "{JOB} {output:q} {params.command}"
+
+
+rule search_part:
+    output:
+        f"{FOLDER}/.parts/{{part}}.done",
+    threads: THREADS
+    resources:
+        gpu=SEARCH.gpus if SEARCH else 0,
+    params:
+        command=lambda wildcards: SEARCH.part(wildcards.part),
+    shell:
+        "{JOB} {output:q} {params.command}"
+
+
+rule merge_search:
+    input:
+        searched_parts,
+    output:
+        f"{FOLDER}/search.done",
+    params:
+        command=lambda wildcards: SEARCH.merge(),
     shell:
         "{JOB} {output:q} {params.command}"

@@ -174,6 +174,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="move the results of another search in the folder aside",
     )
     add(
+        "--part",
+        metavar="K/N",
+        help="search only part K of N, beside others; the same command without --part then writes "
+        "the results of all",
+    )
+    add(
         "--progress_bar",
         action="store_true",
         help="show progress bars even if stderr is not a terminal",
@@ -197,13 +203,16 @@ def main(argv: list[str] | None = None) -> int:
     from search.background_files import read_background_files
     from search.folder import SearchFolder
     from search.open_data import fetch_event
+    from search.part_search import adopt_parts, open_part
+    from search.parts import Part
     from search.result_files import format_summary
-    from search.run_search import SearchJob, run_search
+    from search.run_search import SearchJob, run_search, search_part
     from search.scorers import make_scorer
     from search.search import Search
     from train import choose_device
 
     started = time.monotonic()
+    part = None if args.part is None else Part.parse(args.part)
     # The networks first: without them it is not worth downloading strain.
     config, weights, unfinished = find_networks(args)
     observation = observation_of(config)
@@ -240,31 +249,37 @@ def main(argv: list[str] | None = None) -> int:
         LOGGER.info(f"not searched: {line}")
     out = args.out or args.results / config.name / "detect"
     folder = SearchFolder(out, identity)
+    job = SearchJob(
+        title=f"{config.__name__} on {', '.join(search.detectors)}, GPS "
+        f"{search.stretches[0].start:.0f} to {search.stretches[-1].end:.0f}",
+        further={
+            "config": config.__name__,
+            "name": config.name,
+            "strain": args.strain or args.event,
+            "folds": len(weights),
+            "unfinished_folds": unfinished,
+            "background": [str(path) for path in args.background],
+            "filled": format_filler_note(search),
+        },
+        others=others,
+        injections=injections,
+        show_bar=True if args.progress_bar else None,
+    )
     done = f"{out} holds the results of this very search: nothing to do."
     if folder.finished():  # before the lock: the folder may be read-only by now
         print(done)
+        return 0
+    if part is not None:
+        with open_part(folder, part, args.resume) as search.store, explains_full_memory(settings):
+            search_part(search, job, part)
+        print(f"Part {part} is searched; the same command without --part writes the results.")
         return 0
     with folder.locked():
         if folder.finished():  # meanwhile by another process, or by completing one that was killed
             print(done)
             return 0
         search.store = folder.begin(args.resume, args.overwrite)
-        job = SearchJob(
-            title=f"{config.__name__} on {', '.join(search.detectors)}, GPS "
-            f"{search.stretches[0].start:.0f} to {search.stretches[-1].end:.0f}",
-            further={
-                "config": config.__name__,
-                "name": config.name,
-                "strain": args.strain or args.event,
-                "folds": len(weights),
-                "unfinished_folds": unfinished,
-                "background": [str(path) for path in args.background],
-                "filled": format_filler_note(search),
-            },
-            others=others,
-            injections=injections,
-            show_bar=True if args.progress_bar else None,
-        )
+        adopt_parts(folder, search.store)
         # All results are written beside one another and only then moved up into the folder.
         with explains_full_memory(settings):
             result = run_search(search, job, folder)

@@ -126,7 +126,8 @@ def consistency_of_peaks(
 
     Returns:
         Chi-squared for each degree of freedom, and reweighted SNRs, both (n, D) float32; NaN for
-        detectors without strain and peaks without a template.
+        detectors without strain, peaks without a template, and templates with too few frequencies
+        for the bands.
     """
     chi_squared, snr = (np.full((len(peaks), len(detectors)), np.nan, np.float32) for _ in "12")
     for which, channels in enumerate(network.groups):
@@ -149,6 +150,8 @@ def consistency_of_peaks(
                 inside = (ring >= 0) & (ring < len(strain))
                 piece = np.where(inside, strain[np.clip(ring, 0, len(strain) - 1)], 0.0)
                 quadratures = templates[peaks.template[i]] @ filters  # (2, length)
+                if find_band_edges(power_of_template(quadratures), BANDS) is None:
+                    continue
                 found = measure_consistency(piece, room, reach, quadratures, network.before)
                 chi_squared[i, d], snr[i, d] = found.chi_squared, found.reweighted_snr
     return chi_squared, snr
@@ -181,11 +184,7 @@ def band_products(
     """
     length = x.shape[-1]
     frequencies = np.arange(length // 2 + 1) / length  # cycles a sample
-    # All frequencies but the first and the last (of an even length) stand for two.
-    weights = np.full(len(frequencies), 2.0)
-    weights[0] = 1
-    if length % 2 == 0:
-        weights[-1] = 1
+    weights = frequency_weights(length)
     template = np.fft.rfft(quadratures)  # (2, frequency)
     power = weights * np.abs(template) ** 2 / length
     edges = band_edges(power.sum(0), bands)
@@ -197,20 +196,46 @@ def band_products(
     return np.add.reduceat(terms, edges, axis=-1), shares
 
 
-def band_edges(power: np.ndarray, bands: int) -> np.ndarray:
+def frequency_weights(length: int) -> np.ndarray:
+    """Return how many frequencies each of a real transform stands for, (length // 2 + 1,)."""
+    # All frequencies but the first and the last (of an even length) stand for two.
+    weights = np.full(length // 2 + 1, 2.0)
+    weights[0] = 1
+    if length % 2 == 0:
+        weights[-1] = 1
+    return weights
+
+
+def power_of_template(quadratures: np.ndarray) -> np.ndarray:
+    """Return the power of a template (2, length) at each frequency, (length // 2 + 1,)."""
+    length = quadratures.shape[-1]
+    return frequency_weights(length) * (np.abs(np.fft.rfft(quadratures)) ** 2 / length).sum(0)
+
+
+def find_band_edges(power: np.ndarray, bands: int) -> np.ndarray | None:
     """Return the first frequency of each band, so that all bands have nearly the same power.
 
     Args:
         power: (frequency,).
         bands: number of bands.
 
-    Raises:
-        UserError: there are fewer frequencies with power than bands.
+    Returns:
+        (bands,) of frequencies, None where a band would hold none.
     """
     before = np.cumsum(power) - power  # below each frequency
     edges = np.searchsorted(before, np.arange(bands) / bands * power.sum())
     edges[0] = 0
-    if (np.diff(edges) < 1).any() or edges[-1] >= len(power):
+    return None if (np.diff(edges) < 1).any() or edges[-1] >= len(power) else edges
+
+
+def band_edges(power: np.ndarray, bands: int) -> np.ndarray:
+    """Return what `find_band_edges` finds.
+
+    Raises:
+        UserError: there are fewer frequencies with power than bands.
+    """
+    edges = find_band_edges(power, bands)
+    if edges is None:
         raise UserError(
             f"chi-squared: {bands} bands are too many for a template of {len(power)} frequencies, "
             f"most of whose power lies in a few of them: take fewer bands"

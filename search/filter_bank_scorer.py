@@ -23,10 +23,11 @@ import torch
 from torch import Tensor
 
 from search.bank_statistics import BankStatistic, bank_of_channel
+from search.consistency import consistency_of_peaks
 from search.filter_outputs import DetectorOutputs, Summary
 from search.peak_refinement import Fineness, PeakValues, evaluate_peaks
 from search.peaks import Peaks
-from search.spectral_whitening import whiten_stretch
+from search.spectral_whitening import WhitenedStrain, whiten_stretch
 
 if TYPE_CHECKING:
     from physics.observation import Observation
@@ -66,12 +67,13 @@ class FilterBankScorer:
         self.outputs: list[list[DetectorOutputs | None]] = []
         self.summaries: list[list[Tensor | None]] = []
         self.usable: dict[str, np.ndarray] = {}  # by detector, (ticks,)
+        self.white: dict[str, WhitenedStrain] = {}
 
     def prepare(self, stretch: ConditionedStretch) -> None:
         """Whiten and filter a stretch; what was prepared before is forgotten."""
         self.stretch, self.outputs, self.usable = stretch, [], {}
         known: dict[str, list[DetectorOutputs]] = {}
-        white = whiten_stretch(stretch, self.decimate)
+        white = self.white = whiten_stretch(stretch, self.decimate)
         rate = self.observation.sample_rate / self.decimate
         for statistic in self.statistics:
             row: list[DetectorOutputs | None] = []
@@ -360,6 +362,32 @@ class FilterBankScorer:
                 torch.as_tensor(found.value, device=self.device), strain, without
             )
         found.value = values.cpu().numpy()
+        return found
+
+    def chi_squared(self, times: np.ndarray, templates: np.ndarray) -> np.ndarray:
+        """Test whether peaks of the stretch as it was recorded look like their templates.
+
+        Args:
+            times: (n,) GPS, s.
+            templates: (n,) their numbers.
+
+        Returns:
+            (n, D) chi-squared for each degree of freedom (see consistency.py); NaN for detectors
+            without strain, and of templates with too few frequencies for the bands.
+        """
+        statistic, detectors = self.statistics[0], self.observation.num_detectors
+        peaks = Peaks.of_scores(times, np.zeros(len(times)), detectors)
+        peaks.template = np.asarray(templates, np.int32)
+        by_channel, _ = consistency_of_peaks(
+            peaks,
+            {name: white.values for name, white in self.white.items()},
+            statistic.network,
+            [self.observation.detectors[shown] for shown in statistic.channels],
+            self.stretch.stretch.start,
+            self.observation.sample_rate / self.decimate,
+        )
+        found = np.full((len(times), detectors), np.nan)
+        found[:, list(statistic.channels)] = by_channel
         return found
 
     def window_scores(self, ticks: np.ndarray, shifts: Mapping[str, float]) -> np.ndarray:

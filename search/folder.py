@@ -39,7 +39,7 @@ RESULTS = (  # moved up in this order
 )
 # Results of some searches only; they move up before all others.
 OPTIONAL_RESULTS = ("injections.csv", "sensitivity.csv")
-UNFINISHED = ".unfinished"
+UNFINISHED, IDENTITY = ".unfinished", "identity.json"
 LOCK = ".lock"
 
 
@@ -48,15 +48,21 @@ class StretchStore:
 
     Args:
         folder: where to keep it; None keeps it in memory.
+        also: another folder to look into; nothing is written there. A part of a search does not
+            search again what the whole search has.
     """
 
-    def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path | None = None, also: Path | None = None) -> None:
+        self.folder, self.also = folder, also
         self.held: dict[str, dict[str, np.ndarray]] = {}
 
     def path(self, name: str) -> Path:
         """Return the file of a name; where nothing is on disk, what messages call it."""
-        return (self.folder or Path("memory")) / f"{name}.npz"
+        own = (self.folder or Path("memory")) / f"{name}.npz"
+        if self.also is not None and not own.is_file():
+            other = self.also / own.name
+            return other if other.is_file() else own
+        return own
 
     def holds(self, name: str) -> bool:
         """Return whether arrays have been saved under a name."""
@@ -67,7 +73,7 @@ class StretchStore:
         if self.folder is None:
             self.held[name] = arrays
             return
-        with atomic_path(self.path(name)) as temporary:
+        with atomic_path(self.folder / f"{name}.npz") as temporary:
             np.savez(temporary, **arrays)
 
     def load(self, name: str) -> dict[str, np.ndarray] | None:
@@ -156,19 +162,10 @@ class SearchFolder:
             UserError: results of another search are there and `overwrite` is False; or `resume`
                 is asked for and the unfinished search is another one.
         """
-        every = (*OPTIONAL_RESULTS, *RESULTS)
-        there = [name for name in every if os.path.lexists(self.path / name)]
-        begun = self.unfinished / "identity.json"
-        before = read_json_object_or_none(begun)
-        # Results without detection.json beside this search, unfinished, are its own: it was
-        # interrupted while they moved up.
-        foreign = there if RECORD in there or before != self.identity else []
-        if foreign and not overwrite:
-            difference = self.explain_difference()
-            raise UserError(
-                f"{self.path} holds another search{difference}: add --overwrite to move it aside, "
-                f"or name another folder with --out"
-            )
+        foreign = self.foreign_results()
+        if not overwrite:
+            self.refuse_foreign(foreign)
+        begun, before = self.unfinished / IDENTITY, self.begun_identity()
         if resume and not overwrite and before != self.identity and begun.exists():
             difference = "its identity.json is damaged"
             if before is not None:
@@ -186,6 +183,30 @@ class SearchFolder:
             shutil.rmtree(self.unfinished, ignore_errors=True)
             write_json(begun, self.identity)
         return StretchStore(self.unfinished)
+
+    def begun_identity(self) -> dict[str, Any] | None:
+        """Return which search is unfinished here, None if there is none or its mark is damaged."""
+        return read_json_object_or_none(self.unfinished / IDENTITY)
+
+    def foreign_results(self) -> list[str]:
+        """Return the results of another search that are there."""
+        every = (*OPTIONAL_RESULTS, *RESULTS)
+        there = [name for name in every if os.path.lexists(self.path / name)]
+        # Results without detection.json beside this search, unfinished, are its own: it was
+        # interrupted while they moved up.
+        return there if RECORD in there or self.begun_identity() != self.identity else []
+
+    def refuse_foreign(self, foreign: Sequence[str]) -> None:
+        """Refuse the results of another search.
+
+        Raises:
+            UserError: there are some.
+        """
+        if foreign:
+            raise UserError(
+                f"{self.path} holds another search{self.explain_difference()}: add --overwrite to "
+                f"move it aside, or name another folder with --out"
+            )
 
     def move_aside(self, names: Sequence[str]) -> None:
         """Move files or folders into a new folder beside this one, and say so.

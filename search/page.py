@@ -108,7 +108,8 @@ def candidates_html(result: SearchResult) -> str:
     """Return the table of the loudest triggers."""
     detectors, rated = result.observation.detectors, result.significance
     removed = {event.time for event in result.background.removed}
-    heads = ["", "GPS", "score", *detectors, "masses", "detectors"]
+    heads = ["", "GPS", "score", *detectors, *(f"χ² {name}" for name in detectors)]
+    heads += ["masses", "detectors"]
     heads += ["false-alarm rate", "IFAR, years", "p-value", "sigma", ""]
     rows = []
     for row in range(min(len(result.triggers), MOST_CANDIDATES)):
@@ -123,6 +124,7 @@ def candidates_html(result: SearchResult) -> str:
                 cells["gps"],
                 cells["score"],
                 *(cells[f"score_{name}"] or "–" for name in detectors),
+                *(cells[f"chi_squared_{name}"] or "–" for name in detectors),
                 masses,
                 cells["combination"],
                 format_rate(rate, limit),

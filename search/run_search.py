@@ -18,6 +18,7 @@ from search.injections import (
     match_injections,
 )
 from search.page import write_page
+from search.parts import Part
 from search.result import SearchResult
 from search.result_files import make_search_record, write_candidates, write_excluded, write_figure
 from search.search import Search
@@ -77,12 +78,20 @@ def run_search(search: Search, job: SearchJob, folder: SearchFolder) -> SearchRe
     return result
 
 
-def search_injections(
-    search: Search, result: SearchResult, job: SearchJob, out: Path
-) -> InjectionResult:
-    """Search the strain with injections, without time slides, and return what is found of them."""
-    settings = job.injections
-    signals = SignalsInTime(settings, search.observation, result.start, result.end)
+def search_part(search: Search, job: SearchJob, part: Part) -> None:
+    """Search the stretches of a part, with injections too if the job has any, and store them."""
+    search.search_stretches(job.show_bar, part)
+    if job.injections is not None:
+        injected, _ = make_injected_search(search, job.injections)
+        injected.search_stretches(job.show_bar, part)
+
+
+def make_injected_search(
+    search: Search, settings: InjectionSettings
+) -> tuple[Search, SignalsInTime]:
+    """Return the search of the strain with injections, without time slides, and the injections."""
+    start, end = search.stretches[0].start, search.stretches[-1].end
+    signals = SignalsInTime(settings, search.observation, start, end)
     injected = Search(
         inject_into_recordings(search.recordings, signals),
         search.scorer,
@@ -93,6 +102,15 @@ def search_injections(
         name="injected",
         least=search.least,
     )
+    return injected, signals
+
+
+def search_injections(
+    search: Search, result: SearchResult, job: SearchJob, out: Path
+) -> InjectionResult:
+    """Search the strain with injections, and return what is found of them."""
+    settings = job.injections
+    injected, signals = make_injected_search(search, settings)
     injected.search_stretches(job.show_bar)
     path = out / "injected.hdf5"  # is removed with all that is not a result
     injected.write_triggers(path, {})

@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 
 from data.data_quality import ExcludedTimes
-from data.gates import Gate
 from data.recording import Recording
 from data.time_segments import TimeSegments
 from physics.observation import COMPETITION, Observation
@@ -35,11 +34,13 @@ from search.conditioned_stretch import (
 from search.filter_bank_scorer import FilterBankScorer
 from search.folder import StretchStore
 from search.live_times import LiveTimes, concatenate_live_times
+from search.parts import Part
 from search.peaks import StretchScorer
 from search.result import SearchResult, WhitenedStrain
 from search.search_file import SearchFile, write_search_file
 from search.search_stretch import search_stretch
 from search.settings import SearchSettings, check_settings, choose_time_slides, fit_time_slides
+from search.stretch_results import StretchResult, pack_stretch_result, unpack_stretch_result
 from search.stretches import Stretch, plan_stretches
 from search.trigger_maps import whiten_around
 from search.trigger_table import TriggerTable, concatenate_tables
@@ -47,23 +48,6 @@ from search.trigger_table import TriggerTable, concatenate_tables
 # Triggers that a search of several stretches keeps of noise, an hour.
 KEPT_PER_HOUR = 200
 LEAST_KEPT = 5  # of a short first stretch
-
-
-@dataclasses.dataclass(frozen=True)
-class StretchResult:
-    """What was found in one stretch.
-
-    Attributes:
-        table: triggers of all slides.
-        live: seconds of all slides.
-        gates: glitches that were taken out of the strain.
-        skipped: whether there was too little clean strain.
-    """
-
-    table: TriggerTable
-    live: LiveTimes
-    gates: list[Gate]
-    skipped: bool
 
 
 class SlideProgress:
@@ -211,17 +195,23 @@ class Search:
 
     # --- stretch by stretch ------------------------------------------------------------------
 
-    def search_stretches(self, show_bar: bool | None = None) -> None:
-        """Search every stretch that has not been searched before, and store what is found."""
-        total = sum(stretch.end - stretch.start for stretch in self.stretches)
+    def search_stretches(self, show_bar: bool | None = None, part: Part | None = None) -> None:
+        """Search every stretch that has not been searched before, and store what is found.
+
+        Args:
+            show_bar: whether to draw a progress bar; None draws it on a terminal.
+            part: search the stretches of this part alone.
+        """
+        stretches = self.stretches if part is None else part.take(self.stretches)
+        total = sum(stretch.end - stretch.start for stretch in stretches)
         lines = ProgressLines("search", total, show_bar)
-        for place, stretch in enumerate(self.stretches, 1):
+        for place, stretch in enumerate(stretches, 1):
             seconds = stretch.end - stretch.start
             if self.store.holds(self.stretch_name(stretch)):
                 lines.skip(seconds)
                 continue
             slides = 1 + (self.settings.slides if len(stretch.detectors) > 1 else 0)
-            where = f"stretch {place} of {len(self.stretches)} at GPS {stretch.start:.0f}"
+            where = f"stretch {place} of {len(stretches)} at GPS {stretch.start:.0f}"
             progress = SlideProgress(lines, seconds, slides, where)
             found = self.search_one(stretch, progress.count_slide)
             progress.finish()
@@ -243,7 +233,7 @@ class Search:
             table, seconds = search_stretch(
                 part, self.scorer, slides, self.settings.cluster, self.least, after_slide
             )
-            tables.append(table)
+            tables.append(self.with_chi_squared(table))
             lives.append(
                 LiveTimes.of_stretch(
                     detectors, own.number, (own.start, own.end), own.detectors, slides, seconds
@@ -256,6 +246,18 @@ class Search:
             concatenate_tables(tables), concatenate_live_times(lives), conditioned.gates, False
         )
 
+    def with_chi_squared(self, table: TriggerTable) -> TriggerTable:
+        """Return the triggers of what the scorer has just searched, with their chi-squared.
+
+        It is shown and not ranked by: time slides, which are many, go without.
+        """
+        rows = np.flatnonzero((table.slide == 0) & (table.template >= 0))
+        if not isinstance(self.scorer, FilterBankScorer) or not len(rows):
+            return table
+        values = table.chi_squared.copy()
+        values[rows] = self.scorer.chi_squared(table.time[rows], table.template[rows])
+        return dataclasses.replace(table, chi_squared=values)
+
     def stored(self, stretch: Stretch) -> StretchResult:
         """Return what `search_stretches` found in a stretch.
 
@@ -267,7 +269,10 @@ class Search:
         if arrays is None:
             raise RuntimeError(f"{name} was not searched")
         where = str(self.store.path(name))
-        return unpack_stretch_result(arrays, self.observation.detectors, where)
+        found = unpack_stretch_result(arrays, self.observation.detectors, where)
+        # A part of the search may have chosen a lower score on another machine.
+        kept = found.table.score >= self.least
+        return found if kept.all() else dataclasses.replace(found, table=found.table.take(kept))
 
     # --- all stretches together --------------------------------------------------------------
 
@@ -370,52 +375,3 @@ def check_detectors(recordings: Mapping[str, Recording], observation: Observatio
             f"strain of {', '.join(others) or 'no detector'} was given and the networks observe "
             f"{', '.join(observation.detectors)}: give strain of these"
         )
-
-
-# --- what the store holds of a stretch -----------------------------------------------------------
-
-
-def pack_stretch_result(found: StretchResult) -> dict[str, np.ndarray]:
-    """Return arrays by name, from which `unpack_stretch_result` makes the same again."""
-    arrays = {f"trigger_{name}": values for name, values in found.table.arrays().items()}
-    arrays |= {f"live_{name}": values for name, values in found.live.arrays().items()}
-    arrays["gate_detector"] = np.array([gate.detector for gate in found.gates], "U8")
-    for name in ("start", "end", "peak", "snr"):
-        arrays[f"gate_{name}"] = np.array([getattr(gate, name) for gate in found.gates], "f8")
-    return arrays | {"skipped": np.array(found.skipped)}
-
-
-def unpack_stretch_result(
-    arrays: Mapping[str, np.ndarray], detectors: Sequence[str], where: str
-) -> StretchResult:
-    """Return what `pack_stretch_result` packed.
-
-    Args:
-        arrays: by name.
-        detectors: observed.
-        where: the file, for messages.
-
-    Raises:
-        UserError: an array is missing or has another shape.
-    """
-
-    def named(prefix: str) -> dict[str, np.ndarray]:
-        return {
-            name.removeprefix(prefix): values
-            for name, values in arrays.items()
-            if name.startswith(prefix)
-        }
-
-    gates = named("gate_")
-    if set(gates) != {"detector", "start", "end", "peak", "snr"} or "skipped" not in arrays:
-        raise UserError(
-            f"{where} is damaged (its gates are missing): remove it and start again with "
-            f"--resume, which searches that stretch again"
-        )
-    columns = (gates[name].tolist() for name in ("detector", "start", "end", "peak", "snr"))
-    return StretchResult(
-        TriggerTable.from_arrays(detectors, named("trigger_"), where),
-        LiveTimes.from_arrays(detectors, named("live_"), where),
-        [Gate(*values) for values in zip(*columns, strict=True)],
-        bool(arrays["skipped"]),
-    )

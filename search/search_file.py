@@ -119,4 +119,5 @@ def leave_details_out(table: TriggerTable) -> TriggerTable:
         template=np.broadcast_to(np.int32(-1), (count,)),
         detector_scores=by_detector,
         snr=by_detector,
+        chi_squared=by_detector,
     )

@@ -81,6 +81,7 @@ def make_trigger_table(
         mass1=np.asarray(peaks.mass1, np.float64)[kept],
         mass2=np.asarray(peaks.mass2, np.float64)[kept],
         snr=np.asarray(peaks.snr, np.float64)[kept],
+        chi_squared=np.full((count, len(detectors)), np.nan),
         slide=np.full(count, slide, np.int32),
         stretch=np.full(count, stretch.number, np.int32),
         detector_times=times_by_detector(

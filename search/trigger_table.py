@@ -6,17 +6,14 @@ as arrays, so that millions of triggers of a background fit into memory, and is 
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from runtime.errors import UserError
-from runtime.files import atomic_path
 from search.columns import check_columns
 
 if TYPE_CHECKING:
@@ -24,8 +21,10 @@ if TYPE_CHECKING:
 
 FLOATS = ("time", "score", "mass1", "mass2")  # columns of shape (n,), float64
 INTEGERS = ("template", "slide", "stretch")  # columns of shape (n,), int32
-BY_DETECTOR = ("detector_scores", "snr", "detector_times")  # columns of shape (n, D), float64
+# columns of shape (n, D), float64
+BY_DETECTOR = ("detector_scores", "snr", "chi_squared", "detector_times")
 COLUMNS = (*FLOATS, *INTEGERS, *BY_DETECTOR, "combination")
+ADDED = ("chi_squared",)  # that files of earlier versions lack; there it is not known
 NAME_BYTES = 32  # of a combination such as H1L1V1 in HDF5
 ROWS_AT_ONCE = 2**16  # written to HDF5 in one chunk
 
@@ -44,6 +43,8 @@ class TriggerTable:
         mass1, mass2: (n,) masses of the template in the detector frame, solar masses; NaN where
             they are not known.
         snr: (n, D) signal-to-noise ratio of the template in each detector, NaN where not known.
+        chi_squared: (n, D) of the template's bands in each detector, for each degree of freedom:
+            about 1 for a signal (see consistency.py). NaN where not known, as in time slides.
         slide: (n,) number of the time slide; 0 is the strain as it was recorded.
         stretch: (n,) number of the stretch of strain.
         detector_times: (n, D) GPS time at which each detector's strain was recorded, s; NaN
@@ -59,6 +60,7 @@ class TriggerTable:
     mass1: np.ndarray
     mass2: np.ndarray
     snr: np.ndarray
+    chi_squared: np.ndarray
     slide: np.ndarray
     stretch: np.ndarray
     detector_times: np.ndarray
@@ -101,6 +103,8 @@ class TriggerTable:
         shapes = {
             name: (count, len(detectors)) if name in BY_DETECTOR else (count,) for name in COLUMNS
         }
+        unknown = {name: np.full(shapes[name], np.nan) for name in ADDED if name not in arrays}
+        arrays = arrays | unknown
         check_columns(arrays, shapes, where, "triggers")
         return cls(tuple(detectors), **{name: arrays[name] for name in COLUMNS})
 
@@ -179,31 +183,6 @@ def read_trigger_group(group: h5py.Group, where: str) -> TriggerTable:
     return TriggerTable.from_arrays(detectors, arrays, where)
 
 
-def write_trigger_file(path: Path, table: TriggerTable) -> None:
-    """Write a table as the group `triggers` of an HDF5 file, whole or not at all."""
-    import h5py
-
-    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        TriggerWriter(file.create_group("triggers"), table.detectors).append(table)
-
-
-def read_trigger_file(path: Path) -> TriggerTable:
-    """Return the triggers in an HDF5 file that `write_trigger_file` wrote.
-
-    Raises:
-        UserError: the file is missing or damaged.
-    """
-    import h5py
-
-    try:
-        with h5py.File(path, "r") as file:
-            if "triggers" not in file:
-                raise UserError(f"{path} holds no triggers: expected a file of detect.py")
-            return read_trigger_group(file["triggers"], str(path))
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path} cannot be read as HDF5 ({error}): name another file") from error
-
-
 # --- CSV -------------------------------------------------------------------------------------
 
 
@@ -219,6 +198,8 @@ def trigger_cells(table: TriggerTable, row: int) -> dict[str, str]:
         cells[f"score_{name}"] = format_cell(table.detector_scores[row, place], 4)
     for place, name in enumerate(table.detectors):
         cells[f"snr_{name}"] = format_cell(table.snr[row, place], 3)
+    for place, name in enumerate(table.detectors):
+        cells[f"chi_squared_{name}"] = format_cell(table.chi_squared[row, place], 2)
     template = int(table.template[row])
     cells["template"] = "" if template < 0 else str(template)
     cells["mass1"] = format_cell(table.mass1[row], 3)
@@ -227,23 +208,12 @@ def trigger_cells(table: TriggerTable, row: int) -> dict[str, str]:
     return cells
 
 
-def write_trigger_csv(path: Path, table: TriggerTable) -> None:
-    """Write all triggers of a table with their slides and stretches, in the order of the table."""
-    with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        names = [*trigger_cell_names(table.detectors), "slide", "stretch"]
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        for row in range(len(table)):
-            cells = trigger_cells(table, row)
-            cells |= {"slide": str(table.slide[row]), "stretch": str(table.stretch[row])}
-            writer.writerow(cells)
-
-
 def trigger_cell_names(detectors: Sequence[str]) -> list[str]:
     """Return the names of the columns of `trigger_cells`."""
     return [
         *("gps", "score"),
         *(f"score_{name}" for name in detectors),
         *(f"snr_{name}" for name in detectors),
+        *(f"chi_squared_{name}" for name in detectors),
         *("template", "mass1", "mass2", "combination"),
     ]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paths import ROOT
+from quick_commands import quick_commands
 from real_strain import START, coloured_noise, write_strain
 from small_run import SMALL
 from small_search import MERGER, Excess, write_small_strain
@@ -185,6 +186,41 @@ def test_results_of_two_searches_never_mix(place, tmp_path, excess, monkeypatch,
     assert detect.main([*other, "--out", str(again)]) == 0
     for name in ("triggers.hdf5", "candidates.csv", "excluded.csv"):
         assert (out / name).read_bytes() == (again / name).read_bytes()
+
+
+@pytest.fixture
+def quick(tmp_path):
+    """Let searches go without whitening, which takes seconds for each stretch."""
+    with quick_commands(tmp_path / "cache"):
+        yield
+
+
+def test_parts_give_what_one_process_gives(place, tmp_path, quick, capsys):
+    """Bit by bit, the injections too; a part is refused where another search is."""
+    pytest.importorskip("lalsimulation", reason="signals need LALSuite")
+    line = ["--config", "Demo", "--results", str(place / "results"), *both(place)]
+    line += ["--step", "1", "--stretch", "16", "--slides", "1", "--maps", "0", "--shift", "2"]
+    line += ["--inject", "Demo", "--every", "12"]
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert detect.main([*line, "--out", str(whole)]) == 0
+    for number in (2, 1):
+        one = [*line, "--out", str(parts), "--part", f"{number}/2"]
+        assert detect.main(one) == 0
+    assert "Part 2/2 is searched" in capsys.readouterr().out
+    assert detect.main([*line, "--out", str(parts)]) == 0
+    facts = json.loads((parts / "detection.json").read_text())
+    assert facts["stretches"] > 1
+    assert facts["injections"] > 1
+    for name in sorted(path.name for path in whole.iterdir()):
+        one, other = (folder / name for folder in (whole, parts))
+        if name == "detection.json":
+            assert json.loads(one.read_text()) | {"command": facts["command"]} == facts
+        else:
+            assert one.read_bytes() == other.read_bytes(), name
+    assert detect.main([*line, "--out", str(parts), "--part", "1/2"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    with pytest.raises(UserError, match=r"another search \(other settings\)"):
+        detect.main([*line, "--out", str(parts), "--part", "1/2", "--cluster", "1"])
 
 
 def test_a_fold_that_is_not_finished_is_refused(place, tmp_path, excess):

@@ -72,6 +72,9 @@ ELSEWHERE |= {
         "killed, interrupted, repeated and continued in tests/test_tune.py; a best file that was "
         "changed is moved aside in tests/tuning/test_best_file.py",
     ),
+    ("detect", frozenset({"--resume"})): "killed and resumed in tests/chaos_search.py",
+    ("detect", frozenset({"--resume", "--part"})): "interrupted and repeated in "
+    "tests/search/test_part_search.py and tests/test_detect.py",
     ("predict", frozenset({"--run", "--data"})): "interrupted, repeated, refused and moved aside "
     "in tests/test_predict.py",
     ("predict", frozenset({"--data"})): "with --weights, whose file is opened in "

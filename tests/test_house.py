@@ -160,6 +160,7 @@ TESTED_ELSEWHERE = {
     "search/peaks.py": "tests/search/test_search_stretch.py",  # fields and a protocol
     "search/result.py": "tests/search/test_result_files.py",  # the fields of a result
     "search/run_search.py": "tests/test_detect.py",  # the order of the steps
+    "search/stretch_results.py": "tests/search/test_search.py",
     "signal_transforms/band_pass_operators.py": "tests/signal_transforms/test_filtering.py",
     "signal_transforms/checks.py": "tests/signal_transforms/test_base.py",
     "signal_transforms/per_sample_operations.py": "tests/signal_transforms/test_amplitude.py",

@@ -30,6 +30,8 @@ import torch
 from benchmarks import FIGURES, RESULTS
 from benchmarks.detection.holdout import Holdout, HoldoutSettings, open_holdout
 from benchmarks.detection.likelihood import NearOptimal
+from benchmarks.detection.monthly_alarms import MonthlyAlarms
+from benchmarks.detection.networks import NetworkScorer
 from benchmarks.detection.report import (
     FORMAT,
     PAGE,
@@ -41,7 +43,7 @@ from benchmarks.detection.report import (
 )
 from benchmarks.detection.scores import KnownSignal, SampleScorer, detection_figures, scores_of
 from benchmarks.detection.templates import MatchedFilter
-from benchmarks.harness.machine import find_device
+from benchmarks.harness.machine import find_device, torch_threads
 from configuration.config_class import ConfigMeta
 from physics.observation import COMPETITION
 from physics.population import COMPETITION_POPULATION
@@ -133,6 +135,13 @@ def make_parser() -> CommandLine:
         default=optimal.draws,
         metavar="N",
         help=f"of sky position and orientation (default: {optimal.draws})",
+    )
+    parser.add_argument(
+        "--alarms",
+        type=Path,
+        metavar="FILE",
+        help="sensitivity.json of a run of benchmarks.mdc with --config: also say what is found at "
+        "its rates of false alarms a month",
     )
     parser.add_argument("--anew", action="store_true", help="compute scores that were kept again")
     parser.add_argument("--device", help="cpu, cuda or cuda:N (default: the GPU, if there is one)")
@@ -249,8 +258,6 @@ def find_scorers(
         snr = settings.population.snr
         found += [NearOptimal(samples, n, args.draws, args.share, snr) for n in args.templates]
     for config in experiments:
-        from benchmarks.detection.networks import NetworkScorer
-
         views = tuple(config.views) if args.tta else ("identity",)
         scorer = NetworkScorer(config, args.results / config.name, views)
         scorer.weights()  # reports missing files before anything is computed
@@ -258,8 +265,38 @@ def find_scorers(
     return found
 
 
+def find_alarms(
+    args: argparse.Namespace, scorers: Sequence[SampleScorer], settings: HoldoutSettings
+) -> MonthlyAlarms | None:
+    """Return the thresholds of --alarms, which every network must have; None without.
+
+    Raises:
+        UserError: there are no networks, a network has no thresholds, or they are of other noise.
+    """
+    if args.alarms is None:
+        return None
+    from experiments.building import observation_of
+
+    networks = [each for each in scorers if isinstance(each, NetworkScorer)]
+    if not networks:
+        raise UserError("--alarms: name the networks with --config")
+    alarms = MonthlyAlarms.read(args.alarms)
+    for each in networks:
+        if observation_of(each.config) != settings.observation:
+            raise UserError(
+                f"--alarms: {each.name} was searched with in other noise than the hold-out has: "
+                f"leave --holdout_of out"
+            )
+        alarms.rows_of(each)  # before anything is computed
+    return alarms
+
+
 def detectors_of(
-    scorers: Sequence[SampleScorer], holdout: Holdout, device: torch.device, anew: bool
+    scorers: Sequence[SampleScorer],
+    holdout: Holdout,
+    device: torch.device,
+    anew: bool,
+    alarms: MonthlyAlarms | None = None,
 ) -> dict[str, Any]:
     """Return the figures of every statistic of every scorer, by its name."""
     found = {}
@@ -280,6 +317,8 @@ def detectors_of(
             }
             if hasattr(scorer, "budget"):  # of what was trained
                 found[name]["budget"] = scorer.budget()
+            if alarms is not None and isinstance(scorer, NetworkScorer):
+                found[name]["monthly"] = alarms.figures(scorer, holdout.targets[:rows], values)
     return found
 
 
@@ -293,16 +332,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     settings = find_holdout(args, experiments)
     check_arguments(args, settings)
     scorers = find_scorers(args, settings, experiments)
+    alarms = find_alarms(args, scorers, settings)
     device = find_device(args.device)
-    # put back below, for whatever else runs in this process
-    before = torch.get_num_threads()
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
-    try:
+    with torch_threads(args.threads):
         holdout = open_holdout(settings)
-        detectors = detectors_of(scorers, holdout, device, args.anew)
-    finally:
-        torch.set_num_threads(before)
+        detectors = detectors_of(scorers, holdout, device, args.anew, alarms)
     described = {
         "samples": len(holdout),
         "signals": int(holdout.targets.sum()),

@@ -123,6 +123,7 @@ def format_detection(results: Results) -> list[str]:
         "",
         *format_grades(results),
         "",
+        *format_monthly(results),
         *format_budgets(results),
         *format_costs(results),
     ]
@@ -200,6 +201,40 @@ def format_grades(results: Results) -> list[str]:
             ]
         )
     return markdown_table(head, body)
+
+
+def format_monthly(results: Results) -> list[str]:
+    """Return a table of what is found at false alarms a month, where that was measured."""
+    measured = [
+        (name, entry["monthly"])
+        for name, entry in detectors_by_auc(results)
+        if entry.get("monthly") is not None
+    ]
+    if not measured:
+        return []
+    rates = sorted({row["rate"] for _, each in measured for row in each["rows"]}, reverse=True)
+    body = []
+    for name, each in measured:
+        by_rate = {row["rate"]: row for row in each["rows"]}
+        found = [by_rate.get(rate) for rate in rates]
+        body.append(
+            [
+                name,
+                *(
+                    "-" if row is None else format_with_error(row["efficiency"], row["error"])
+                    for row in found
+                ),
+            ]
+        )
+    strains = dict.fromkeys(each["strain"] for _, each in measured)
+    head = ["network", *(f"{rate:,.4g} a month" for rate in rates)]
+    return [
+        f"Found at false alarms a month, with thresholds of a search of continuous noise "
+        f"({' '.join(strains).rstrip('.')}):",
+        "",
+        *markdown_table(head, body),
+        "",
+    ]
 
 
 def format_budgets(results: Results) -> list[str]:

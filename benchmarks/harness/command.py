@@ -18,6 +18,7 @@ from benchmarks.harness.machine import (
     describe_device,
     find_device,
     run_conditions,
+    torch_threads,
     warn_if_busy,
 )
 from benchmarks.harness.measurements import Measurement
@@ -140,15 +141,10 @@ def run_benchmark(
     args = parser.parse_args(argv)
     check_arguments(args)
     device = find_device(args.device)
-    before = torch.get_num_threads()  # restored below, for the benchmarks that run after this one
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
-    try:
+    with torch_threads(args.threads):
         entry = measure_entry(
             measure, BenchmarkSettings(device, args.quick, args.repeats, args.folder)
         )
-    finally:
-        torch.set_num_threads(before)
     results = {"format": FORMAT, "device": describe_device(device), "benchmarks": {name: entry}}
     lines = format_measurements(results) if entry["rows"] else []
     for title, detail in entry["details"].items():

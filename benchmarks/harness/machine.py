@@ -8,6 +8,7 @@ import platform
 import re
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -174,6 +175,18 @@ def warn_if_busy() -> None:
 
 
 # --- the conditions of a run -----------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """Let torch use so many threads while the block runs; None leaves it its own number."""
+    before = torch.get_num_threads()  # put back, for whatever else runs in this process
+    if count is not None:
+        torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def run_conditions(device: torch.device) -> dict[str, Any]:

@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from benchmarks import RESULTS
-from benchmarks.harness.machine import describe_device, find_device
+from benchmarks.harness.machine import describe_device, find_device, torch_threads
 from benchmarks.mdc.challenge_sets import EXPERIMENTS, PUBLISHED, find_strain_set
 from benchmarks.mdc.figures_of_merit import (
     RunFindings,
@@ -38,10 +38,11 @@ from benchmarks.mdc.figures_of_merit import (
     peak_memory_mib,
     write_challenge_files,
 )
+from benchmarks.mdc.part_runs import adopt_parts, run_part
 from benchmarks.mdc.plots import draw_found_and_missed, draw_sensitivity, row_to_draw
 from benchmarks.mdc.report import PAGE, format_strain, record_run, strain_name, update_page
 from benchmarks.mdc.run_folder import RunFolder
-from benchmarks.mdc.search_run import Search, run_searches
+from benchmarks.mdc.search_run import Search, open_findings, run_searches
 from benchmarks.mdc.searches import SearchChoice, find_searches
 from benchmarks.mdc.strain_sources import ChallengeStrain, SimulatedStrain, StrainSource
 from runtime.command_line import CommandLine, run_command
@@ -50,6 +51,7 @@ from runtime.errors import UserError
 from runtime.files import atomic_path, write_json
 from runtime.versions import git_revision, versions
 from search.conditioning import ConditioningSettings
+from search.parts import Part
 from search.sensitivity import RATES, match_events
 from simulation.strain_glitches import GlitchRate
 from simulation.strain_settings import StrainSettings
@@ -90,6 +92,12 @@ def make_parser() -> CommandLine:
     )
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="folder of the run (default: results/mdc/<set>)"
+    )
+    parser.add_argument(
+        "--part",
+        metavar="K/N",
+        help="search only part K of N of the segments, beside others; the same command without "
+        "--part then gives the figures of all",
     )
     parser.add_argument(
         "--record",
@@ -294,6 +302,7 @@ def figures_of_searches(
     folder = RunFolder(run_folder_of(args), source.identity())
     results = {}
     with folder.locked():
+        adopt_parts(folder, open_findings(folder, searches, conditioning))
         findings = run_searches(source, folder, searches, conditioning)
         for search in searches:
             found = collect_findings(source, folder, findings[search.key])
@@ -319,13 +328,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("\n".join(f"written: {path}" for path in update_page()))
         return 0
     check_arguments(args)
+    part = None if args.part is None else Part.parse(args.part)
     source, described = find_source(args)
     device = find_device(args.device)
-    # put back below, for whatever else runs in this process
-    before = torch.get_num_threads()
-    if args.threads is not None:
-        torch.set_num_threads(args.threads)
-    try:
+    with torch_threads(args.threads):
         choice = SearchChoice(
             tuple(args.config or [EXPERIMENTS.get(args.set, args.set)]),
             tuple(args.override),
@@ -337,9 +343,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             least=args.least,
             slides=args.slides,
         )
-        results = figures_of_searches(args, source, find_searches(choice, device), device)
-    finally:
-        torch.set_num_threads(before)
+        searches = find_searches(choice, device)
+        if part is not None:
+            folder = RunFolder(run_folder_of(args), source.identity())
+            run_part(source, folder, part, searches, ConditioningSettings())
+            print(f"Part {part} is searched; the same command without --part gives the figures.")
+            return 0
+        results = figures_of_searches(args, source, searches, device)
     folder, lines = run_folder_of(args), format_strain(described, results)
     write_json(folder / "sensitivity.json", {"described": described, "searches": results})
     with atomic_path(folder / "sensitivity.md") as temporary:

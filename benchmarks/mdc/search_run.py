@@ -83,12 +83,27 @@ class Search:
         }
 
 
+def open_findings(
+    folder: RunFolder, searches: Sequence[Search], conditioning: ConditioningSettings
+) -> dict[str, SearchFindings]:
+    """Return where the findings of each search are, by its key; the caller holds the folder.
+
+    Raises:
+        UserError: the folder holds other searches under these keys.
+    """
+    return {
+        search.key: SearchFindings(folder, search.key, search.identity(conditioning))
+        for search in searches
+    }
+
+
 def run_searches(
     source: StrainSource,
     folder: RunFolder,
     searches: Sequence[Search],
     conditioning: ConditioningSettings,
     show_progress: bool | None = None,
+    segments: Sequence[Segment] | None = None,
 ) -> dict[str, SearchFindings]:
     """Search all segments that have not been searched; return the findings by key of the search.
 
@@ -98,15 +113,13 @@ def run_searches(
         searches: with different keys.
         conditioning: of the strain.
         show_progress: whether to draw a bar; default only on a terminal.
+        segments: that are wanted; default all of the source.
 
     Raises:
         UserError: the folder holds other searches under these keys, or a scorer gave a NaN.
     """
-    findings = {
-        search.key: SearchFindings(folder, search.key, search.identity(conditioning))
-        for search in searches
-    }
-    segments = source.segments()
+    findings = open_findings(folder, searches, conditioning)
+    segments = source.segments() if segments is None else segments
     to_do = [
         segment
         for segment in segments

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,18 +101,13 @@ def network_search(config: ConfigMeta, choice: SearchChoice, device: torch.devic
     words += ["with views"] if views != ("identity",) else []
     usual = LEAST_LOGIT_OF_BANK if is_bank else LEAST_LOGIT
     events = EventSettings(CLUSTER, usual if choice.least is None else choice.least, choice.slides)
-    scoring = {
-        **describe_config(config),
-        "views": list(views),
-        "weights": [content_digest(load_checkpoint(path)["model"]) for path in weights],
-    }
     return Search(
         ", ".join(words),
         make_key(words),
         observation_of(config),
         make_scorer(config, weights, device, views),
         events,
-        scoring,
+        describe_scoring(config, views, weights),
     )
 
 
@@ -135,6 +131,17 @@ def describe_config(config: ConfigMeta) -> dict[str, Any]:
         "observation": observation_of(config).digest,
         # The templates of a filter bank are binaries of its population.
         "population": to_plain(config.population),
+    }
+
+
+def describe_scoring(
+    config: ConfigMeta, views: Sequence[str], weights: Sequence[Path]
+) -> dict[str, Any]:
+    """Return all that decides the scores of some networks of a config, in JSON's own types."""
+    return {
+        **describe_config(config),
+        "views": list(views),
+        "weights": [content_digest(load_checkpoint(path)["model"]) for path in weights],
     }
 
 

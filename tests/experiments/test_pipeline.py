@@ -171,7 +171,7 @@ def test_no_result_is_an_output() -> None:
     """Snakemake deletes outputs before a job and when it fails."""
     text = (ROOT / "Snakefile").read_text()
     outputs = re.findall(r"output:\n +(.+)", text)
-    assert len(outputs) == 5
+    assert len(outputs) == 7
     assert all(re.fullmatch(r'f"\{FOLDER\}/[^ ]+\.done",', output) for output in outputs)
 
 

@@ -35,6 +35,7 @@ def make_table(
         mass1=np.full(count, np.nan),
         mass2=np.full(count, np.nan),
         snr=np.full((count, 3), np.nan),
+        chi_squared=np.full((count, 3), np.nan),
         slide=np.full(count, slide, np.int32),
         stretch=np.full(count, stretch, np.int32),
         detector_times=recorded,

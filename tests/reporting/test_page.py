@@ -6,13 +6,13 @@ import base64
 import hashlib
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from browser_session import browser_session
 from report_runs import make, read_by_name, write_run, write_stack_record, write_tables
 from sklearn.metrics import roc_auc_score, roc_curve
 from test_train import make_data
@@ -247,21 +247,7 @@ def test_a_long_history_is_thinned_to_its_last_epoch(
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A headless Chromium, whose console every test that uses it must leave empty."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="needs `pip install selenium`")
-    from selenium.webdriver.chrome.service import Service
-
-    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
-    if not chromium or not driver:
-        pytest.skip("needs Chromium: apt-get install chromium chromium-driver")
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    session = webdriver.Chrome(options=options, service=Service(driver))
-    session.set_window_size(1500, 1000)
-    yield session
-    session.quit()
+    yield from browser_session()
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,11 @@ import scipy.signal
 import scipy.stats
 import torch
 from competition import window_of
+from small_bank import chirp_network, white_stretch
 
 from models1d import MatchedFilter1d
 from runtime.errors import UserError
+from search.bank_statistics import LikelihoodRatio
 from search.consistency import (
     BANDS,
     Consistency,
@@ -20,6 +22,7 @@ from search.consistency import (
     consistency_of_peaks,
     measure_consistency,
 )
+from search.filter_bank_scorer import FilterBankScorer
 from search.peaks import Peaks
 
 RATE = 1024
@@ -138,8 +141,8 @@ def test_reweighting() -> None:
     assert Consistency(10.0, 3.0, 0.0).reweighted_snr == pytest.approx(10 / 14 ** (1 / 6))
 
 
-def test_peaks_of_a_bank_are_tested_in_every_detector() -> None:
-    """A chirp in both detectors, 5 ms apart, and a burst in one; a time slide moves the strain."""
+def two_template_network() -> MatchedFilter1d:
+    """Return a bank of `TEMPLATE` and of another chirp, with their quadratures as its basis."""
     network = MatchedFilter1d(
         templates=2,
         basis=4,
@@ -148,9 +151,50 @@ def test_peaks_of_a_bank_are_tested_in_every_detector() -> None:
         arrival=(0.75, 0.8),
         observation=window_of(2048, "H1", "L1"),
     )
-    rows = np.concatenate([TEMPLATE, chirp(35, 120)])  # the basis: quadratures of two templates
+    rows = np.concatenate([TEMPLATE, chirp(35, 120)])
     network.filters.copy_(torch.from_numpy(rows)[None])
     network.templates.copy_(torch.eye(4).reshape(1, 2, 2, 4))
+    return network
+
+
+def test_the_scorer_tests_peaks_in_the_strain_that_it_whitened() -> None:
+    """A chirp in both detectors and a burst in one, whitened and decimated by the scorer."""
+    network, rate = two_template_network(), 2 * RATE
+    wave = scipy.signal.resample(TEMPLATE[0], 2 * LENGTH)
+    wave /= np.linalg.norm(wave)
+    rng = np.random.default_rng(8)
+    strain = {name: rng.standard_normal(16 * rate) for name in ("H1", "L1")}
+    for name, late in (("H1", 0), ("L1", 8)):
+        first = 5 * rate + late - 2 * BEFORE
+        strain[name][first : first + len(wave)] += 20 * wave
+    strain["H1"][10 * rate : 10 * rate + 400] += 4 * rng.standard_normal(400)
+    scorer = FilterBankScorer(
+        [LikelihoodRatio(network, (0, 1))], window_of(2048, "H1", "L1"), decimate=2
+    )
+    scorer.prepare(white_stretch(strain, scorer.observation))
+    times = 1000 + np.array([5.0, 10.0 + 180 / RATE])  # near the end of the burst
+    found = scorer.chi_squared(times, np.zeros(2))
+    assert found.shape == (2, 2)
+    assert (found[0] < 1.8).all()
+    assert found[1, 0] > 5
+    assert found[1, 1] < 2
+    scorer.prepare(white_stretch({"L1": strain["L1"]}, scorer.observation))
+    alone = scorer.chi_squared(times, np.zeros(2))
+    assert np.isnan(alone[:, 0]).all()
+    np.testing.assert_allclose(alone[:, 1], found[:, 1])
+
+
+def test_templates_with_too_few_frequencies_are_left_out() -> None:
+    network, white = chirp_network(), {name: np.zeros(4096) for name in ("H1", "L1")}
+    peaks = Peaks.of_scores(np.array([102.0]), np.ones(1), 2)
+    peaks.template[:] = 0
+    chi_squared, _ = consistency_of_peaks(peaks, white, network, ("H1", "L1"), 100.0, 512)
+    assert np.isnan(chi_squared).all()
+
+
+def test_peaks_of_a_bank_are_tested_in_every_detector() -> None:
+    """A chirp in both detectors, 5 ms apart, and a burst in one; a time slide moves the strain."""
+    network = two_template_network()
     white = {"H1": strain_with(TEMPLATE, 15.0, 5), "L1": np.roll(strain_with(TEMPLATE, 12.0, 6), 5)}
     white["H1"][3000:3200] += 4 * np.random.default_rng(7).standard_normal(200)
     peaks = Peaks.of_scores(np.array([100 + 2000 / RATE, 100 + 3180 / RATE, 101.0]), np.ones(3), 2)

@@ -18,9 +18,10 @@ from runtime.errors import UserError
 from search.folder import StretchStore
 from search.live_times import LiveTimes
 from search.result import SearchResult
-from search.search import Search, StretchResult, pack_stretch_result, unpack_stretch_result
+from search.search import Search
 from search.search_file import read_search_file
 from search.settings import SearchSettings
+from search.stretch_results import StretchResult, pack_stretch_result, unpack_stretch_result
 from search.trigger_table import COLUMNS, TriggerTable
 
 RATE = 2048

@@ -94,6 +94,7 @@ def test_the_command_writes_table_plots_and_json(own_cache, runs, tmp_path, caps
         (["--samples", "24", "--config", "Demoo"], "there is no config 'Demoo'"),
         (["--samples", "24", "--config", "Demo", "--results", "/nowhere"], "holds no fold<k>.pt"),
         (["--samples", "24", "--tta"], "name some with --config"),
+        (["--samples", "24", "--alarms", "x.json"], "--alarms: name the networks with --config"),
         (["--samples", "24", "--holdout_of", "Mdc9"], "there is no config 'Mdc9'"),
         (
             ["--samples", "5000", "--holdout_of", "Mdc1", "--out", RECORD],
