@@ -39,6 +39,7 @@ from search.search import Search
 from search.search_file import read_search_file
 from search.settings import SearchSettings
 from search.stretches import plan_stretches
+from search.trigger_table import format_cell
 
 BLIP_SNR, BLIP_FREQUENCY, BLIP_QUALITY = 24.0, 150.0, 3.0  # Hz; a few cycles
 BLIP_AFTER, DROP_OUT_AFTER = 6.0, 3.6  # s after the event
@@ -181,7 +182,7 @@ def format_row(result: SearchResult, event: float) -> list[str]:
             str(row + 1),
             f"{triggers.score[row]:.1f}",
             *(f"{triggers.detector_scores[row, column]:.1f}" for column in columns),
-            *(f"{triggers.chi_squared[row, column]:.2f}" for column in columns),
+            *(format_cell(triggers.chi_squared[row, column], 2) or "-" for column in columns),
         ]
     loudest = "-"
     if len(others):

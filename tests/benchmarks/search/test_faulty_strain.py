@@ -55,8 +55,11 @@ def test_the_event_is_in_every_row(strain) -> None:
         found = dict(zip(columns, cells(row), strict=True))
         assert float(found["score"]) == pytest.approx(float(first["score"]), rel=0.3)
         assert float(found["L1"]) == pytest.approx(float(first["L1"]), rel=0.3)
-        if "blip" not in found["strain"]:
+        # This bank knows no glitches. Nor would it rank the event above the step of a level where
+        # noise is as loud below 10 Hz as it is here, which rings.
+        if "blip" not in found["strain"] and "loud" not in found["strain"]:
             assert found["place"] == "1", row
+        assert (found["χ² H1"], found["χ² L1"]) == ("-", "-")  # too short for sixteen bands
 
 
 def test_a_blip_has_its_snr_in_the_noise_of_its_detector(strain) -> None:
