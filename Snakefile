@@ -9,7 +9,7 @@
 #
 # or a long search, a job for each part of it; docs/how-to/search-a-month.md:
 #
-#   snakemake --config detect="--config Wave07 --strain H1=h1/ L1=l1/" out=results/o3a parts=30
+#   snakemake --config detect="--weights wave07 --strain H1=h1/ L1=l1/" out=results/o3a parts=30
 #   snakemake --config mdc="--set 1 --duration 30d --config Mdc1" out=results/month parts=30
 #
 # A fold is a job, of each seed where a config has several, and a job that was killed is resumed.

@@ -1,6 +1,6 @@
 """A long search as a graph, for the Snakefile: a job for each part, and one for the results.
 
-    snakemake --config detect="--config Wave07 --strain H1=h1/ L1=l1/" out=results/o3a parts=30
+    snakemake --config detect="--weights wave07 --strain H1=h1/ L1=l1/" out=results/o3a parts=30
     snakemake --config mdc="--set 1 --duration 30d --config Mdc1" out=results/month parts=30
 
 A job searches its part into a folder below `out` (see parts.py). The job after all of them is the

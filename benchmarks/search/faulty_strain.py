@@ -1,7 +1,8 @@
 """Is an event still first in its strain beside a blip, a drop-out and another level of the noise?
 
-    python -m benchmarks.search.faulty_strain --strain H1=H-H1_LOSC_4_V2-1126259446-32.hdf5 \\
-        L1=L-L1_LOSC_4_V2-1126259446-32.hdf5 --event 1126259462.42 --config Wave07 Wave09
+    python -m benchmarks.search.faulty_strain --event 1126259462.42 \\
+        --strain H1=examples/gw150914/H-H1_LOSC_4_V2-1126259446-32.hdf5 \\
+        L1=examples/gw150914/L-L1_LOSC_4_V2-1126259446-32.hdf5
 
 Recorded strain is searched as it is, with each fault added, and with faults of every kind at once,
 by the filter banks of experiments as they begin, without training. The table says which place the
