@@ -16,14 +16,19 @@ from configuration.overrides import override
 from data.cache_writer import write_cache
 from data.sample_files import read_strain
 from experiments import run_identity
+from experiments.observation_record import plain_config
 from experiments.run_identity import (
+    WITHOUT_EFFECT,
+    YOUNGER,
     TrainedFrom,
     changed_settings,
+    deciding_settings,
     differing_sample,
     explain_difference,
     explain_rows_per_step,
     labelled_samples_digest,
     rows_to_compare,
+    settings_digest,
     start_of_fold,
     strain_digests,
 )
@@ -251,3 +256,19 @@ def test_a_start_is_known_by_its_content(tmp_path: Path) -> None:
         for pretrained in (True, False)
     ]
     assert images == ["pretrained weights", "random weights"]
+
+
+def test_settings_that_are_younger_than_a_run_leave_its_digest_at_their_defaults() -> None:
+    plain = plain_config(configs.Demo)
+    earlier = {key: value for key, value in plain.items() if key not in (*YOUNGER, *WITHOUT_EFFECT)}
+    digest = settings_digest(deciding_settings(earlier))
+    assert settings_digest(deciding_settings(plain)) == digest
+    for settings, decides in (
+        (["tracker=csv", "gradient_checkpointing=true"], False),
+        (["warmup_epochs=1.0"], True),
+        (["freeze=Freeze"], True),
+    ):
+        changed = override(configs.Demo, settings)
+        assert bool(changed_settings(changed, earlier)) == decides, settings
+        now = settings_digest(deciding_settings(plain_config(changed)))
+        assert (now != digest) == decides, settings
