@@ -430,7 +430,7 @@ def summarize_fold(experiment: Experiment, fold: int) -> str:
             f"fold {fold} of {name} has no validation score in any epoch: check its samples and "
             f"the log, and train it anew with --overwrite --limit_fold {fold}"
         )
-    score = state.best_score if state.average is None else state.average["valid_metric"]
+    score = state.best_score if state.average is None else state.average.get("valid_metric")
     best = "" if score is None else f", validation score {score:.6f}"
     return (
         f"Fold {fold} of {name} is trained{best}.{there} Predict when all folds are, with "

@@ -48,12 +48,13 @@ class CheckpointAverage:
         """Return the epochs to average, from 1 and ascending, of those in a history."""
         epochs = list(range(1, len(history) + 1))
         if self.which == "best":
-            # A NaN is worse than any score. Of equal ones the later counts.
+            # A NaN is worse than any score. Of equal ones the later counts, so that these are the
+            # last where nothing is validated.
             epochs.sort(key=lambda epoch: (self.rank(history[epoch - 1]), epoch))
         return sorted(epochs[-self.count :])
 
     def rank(self, scores: Mapping[str, float]) -> float:
-        score = scores[self.target]
+        score = scores.get(self.target, math.nan)  # without validation there is none
         if math.isnan(score):
             return -math.inf
         return score if self.maximize else -score

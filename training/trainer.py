@@ -126,7 +126,8 @@ class Trainer:
         self.has_ended = False  # the last epoch is done, or a callback has stopped the fit
         if self.schedule.freeze is not None:
             self.schedule.freeze.check(model)
-        check_score_names(self.schedule, self.callbacks, self.monitors)
+        followers = [*self.callbacks, checkpointing.average]
+        check_score_names(self.schedule, followers, self.monitors)
 
         self.amp_dtype = choose_amp_dtype(self.precision.amp, device)
         self.scaler = make_scaler(self.amp_dtype, device)

@@ -34,6 +34,12 @@ def test_which_epochs_are_averaged(average, values, expected) -> None:
     assert average.choose(scores(*values)) == expected
 
 
+def test_without_validation_the_last_are_averaged_and_a_wrong_score_is_refused(tmp_path) -> None:
+    assert CheckpointAverage(2).choose([{"train_loss": 1.0}] * 3) == [2, 3]
+    with pytest.raises(UserError, match="CheckpointAverage: there is no score 'valid_loss_'"):
+        make_trainer(tmp_path, average=CheckpointAverage(2, target="valid_loss_"))
+
+
 @pytest.mark.parametrize("arguments", [{"count": 1}, {"which": "first"}])
 def test_choices_that_make_no_sense_are_refused(arguments: dict) -> None:
     with pytest.raises(UserError, match="CheckpointAverage"):
