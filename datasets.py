@@ -44,7 +44,7 @@ class G2NetDataset(Dataset):
 
     ========== ================ ========= =======================================================
     waveform   (B, D, T)        float32   strain as stored, about 1e-20, unless `norm_factor`
-    target     (B, 1)           float32   0 where there are no targets
+    target     (B, K)           float32   0 where there are no targets; K is 1 for one a sample
     index      (B,)             int64     position in this data set, pseudo-labelled ones last
     pseudo     (B,)             bool      whether pseudo-labelled; only with `pseudo_label`
     weight     (B, 1)           float32   factor on the loss; only with `weights`
@@ -57,7 +57,8 @@ class G2NetDataset(Dataset):
 
     Args:
         paths: one `.npy` file a sample; may be None where a cache holds every one of `ids`.
-        targets: one number a sample, 0 to 1; None where unknown.
+        targets: one number a sample, 0 to 1; or (n, K) of any numbers, NaN where one is not known;
+            None where unknown.
         ids: one id a sample; None takes the names of the files.
         weights: one number a sample, by which the hook multiplies its loss; pseudo-labelled samples
             have 1, and mixed ones the mixture of both weights. None weighs all alike.
@@ -177,8 +178,10 @@ class G2NetDataset(Dataset):
         for key, values in (("paths", paths), ("targets", targets)):
             if values is not None and len(values) != n:
                 raise UserError(f"{name}: {n} ids but {len(values)} {key}: expected one for each")
-        values = np.zeros(n) if targets is None else np.asarray(targets, np.float64).reshape(n)
-        if not ((values >= 0) & (values <= 1)).all():
+        values = np.zeros(n) if targets is None else np.asarray(targets, np.float64)
+        # Several columns are checked by whoever knows what they are.
+        values = values if values.ndim == 2 else values.reshape(n)
+        if values.ndim == 1 and not ((values >= 0) & (values <= 1)).all():
             at = int((~((values >= 0) & (values <= 1))).argmax())
             name = names[at].decode()
             raise UserError(f"the target of {name!r} is {values[at]}: expected 0 to 1")
@@ -236,6 +239,11 @@ class G2NetDataset(Dataset):
             return
         if not has_targets:
             raise UserError("mixup needs targets: there is nothing to learn from without them")
+        if self.targets.ndim == 2:
+            raise UserError(
+                "mixup takes one target a sample, and there are several: leave it out, or mix "
+                "batches with --set hook=MixupTrain"
+            )
         self.negatives = np.flatnonzero(self.targets[: self.n_real] == 0)
         if self.mixup_option == "negative" and len(self.negatives) == 0:
             raise UserError("mixup_option = 'negative': no sample has target 0")
@@ -267,8 +275,8 @@ class G2NetDataset(Dataset):
             waveform, target, weight = self.mix(waveform, target, weight, indices)
         batch = {
             "waveform": torch.as_tensor(waveform),
-            # (B,) -> (B, 1)
-            "target": torch.from_numpy(target.astype(np.float32)[:, None]),
+            # (B,) -> (B, 1); several are (B, K) already
+            "target": torch.from_numpy(target.astype(np.float32).reshape(len(index), -1)),
             "index": torch.from_numpy(index),
         }
         if weight is not None:

@@ -304,8 +304,14 @@ def identify_search(
 
     from configuration.json_types import to_plain
     from experiments.building import population_of
+    from experiments.targets import without_default_targets
     from search.background_files import digest_background_files
-    from search.window_scorer import differences_from_competition, digest_weights, scoring_settings
+    from search.window_scorer import (
+        differences_from_competition,
+        digest_weights,
+        scoring_settings,
+        select_targets,
+    )
 
     settings = asdict(search.settings)
     del settings["batch_size"]  # how many windows are scored at once changes no score
@@ -319,6 +325,7 @@ def identify_search(
         },
         "segments": {name: list(pairs) for name, pairs in search.allowed.items()},
         "settings": settings,
+        **without_default_targets(select_targets(to_plain(config))),
         **differences_from_competition(search.observation, arrival),
     }
     if args.background:

@@ -106,7 +106,7 @@ def read_test_samples(predictor: Predictor) -> np.ndarray | None:
     config = predictor.config
     if not Path(config.test_path).is_file():
         return None
-    paths = load_index(config.test_path, config.data_root)["path"][:COMPARED]
+    paths = load_index(config.test_path, config.data_root, ("id",))["path"][:COMPARED]
     if not all(Path(path).is_file() for path in paths):
         return None
     return np.stack([read_strain(path, predictor.observation.sampling) for path in paths])

@@ -1,4 +1,10 @@
-"""Metrics of scores: area under the ROC curve, its error, efficiency at a false-alarm rate."""
+"""Metrics: AUC, its error, efficiency at a false-alarm probability, and those of other targets.
+
+A metric is called with (target, outputs) of a whole epoch. Its `maximize` says whether larger is
+better, and its `kinds` which targets it is for: 'binary' (n,), 'labels' and 'classes' (n, K), or
+'numbers' (n, K). Outputs are log-odds, of each class against all others for 'classes'; for
+'numbers' they are values in the units of the table. A class without `kinds` is taken for any.
+"""
 
 from __future__ import annotations
 
@@ -89,6 +95,7 @@ class AUC:
 
     name = "auc"
     maximize = True
+    kinds = ("binary",)
 
     def __call__(self, targets: Any, scores: Any) -> float:
         """Return the area; arguments and errors as in `check_scores`."""
@@ -189,3 +196,260 @@ def efficiency_at_fpr(targets: Any, scores: Any, fpr: float) -> float:
     # 1e-9, because 0.3 · 10 is 2.9999…96 in floating point and must allow three
     allowed = int(np.floor(fpr * noise.size + 1e-9))
     return float((scores[labels] > noise[allowed]).mean())
+
+
+# --- further metrics of a signal's log-odds ---------------------------------------------------
+
+
+class PartialAUC:
+    """Area under the ROC curve up to a false-alarm probability, rescaled to 0.5 for chance.
+
+    With a = the area below the curve left of max_fpr, least = max_fpr^2 / 2 (of chance) and most =
+    max_fpr, it is (1 + (a - least) / (most - least)) / 2 (McClish 1989, Medical Decision Making 9,
+    190), as scikit-learn's `roc_auc_score(max_fpr=...)` returns it.
+
+    Args:
+        max_fpr: false-alarm probability, above 0 and at most 1; 1 gives the AUC.
+
+    Raises:
+        UserError: another max_fpr; when called, as in `check_scores`.
+    """
+
+    maximize = True
+    kinds = ("binary",)
+
+    def __init__(self, max_fpr: float = 0.1) -> None:
+        if not 0 < max_fpr <= 1:
+            raise UserError(f"PartialAUC: max_fpr = {max_fpr!r}: expected above 0 and at most 1")
+        self.max_fpr = float(max_fpr)
+        self.name = f"partial_auc_{self.max_fpr:g}"
+
+    def __call__(self, targets: Any, scores: Any) -> float:
+        labels, scores = check_scores(targets, scores)
+        false_alarms, efficiency = roc_points(labels, scores)
+        # The curve ends at max_fpr, between two of its points.
+        last = np.searchsorted(false_alarms, self.max_fpr, side="right")
+        end = np.interp(self.max_fpr, false_alarms, efficiency)
+        x = np.append(false_alarms[:last], self.max_fpr)
+        y = np.append(efficiency[:last], end)
+        area = float((np.diff(x) * (y[1:] + y[:-1]) / 2).sum())
+        least = self.max_fpr**2 / 2
+        return (1 + (area - least) / (self.max_fpr - least)) / 2
+
+
+def roc_points(labels: NDArray[np.bool_], scores: Float64) -> tuple[Float64, Float64]:
+    """Return false-alarm probabilities and efficiencies at every distinct score, (points,) each.
+
+    Both begin at 0 and rise to 1; equal scores are one straight piece of the curve.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ranked = labels[order]
+    # the last sample of each group of equal scores, from the loudest on
+    last = np.append(np.flatnonzero(np.diff(scores[order])), ranked.size - 1)
+    found = np.cumsum(ranked)[last]  # signals at or above each threshold
+    passed = last + 1 - found  # noise samples
+    return (np.append(0.0, passed / passed[-1]), np.append(0.0, found / found[-1]))
+
+
+class EfficiencyAtFPR:
+    """The share of signals found at a false-alarm probability; see `efficiency_at_fpr`.
+
+    Args:
+        fpr: the share of the noise that may pass, from 0 to below 1.
+
+    Raises:
+        UserError: an fpr outside [0, 1); when called, as in `check_scores`.
+    """
+
+    maximize = True
+    kinds = ("binary",)
+
+    def __init__(self, fpr: float = 0.01) -> None:
+        if not 0.0 <= fpr < 1.0:
+            raise UserError(f"EfficiencyAtFPR: fpr = {fpr!r}: expected from 0 to below 1")
+        self.fpr = float(fpr)
+        self.name = f"efficiency_at_{self.fpr:g}"
+
+    def __call__(self, targets: Any, scores: Any) -> float:
+        return efficiency_at_fpr(targets, scores, self.fpr)
+
+
+class AveragePrecision:
+    """The mean of the precision over the signals, from the loudest: sum_k (R_k - R_(k-1)) P_k.
+
+    P_k and R_k are precision and efficiency at the k-th threshold, without interpolation, as in
+    scikit-learn's `average_precision_score`. Errors as in `check_scores`.
+    """
+
+    name = "average_precision"
+    maximize = True
+    kinds = ("binary",)
+
+    def __call__(self, targets: Any, scores: Any) -> float:
+        labels, scores = check_scores(targets, scores)
+        order = np.argsort(-scores, kind="stable")
+        ranked = labels[order]
+        last = np.append(np.flatnonzero(np.diff(scores[order])), ranked.size - 1)
+        found = np.cumsum(ranked)[last]
+        precision = found / (last + 1)
+        return float((np.diff(found, prepend=0) * precision).sum() / found[-1])
+
+
+class LogLoss:
+    """Mean binary cross-entropy of log-odds x: mean of log(1 + e^x) - t x, over all elements.
+
+    Soft targets count as they are.
+
+    Raises:
+        UserError: when called, targets and outputs have different shapes, or there is a NaN.
+    """
+
+    name = "log_loss"
+    maximize = False
+    kinds = ("binary", "labels")
+
+    def __call__(self, targets: Any, outputs: Any) -> float:
+        targets, outputs = check_columns(targets, outputs)
+        return float((np.logaddexp(0.0, outputs) - targets * outputs).mean())
+
+
+class CalibrationError:
+    """How far probabilities are from frequencies: sum_b n_b / n |mean p - mean t| over bins.
+
+    Bins divide 0 to 1 evenly (Naeini, Cooper and Hauskrecht 2015, AAAI, 2901).
+
+    Args:
+        bins: their number.
+
+    Raises:
+        UserError: no bin; when called, different shapes or a NaN.
+    """
+
+    name = "calibration_error"
+    maximize = False
+    kinds = ("binary", "labels")
+
+    def __init__(self, bins: int = 15) -> None:
+        if bins < 1:
+            raise UserError(f"CalibrationError: bins = {bins}: expected 1 or more")
+        self.bins = int(bins)
+
+    def __call__(self, targets: Any, outputs: Any) -> float:
+        targets, outputs = (part.ravel() for part in check_columns(targets, outputs))
+        probability = 0.5 * (1.0 + np.tanh(0.5 * outputs))  # 1 / (1 + e^-x) without overflow
+        number = np.minimum((probability * self.bins).astype(int), self.bins - 1)
+        # n_b |mean p - mean t| is |sum p - sum t| of the bin
+        excess = np.bincount(number, probability - targets, minlength=self.bins)
+        return float(np.abs(excess).sum() / targets.size)
+
+
+# --- several classes, several labels, numbers -------------------------------------------------
+
+
+def check_columns(targets: Any, outputs: Any) -> tuple[Float64, Float64]:
+    """Return targets and outputs as float64 (n, K); (n,) becomes (n, 1).
+
+    Raises:
+        UserError: their shapes differ, there is no row, or there is a NaN.
+    """
+    targets, outputs = as_numpy(targets), as_numpy(outputs)
+    targets, outputs = (x[:, None] if x.ndim == 1 else x for x in (targets, outputs))
+    if targets.shape != outputs.shape or targets.ndim != 2 or not len(targets):
+        raise UserError(
+            f"a metric got targets of shape {targets.shape} and outputs of shape {outputs.shape}: "
+            f"expected the same, (n, K)"
+        )
+    for name, values in (("output", outputs), ("target", targets)):
+        bad = int(np.isnan(values).sum())
+        if bad:
+            raise UserError(f"{bad} of {values.size} {name}s are NaN, so there is no metric")
+    return targets, outputs
+
+
+class MeanAUC:
+    """The mean over columns of the AUC of each label, or of each class against all others.
+
+    Raises:
+        UserError: when called, as in `check_columns`, or a column has a single class.
+    """
+
+    name = "mean_auc"
+    maximize = True
+    kinds = ("labels", "classes")
+
+    def __call__(self, targets: Any, outputs: Any) -> float:
+        targets, outputs = check_columns(targets, outputs)
+        return float(
+            np.mean([AUC()(*columns) for columns in zip(targets.T, outputs.T, strict=True)])
+        )
+
+
+class Accuracy:
+    """The share of samples whose most probable class is the true one; errors as `check_columns`."""
+
+    name = "accuracy"
+    maximize = True
+    kinds = ("classes",)
+
+    def __call__(self, targets: Any, outputs: Any) -> float:
+        targets, outputs = check_columns(targets, outputs)
+        return float((targets.argmax(1) == outputs.argmax(1)).mean())
+
+
+class ClassLogLoss:
+    """Mean cross-entropy of several classes, -mean sum_c t_c log p_c.
+
+    The outputs x_c are log-odds, so that log p_c = -log(1 + e^(-x_c)). Errors as in
+    `check_columns`.
+    """
+
+    name = "class_log_loss"
+    maximize = False
+    kinds = ("classes",)
+
+    def __call__(self, targets: Any, outputs: Any) -> float:
+        targets, outputs = check_columns(targets, outputs)
+        return float((targets * np.logaddexp(0.0, -outputs)).sum(1).mean())
+
+
+class MeanAbsoluteError:
+    """Mean of |output - target| over rows and columns; errors as in `check_columns`."""
+
+    name = "mean_absolute_error"
+    maximize = False
+    kinds = ("numbers",)
+
+    def __call__(self, targets: Any, outputs: Any) -> float:
+        targets, outputs = check_columns(targets, outputs)
+        return float(np.abs(outputs - targets).mean())
+
+
+class RootMeanSquaredError:
+    """Root of the mean of (output - target)^2 over rows and columns; errors as `check_columns`."""
+
+    name = "rmse"
+    maximize = False
+    kinds = ("numbers",)
+
+    def __call__(self, targets: Any, outputs: Any) -> float:
+        targets, outputs = check_columns(targets, outputs)
+        return float(np.sqrt(((outputs - targets) ** 2).mean()))
+
+
+class R2:
+    """1 - sum (output - target)^2 / sum (target - mean)^2, the mean over columns.
+
+    Raises:
+        UserError: when called, as in `check_columns`, or all targets of a column are the same.
+    """
+
+    name = "r2"
+    maximize = True
+    kinds = ("numbers",)
+
+    def __call__(self, targets: Any, outputs: Any) -> float:
+        targets, outputs = check_columns(targets, outputs)
+        spread = ((targets - targets.mean(0)) ** 2).sum(0)
+        if not (spread > 0).all():
+            raise UserError("R2: all targets of a column are the same, so that it is undefined")
+        return float((1 - ((outputs - targets) ** 2).sum(0) / spread).mean())

@@ -6,7 +6,8 @@
 
 --data takes a table (.csv with the columns id and path), a folder or several .npy files of one
 sample each, one .npy array (n, detector, time), or a cache (.f32). Neither targets nor the training
-data are needed. Writes id, probability, its spread over the folds and each fold's probability. Any
+data are needed. Writes id, probability, its spread over the folds and each fold's probability; of a
+run with several classes, labels, numbers or side targets a column of each, with its spread. Any
 number of samples is scored in constant memory; the same command continues after an interruption.
 
 From Python, strain (n, detector, time) to probabilities (n,):
@@ -99,7 +100,7 @@ def main(argv: list[str] | None = None) -> int:
         batch_size=args.batch_size,
     )
     samples = open_samples(args.data, predictor.observation.sampling)
-    file = ScoreFile(args.out, identify(predictor, samples))
+    file = ScoreFile(args.out, identify(predictor, samples), predictor.outputs)
     if file.is_finished(args.overwrite):
         print(f"{args.out} holds these very scores: nothing to do.")
         return 0
@@ -182,7 +183,7 @@ def find_folder(args: argparse.Namespace) -> Path:
 
 
 def score_part(predictor: Predictor, samples: NewSamples, first: int, last: int, bar) -> np.ndarray:
-    """Return the logits (folds, last - first) of some samples, read batch by batch."""
+    """Return the logits of some samples, read batch by batch, as `Predictor.score` has them."""
     import numpy as np
 
     found = []

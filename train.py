@@ -384,20 +384,14 @@ def summarize(
 
     config, suffix = experiment.config, "_tta" if args.tta else ""
     result = write_summary(
-        folder,
-        suffix,
-        experiment.train,
-        experiment.test,
-        config.train_path,
-        config.test_path,
-        config.covariates,
-        seeds,
+        folder, suffix, experiment.train, experiment.test, config, experiment.targets.true, seeds
     )
     track_result(config, folder, suffix, result)
     text = run_paragraph(name, result, folder, suffix, experiment.options.dry_run)
     print(f"\n{text}")
     # After all files are written: they help to find out why.
-    if "oof_auc" not in result and not args.dry_run and result.get("n_validated") != 0:
+    has_score = {"oof_auc", "oof_score"} & set(result)
+    if not has_score and not args.dry_run and result.get("n_validated") != 0:
         raise UserError(
             f"the out-of-fold logits in {folder} have no score, as those that are finite are of "
             f"one class: check the samples and the log of the training"

@@ -152,7 +152,9 @@ def read_table(
 
 
 def load_index(
-    csv: str | os.PathLike[str], root: str | os.PathLike[str] | None = None
+    csv: str | os.PathLike[str],
+    root: str | os.PathLike[str] | None = None,
+    columns: Sequence[str] = ("id", "target"),
 ) -> pd.DataFrame:
     """Return an index written by `prep_data.py`: columns id, target and path, one row a sample.
 
@@ -160,6 +162,7 @@ def load_index(
         csv: `train.csv` or `test.csv`; relative paths begin in its folder.
         root: the folder that no path may leave, because a table may come from a stranger; None
             takes the folder of the CSV.
+        columns: that it must have beside the path; the others are kept as text.
 
     Returns:
         The table with `path` made absolute. Files are not looked for: that they are there was
@@ -168,7 +171,7 @@ def load_index(
     Raises:
         UserError: see `read_table`; a path is empty or leaves `root`.
     """
-    table = read_table(csv, ("id", "target", "path"))
+    table = read_table(csv, (*columns, "path"))
     # With a symbolic link on the way, '..' would lead somewhere else: take the real folder.
     base = os.path.realpath(Path(csv).parent)
     fence = base if root is None else os.path.realpath(root)

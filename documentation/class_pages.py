@@ -78,6 +78,8 @@ PAGES = (
         {
             "Data sets": named(classes_by_name.datasets_by_name),
             "Noise of simulated samples": named(classes_by_name.noises),
+            "Targets": named(classes_by_name.CHOICES["targets"]),
+            "Side targets": named(classes_by_name.CHOICES["side_targets"]),
             "Pseudo-labels": named(classes_by_name.label_sources),
             "Hooks": named(classes_by_name.hooks),
             "Callbacks": named(classes_by_name.callbacks),

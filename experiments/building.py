@@ -6,9 +6,11 @@ import inspect
 import platform
 import sys
 import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from configuration.class_with_arguments import Part, build_object, thaw
@@ -18,6 +20,13 @@ from data.batch_order import IndexBatch
 from data.table_sampling import check_sampling, read_sampling
 from experiments.sample_table import limit_rows
 from experiments.seed_folders import seed_folder, seeds_in
+from experiments.side_targets import read_side_values
+from experiments.targets import (
+    TrainingTargets,
+    check_columns_of_table,
+    columns_of_tables,
+    outputs_of,
+)
 from physics.observation import Observation
 from physics.population import Population
 from runtime.errors import UserError
@@ -34,7 +43,7 @@ if TYPE_CHECKING:
 
 
 def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return the train and test tables (id, target, path).
+    """Return the train and test tables (id, path, and the columns of the targets).
 
     Raises:
         UserError: a file is missing; the message says how to make it. Or its samples are of
@@ -49,7 +58,7 @@ def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
                 f"{path} does not exist: make it with prep_data.py (--root_dir for the Kaggle "
                 f"data, --simulate for simulated data), or name another with --set train_path=…"
             )
-        frames.append(load_index(path, config.data_root))
+        frames.append(load_index(path, config.data_root, columns_of_tables(config)))
         check_sampling(
             path,
             read_sampling(Path(path).parent),
@@ -57,17 +66,22 @@ def read_data(config: ConfigMeta) -> tuple[pd.DataFrame, pd.DataFrame]:
             "name a table of its own samples with --set train_path=… test_path=…, or write one "
             "with `python prep_data.py --config NAME`",
         )
-    targets = frames[0]["target"]
-    wrong = ~targets.isin([0, 1])
-    if wrong.any():
-        row = int(wrong.to_numpy().argmax())
-        raise UserError(
-            f"{config.train_path}, row {row + 2}: the target of {frames[0]['id'][row]!r} is "
-            f"{targets[row]:g}, expected 0 or 1: restore the table, or correct the row"
-        )
     if config.debug:
         frames = [frame.head(n) for frame, n in zip(frames, (10_000, 1_000), strict=True)]
     return limit_rows(config, frames[0]), frames[1]
+
+
+def read_targets(config: ConfigMeta, train: pd.DataFrame) -> TrainingTargets:
+    """Return the targets of the rows of the training table, with those of side targets.
+
+    Raises:
+        UserError: a column is missing, or holds what the config does not expect.
+    """
+    outputs, path = outputs_of(config), config.train_path
+    check_columns_of_table(train, path, outputs.target.columns)
+    sides = read_side_values(config, outputs.sides, train, path)
+    parts = (outputs.target.read(train, path), outputs.target.read_learnt(train, path))
+    return TrainingTargets(*(np.concatenate([part, sides], axis=1) for part in parts))
 
 
 def open_cache(config: ConfigMeta, split: str, device: torch.device | None = None) -> Any:
@@ -139,6 +153,7 @@ def build_model(
     """
     params = thaw(config.model_params)
     known = accepted_arguments(config.model) or set()
+    params |= count_outputs(config, params, known)
     if weights is not None and "weights" not in known:
         raise UserError(
             f"--weights {weights}: {config.model.__name__} of {config.__name__} has no backbone "
@@ -154,6 +169,31 @@ def build_model(
     if "population" in known:
         params["population"] = population_of(config)
     return build_object(config.model, params)
+
+
+def count_outputs(
+    config: ConfigMeta, params: Mapping[str, Any], known: Collection[str]
+) -> dict[str, int]:
+    """Return the network's argument for its number of outputs, {} where its default is right.
+
+    Args:
+        params: of the network, as the config states them.
+        known: the arguments that it takes; one without `num_classes` must know by itself.
+
+    Raises:
+        UserError: the config states another number.
+    """
+    width = outputs_of(config).width
+    if "num_classes" not in known or params.get("num_classes", 1) == width:
+        return {}
+    stated = params.get("num_classes")
+    if stated is not None and width > 1:
+        raise UserError(
+            f"model_params.num_classes = {stated}, and targets and side_targets need {width} "
+            f"outputs: leave num_classes out"
+        )
+    # A config of one output may state another number for a purpose of its own, as 0 for features.
+    return {} if stated is not None else {"num_classes": width}
 
 
 def build_parts(config: ConfigMeta, key: str) -> list[Any]:

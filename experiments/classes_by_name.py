@@ -26,6 +26,8 @@ import transforms
 from configuration.config_class import ClassChoices
 from datasets import G2NetDataset
 from experiments.pseudo_labels import PseudoLabels
+from experiments.side_targets import SideTarget
+from experiments.targets import TARGETS
 from physics.distance_laws import DISTANCE_LAWS
 from physics.mass_laws import MASS_LAWS
 from physics.spin_laws import SPIN_LAWS
@@ -127,6 +129,7 @@ def image_transforms() -> ClassChoices:
 
 def datasets_by_name() -> ClassChoices:
     given = ("paths", "targets", "ids", "cache", "is_test", "device", "observation", "population")
+    given = (*given, "side_targets")
     return ClassChoices("data set", by_name([G2NetDataset, SimulatedDataset]), True, given)
 
 
@@ -196,6 +199,8 @@ CHOICES: dict[str, Callable[[], ClassChoices]] = {
     "criterion": losses,
     "eval_metric": scores,
     "monitor_metrics": scores,
+    "targets": lambda: ClassChoices("target", TARGETS),
+    "side_targets": lambda: ClassChoices("side target", by_name([SideTarget])),
     "hook": hooks,
     "callbacks": callbacks,
     "pseudo_labels": label_sources,

@@ -28,6 +28,7 @@ from experiments.run_identity import (
     strain_digests,
 )
 from experiments.samples_learnt_from import LearntSamples
+from experiments.targets import outputs_of
 from runtime.errors import UserError
 from runtime.files import write_json
 from training import distributed
@@ -100,7 +101,8 @@ def arrays_fit(existing: ExistingRun, suffix: str) -> bool:
         return False
     samples = existing.samples
     n, m, folds = len(samples.train_ids), len(samples.test_ids), existing.config.cv
-    shapes = (out_of_fold.shape, logits.shape) == ((n, 1), (folds, m, 1))
+    width = outputs_of(existing.config).width
+    shapes = (out_of_fold.shape, logits.shape) == ((n, width), (folds, m, width))
     return shapes and out_of_fold.dtype.kind == logits.dtype.kind == "f"
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from data.table_sampling import sampling_path, write_sampling
 from experiments.building import observation_of
 from experiments.folds import reads_column
 from experiments.run_names import DRY_RUN
+from experiments.targets import Outputs, outputs_of
 from physics.constants import TYPICAL_STRAIN
 from physics.observation import Sampling
 from runtime.files import atomic_path
@@ -35,7 +37,7 @@ def shrink_to_dry_run(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMe
     changed["seeds"] = config.seeds[:2]  # the mean of two is one
     if not (Path(config.train_path).is_file() and Path(config.test_path).is_file()):
         folder = results / "invented_noise"
-        invent_noise(folder, config.seed, observation_of(config).sampling)
+        invent_noise(folder, config.seed, observation_of(config).sampling, outputs_of(config))
         print(f"{config.train_path} does not exist: the dry run reads invented noise in {folder}/")
         changed |= {
             "train_path": str(folder / "train.csv"),
@@ -65,25 +67,50 @@ def shrink_to_dry_run(config: ConfigMeta, options: RunOptions) -> tuple[ConfigMe
     return small, dataclasses.replace(options, results=results)
 
 
-def invent_noise(folder: Path, seed: int, sampling: Sampling) -> None:
+def invent_noise(folder: Path, seed: int, sampling: Sampling, outputs: Outputs) -> None:
     """Write white noise of the strain's size with random labels, and its tables.
 
     Args:
         folder: where to write; a dry run of another observation may have written there before.
         seed: of the noise and the labels.
         sampling: what the samples are of.
+        outputs: what is predicted of them; the training table has its columns.
     """
     sampling_path(folder).unlink(missing_ok=True)
     rng = np.random.default_rng(counted_seed(seed, "dry run"))
-    targets = rng.permutation(np.arange(NUM_TRAIN) % 2)
-    for split, labels in (("train", targets), ("test", np.full(NUM_TEST, 0.5))):
-        lines = ["id,target,path"]
+    # Enough of each of several classes for five folds.
+    targets = rng.permutation(np.arange(NUM_TRAIN * outputs.count) % 2)
+    columns = invent_columns(outputs, targets)
+    for split, labels in (("train", columns.pop("target", targets)), ("test", [0.5] * NUM_TEST)):
+        others = columns if split == "train" else {}
+        lines = [",".join(("id", "target", "path", *others))]
         for number, target in enumerate(labels):
             path = folder / f"{split}_{number}.npy"
             with atomic_path(path) as temporary:
                 noise = rng.normal(0, TYPICAL_STRAIN, sampling.shape)
                 np.save(temporary, noise, allow_pickle=False)
-            lines.append(f"{split}{number},{target},{path.name}")
+            values = (str(column[number]) for column in others.values())
+            lines.append(",".join((f"{split}{number}", str(target), path.name, *values)))
         with atomic_path(folder / f"{split}.csv") as temporary:
             temporary.write_text("\n".join(lines) + "\n")
     write_sampling(folder, sampling)
+
+
+def invent_columns(outputs: Outputs, targets: np.ndarray) -> dict[str, Sequence[Any]]:
+    """Return columns of a training table with something in them that every target takes.
+
+    Args:
+        outputs: what is predicted.
+        targets: (n,) of 0 and 1.
+    """
+    target, count = outputs.target, len(targets)
+    if target.kind == "classes":
+        number = np.arange(count) % len(target.names)
+        columns = {name: (number == k).astype(int) for k, name in enumerate(target.names)}
+        if not target.soft:
+            columns = {target.column: [target.names[k] for k in number]}
+    elif target.kind == "numbers":
+        columns = {name: np.linspace(1, 2, count) for name in target.names}  # have logarithms too
+    else:
+        columns = dict.fromkeys(target.columns, targets)
+    return columns | {side.name: np.linspace(1, 2, count) for side in outputs.sides}

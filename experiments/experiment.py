@@ -24,6 +24,7 @@ from experiments.building import (
     open_cache,
     population_of,
     read_data,
+    read_targets,
     try_one_sample,
 )
 from experiments.fold_plan import FoldAction, FoldPlan
@@ -36,6 +37,7 @@ from experiments.fold_trainer import (
 )
 from experiments.folds import fold_of_rows, mention_unused_columns, split_folds
 from experiments.inference import PredictionTask, predict
+from experiments.objectives import check_fits
 from experiments.observation_record import plain_config
 from experiments.own_code import own_code_digests
 from experiments.prediction_weights import SampleTables
@@ -54,6 +56,7 @@ from experiments.run_names import check_run_name
 from experiments.run_options import RunOptions
 from experiments.sample_table import check_covariates, read_weights
 from experiments.starting_weights import check_starting_weights
+from experiments.targets import columns_of_tables, outputs_of
 from experiments.tracking_of_runs import fold_figures, track_fold
 from runtime.console import LOGGER
 from runtime.locks import run_lock
@@ -96,7 +99,10 @@ class Experiment:
         find_views(
             self.view_names, observation=observation_of(config)
         )  # refuses a misspelt one before the training, not after it
+        self.outputs = outputs_of(config)
+        check_fits(config, self.outputs)
         self.train, self.test = read_data(config)
+        self.targets = read_targets(config, self.train)
         self.folds = split_folds(config, self.train)
         mention_unused_columns(config, self.train)
         self.weights = read_weights(config, self.train)
@@ -108,7 +114,8 @@ class Experiment:
                 self.train["id"].to_numpy(str),
                 self.test["id"].to_numpy(str),
                 fold_of_rows(self.folds, len(self.train)),
-                self.train["target"].to_numpy(float),
+                # (n, 1) -> (n,)
+                self.targets.learnt[:, 0] if self.outputs.is_plain else self.targets.learnt,
                 self.weights,
             ),
         )
@@ -355,6 +362,7 @@ class Experiment:
             "device": self.device,
             "observation": observation_of(self.config),
             "population": population_of(self.config),
+            "side_targets": [side.quantity for side in self.outputs.sides],
         }
         # The data set of the config takes those that it has arguments for.
         known = accepted_arguments(self.config.dataset) or ()
@@ -363,7 +371,7 @@ class Experiment:
             self.config.dataset,
             {
                 "paths": part["path"].tolist(),
-                "targets": part["target"].to_numpy(np.float32),
+                "targets": self.targets_of(part, rows, split, is_test),
                 "ids": part["id"].tolist(),
                 "cache": self.cache(split),
                 "is_test": is_test,
@@ -371,6 +379,24 @@ class Experiment:
                 **extra,
             },
         )
+
+    def targets_of(
+        self, part: pd.DataFrame, rows: np.ndarray, split: str, is_test: bool
+    ) -> np.ndarray | None:
+        """Return the targets (rows,) or (rows, outputs) of a data set; None where unknown.
+
+        Args:
+            part: the rows of the table.
+            rows: their numbers.
+            split: 'train' or 'test', whose targets are not known.
+            is_test: to be validated or predicted, and not learnt from.
+        """
+        if split == "test":
+            # The competition's table of test samples has a number in the place of each target.
+            known = self.outputs.is_plain and "target" in columns_of_tables(self.config)
+            return part["target"].to_numpy(np.float32) if known else None
+        values = (self.targets.true if is_test else self.targets.learnt)[rows]
+        return (values[:, 0] if self.outputs.is_plain else values).astype(np.float32)
 
     def cache(self, split: str) -> Any:
         return open_cache(self.config, split, self.device if self.options.cache_device else None)
@@ -401,9 +427,16 @@ class Experiment:
             "pseudo_label": True,
             "test_paths": part["path"].tolist(),
             "test_ids": part["id"].tolist(),
-            "test_targets": self.labels.values[fold],
+            "test_targets": self.pad_labels(self.labels.values[fold]),
             "test_cache": self.cache("test"),
         }
+
+    def pad_labels(self, labels: np.ndarray) -> np.ndarray:
+        """Return labels (m,), with side targets as (m, 1 + S), of which nothing is known."""
+        if self.outputs.is_plain:
+            return labels
+        unknown = np.full((len(labels), len(self.outputs.sides)), np.nan)
+        return np.concatenate([labels[:, None], unknown], axis=1)
 
     def updates_per_epoch(self, fold: int) -> int:
         """Return how many optimiser steps an epoch of a fold has."""

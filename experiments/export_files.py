@@ -108,7 +108,7 @@ def open_export(kind: str, path: Path, predictor: Predictor) -> Scorer:
 
         return score
     load_weights(path, predictor)
-    return lambda strain: predictor.score(strain).logits.T
+    return lambda strain: np.moveaxis(predictor.score(strain).logits, 0, 1)
 
 
 def load_weights(path: Path, predictor: Predictor) -> None:
@@ -145,7 +145,7 @@ def compare_with_run(
         compared["samples"] = samples
     differences = {}
     for what, strain in compared.items():
-        expected = predictor.score(strain).logits.T  # (n, folds)
+        expected = np.moveaxis(predictor.score(strain).logits, 0, 1)  # (n, folds)
         found, first = [], 0
         for size in (*BATCHES, len(strain)):
             if first < len(strain):

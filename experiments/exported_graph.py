@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from experiments.objectives import output_names
 from experiments.predictor import Predictor
+from runtime.errors import UserError
 from spectrograms.convolved import with_convolved_front_ends
 
 
@@ -21,6 +23,12 @@ class ExportedGraph(nn.Module):
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
+        if not predictor.outputs.is_plain:
+            raise UserError(
+                f"{predictor.config.__name__} predicts {', '.join(output_names(predictor.outputs))}"
+                f", and a graph holds one logit a fold: use --format safetensors, or export a run "
+                f"without side targets"
+            )
         self.transform = predictor.preparation.transform
         self.second = predictor.preparation.second
         factor = predictor.norm_factor

@@ -18,6 +18,7 @@ from experiments.building import (
     compile_network,
     weights_of_fold,
 )
+from experiments.objectives import build_objective
 from experiments.own_code import changed_code
 from experiments.run_options import RunOptions
 from runtime.console import LOGGER
@@ -26,7 +27,7 @@ from training import distributed
 from training.checkpoints import adopt_weights
 from training.fit_state import TrainerState
 from training.gradient_checkpointing import checkpoint_blocks
-from training.settings import Checkpointing, Loading, Objective, Precision, Reporting, Schedule
+from training.settings import Checkpointing, Loading, Precision, Reporting, Schedule
 from training.trainer import Trainer
 from training_extras import KeepLast, WeightAverage
 
@@ -121,12 +122,7 @@ def build_fold_trainer(
     return Trainer(
         network,
         optimizer=optimizer,
-        objective=Objective(
-            hook=config.hook.build(),
-            criterion=config.criterion.build(),
-            metric=config.eval_metric.build(),
-            monitors=build_parts(config, "monitor_metrics"),
-        ),
+        objective=build_objective(config, build_parts(config, "monitor_metrics")),
         schedule=Schedule(
             num_epochs=config.num_epochs,
             scheduler=scheduler,

@@ -34,6 +34,7 @@ from experiments.partial_splits import (
     train_on_all,
 )
 from experiments.sample_table import check_covariates, limit_rows, read_weights
+from experiments.targets import BinaryTarget, check_columns_of_table, columns_of_tables
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
 
@@ -60,7 +61,10 @@ def split_folds(config: ConfigMeta, train: pd.DataFrame) -> Folds:
         UserError: a class has fewer samples than there are folds, the table lacks the splitter's
             column, or the folds do not share the samples out.
     """
-    targets = train["target"].to_numpy()
+    # Of several outputs or numbers: the parts that each fold has as many samples of.
+    target = config.targets.build()
+    check_columns_of_table(train, config.train_path, target.columns)
+    targets = target.strata(target.read(train, config.train_path), config.cv)
     check_count_of_folds(config, targets)
     if config.splitter == "HoldOut":
         groups = None
@@ -117,7 +121,9 @@ def check_count_of_folds(config: ConfigMeta, targets: np.ndarray) -> None:
     Raises:
         UserError: cv is below 1, or a class has fewer samples.
     """
-    smallest = min(int((targets == value).sum()) for value in (0, 1))
+    of_signals = config.targets.cls is BinaryTarget
+    classes = (0, 1) if of_signals else np.unique(targets)
+    smallest = min(int((targets == value).sum()) for value in classes)
     if config.cv < 1:
         raise UserError(
             f"cv = {config.cv}: expected 2 folds or more, or 1 to train on all samples without "
@@ -308,7 +314,7 @@ def check_splitter(config: ConfigMeta) -> None:
     if not (needs_table or config.weight_column or config.covariates):
         return
     if Path(config.train_path).is_file():
-        table = limit_rows(config, read_table(config.train_path, ("id", "target")))
+        table = limit_rows(config, read_table(config.train_path, columns_of_tables(config)))
         split_folds(config, table)
         read_weights(config, table)
         check_covariates(config, table)

@@ -34,6 +34,7 @@ from experiments.prediction_weights import (
 from experiments.run_directory import RunDirectory
 from experiments.run_options import RunOptions
 from experiments.samples_learnt_from import learnt_samples
+from experiments.targets import outputs_of
 from runtime.console import LOGGER
 from runtime.files import write_json
 from training import distributed
@@ -134,14 +135,14 @@ def predict(task: PredictionTask) -> None:
     bad = [f"fold {k}" for k in records if not np.isfinite(predictions[k]).all()]
     if bad and not options.dry_run:
         LOGGER.warning(f"{', '.join(bad)}: some logits are not finite; check the samples")
-    n = int(np.isfinite(out_of_fold).sum() + np.isfinite(predictions).sum())
+    n = int(np.isfinite(out_of_fold[:, 0]).sum() + np.isfinite(predictions[..., 0]).sum())
     LOGGER.info(f"predicted {n} samples in {time.monotonic() - started:.0f} s")
 
 
 def compute_logits(
     task: PredictionTask, records: Mapping[int, FoldRecord], unseen: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return out-of-fold logits (n, 1) and test logits (folds, m, 1), float32.
+    """Return out-of-fold logits (n, outputs) and test logits (folds, m, outputs), float32.
 
     Args:
         unseen: whether no network has seen any training row: each then gets the mean over the
@@ -155,9 +156,10 @@ def compute_logits(
         task.config.dataset_params.get("norm_factor"),
         observation=observation_of(task.config),
     )
-    out_of_fold = np.full((len(train), 1), np.nan, np.float32)
-    predictions = np.full((len(folds), len(test), 1), np.nan, np.float32)
-    by_fold = np.full((len(folds), len(train), 1), np.nan, np.float32)
+    width = outputs_of(task.config).width
+    out_of_fold = np.full((len(train), width), np.nan, np.float32)
+    predictions = np.full((len(folds), len(test), width), np.nan, np.float32)
+    by_fold = np.full((len(folds), len(train), width), np.nan, np.float32)
     for fold, record in records.items():
         trainer = task.make_trainer(fold)
         load_model(trainer.model, record.path)

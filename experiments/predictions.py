@@ -5,8 +5,9 @@ In `results/<name>/` are
     ids_train.npy, ids_test.npy  (n,) and (m,) text, the samples of the rows below
     folds.npy                    (n,) int64, the fold whose network never saw the row in training;
                                  -1 where there is none, as with a hold-out: see partial_splits.py
-    outoffolds.npy               (n, 1) float32 logits, each from that fold's network
-    predictions.npy              (folds, m, 1) float32 logits of the test samples
+    outoffolds.npy               (n, outputs) float32, each from that fold's network: one logit, or
+                                 what `Config.targets` and `Config.side_targets` say
+    predictions.npy              (folds, m, outputs) float32 of the test samples
     predictions.json             what both were made from; its keys are listed in fold_record.py
     outoffolds_tta.npy, predictions_tta.npy, predictions_tta.json
                                  the same, averaged over the test-time views
@@ -28,6 +29,8 @@ import numpy as np
 from experiments.npy_files import load_array
 from experiments.partial_splits import NOT_VALIDATED
 from experiments.prediction_stamp import read_stamp, samples_digest, unfinished_predictions
+from experiments.run_records import read_run_config
+from experiments.targets import outputs_from_record
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,7 +43,7 @@ PREDICT_AGAIN = "predict again with --inference --overwrite"
 
 @dataclass(frozen=True)
 class Predictions:
-    """The logits of one run.
+    """The logits of one run; of several outputs the log-odds of the one that is a signal.
 
     Attributes:
         folder: where they lie; its name is the run's.
@@ -110,9 +113,12 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
         suffix: '' or '_tta'.
 
     Raises:
-        UserError: a file is missing, damaged or does not fit the others.
+        UserError: a file is missing, damaged or does not fit the others; or no output of the run
+            is said to be a signal.
     """
     folder = Path(folder)
+    outputs = outputs_from_record(read_run_config(folder), str(folder / "config.json"))
+    width = outputs.width
     train_ids, test_ids = (load_array(folder / f"ids_{split}.npy") for split in ("train", "test"))
     for split, ids in (("train", train_ids), ("test", test_ids)):
         if ids.ndim != 1 or ids.dtype.kind != "U":
@@ -132,8 +138,8 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
             f"of the ids beside it: {PREDICT_AGAIN}{' --tta' if suffix else ''}"
         )
     for name, array, fits in (
-        (f"outoffolds{suffix}.npy", out_of_fold, out_of_fold.shape == (n, 1)),
-        (f"predictions{suffix}.npy", logits, logits.ndim == 3 and logits.shape[1:] == (m, 1)),
+        (f"outoffolds{suffix}.npy", out_of_fold, out_of_fold.shape == (n, width)),
+        (f"predictions{suffix}.npy", logits, logits.ndim == 3 and logits.shape[1:] == (m, width)),
         ("folds.npy", folds, folds.shape == (n,) and folds.dtype.kind == "i"),
     ):
         if not fits:
@@ -157,8 +163,9 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
         train_ids,
         test_ids,
         folds,
-        out_of_fold[:, 0],
-        logits[..., 0],  # (n, 1) -> (n,); (folds, m, 1) -> (folds, m)
+        # (n, outputs) -> (n,); (folds, m, outputs) -> (folds, m)
+        outputs.signal_logits(out_of_fold, str(folder)),
+        outputs.signal_logits(logits, str(folder)),
         unfinished_predictions(folder, suffix),
     )
 

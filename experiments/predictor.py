@@ -16,11 +16,13 @@ import torch
 from configuration.config_class import ConfigMeta
 from experiments.building import build_model, build_preparation, observation_of
 from experiments.fold_record import FoldRecord, check_finished, read_fold
+from experiments.objectives import output_names
 from experiments.own_code import warn_of_changed_code
 from experiments.predictions import sigmoid
 from experiments.samples_learnt_from import fold_number
 from experiments.scores import blend_folds
 from experiments.seed_folders import SEED_FOLDER, seed_folder, seeds_in
+from experiments.targets import Outputs, outputs_of
 from physics.observation import Observation
 from runtime.errors import UserError
 from training.checkpoints import load_model
@@ -30,7 +32,7 @@ from training_extras import find_views
 
 @dataclass(frozen=True)
 class Scores:
-    """What the networks say of some samples.
+    """What the networks say of some samples, in the usual case of one logit.
 
     Attributes:
         logits: (folds, n) float64.
@@ -54,8 +56,54 @@ class Scores:
         return self.of_folds.std(0)
 
 
+@dataclass(frozen=True)
+class OutputScores:
+    """What the networks say of some samples where there are several outputs, or numbers.
+
+    Attributes:
+        logits: (folds, n, outputs) float64, as the networks put them out.
+        outputs: what they are.
+    """
+
+    logits: np.ndarray
+    outputs: Outputs
+
+    @property
+    def of_folds(self) -> np.ndarray:
+        """(folds, n, outputs) float64: probabilities, or values in the units of the table."""
+        found = [self.outputs.target.to_values(self.outputs.main(self.logits))]
+        for number, side in enumerate(self.outputs.sides):
+            values = side.quantity.decode(self.outputs.side(self.logits, number))
+            found.append(values[..., None])  # (folds, n) -> (folds, n, 1)
+        return np.concatenate(found, axis=-1)
+
+    @property
+    def values(self) -> dict[str, np.ndarray]:
+        """(n,) float64 of each output by name, the mean over the folds."""
+        return dict(zip(output_names(self.outputs), self.of_folds.mean(0).T, strict=True))
+
+    @property
+    def spread(self) -> dict[str, np.ndarray]:
+        """(n,) float64 of each output by name, standard deviation over the folds."""
+        return dict(zip(output_names(self.outputs), self.of_folds.std(0).T, strict=True))
+
+    @property
+    def probability(self) -> np.ndarray:
+        """(n,) float64 that a sample holds a signal, the mean over the folds.
+
+        Raises:
+            UserError: no output is said to be a signal.
+        """
+        return sigmoid(blend_folds(self.outputs.signal_logits(self.logits, "the run")))
+
+
+def make_scores(logits: np.ndarray, outputs: Outputs) -> Scores | OutputScores:
+    """Return scores of logits (folds, n), or (folds, n, outputs) where there are several."""
+    return Scores(logits) if outputs.is_plain else OutputScores(logits, outputs)
+
+
 class Predictor:
-    """Strain to probability, by the networks of a run.
+    """Strain to probability, or to what the config's targets say, by the networks of a run.
 
     Args:
         config: of the run.
@@ -82,7 +130,7 @@ class Predictor:
         self.norm_factor = config.dataset_params.get("norm_factor")
         self.views = find_views(self.view_names, self.norm_factor, observation=self.observation)
         self.preparation = build_preparation(config, "test", device)
-        self.hook = config.hook.build()
+        self.hook, self.outputs = config.hook.build(), outputs_of(config)
         self.networks = []
         for record in self.records:
             network = build_model(config)
@@ -105,22 +153,29 @@ class Predictor:
         return tuple(network_name(record.path) for record in self.records)
 
     @torch.inference_mode()
-    def score(self, waveforms: np.ndarray | torch.Tensor) -> Scores:
+    def score(self, waveforms: np.ndarray | torch.Tensor) -> Scores | OutputScores:
         """Return what each fold says of strain (n, detector, time) or of one sample.
 
         Raises:
             UserError: another shape, or NaN.
         """
         strain = self.check(waveforms)
-        logits = np.empty((len(self.networks), len(strain)))
+        logits = np.empty((len(self.networks), len(strain), self.outputs.width))
         for first in range(0, len(strain), self.batch_size):
             part = strain[first : first + self.batch_size]
             logits[:, first : first + len(part)] = self.forward(part)
-        return Scores(logits)
+        # (folds, n, 1) -> (folds, n)
+        return make_scores(logits[..., 0] if self.outputs.is_plain else logits, self.outputs)
 
     def __call__(self, waveforms: np.ndarray | torch.Tensor) -> np.ndarray:
-        """Return the probability (n,) float64 that each sample holds a signal; see `score`."""
-        return self.score(waveforms).probability
+        """Return the probability (n,) float64 that each sample holds a signal; see `score`.
+
+        Where no output is one of a signal, return the values (n, outputs) instead.
+        """
+        scores = self.score(waveforms)
+        if self.outputs.target.signal is None:
+            return scores.of_folds.mean(0)
+        return scores.probability
 
     def check(self, waveforms: np.ndarray | torch.Tensor) -> torch.Tensor:
         """Return strain as float32 (n, detector, time).
@@ -145,17 +200,17 @@ class Predictor:
         return strain
 
     def forward(self, strain: torch.Tensor) -> np.ndarray:
-        """Return logits (folds, B) float64 of a batch, averaged over the views."""
+        """Return logits (folds, B, outputs) float64 of a batch, averaged over the views."""
         strain = strain.to(self.device)
         if self.norm_factor is not None:
             factors = torch.tensor(self.norm_factor, dtype=strain.dtype, device=self.device)
             strain = strain / factors[:, None]  # (detector,) -> (detector, 1)
-        total = np.zeros((len(self.networks), len(strain)))
+        total = np.zeros((len(self.networks), len(strain), self.outputs.width))
         # Views outside: what the transforms make of a view is made once for all networks.
         for prepared in prepare_views(self.views, {"waveform": strain}, self.preparation):
             for row, network in enumerate(self.networks):
-                logits = self.hook.forward_test(network, prepared)  # (B, 1)
-                total[row] += logits[:, 0].double().cpu().numpy()
+                logits = self.hook.forward_test(network, prepared)  # (B, outputs)
+                total[row] += logits.double().cpu().numpy()
         return total / len(self.views)
 
 

@@ -29,6 +29,7 @@ from data.strain_cache import StrainCache
 from experiments.building import weights_of_fold
 from experiments.fold_record import read_fold
 from experiments.observation_record import plain_config, recorded_digest
+from experiments.targets import without_default_targets
 from physics.observation import COMPETITION, Sampling
 from physics.population import COMPETITION_POPULATION, Population
 from runtime.errors import UserError
@@ -90,6 +91,7 @@ def deciding_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
     population = complete_population(kept.pop("population", None))
     if population != to_plain(COMPETITION_POPULATION):
         kept["population"] = population
+    kept = without_default_targets(kept)
     if "optimizer_params" in kept:
         kept["optimizer_params"] = without(kept["optimizer_params"], "lr")
     if "scheduler_params" in kept:  # OneCycleLR has a learning rate of its own
@@ -166,7 +168,7 @@ class RunSamples:
     Attributes:
         train_ids, test_ids: (n,) and (m,) text.
         folds: (n,) the fold that each training row is validated in.
-        targets: (n,) of the training rows.
+        targets: of the training rows, (n,) or, of several outputs, (n, outputs).
         weights: (n,) factors on their losses; None where all count alike.
     """
 

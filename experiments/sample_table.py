@@ -20,6 +20,7 @@ from configuration.config_class import ConfigMeta
 from configuration.types import accepted_arguments
 from data.sample_files import read_table
 from experiments.breakdown import check_covariate
+from experiments.targets import BinaryTarget
 from runtime.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 def limit_rows(config: ConfigMeta, train: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the training table that a run takes, in their order.
 
-    Of each class the same share is taken, and of 200 samples all are among the 400 that a larger
-    run takes: the order in which samples are taken follows from their ids alone.
+    Of noise and of signals the same share is taken, and of 200 samples all are among the 400 that a
+    larger run takes: the order in which samples are taken follows from their ids alone.
 
     Raises:
         UserError: `limit_samples` is more than there are, or too few for both classes.
@@ -46,11 +47,15 @@ def limit_rows(config: ConfigMeta, train: pd.DataFrame) -> pd.DataFrame:
             f"limit_samples = {count}: {config.train_path} has {len(train)} samples, so expected 2 "
             f"to {len(train)}"
         )
-    targets = train["target"].to_numpy()
-    signals = int((targets == 1).sum())
-    # At least one of each class, where the table has both.
-    wanted = {1: min(max(round(count * signals / len(train)), 1), count - 1, signals)}
-    wanted[0] = count - wanted[1]
+    if config.targets.cls is BinaryTarget:
+        target = config.targets.build()
+        targets = target.strata(target.read(train, config.train_path), config.cv)
+        signals = int((targets == 1).sum())
+        # At least one of each class, where the table has both.
+        wanted = {1: min(max(round(count * signals / len(train)), 1), count - 1, signals)}
+        wanted[0] = count - wanted[1]
+    else:  # of other targets, from all samples alike
+        targets, wanted = np.zeros(len(train)), {0: count}
     ids = train["id"].to_numpy(str)
     order = np.array([hashlib.blake2b(name.encode(), digest_size=8).digest() for name in ids])
     chosen = []

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.npy_files import load_array, save_array
-from experiments.predictor import Scores
+from experiments.objectives import output_names
+from experiments.predictor import OutputScores, Scores, make_scores
+from experiments.targets import Outputs
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.files import atomic_path, move_aside, read_json_object, write_json
@@ -35,21 +37,22 @@ class ScoreFile:
 
     Args:
         path: `.csv` and `.parquet` have a row a sample; `.npy` the probabilities of the folds,
-            (folds, n) float64.
+            (folds, n) float64, or of several outputs their values (folds, n, outputs).
         identity: all that decides the scores, in JSON types.
+        outputs: what the networks put out.
 
     Raises:
         UserError: the file has another ending.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, identity: Mapping[str, Any], outputs: Outputs) -> None:
         if path.suffix not in FORMATS:
             raise UserError(f"--out {path}: expected a file that ends in {', '.join(FORMATS)}")
         if path.suffix == ".parquet":
             require("pyarrow", "parquet")
         if path.is_dir():
             raise UserError(f"--out {path} is a folder: name a file in it")
-        self.path, self.identity = path, dict(identity)
+        self.path, self.identity, self.outputs = path, dict(identity), outputs
         self.parts = path.with_name(f".{path.name}.unfinished")
         self.record = path.with_name(f"{path.name}.json")
 
@@ -104,7 +107,7 @@ class ScoreFile:
         return self.parts / f"part{number:06d}.npy"
 
     def save_part(self, number: int, logits: np.ndarray) -> None:
-        """Keep the logits (folds, samples) of a part."""
+        """Keep the logits (folds, samples) or (folds, samples, outputs) of a part."""
         save_array(self.part(number), logits)
 
     def finish(
@@ -135,21 +138,29 @@ class ScoreFile:
         write_json(self.record, {"identity": self.identity, "samples": len(ids)})
         shutil.rmtree(self.parts)
 
-    def scores(self, number: int) -> Scores:
-        return Scores(load_array(self.part(number)))
+    def scores(self, number: int) -> Scores | OutputScores:
+        return make_scores(load_array(self.part(number)), self.outputs)
 
     def tables(
         self, ids: np.ndarray, networks: Sequence[str], seen: np.ndarray | None, count: int
     ) -> Iterator[pd.DataFrame]:
-        """Yield the rows of each part: id, probability, spread, fold0, ..., learnt_from."""
+        """Yield the rows of each part: id, probability, spread, fold0, ..., learnt_from.
+
+        Of several outputs: id, a column of each and its spread, fold0_<output>, ..., learnt_from;
+        of several classes also the most probable one, as `class`.
+        """
         import pandas as pd
 
         first = 0
         for number in range(count):
             scores = self.scores(number)
             rows = slice(first, first + scores.logits.shape[1])
-            columns = {"id": ids[rows], "probability": scores.probability, "spread": scores.spread}
-            columns |= dict(zip(networks, scores.of_folds, strict=True))
+            columns = {"id": ids[rows]}
+            if isinstance(scores, OutputScores):
+                columns |= columns_of_outputs(scores, networks)
+            else:
+                columns |= {"probability": scores.probability, "spread": scores.spread}
+                columns |= dict(zip(networks, scores.of_folds, strict=True))
             if seen is not None:
                 columns["learnt_from"] = seen[rows]
             first = rows.stop
@@ -174,3 +185,19 @@ class ScoreFile:
             writer.write_table(part)
         if writer is not None:
             writer.close()
+
+
+def columns_of_outputs(scores: OutputScores, networks: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return the columns of several outputs: values, spreads, and the values of each fold."""
+    columns: dict[str, np.ndarray] = {}
+    values, spread = scores.values, scores.spread
+    target = scores.outputs.target
+    if target.kind == "classes":
+        likeliest = np.stack([values[name] for name in target.outputs]).argmax(0)
+        columns["class"] = np.array(target.outputs)[likeliest]
+    for name in values:
+        columns |= {name: values[name], f"{name}_spread": spread[name]}
+    names = output_names(scores.outputs)
+    for network, given in zip(networks, scores.of_folds, strict=True):
+        columns |= {f"{network}_{name}": given[:, i] for i, name in enumerate(names)}
+    return columns

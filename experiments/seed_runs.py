@@ -31,6 +31,7 @@ from experiments.run_records import read_run_config
 from experiments.scores import blend_folds
 from experiments.seed_folders import check_seeds, config_of_seed, seed_folder, seeds_in
 from experiments.summary import read_history
+from experiments.targets import outputs_of
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.files import atomic_path, read_json_object, write_json
@@ -52,6 +53,12 @@ class SeedRuns:
 
     def __init__(self, config: ConfigMeta, options: RunOptions, device: torch.device) -> None:
         check_seeds(config)
+        if not outputs_of(config).is_plain:
+            raise UserError(
+                f"seeds = {tuple(config.seeds)}: the mean over seeds is that of probabilities of a "
+                f"signal alone, and {config.__name__} has other targets or side_targets: train one "
+                f"seed at a time, each with a name of its own, --set seeds=() seed=1 name=…"
+            )
         self.config, self.options, self.device = config, options, device
         # One is made now, so that what is wrong with the tables is said before anything is written.
         self.first = self.experiment(self.seeds[0])

@@ -12,6 +12,7 @@ from configuration.config_class import ConfigMeta
 from datasets import G2NetDataset
 from experiments.classes_by_name import find_class_choices
 from experiments.pseudo_labels import PseudoLabels
+from experiments.targets import BinaryTarget
 from loss_functions import BCEWithLogitsLoss
 from metrics import AUC
 from physics.observation import Observation
@@ -76,6 +77,14 @@ class Config(metaclass=ConfigMeta, find_choices=find_class_choices):
     model_params: Mapping = {}  # its arguments
     # warm start from this file, from fold<k>.pt in this folder, or from the run of that name
     weight_path: str | None = None
+
+    # --- targets ---
+    # what is predicted, from columns of the training table: a signal or none, several classes,
+    # several labels, or numbers
+    targets: Part = Part(BinaryTarget)
+    # what is predicted beside it, of samples whose injection is known: names such as merger_time,
+    # or parts of SideTarget
+    side_targets: tuple = ()
 
     # --- labels of the test samples from another experiment's predictions ---
     pseudo_labels: Part | None = None  # labels_of(Experiment)

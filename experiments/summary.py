@@ -10,14 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from configuration.config_class import ConfigMeta
 from data.sample_files import read_table
 from experiments.breakdown import break_down, format_breakdown
 from experiments.npy_files import load_array
+from experiments.outputs_summary import (
+    format_scores,
+    mean_outputs,
+    score_outputs,
+    score_side_targets,
+    score_test_outputs,
+    table_of_outputs,
+)
 from experiments.partial_splits import NOT_VALIDATED
 from experiments.prediction_stamp import unfinished_predictions
 from experiments.sample_table import read_covariate
 from experiments.scores import auc_with_error, aucs_by_fold, blend_folds, ordered_probabilities
-from experiments.summary_figure import draw_summary
+from experiments.summary_figure import SummaryPicture, draw_summary, draw_summary_of_outputs
+from experiments.targets import outputs_of
 from runtime.console import LOGGER, format_seconds
 from runtime.errors import UserError
 from runtime.files import atomic_path, write_json
@@ -31,9 +41,8 @@ def write_summary(
     suffix: str,
     train: pd.DataFrame,
     test: pd.DataFrame,
-    train_path: str,
-    test_path: str,
-    covariates: Sequence[str] = (),
+    config: ConfigMeta,
+    true: np.ndarray,
     seeds: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """Score the arrays in `folder`; write submission, summary and picture, named with `suffix`.
@@ -43,17 +52,20 @@ def write_summary(
 
     Args:
         suffix: '' or '_tta', which pair of arrays to use.
-        train, test: tables with id and target, in the order of the arrays' rows.
-        train_path, test_path: their CSVs; the truth (test_labels.csv) and the parameters of the
-            injections (parameters.csv) are looked for beside them.
-        covariates: columns to break the out-of-fold score down by.
+        train, test: tables with id, in the order of the arrays' rows.
+        config: of the run; the truth (test_labels.csv) and the parameters of the injections
+            (parameters.csv) are looked for beside its tables.
+        true: (n, outputs), the targets of the training rows.
         seeds: where the arrays are a mean over seeds, the summary of each.
 
     Returns:
         The content of summary.json.
     """
-    out_of_fold = load_array(folder / f"outoffolds{suffix}.npy")[:, 0]  # (n, 1) -> (n,)
-    logits = load_array(folder / f"predictions{suffix}.npy")[..., 0]  # (folds, m, 1) -> (folds, m)
+    outputs = outputs_of(config)
+    every_output = load_array(folder / f"outoffolds{suffix}.npy")  # (n, outputs)
+    of_test = load_array(folder / f"predictions{suffix}.npy")  # (folds, m, outputs)
+    out_of_fold, logits = every_output[:, 0], of_test[..., 0]  # (n,) and (folds, m)
+    is_signal = outputs.target.kind == "binary"
     predicted = np.isfinite(logits).all(1)  # folds without weights are NaN
     result: dict[str, Any] = {
         "folds": int(predicted.sum()),
@@ -65,8 +77,9 @@ def write_summary(
         result["unfinished"] = {str(fold): reason for fold, reason in unfinished.items()}
     # NaN: rows of folds that were not predicted
     known = np.isfinite(out_of_fold)
-    truth = train["target"].to_numpy()
-    result |= scored_as("oof", truth[known], out_of_fold[known])
+    truth = true[:, 0]
+    if is_signal:
+        result |= scored_as("oof", truth[known], out_of_fold[known])
     history = read_history(folder / "history.csv")
     seconds = sum(row.get("train_seconds", 0) + row.get("valid_seconds", 0) for row in history)
     result["training_seconds"] = round(seconds, 1)
@@ -77,36 +90,54 @@ def write_summary(
     if validated < len(folds):
         result["n_validated"] = validated
     whole = known & ~np.isin(folds, folds[~known]) & (folds != NOT_VALIDATED)
-    by_fold = aucs_by_fold(truth[whole], out_of_fold[whole], folds[whole]) if history else {}
-    if covariates and known.any():
-        result["breakdown"] = {
-            column: break_down(
-                read_covariate(train_path, column, train)[known], truth[known], out_of_fold[known]
-            )
-            for column in covariates
-        }
-    result["fold_scores"] = {str(fold): auc for fold, auc in by_fold.items()}
+    if is_signal:
+        by_fold = aucs_by_fold(truth[whole], out_of_fold[whole], folds[whole]) if history else {}
+        result["fold_scores"] = {str(fold): auc for fold, auc in by_fold.items()}
+        if config.covariates and known.any():
+            result["breakdown"] = {
+                column: break_down(
+                    read_covariate(config.train_path, column, train)[known],
+                    truth[known],
+                    out_of_fold[known],
+                )
+                for column in config.covariates
+            }
+    else:
+        result |= score_outputs(config, true[whole], every_output[whole], folds[whole])
+    sides = score_side_targets(outputs, true[known], every_output[known])
+    if sides:
+        result["side_targets"] = sides
 
-    if predicted.any():
+    test_labels = Path(config.test_path).parent / "test_labels.csv"
+    if predicted.any() and not is_signal:
+        with atomic_path(folder / f"submission{suffix}.csv") as temporary:
+            ids = test["id"].to_numpy(str)
+            table_of_outputs(outputs, ids, of_test[predicted]).to_csv(temporary, index=False)
+        blended = mean_outputs(outputs, of_test[predicted])
+        result |= score_test_outputs(config, test_labels, test, blended)
+    elif predicted.any():
         blend = blend_folds(logits[predicted])  # (folds, m) -> (m,)
         with atomic_path(folder / f"submission{suffix}.csv") as temporary:
             table = test[["id"]].assign(target=ordered_probabilities(blend))
             table.to_csv(temporary, index=False)
-        test_truth = read_truth(Path(test_path).parent / "test_labels.csv", test)
+        test_truth = read_truth(test_labels, test)
         if test_truth is not None:
             result |= scored_as("test", test_truth, blend)
     if seeds:
         result |= scores_over_seeds(seeds)
     write_json(folder / f"summary{suffix}.json", result)
-    draw_summary(
+    drawn = SummaryPicture(
         folder / f"summary{suffix}.png",
         f"{folder.name}{suffix}",
         history,
-        truth[known],
-        out_of_fold[known],
-        read_snr(Path(train_path).parent / "parameters.csv", train[known]),
-        result,
+        getattr(config.eval_metric.build(), "name", "score"),
     )
+    if outputs.target.kind == "binary":
+        parameters = Path(config.train_path).parent / "parameters.csv"
+        snr = read_snr(parameters, train[known])
+        draw_summary(drawn, truth[known], out_of_fold[known], snr, result)
+    else:
+        draw_summary_of_outputs(drawn, outputs, true[known], every_output[known])
     return result
 
 
@@ -270,6 +301,7 @@ def run_paragraph(
         if len(scores) > 1:
             text += f" (folds {min(scores):.4f} to {max(scores):.4f})"
         text += "."
+    text += format_scores(result)
     if "test_auc" in result:
         text += (
             f" Test AUC {format_auc(result, 'test')} on {result['n_test']} samples whose truth is "

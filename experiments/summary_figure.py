@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.outputs_summary import draw_outputs
 from experiments.scores import roc_corners
+from experiments.targets import Outputs
 from runtime.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 SIGNAL, NOISE = "#b2432f", "#4a6fa5"  # one colour per class, in every figure
 FALSE_ALARMS = (0.1, 0.01, 0.001)  # false-alarm probabilities of the efficiency curves
@@ -20,10 +24,56 @@ FEWEST_ABOVE = 5  # noise samples above a threshold, or it is not known well eno
 TOO_FEW = f"fewer than {round(FEWEST_ABOVE / max(FALSE_ALARMS))} noise samples, or no signals"
 
 
+@dataclass(frozen=True)
+class SummaryPicture:
+    """What every summary.png shows.
+
+    Attributes:
+        path: where it goes.
+        title: of the whole.
+        history: the rows of history.csv.
+        metric: the name of the metric in it.
+    """
+
+    path: Path
+    title: str
+    history: Sequence[dict[str, float]]
+    metric: str
+
+    def begin(self) -> tuple[Figure, np.ndarray]:
+        """Return a figure of 2 x 2 panels, with the learning curves in the first, and its axes."""
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(12, 8.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        axes = figure.subplots(2, 2)
+        # The name of a run may hold a dollar sign, which would begin a formula.
+        figure.suptitle(self.title, fontsize=14, parse_math=False)
+        draw_curves(axes[0, 0], self.history, self.metric)
+        return figure, axes
+
+    def save(self, figure: Figure) -> None:
+        with atomic_path(self.path) as temporary:
+            figure.savefig(temporary, dpi=110)
+
+
+def draw_summary_of_outputs(
+    picture: SummaryPicture, outputs: Outputs, true: np.ndarray, found: np.ndarray
+) -> None:
+    """Draw learning curves, and targets against outputs, into one PNG.
+
+    Args:
+        outputs: what the columns are.
+        true, found: (n, outputs) each, of the out-of-fold rows.
+    """
+    figure, axes = picture.begin()
+    draw_outputs(list(axes.flat[1:]), outputs, true, found)
+    picture.save(figure)
+
+
 def draw_summary(
-    path: Path,
-    title: str,
-    history: Sequence[dict[str, float]],
+    picture: SummaryPicture,
     targets: np.ndarray,
     logits: np.ndarray,
     snr: np.ndarray | None,
@@ -32,20 +82,11 @@ def draw_summary(
     """Draw learning curves, ROC, score histograms and efficiency against SNR into one PNG.
 
     Args:
-        history: the rows of history.csv.
         targets, logits: (n,) each, of the out-of-fold rows.
         snr: (n,) network SNR, NaN for noise; None if it is not known.
         result: the content of summary.json.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 8.4), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots(2, 2)
-    # The name of a run may hold a dollar sign, which would begin a formula.
-    figure.suptitle(title, fontsize=14, parse_math=False)
-    draw_curves(axes[0, 0], history)
+    figure, axes = picture.begin()
     both = "oof_auc" in result
     enough = both and snr is not None and has_efficiency(targets, snr)
     if both:
@@ -54,18 +95,17 @@ def draw_summary(
     if enough:
         draw_efficiency(axes[1, 1], targets, logits, snr)
     for axis, shown, why in (
-        (axes[0, 0], bool(history), "no training history in this folder"),
+        (axes[0, 0], bool(picture.history), "no training history in this folder"),
         (axes[0, 1], both, "one class only: no ROC"),
         (axes[1, 1], enough, "no parameters.csv: the SNRs are unknown" if snr is None else TOO_FEW),
     ):
         if not shown:
             axis.axis("off")
             axis.text(0.5, 0.5, why, ha="center", va="center", color="0.4")
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, dpi=110)
+    picture.save(figure)
 
 
-def draw_curves(axis: Axes, history: Sequence[dict[str, float]]) -> None:
+def draw_curves(axis: Axes, history: Sequence[dict[str, float]], metric: str) -> None:
     """Draw the validation metric of each fold, and that of the training dotted."""
     # Those of several seeds have the seed in each row; folds keep their colours.
     curves = sorted({(int(row["fold"]), int(row.get("seed", 0))) for row in history})
@@ -79,7 +119,8 @@ def draw_curves(axis: Axes, history: Sequence[dict[str, float]]) -> None:
         train = [row.get("train_metric", np.nan) for row in rows]
         axis.plot(epochs, valid, "o-", color=colour, ms=3, label=label)
         axis.plot(epochs, train, ":", color=colour, lw=1)
-    axis.set(xlabel="epoch", ylabel="AUC", title="Learning curves (dotted: training)")
+    label = "AUC" if metric == "auc" else metric.replace("_", " ")
+    axis.set(xlabel="epoch", ylabel=label, title="Learning curves (dotted: training)")
     axis.grid(alpha=0.3)
     if history:
         axis.legend(loc="lower right", fontsize=8)  # curves of an AUC rise to the right

@@ -359,6 +359,14 @@ def use_stored_scores(
     run: ReportedRun, variant: ScoreSet, summary: dict[str, Any], path: Path
 ) -> None:
     """Take from summary.json what could not be computed, and compare what could."""
+    if "metric" in summary:
+        score = summary.get("oof_score")
+        shown = f" {score:.4f}" if is_number(score) else ""
+        run.note(
+            f"its target is no signal, so that it has no AUC; its out-of-fold "
+            f"{summary['metric']}{shown} stands in {path}"
+        )
+        return
     filled = []
     for kind, name in (("oof", "out-of-fold"), ("test", "test")):
         auc, error = summary.get(f"{kind}_auc"), summary.get(f"{kind}_auc_error")

@@ -10,6 +10,7 @@ import torch
 from configuration.class_with_arguments import thaw
 from configuration.config_class import ConfigMeta
 from experiments.building import build_model, observation_of, population_of
+from experiments.targets import BinaryTarget
 from models1d.matched_filter1d import MatchedFilter1d
 from runtime.errors import UserError
 from search.bank_statistics import LikelihoodRatio
@@ -37,6 +38,7 @@ def find_bank_decimation(config: ConfigMeta) -> int | None:
         and issubclass(config.model, MatchedFilter1d)
         and config.transforms2 is None
         and config.dataset_params.get("norm_factor") is None
+        and config.targets.cls is BinaryTarget
         and config.hook.cls.forward_test is TrainHook.forward_test
         and len(parts) == 1
         and parts[0].cls is Whiten

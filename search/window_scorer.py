@@ -26,6 +26,7 @@ from experiments.observation_record import (
     plain_config,
     recorded_digest,
 )
+from experiments.targets import outputs_of, without_default_targets
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
 from physics.population import COMPETITION_POPULATION
@@ -46,6 +47,11 @@ def scoring_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
         "transforms.test": plain["transforms"]["test"],
         "transforms2.test": (plain["transforms2"] or {}).get("test"),
     }
+
+
+def select_targets(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a config in JSON types says of its outputs; older ones say nothing."""
+    return {key: plain[key] for key in ("targets", "side_targets") if key in plain}
 
 
 def differences_from_competition(observation: Observation, arrival: float) -> dict[str, Any]:
@@ -109,6 +115,9 @@ def find_weights(folder: Path, config: ConfigMeta) -> list[Path]:
                 f"{other}: give --config and --set as they were trained"
             )
         changed = [key for key in now if now[key] != before[key]]
+        kinds = [without_default_targets(select_targets(one)) for one in (plain, recorded)]
+        if kinds[0] != kinds[1]:
+            changed.append("targets or side_targets")
         if changed:
             raise UserError(
                 f"the networks in {folder} were trained with another {', '.join(changed)}: give "
@@ -196,7 +205,7 @@ class WindowScorer:
         self.config, self.device = config, device
         self.observation = observation_of(config)
         self.views = find_views(tuple(views), observation=self.observation)
-        self.hook = config.hook.build()
+        self.hook, self.outputs = config.hook.build(), outputs_of(config)
         self.networks = []
         for path in weights:
             network = build_model(config)
@@ -240,6 +249,7 @@ class WindowScorer:
         total = np.zeros(len(batch["waveform"]))
         for prepared in prepare_views(self.views, batch, self.transform):
             for network in self.networks:
-                logits = self.hook.forward_test(network, prepared)  # (batch, 1)
-                total += logits[:, 0].double().cpu().numpy()
+                logits = self.hook.forward_test(network, prepared)  # (batch, outputs)
+                logits = logits.double().cpu().numpy()
+                total += self.outputs.signal_logits(logits, self.config.__name__)
         return total / (len(self.networks) * len(self.views))

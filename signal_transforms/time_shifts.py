@@ -30,6 +30,8 @@ class GlobalTimeShift(WaveTransform):
     The mergers lie near the end: most shifts tear the signal apart from what follows it.
     """
 
+    moves_signal = True  # a merger time that is learnt would no longer be true
+
     def transform_rows(self, x: Tensor) -> Tensor:
         return roll_rows(x, torch.randint(x.shape[-1], (len(x), 1, 1), device=x.device))
 
@@ -40,6 +42,8 @@ class TimeShift(WaveTransform):
     Args:
         max_shift: largest shift in samples, either way; drawn uniformly for each row.
     """
+
+    moves_signal = True
 
     def __init__(self, max_shift: int = 64, always_apply: bool = False, p: float = 0.5) -> None:
         super().__init__(always_apply, p)
@@ -63,6 +67,7 @@ class IndependentTimeShift(WaveTransform):
     """
 
     per_channel = True
+    moves_signal = True
 
     def __init__(
         self, frame_limit: Sequence[int] = (-20, 20), always_apply: bool = False, p: float = 0.5

@@ -33,6 +33,7 @@ from simulation.training_noise import AnyStrain, Gaussian, TrainingNoise
 from simulation.unit_signals import UnitSignals
 
 NOISES = ("gaussian", "real")
+DRAWN = ("merger_time", "chirp_mass", "network_snr")  # what is known of a signal that is drawn
 
 
 class SimulatedDataset(G2NetDataset):
@@ -80,6 +81,9 @@ class SimulatedDataset(G2NetDataset):
         fresh_processes: how many of these processes there are.
         observation: detectors, sampling, window and curves; an experiment gives its own.
         population: the laws of the signals; an experiment gives its own.
+        side_targets: what else the target of a row tells of its signal, NaN without one: quantities
+            named 'merger_time', 'chirp_mass' or 'network_snr', with a method `encode`; an
+            experiment gives its own.
 
     Raises:
         UserError: an argument out of its range, no sample of target 0 for real noise, a whitening
@@ -108,6 +112,7 @@ class SimulatedDataset(G2NetDataset):
         fresh_processes: int = 1,
         observation: Observation = COMPETITION,
         population: Population = COMPETITION_POPULATION,
+        side_targets: Sequence[Any] = (),
     ) -> None:
         # It reads the files that are validated and predicted.
         super().__init__(
@@ -146,6 +151,13 @@ class SimulatedDataset(G2NetDataset):
                 f"SimulatedDataset: noise = {noise!r}{nearest(str(noise), NOISES)}: expected one "
                 f"of {', '.join(NOISES)}, or a part such as Gaussian or RealStrain"
             )
+        unknown = [side.name for side in side_targets if side.name not in DRAWN]
+        if unknown and not is_test:
+            raise UserError(
+                f"SimulatedDataset: side target {unknown[0]!r}{nearest(unknown[0], DRAWN)}: "
+                f"expected one of {', '.join(DRAWN)}, which are known of a signal that is drawn"
+            )
+        self.side_targets = tuple(side_targets)
         self.samples_per_epoch = samples_per_epoch
         self.snr, self.curriculum, self.noise = tuple(snr), curriculum, noise
         self.observation = observation
@@ -274,8 +286,14 @@ class SimulatedDataset(G2NetDataset):
                 snr = pool.snr[chosen[:count]]
             signals = pool.signals.index_select(0, chosen[:count])
             waveform[:count].addcmul_(signals, snr[:, None, None])
-        target = torch.zeros(size, 1, device=self.device)
-        target[:count] = 1
+        target = torch.zeros(size, 1 + len(self.side_targets), device=self.device)
+        target[:, 1:] = torch.nan  # noise has no merger time
+        target[:count, 0] = 1
+        for column, side in enumerate(self.side_targets, 1):
+            if count:
+                is_snr = side.name == "network_snr"
+                values = snr if is_snr else pool.known[side.name][chosen[:count]]
+                target[:count, column] = side.encode(values)
         return {"waveform": waveform, "target": target, "index": torch.tensor(indices)}
 
     def generator(self, *counters: int | str) -> torch.Generator:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import torch
@@ -38,6 +38,7 @@ class SignalPool(NamedTuple):
     noise: Tensor | None  # (stretch, detector, time); None if every step draws its own
     psd_numbers: Tensor | None  # (signal, detector) of the noise; None if rows do not differ
     snr: Tensor | None = None  # (signal,) at their distance; None if every step draws its own
+    known: Mapping[str, Tensor] | None = None  # (signal,) each: what side targets may ask for
 
 
 class SignalPools:
@@ -133,20 +134,23 @@ class SignalPools:
             psd_numbers = self.draw_psd_numbers(size, generator)
             parts = iter(psd_numbers.split(rows_at_a_time))
         snr_parts: list[Tensor] = []
+        known_parts: list[dict[str, Tensor]] = []
 
         def draw_signals(count: int, generator: torch.Generator) -> Tensor:
-            signals, snr = self.signals.draw(count, generator, next(parts))
+            signals, snr, known = self.signals.draw(count, generator, next(parts))
+            known_parts.append(known)
             if snr is not None:
                 snr_parts.append(snr)
             return signals
 
         signals = draw_in_parts(draw_signals, size, rows_at_a_time, generator, old_signals)
         snr = torch.cat(snr_parts) if snr_parts else None
+        known = {name: torch.cat([part[name] for part in known_parts]) for name in known_parts[0]}
         if self.reuse == 1 or self.draw_noise is None or self.device.type != "cpu":
-            return SignalPool(signals, None, psd_numbers, snr)
+            return SignalPool(signals, None, psd_numbers, snr, known)
         stretches = -(-size // MIXED) * MIXED  # mixtures are made of whole groups
         noise = draw_in_parts(self.draw_noise, stretches, NOISE_AT_A_TIME, generator, old_noise)
-        return SignalPool(signals, noise, psd_numbers, snr)
+        return SignalPool(signals, noise, psd_numbers, snr, known)
 
 
 def draw_in_parts(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from physics.bank_settings import DISTANCE
 from physics.constants import STRAIN_UNIT
+from physics.population import chirp_mass
 from physics.signals import SignalGenerator
 from simulation.spectral_whitening import SpectralWhitening, fade_in
 from simulation.whitened_signals import WhitenedSignals
@@ -30,7 +31,7 @@ class UnitSignals:
 
     def draw(
         self, count: int, generator: torch.Generator, psd_numbers: Tensor | None = None
-    ) -> tuple[Tensor, Tensor | None]:
+    ) -> tuple[Tensor, Tensor | None, dict[str, Tensor]]:
         """Return signals of network SNR 1.
 
         Args:
@@ -40,8 +41,10 @@ class UnitSignals:
                 curves.
 
         Returns:
-            (count, detector, time), and their network SNR (count,) at the distances of the
-            population, None where it has a law of the SNR.
+            (count, detector, time); their network SNR (count,) at the distances of the population,
+            None where it has a law of the SNR; and what else is known of them, (count,) each:
+            "merger_time" at the geocentre, s after the window begins, and "chirp_mass" in solar
+            masses, in the detector frame.
         """
         drawn = self.signals.draw_placements(count, generator)
         if self.whitened is not None:
@@ -59,7 +62,9 @@ class UnitSignals:
                 snr = self.signals.optimal_snr(strain)  # (count, detector)
             snr = snr.norm(dim=1)  # of the network: the root of the sum of the squares
             signals = strain * (STRAIN_UNIT / snr)[:, None, None]
+        masses = (self.signals.column(f"mass_{body}", drawn["waveform"]) for body in (1, 2))
+        known = {"merger_time": drawn["merger_time"], "chirp_mass": chirp_mass(*masses)}
         if not self.signals.population.has_distance:
-            return signals, None
+            return signals, None, known
         distance = self.signals.draw_distance(drawn["waveform"], generator)
-        return signals, snr * (DISTANCE / distance)
+        return signals, snr * (DISTANCE / distance), known

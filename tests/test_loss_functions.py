@@ -8,7 +8,15 @@ import torch
 from torch import nn
 
 import loss_functions
-from loss_functions import BCEWithLogitsLoss, FocalLoss, RankLoss
+from loss_functions import (
+    BCEWithLogitsLoss,
+    CrossEntropyLoss,
+    FocalLoss,
+    PartialAUCLoss,
+    RankLoss,
+    SmoothL1Loss,
+    SquaredLoss,
+)
 from runtime.errors import UserError
 
 
@@ -156,3 +164,74 @@ def test_rank_loss_refuses() -> None:
 def test_rank_loss_without_ranks_is_the_cross_entropy(batch) -> None:
     logits, targets = (torch.tensor(x) for x in batch)
     assert RankLoss(0.0)(logits, targets) == BCEWithLogitsLoss()(logits, targets)
+
+
+# --- weights, classes, numbers, the loudest noise ---------------------------------------------
+
+
+def test_pos_weight_multiplies_the_terms_of_signals(rng: np.random.Generator) -> None:
+    logits, targets = rng.normal(0, 2, (20, 2)), rng.integers(0, 2, (20, 2)).astype(float)
+    p = 1 / (1 + np.exp(-logits))
+    weight = np.array([3.0, 0.5])
+    expected = -(weight * targets * np.log(p) + (1 - targets) * np.log(1 - p)).mean()
+    loss = BCEWithLogitsLoss(pos_weight=[3, 0.5])
+    assert loss(torch.tensor(logits), torch.tensor(targets)).item() == pytest.approx(expected, 1e-5)
+    assert not loss.state_dict()
+    with pytest.raises(UserError, match="holds 2 numbers and the network has 1 outputs"):
+        loss(torch.zeros(3, 1), torch.zeros(3, 1))
+    for bad in (0, -1, [1, 0], [], ["a"]):
+        with pytest.raises(UserError, match="pos_weight"):
+            BCEWithLogitsLoss(pos_weight=bad)
+
+
+def test_cross_entropy_equals_torch(rng: np.random.Generator) -> None:
+    logits, number = torch.tensor(rng.normal(0, 2, (30, 4))), torch.arange(30) % 4
+    hard = torch.eye(4)[number]
+    given = {"rel": 1e-5}
+    expected = nn.functional.cross_entropy(logits, number)
+    assert CrossEntropyLoss()(logits, hard).item() == pytest.approx(expected.item(), **given)
+    expected = nn.functional.cross_entropy(logits, number, label_smoothing=0.1)
+    assert CrossEntropyLoss(0.1)(logits, hard).item() == pytest.approx(expected.item(), **given)
+    soft = torch.tensor(rng.dirichlet(np.ones(4), 30))
+    expected = nn.functional.cross_entropy(logits, soft)
+    assert CrossEntropyLoss()(logits, soft).item() == pytest.approx(expected.item(), **given)
+    weights = torch.tensor([1.0, 2.0, 0.5, 3.0])
+    each = nn.functional.cross_entropy(logits, number, reduction="none") * weights[number]
+    found = CrossEntropyLoss(weights=weights.tolist())(logits, hard).item()
+    assert found == pytest.approx(each.mean().item(), **given)
+    with pytest.raises(UserError, match="as many outputs as there are targets"):
+        CrossEntropyLoss()(logits, hard[:, :3])
+
+
+def test_losses_of_numbers_equal_numpy(rng: np.random.Generator) -> None:
+    outputs, targets = rng.normal(0, 2, (30, 2)), rng.normal(0, 2, (30, 2))
+    both = torch.tensor(outputs), torch.tensor(targets)
+    difference = np.abs(outputs - targets)
+    assert SquaredLoss()(*both).item() == pytest.approx((difference**2).mean(), rel=1e-5)
+    smooth = np.where(difference < 0.5, difference**2, difference - 0.25)
+    assert SmoothL1Loss(0.5)(*both).item() == pytest.approx(smooth.mean(), rel=1e-5)
+    with pytest.raises(UserError, match="beta"):
+        SmoothL1Loss(0)
+
+
+def test_partial_auc_loss_compares_signals_with_the_loudest_noise(rng: np.random.Generator) -> None:
+    scores, labels = rng.normal(0, 2, 100), np.arange(100) % 2
+    noise = np.sort(scores[labels == 0])[-5:]  # a tenth of 50
+    pairs = np.log1p(np.exp((noise - scores[labels == 1][:, None]) / 0.7))
+    cross_entropy = (np.log1p(np.exp(scores)) - labels * scores).mean()
+    expected = 0.25 * cross_entropy + 0.75 * pairs.mean()
+    given = torch.tensor(scores)[:, None].requires_grad_()
+    loss = PartialAUCLoss(0.1, rank=0.75, scale=0.7)(given, torch.tensor(labels)[:, None])
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
+    loss.backward()
+    # With all noise it is the loss of RankLoss.
+    everything = PartialAUCLoss(1.0)(given, torch.tensor(labels)[:, None]).item()
+    of_ranks = RankLoss()(given, torch.tensor(labels)[:, None].float()).item()
+    assert everything == pytest.approx(of_ranks, rel=1e-5)
+    assert PartialAUCLoss(rank=0).is_mean_over_rows
+    assert not PartialAUCLoss().is_mean_over_rows
+    one_class = PartialAUCLoss(rank=1.0)(given.detach(), torch.ones(100, 1))
+    assert one_class.item() == 0
+    for bad in ({"max_fpr": 0}, {"rank": 2}, {"scale": 0}):
+        with pytest.raises(UserError, match=next(iter(bad))):
+            PartialAUCLoss(**bad)

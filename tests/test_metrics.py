@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import metrics
 from metrics import AUC, bootstrap_error, delong_error, efficiency_at_fpr, midranks
 from runtime.errors import UserError
 
@@ -141,3 +142,109 @@ def test_error_refuses_too_little() -> None:
         delong_error([0, 1, 1], [0, 1, 2])
     with pytest.raises(UserError, match="at least 2"):
         bootstrap_error([0, 1], [0, 1], n=1)
+
+
+# --- further metrics -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decimals", [None, 1])  # one decimal makes many ties
+@pytest.mark.parametrize("max_fpr", [0.001, 0.1, 0.37, 1.0])
+def test_partial_auc_equals_sklearn(rng, decimals, max_fpr) -> None:
+    from sklearn.metrics import roc_auc_score
+
+    targets, scores = separated(rng, 2000)
+    scores = scores if decimals is None else scores.round(decimals)
+    expected = roc_auc_score(targets, scores, max_fpr=max_fpr)
+    metric = metrics.PartialAUC(max_fpr)
+    assert metric(targets, scores) == pytest.approx(expected, abs=1e-12)
+    assert metric.name == f"partial_auc_{max_fpr:g}"
+
+
+@pytest.mark.parametrize("decimals", [None, 1])
+def test_average_precision_equals_sklearn(rng, decimals) -> None:
+    from sklearn.metrics import average_precision_score
+
+    targets, scores = separated(rng, 2000)
+    scores = scores if decimals is None else scores.round(decimals)
+    expected = average_precision_score(targets, scores)
+    assert metrics.AveragePrecision()(targets, scores) == pytest.approx(expected, abs=1e-12)
+
+
+def test_log_losses_equal_sklearn(rng) -> None:
+    from scipy.special import expit, logit, softmax
+    from sklearn.metrics import log_loss
+
+    targets, scores = separated(rng, 500)
+    expected = log_loss(targets, expit(scores))
+    assert metrics.LogLoss()(targets, torch.tensor(scores)) == pytest.approx(expected, rel=1e-12)
+    # of several labels, the mean over all of them; at 800 a probability would have rounded to 1
+    assert metrics.LogLoss()([[0, 1]], [[800.0, 800.0]]) == pytest.approx(400)
+    number, outputs = rng.integers(0, 3, 500), rng.normal(0, 3, (500, 3))
+    p = softmax(outputs, 1)
+    assert metrics.ClassLogLoss()(np.eye(3)[number], logit(p)) == pytest.approx(
+        log_loss(number, p), rel=1e-9
+    )
+    assert metrics.Accuracy()(np.eye(3)[number], logit(p)) == (outputs.argmax(1) == number).mean()
+
+
+def test_calibration_error_equals_its_formula(rng) -> None:
+    targets, scores = separated(rng, 400)
+    p = 1 / (1 + np.exp(-scores))
+    expected = 0.0
+    for low in np.arange(10) / 10:
+        inside = (p >= low) & (p < low + 0.1)
+        if inside.any():
+            expected += inside.mean() * abs(p[inside].mean() - targets[inside].mean())
+    assert metrics.CalibrationError(10)(targets, scores) == pytest.approx(expected, abs=1e-12)
+    # probabilities that are frequencies are calibrated, up to the noise of 100,000 draws
+    q = rng.uniform(0, 1, 100_000)
+    drawn = rng.uniform(0, 1, q.size) < q
+    assert metrics.CalibrationError()(drawn, np.log(q / (1 - q))) < 0.01
+
+
+def test_metrics_of_columns_equal_sklearn(rng) -> None:
+    from sklearn.metrics import (
+        mean_absolute_error,
+        r2_score,
+        roc_auc_score,
+        root_mean_squared_error,
+    )
+
+    labels, outputs = rng.integers(0, 2, (300, 3)), rng.normal(size=(300, 3))
+    expected = roc_auc_score(labels, outputs, average="macro")
+    assert metrics.MeanAUC()(labels, outputs) == pytest.approx(expected, abs=1e-12)
+    truth = outputs + rng.normal(size=(300, 3))
+    for name, reference in (("MeanAbsoluteError", mean_absolute_error), ("R2", r2_score)):
+        found = getattr(metrics, name)()(truth, outputs)
+        assert found == pytest.approx(reference(truth, outputs), rel=1e-12)
+    # ours is of all columns together, scikit-learn's the mean of those of each
+    expected = root_mean_squared_error(truth.ravel(), outputs.ravel())
+    assert metrics.RootMeanSquaredError()(truth, outputs) == pytest.approx(expected, rel=1e-12)
+
+
+def test_efficiency_as_a_metric(rng) -> None:
+    targets, scores = separated(rng, 500)
+    metric = metrics.EfficiencyAtFPR(0.05)
+    assert metric(targets, scores) == efficiency_at_fpr(targets, scores, 0.05)
+    assert metric.name == "efficiency_at_0.05"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("PartialAUC", 0.0), ("PartialAUC", 1.1), ("EfficiencyAtFPR", 1.0), ("CalibrationError", 0)],
+)
+def test_arguments_out_of_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(UserError, match=name):
+        getattr(metrics, name)(value)
+
+
+def test_columns_that_do_not_fit_are_refused() -> None:
+    for targets, outputs, message in (
+        (np.zeros((3, 2)), np.zeros((3, 1)), "expected the same"),
+        ([[np.nan]], [[0.0]], "1 of 1 targets are NaN"),
+        ([[0.0]], [[np.nan]], "1 of 1 outputs are NaN"),
+    ):
+        with pytest.raises(UserError, match=message):
+            metrics.MeanAbsoluteError()(targets, outputs)
+    with pytest.raises(UserError, match="all targets of a column are the same"):
+        metrics.R2()([1.0, 1.0], [0.0, 1.0])

@@ -40,6 +40,8 @@ def score_guessing(targets: Tensor, criterion: Callable, metric: Callable) -> Gu
         criterion: (logits, targets) -> loss.
         metric: (targets, logits) -> float.
     """
+    if targets.ndim > 1 and targets.shape[1] > 1:  # several outputs
+        return None
     signals = int((targets == 1).sum())
     noise = int((targets == 0).sum())
     if not signals or not noise or signals + noise < targets.numel():

@@ -23,7 +23,7 @@ def forward_rows(
     transforms: Callable[[Batch], Batch],
     views: Sequence[View],
 ) -> tuple[Tensor, Tensor]:
-    """Return logits and targets of a data set, (n, 1) float32 each, on the CPU, in its own order.
+    """Return logits and targets of a data set, (n, K) float32 each, on the CPU, in its own order.
 
     With several processes each forwards its own rows and all get all of them; they cannot stop in
     between.
@@ -31,7 +31,7 @@ def forward_rows(
     Args:
         model: set to evaluation.
         batches: of a loader without shuffling, as they are read.
-        forward: (model, prepared batch) -> logits (B, 1).
+        forward: (model, prepared batch) -> logits (B, K).
         move: moves a batch to the device, once for all views.
         transforms: a batch -> batch there.
         views: the logits are averaged over them; see `prepare_views`.
@@ -40,8 +40,8 @@ def forward_rows(
         Interrupted: a signal asked to stop.
     """
     model.eval()
-    # Of no batch: there may be more processes than rows.
-    logits, targets = [torch.empty(0, 1)], [torch.empty(0, 1)]
+    # Of no batch: there may be more processes than rows. torch joins (0,) with rows of any width.
+    logits, targets = [torch.empty(0)], [torch.empty(0)]
     indices = [torch.empty(0, dtype=torch.long)]
     for batch in batches:
         if interruption.requested() and distributed.world_size() == 1:
@@ -49,7 +49,7 @@ def forward_rows(
         batch = move(batch)
         prepared = prepare_views(views, batch, transforms)
         of_views = [forward(model, view).float() for view in prepared]
-        logits.append(torch.stack(of_views).mean(0))  # (views, B, 1) -> (B, 1)
+        logits.append(torch.stack(of_views).mean(0))  # (views, B, K) -> (B, K)
         targets.append(batch["target"])
         indices.append(batch["index"])
     if len(logits) > 1:
@@ -58,5 +58,7 @@ def forward_rows(
     all_logits, all_targets, index = distributed.gather_rows(
         torch.cat(logits), torch.cat(targets), torch.cat(indices)
     )
+    if not len(index):  # of no process: (0,) -> (0, 1)
+        all_logits, all_targets = all_logits[:, None], all_targets[:, None]
     order = index.argsort()
     return all_logits[order], all_targets[order]

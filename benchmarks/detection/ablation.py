@@ -82,6 +82,11 @@ SWITCHES: dict[str, tuple[bool, tuple[str, ...]]] = {
     "fresh signals every time": (True, ("dataset_params.reuse=1",)),
     "fresh binaries": (True, ("dataset_params.fresh=500",)),
     "ranks in the loss": (True, ("criterion=RankLoss", "criterion.rank=0.5")),
+    "side targets: mass and SNR": (True, ("side_targets=[chirp_mass,network_snr]",)),
+    "side targets: merger time too, without shifts in time": (
+        True,
+        ("side_targets=[merger_time,chirp_mass,network_snr]", "transforms.train.2.p=0.0"),
+    ),
     "SiLU instead of ReLU": (False, ("model_params.activation=relu",)),
     "GeM pooling": (True, ("model_params.pooling=gem",)),
     "second concatenation": (True, ("model_params.second_concat=true",)),
@@ -96,20 +101,27 @@ OF_BANKS: dict[str, tuple[bool, tuple[str, ...]]] = {  # of experiments with a M
 
 
 class HoldoutRows(Dataset):
-    """The first rows of a hold-out, in the batches of `G2NetDataset`."""
+    """The first rows of a hold-out, in the batches of `G2NetDataset`.
 
-    def __init__(self, holdout: Holdout, rows: int) -> None:
-        self.holdout, self.rows = holdout, rows
+    Args:
+        holdout: strain and targets.
+        rows: how many.
+        sides: side targets of the config, which are not known of a hold-out.
+    """
+
+    def __init__(self, holdout: Holdout, rows: int, sides: int = 0) -> None:
+        self.holdout, self.rows, self.sides = holdout, rows, sides
 
     def __len__(self) -> int:
         return self.rows
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor]:
         index = np.asarray(indices)
+        target = np.full((len(index), 1 + self.sides), np.nan, np.float32)
+        target[:, 0] = self.holdout.targets[index]
         return {
             "waveform": torch.from_numpy(self.holdout.strain[index]),
-            # (B,) -> (B, 1)
-            "target": torch.from_numpy(self.holdout.targets[index].astype(np.float32)[:, None]),
+            "target": torch.from_numpy(target),
             "index": torch.from_numpy(index),
         }
 
@@ -168,9 +180,10 @@ def train_and_predict(
         trainer.callbacks = []  # nothing stops a run before it has seen its samples
         trainer.fit(
             experiment.dataset(experiment.train, rows, "train"),
-            HoldoutRows(holdout, min(400, len(holdout))),
+            HoldoutRows(holdout, min(400, len(holdout)), len(config.side_targets)),
         )
-        logits = trainer.predict(HoldoutRows(holdout, len(holdout)))[:, 0]  # (n, 1) -> (n,)
+        every = HoldoutRows(holdout, len(holdout), len(config.side_targets))
+        logits = trainer.predict(every)[:, 0]  # (n, outputs) -> (n,)
     seconds = time.monotonic() - began
     folder.mkdir(parents=True, exist_ok=True)
     save_array(path, logits)

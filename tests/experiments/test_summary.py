@@ -11,8 +11,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from stack_runs import read_exactly
 
+from configuration.config_class import ConfigMeta
 from experiments import summary
 from experiments.npy_files import save_array
+from experiments.settings import Config
 from experiments.summary import list_run_files, read_snr, run_paragraph, write_summary
 from runtime.files import write_json
 
@@ -37,8 +39,10 @@ def write_run(root: Path, n: int = 60, m: int = 40, scale: float = 1.0, offset: 
 def summarize(
     root: Path, folder: Path, train: pd.DataFrame, test: pd.DataFrame, suffix: str = ""
 ) -> dict:
-    paths = (str(root / "input" / f"{split}.csv") for split in ("train", "test"))
-    return write_summary(folder, suffix, train, test, *paths)
+    paths = {f"{split}_path": str(root / "input" / f"{split}.csv") for split in ("train", "test")}
+    config = ConfigMeta("Summarized", (Config,), {"name": "five", **paths}, register=False)
+    true = train[["target"]].to_numpy()  # (n, 1)
+    return write_summary(folder, suffix, train, test, config, true)
 
 
 def test_the_test_score_is_that_of_the_submission_to_the_last_bit(tmp_path: Path) -> None:
@@ -162,8 +166,8 @@ def test_the_figure_shows_the_snrs_that_lie_beside_the_training_table(
     drawn = []
     monkeypatch.setattr(summary, "draw_summary", lambda *arguments: drawn.append(arguments))
     summarize(tmp_path, folder, train, test)
-    ((path, *_, snr, _),) = drawn
-    assert path == folder / "summary.png"
+    ((picture, *_, snr, _),) = drawn
+    assert picture.path == folder / "summary.png"
     np.testing.assert_allclose(snr, values)  # in the order of the samples, whatever the file's
 
 

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from experiments.summary_figure import (
     FALSE_ALARMS,
+    SummaryPicture,
     draw_curves,
     draw_efficiency,
     draw_summary,
@@ -48,26 +49,23 @@ def test_the_figure_warns_of_nothing(tmp_path: Path, known: str, history: list[d
     result = {"oof_auc": 0.7, "oof_auc_error": 0.05}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        draw_summary(
-            tmp_path / "summary.png",
-            "costs $5, not a formula",
-            history,
-            targets,
-            logits,
-            None if known == "none" else snr,
-            result,
+        picture = SummaryPicture(
+            tmp_path / "summary.png", "costs $5, not a formula", history, "auc"
         )
+        draw_summary(picture, targets, logits, None if known == "none" else snr, result)
     assert (tmp_path / "summary.png").stat().st_size > 10_000
 
 
 def test_one_class_only_has_no_roc(tmp_path: Path) -> None:
     _, logits, _ = make_logits(60)
-    draw_summary(tmp_path / "summary.png", "noise", [], np.zeros(60), logits, None, {})
+    picture = SummaryPicture(tmp_path / "summary.png", "noise", [], "auc")
+    draw_summary(picture, np.zeros(60), logits, None, {})
     assert (tmp_path / "summary.png").stat().st_size > 10_000
 
 
 def test_each_fold_has_a_curve_for_validation_and_one_for_training(axis: Axes) -> None:
-    draw_curves(axis, HISTORY)
+    draw_curves(axis, HISTORY, "log_loss")
+    assert axis.get_ylabel() == "log loss"
     assert [line.get_ydata().tolist() for line in axis.lines] == [
         pytest.approx([0.7, 0.8]),
         [0.9, 0.9],

@@ -13,6 +13,8 @@ import pytest
 from report_runs import make, read_by_name, write_run
 from sklearn.metrics import roc_auc_score
 
+from configuration.config_class import ConfigMeta
+from experiments.settings import Config
 from experiments.summary import write_summary
 from metrics import bootstrap_error
 
@@ -228,8 +230,10 @@ def test_the_report_and_the_summary_have_one_score(results: Path, samples, tmp_p
         pd.DataFrame({"id": ids, "target": targets.astype(float)})
         for ids, targets in (samples["train"], samples["test"])
     )
-    paths = (str(tmp_path / "input" / f"{split}.csv") for split in ("train", "test"))
-    summary = write_summary(folder, "", train, test, *paths)
+    input = tmp_path / "input"
+    paths = {f"{split}_path": str(input / f"{split}.csv") for split in ("train", "test")}
+    config = ConfigMeta("Loud", (Config,), {"name": "loud", **paths}, register=False)
+    summary = write_summary(folder, "", train, test, config, train[["target"]].to_numpy())
     run = read_by_name(results)["loud"]
     for kind in ("oof", "test"):
         scores = getattr(run.best, kind)

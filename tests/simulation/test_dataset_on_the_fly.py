@@ -8,11 +8,12 @@ import torch
 
 from configuration.class_with_arguments import Part
 from data.batch_order import CountedBatchSampler, IndexBatch
+from experiments.quantities import Quantity
 from metrics import AUC
 from physics.bank_settings import BankSettings
 from physics.noise import NoiseGenerator
 from physics.observation import Observation
-from physics.population import Population
+from physics.population import Population, chirp_mass
 from physics.signals import SignalGenerator
 from physics.waveform_bank import WaveformBank
 from runtime.errors import UserError
@@ -85,6 +86,45 @@ def test_a_batch_is_its_noise_and_its_signals(tmp_path) -> None:
         snr = data.signals.draw_snr(8, data.snr, generator)
         expected = noise + signals_of(data, indices) * snr[:, None, None]
         torch.testing.assert_close(waveform, expected, rtol=1e-5, atol=1e-5)
+
+
+SIDES = [Quantity("merger_time"), Quantity("chirp_mass", True), Quantity("network_snr", scale=2)]
+
+
+@pytest.mark.parametrize("reuse", [1, 3])
+def test_side_targets_are_those_of_the_signals(tmp_path, small_bank, reuse: int) -> None:
+    options = {"reuse": reuse, "whiten": WHITEN, "pool": 20, "samples_per_epoch": 96}
+    data, without = make(tmp_path, side_targets=SIDES, **options), make(tmp_path, **options)
+    masses = chirp_mass(*small_bank.binaries[:, :2].T)  # of the bank
+    order = CountedBatchSampler(96, 16, shuffle=True, counters=(7, 0))
+    for indices in order:
+        batch, plain = data.__getitems__(indices), without.__getitems__(indices)
+        # what is drawn does not depend on what is asked for
+        torch.testing.assert_close(batch["waveform"], plain["waveform"], rtol=0, atol=0)
+        assert batch["target"].shape == (16, 4)
+        torch.testing.assert_close(batch["target"][:, :1], plain["target"], rtol=0, atol=0)
+        assert batch["target"][8:, 1:].isnan().all()
+        time, log_mass, half_snr = batch["target"][:8, 1:].T
+        # Whitened signals are loudest within 50 ms of their merger; detectors differ by 21 ms.
+        white = signals_of(data, indices)
+        loudest = white.square().sum(1).argmax(1) / 1024
+        assert (loudest - time).abs().max() < 0.07
+        assert (log_mass.exp()[:, None] - masses).abs().min(1).values.max() < 1e-3
+        # the SNR that the signal was multiplied by: signals of the pool have norm one
+        generator = data.generator(*indices.counters, indices.rank)
+        pool, _ = data.pools.of_step(indices)
+        noise = (
+            data.draw_noise(16, generator)
+            if pool.noise is None
+            else orthogonal_mixtures(pool.noise, 16, generator)
+        )
+        snr = ((batch["waveform"] - noise)[:8] * white).sum((1, 2)) / white.square().sum((1, 2))
+        torch.testing.assert_close(2 * half_snr, snr, rtol=1e-3, atol=1e-3)
+
+
+def test_side_targets_that_are_not_drawn_are_refused(tmp_path) -> None:
+    with pytest.raises(UserError, match=r"side target 'chirp_mas' \(did you mean 'chirp_mass'"):
+        make(tmp_path, side_targets=[Quantity("chirp_mas")])
 
 
 def test_whitened_noise_is_that_of_the_whitening(tmp_path) -> None:

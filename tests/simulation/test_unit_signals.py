@@ -32,8 +32,8 @@ def test_whitened_signals_are_those_of_the_whitening(bank) -> None:
     """The same draws, whitened or not, are the same signals."""
     signals = SignalGenerator(bank)
     whiten = Whiten(decimate=2)
-    strain, no_snr = UnitSignals(signals).draw(8, seeded())
-    fast, _ = UnitSignals(signals, WhitenedSignals(signals, whiten)).draw(8, seeded())
+    strain, no_snr, _ = UnitSignals(signals).draw(8, seeded())
+    fast, _, _ = UnitSignals(signals, WhitenedSignals(signals, whiten)).draw(8, seeded())
     assert no_snr is None
     difference = fast - whiten(strain)  # both of network SNR one
     # a part in a hundred of the signal; more is said by the tests of WhitenedSignals
@@ -47,7 +47,7 @@ def test_whitened_signals_are_those_of_the_whitening(bank) -> None:
 def test_a_law_of_distance_gives_the_snr_too(bank) -> None:
     population = replace(COMPETITION_POPULATION, distance=UniformVolume())
     signals = SignalGenerator(bank, population=population)
-    unit, snr = UnitSignals(signals).draw(8, seeded())
+    unit, snr, _ = UnitSignals(signals).draw(8, seeded())
     generator = seeded()
     drawn = signals.draw_placements(8, generator)
     distance = signals.draw_distance(drawn["waveform"], generator)
