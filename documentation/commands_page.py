@@ -17,7 +17,8 @@ from runtime.errors import UserError
 PAGE = REFERENCE / "commands.md"
 PAGE_OF_BENCHMARKS = REFERENCE / "benchmarks.md"
 # Those with flags. train_pseudo.py takes the flags of train.py.
-COMMANDS = ("prep_data", "train", "stacking", "report", "predict", "export", "tune", "detect")
+COMMANDS = ("prep_data", "train", "stacking", "report", "predict", "export", "detect")
+PACKAGES = ("tuning",)  # commands by `python -m`
 
 
 # Commands of benchmarks/ with flags of their own, by what follows `python -m`.
@@ -41,6 +42,8 @@ def parser_of(command: str) -> argparse.ArgumentParser:
         is_package = ROOT.joinpath(*command.split(".")).is_dir()
         module = importlib.import_module(f"{command}.__main__" if is_package else command)
         return module.make_parser()
+    if command in PACKAGES:
+        return importlib.import_module(f"{command}.__main__").build_parser()
     build: Callable[[], argparse.ArgumentParser] = importlib.import_module(command).build_parser
     return build()
 
@@ -100,6 +103,7 @@ def format_make_targets() -> list[str]:
 
 SECTIONS: dict[str, Callable[[], list[str]]] = {
     **{f"flags of {command}.py": functools.partial(format_flags, command) for command in COMMANDS},
+    **{f"flags of -m {command}": functools.partial(format_flags, command) for command in PACKAGES},
     "targets of make": format_make_targets,
 }
 SECTIONS_OF_BENCHMARKS: dict[str, Callable[[], list[str]]] = {

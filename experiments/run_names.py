@@ -12,7 +12,7 @@ from experiments.moved_aside import MOVED_ASIDE
 from runtime.errors import UserError
 
 DRY_RUN = "dry_run"  # the folder of train.py --dry_run: two batches of training, not a model
-TUNING = "tuning"  # the folder of the studies of tune.py
+TUNING = "tuning"  # the folder of the studies of `python -m tuning`
 # Stacking and the report write files with these endings beside the runs.
 FILE_ENDINGS = (".csv", ".html", ".json", ".npy")
 # A folder that holds one of these is a run directory.
@@ -32,7 +32,7 @@ def explain_reserved_name(name: str) -> str | None:
     if name == DRY_RUN:
         return "that folder is the one of --dry_run, which stacking and the report leave out"
     if name == TUNING:
-        return "that folder holds the studies of tune.py"
+        return "that folder holds the studies of `python -m tuning`"
     if MOVED_ASIDE.fullmatch(name):
         return (
             "a folder with a time at the end of its name holds what was moved aside, which "

@@ -1,4 +1,4 @@
-"""The section of the page about studies of tune.py: their best trials, and Optuna's plots."""
+"""The section of the page about studies of settings: their best trials, and Optuna's plots."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ import configs  # noqa: F401 - registers the experiments, before a test copies t
 import export
 import predict
 import train
-import tune
 from configuration.config_class import ConfigMeta
 from runtime.command_line import run_command
+from tuning import __main__ as tune
 
 HEAD = "from configs import Demo, PseudoDemo\n\n\n"
 FILES = {
@@ -152,7 +152,7 @@ CASES = {
     "name of a study": (tune, [*DEMO, *LR, "--study", "../up"], "plain folder name"),
     "reserved study": (tune, [*DEMO, *LR, "--study", "dry_run"], "choose another"),
     "nothing to learn from": (tune, ["--config", "Demo", *LR], "make it with prep_data.py"),
-    "name of a run": (train, [*DEMO, "name=tuning"], "holds the studies of tune.py"),
+    "name of a run": (train, [*DEMO, "name=tuning"], "holds the studies of `python -m tuning`"),
 }
 
 

@@ -67,11 +67,6 @@ ELSEWHERE |= {
     "tests/experiments/test_new_experiment.py",
     ("train", frozenset({"--resume", "--allow_changed_code"})): "refused without the flag, and "
     "continued with it: tests/experiments/test_own_code.py",
-    **dict.fromkeys(
-        (("tune", frozenset({"--space"})), ("tune", frozenset({"--space", "--trials"}))),
-        "killed, interrupted, repeated and continued in tests/test_tune.py; a best file that was "
-        "changed is moved aside in tests/tuning/test_best_file.py",
-    ),
     ("detect", frozenset({"--resume"})): "killed and resumed in tests/chaos_search.py",
     ("detect", frozenset({"--resume", "--part"})): "interrupted and repeated in "
     "tests/search/test_part_search.py and tests/test_detect.py",
@@ -82,7 +77,8 @@ ELSEWHERE |= {
     ("export", frozenset({"--run", "--format"})): "refused and moved aside in tests/test_export.py",
 }
 # `python -m ...`, `make` and `snakemake` start the programs of the tables, or benchmarks:
-# tests/experiments/test_pipeline*.py and tests/benchmarks/ have what they leave.
+# tests/experiments/test_pipeline*.py and tests/benchmarks/ have what they leave. Studies are
+# killed, interrupted, repeated and continued in tests/tuning/test___main__.py.
 LINE = re.compile(r"(?:python|torchrun[^`\n]*?) (\w+)\.py([^`#|\n]*)")
 
 

@@ -12,8 +12,8 @@ TEMPLATE = '''"""The best settings that a study of {reference} has found so far.
 
     python train.py --config {path}:{name}
 
-Score of the trial: {score}. tune.py writes this file anew when a better trial ends: copy it before
-you change it.
+Score of the trial: {score}. `python -m tuning` writes this file anew when a better
+trial ends: copy it before you change it.
 """
 
 {imports}

@@ -57,7 +57,7 @@ def test_it_finds_the_experiment_of_an_own_file(tmp_path: Path, monkeypatch) -> 
     monkeypatch.chdir(tmp_path)
     config = load_config("best_file_mine.py:BestFileTry")
     place = write(config, "best_file_try", tmp_path / "study", ["batch_size=5"])
-    monkeypatch.chdir("/")  # the file was named relative to where tune.py was started
+    monkeypatch.chdir("/")  # the file was named relative to where the study was started
     best = load_config(place)
     assert (best.__name__, best.name) == ("BestFileTryTuned", "best_file_try_tuned")
     assert (best.num_epochs, best.batch_size) == (7, 5)

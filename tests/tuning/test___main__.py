@@ -1,4 +1,4 @@
-"""tune.py: a study from the command line, stopped, continued, reported, and its best trial run."""
+"""A study from the command line: stopped, continued, reported, and its best trial run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from report_runs import make
 from small_run import SMALL, make_data
 
 import train
-import tune
 from configuration.config_class import ConfigMeta
+from tuning import __main__ as tune
 from tuning import trials
 from tuning.records import STUDY_FILE
 

@@ -1,6 +1,6 @@
 """Search for good settings of an experiment by training one fold with many: Optuna's studies.
 
-    python tune.py --config Demo --space lr=1e-4..1e-2:log model_params.dropout=0.0..0.5 --trials 40
+    python -m tuning --config Demo --space lr=1e-4..1e-2:log model_params.dropout=0.0..0.5
 
 Every trial draws the settings of --space and trains one fold; a trial whose validation score falls
 behind the others is stopped. The same command continues a study, whatever ended it. Started several
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 def build_parser() -> argparse.ArgumentParser:
     from train import not_negative
 
-    parser = CommandLine(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = CommandLine(
+        prog="-m tuning", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     what = parser.add_argument_group("what to tune")
     add = what.add_argument
     add("--config", default="Demo", help="an experiment, as train.py takes it (%(default)s)")
@@ -123,7 +125,7 @@ def check_arguments(args: argparse.Namespace) -> None:
         raise UserError(f"--seed {args.seed}: expected 0 or more")
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise UserError(
-            "tune.py does not run under torchrun: start it once for each GPU, with --gpu free; "
+            "tuning does not run under torchrun: start it once for each GPU, with --gpu free; "
             "the processes share the study"
         )
 
