@@ -23,6 +23,7 @@ from runtime.versions import versions
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
 TOLERANCE = 1e-4  # largest difference of a logit between the run and what was exported
+LARGEST_BATCH = 2**31 - 1
 BATCHES = (1, 3, 8)  # sizes that the check tries: the graph must take any
 
 Scorer = Callable[[np.ndarray], np.ndarray]  # strain (B, detector, time) -> logits (B, folds)
@@ -38,16 +39,23 @@ def write_export(predictor: Predictor, kind: str, path: Path) -> None:
         if kind == "safetensors":
             write_weights(predictor, temporary)
             return
+        # Slow to import, and private: torch raises it to those who save a program.
+        from torch._export.serde.serialize import SerializeError
+
         graph = ExportedGraph(predictor).eval()
         # Two samples: torch takes sizes of 0 and 1 for fixed ones.
         example = random_strain(predictor, 2)
         with torch.no_grad():
             graph(example)  # operators that are made at the first batch are constants from now on
-        batch = ({0: torch.export.Dim("batch")},)
+        # A largest size, as torch 2.6 takes no dimension that might be the largest integer.
+        batch = ({0: torch.export.Dim("batch", max=LARGEST_BATCH)},)
         try:
             if kind == "torch":
                 with torch.no_grad():
-                    program = torch.export.export(graph, (example,), dynamic_shapes=batch)
+                    # Not strict, as is the default since torch 2.7: Python is run, not compiled.
+                    program = torch.export.export(
+                        graph, (example,), dynamic_shapes=batch, strict=False
+                    )
                 torch.export.save(program, temporary)
                 return
             require("onnx", "export")
@@ -63,11 +71,17 @@ def write_export(predictor: Predictor, kind: str, path: Path) -> None:
                     verbose=False,
                 )
             program.save(temporary)
-        except (torch.onnx.errors.OnnxExporterError, torch._dynamo.exc.Unsupported) as error:
+        # The last two: torch 2.6 cannot save what runs under autocast for batches of any size.
+        except (
+            torch.onnx.errors.OnnxExporterError,
+            torch._dynamo.exc.Unsupported,
+            torch._dynamo.exc.UserError,
+            SerializeError,
+        ) as error:
             line = str(error).strip().splitlines()[0]
             raise UserError(
                 f"{predictor.config.__name__} cannot be written as {kind} ({line}): use another "
-                f"--format; safetensors holds the weights of every network"
+                f"--format or a later torch; safetensors holds the weights of every network"
             ) from error
 
 

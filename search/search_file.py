@@ -66,7 +66,9 @@ def write_search_file(
     """
     import h5py
 
-    with atomic_path(path) as temporary, h5py.File(temporary, "w", track_order=True) as file:
+    with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
+        # Not with `track_order`: older h5py then stores the time of writing, and files of the same
+        # search would differ.
         file.attrs["format"] = FORMAT
         file.attrs["least"] = least
         file.attrs["identity"] = json.dumps(identity, sort_keys=True)

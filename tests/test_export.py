@@ -75,6 +75,10 @@ for k, name in enumerate(("logits", "probability")):
 
 
 def test_a_program_of_torch(run: Path) -> None:
+    if torch.__version__ < "2.7":  # it cannot save what runs under autocast for any batch size
+        with pytest.raises(UserError, match="a later torch"):
+            export.main(["--run", str(run), "--format", "torch"])
+        return
     assert export.main(["--run", str(run), "--format", "torch"]) == 0
     module = torch.export.load(run / "demo.pt2").module()
     strain = torch.randn(4, 3, 4096) * 1e-20

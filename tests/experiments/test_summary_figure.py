@@ -49,6 +49,8 @@ def test_the_figure_warns_of_nothing(tmp_path: Path, known: str, history: list[d
     result = {"oof_auc": 0.7, "oof_auc_error": 0.05}
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # Of matplotlib 3.9 with a later pyparsing, and not of the figure.
+        warnings.filterwarnings("ignore", category=DeprecationWarning)
         picture = SummaryPicture(
             tmp_path / "summary.png", "costs $5, not a formula", history, "auc"
         )
