@@ -87,6 +87,7 @@ def write_results(root: Path, data: StackData, truth: np.ndarray | None = None) 
         write_run(folder, data, column, shuffle=column)
         config = {
             "class": name,
+            "name": name,
             "train_path": str(tables / "train.csv"),
             "test_path": str(tables / "test.csv"),
         }
