@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import configs
+from configuration.overrides import override
 from experiments.current_predictions import are_current, check_replaced, has_other_arrays
 from experiments.existing_run import ExistingRun
 from experiments.npy_files import save_array
@@ -31,7 +32,9 @@ def existing(tmp_path: Path) -> ExistingRun:
     train_ids = np.array([f"train{row}" for row in range(4)])
     test_ids = np.array([f"test{row}" for row in range(3)])
     made = ExistingRun(
-        tmp_path, configs.Demo, RunSamples(train_ids, test_ids, np.arange(4) % 2, np.arange(4) // 2)
+        tmp_path,
+        override(configs.Demo, ["cv=2"]),
+        RunSamples(train_ids, test_ids, np.arange(4) % 2, np.arange(4) // 2),
     )
     save_array(tmp_path / "ids_test.npy", test_ids)
     save_array(tmp_path / "outoffolds.npy", np.zeros((4, 1), np.float32))

@@ -76,7 +76,7 @@ def test_debug_keeps_the_first_rows_only(data: Path, tmp_path: Path, monkeypatch
 
     table = datasets.load_index(data / "train.csv")
     many = table.loc[np.arange(12_000) % len(table)].reset_index(drop=True)
-    monkeypatch.setattr(datasets, "load_index", lambda path, root: many)
+    monkeypatch.setattr(datasets, "load_index", lambda *arguments: many)
     config = override(configs.Demo, ["debug=true"])
     run = experiment(config, data, tmp_path)
     assert (len(run.train), len(run.test)) == (10_000, 1_000)

@@ -55,7 +55,7 @@ def test_what_is_measured_and_its_table(tmp_path: Path) -> None:
     found = measure_config(TINY, tmp_path, 2, tmp_path / "samples", kind="safetensors")
     # The same weights, in batches of other sizes.
     assert found.differences.keys() == {"noise", "samples"}
-    assert max(found.differences.values()) < 1e-5
+    assert max(found.differences.values()) < 1e-4  # what export.py allows
     assert found.spread > 0
     assert found.row.extra["rounds"] == 2
     assert found.row.settings["batch"] == BATCH
