@@ -25,7 +25,6 @@ from configuration.config_class import ConfigMeta
 from data.sample_files import read_table
 from experiments.partial_splits import (
     ARGUMENTS,
-    NOT_VALIDATED,
     Folds,
     check_arguments,
     hold_out,
@@ -33,6 +32,7 @@ from experiments.partial_splits import (
     split_by_time,
     train_on_all,
 )
+from experiments.run_records import NOT_VALIDATED
 from experiments.sample_table import check_covariates, limit_rows, read_weights
 from experiments.targets import BinaryTarget, check_columns_of_table, columns_of_tables
 from runtime.console import LOGGER

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from configuration.class_with_arguments import Part
 from configuration.config_class import ConfigMeta
 from configuration.types import accepted_arguments
 from experiments.side_targets import MERGER_TIME
@@ -162,7 +163,8 @@ def check_fits(config: ConfigMeta, outputs: Outputs) -> None:
     """
     check_kind(config, "criterion", config.criterion.cls, outputs, may_take_signal=False)
     check_kind(config, "eval_metric", config.eval_metric.cls, outputs, may_take_signal=True)
-    for part in config.monitor_metrics:
+    # What is no part is refused where parts are built.
+    for part in (each for each in config.monitor_metrics if isinstance(each, Part)):
         check_kind(config, "monitor_metrics", part.cls, outputs, may_take_signal=True)
     check_direction(config)
     if outputs.is_plain:
@@ -208,7 +210,7 @@ def check_direction(config: ConfigMeta) -> None:
     """
     maximize = getattr(config.eval_metric.cls, "maximize", None)
     for number, part in enumerate(config.callbacks):
-        known = accepted_arguments(part.cls) or ()
+        known = accepted_arguments(part.cls) or () if isinstance(part, Part) else ()
         if maximize is None or not {"maximize", "target"} <= set(known):
             continue
         built = part.build()

@@ -15,6 +15,7 @@ import numpy as np
 
 from configuration.class_with_arguments import thaw
 from configuration.config_class import ConfigMeta
+from experiments.run_records import NOT_VALIDATED
 from runtime.errors import UserError, nearest
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
 Folds = list[tuple[np.ndarray, np.ndarray]]  # (training rows, validation rows) of each
 
-NOT_VALIDATED = -1  # in folds.npy, of a sample that every network may have been trained on
 HELD_OUT = 0.2  # the share that is validated by one network, unless the config says another
 
 # The arguments of each, in `splitter_params`. Those of the default splitter are passed over.

@@ -27,11 +27,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.npy_files import load_array
-from experiments.partial_splits import NOT_VALIDATED
 from experiments.prediction_stamp import read_stamp, samples_digest, unfinished_predictions
-from experiments.run_records import read_run_config
-from experiments.targets import outputs_from_record
+from experiments.run_records import NOT_VALIDATED
 from runtime.errors import UserError
+from runtime.files import read_json_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -117,7 +116,12 @@ def read_predictions(folder: str | os.PathLike[str], suffix: str = "") -> Predic
             is said to be a signal.
     """
     folder = Path(folder)
-    outputs = outputs_from_record(read_run_config(folder), str(folder / "config.json"))
+    # Imported here, as it takes torch with it, and the command lines import this file first.
+    from experiments.targets import outputs_from_record
+
+    recorded = folder / "config.json"
+    plain = read_json_object(recorded) if recorded.exists() else {}
+    outputs = outputs_from_record(plain, str(recorded))
     width = outputs.width
     train_ids, test_ids = (load_array(folder / f"ids_{split}.npy") for split in ("train", "test"))
     for split, ids in (("train", train_ids), ("test", test_ids)):

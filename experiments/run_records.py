@@ -27,6 +27,7 @@ TRAINED_FROM = {
     "start": dict,
     "pseudo_labels": (str, type(None)),
 }
+NOT_VALIDATED = -1  # in folds.npy, of a sample that every network may have been trained on
 CONFIG = {
     "name": str,
     "cv": int,

@@ -22,8 +22,8 @@ from experiments.outputs_summary import (
     score_test_outputs,
     table_of_outputs,
 )
-from experiments.partial_splits import NOT_VALIDATED
 from experiments.prediction_stamp import unfinished_predictions
+from experiments.run_records import NOT_VALIDATED
 from experiments.sample_table import read_covariate
 from experiments.scores import auc_with_error, aucs_by_fold, blend_folds, ordered_probabilities
 from experiments.summary_figure import SummaryPicture, draw_summary, draw_summary_of_outputs

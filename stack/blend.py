@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from experiments.scores import blend_folds, ordered_probabilities
-from experiments.summary import read_truth
 from metrics import AUC
 from runtime.console import LOGGER, format_seconds, progress
 from runtime.errors import UserError
@@ -260,6 +259,9 @@ def read_stack_inputs(results: Path, settings: StackSettings) -> StackInputs:
     truth = None
     if test_csv is not None:
         ids = pd.DataFrame({"id": data.test_ids})
+        # Imported here: it takes torch with it, and `--help` should answer at once.
+        from experiments.summary import read_truth
+
         truth = read_truth(test_csv.parent / "test_labels.csv", ids)
     return StackInputs(members, data, finals, train_csv, test_csv, order, truth)
 

@@ -178,7 +178,7 @@ def differences(first: Path, second: Path) -> Iterator[str]:
         with open(folder / "history.csv", newline="") as file:
             rows.append(
                 [
-                    {k: v for k, v in row.items() if "seconds" not in k}
+                    {k: v for k, v in row.items() if "second" not in k}
                     for row in csv.DictReader(file)
                 ]
             )
@@ -187,7 +187,7 @@ def differences(first: Path, second: Path) -> Iterator[str]:
 
 
 def nested(one: Any, two: Any, where: str, torch: Any) -> Iterator[str]:
-    if where.endswith("seconds"):
+    if where.endswith(("seconds", "per_second")):
         return
     if isinstance(one, dict) and isinstance(two, dict) and one.keys() == two.keys():
         for key in one:

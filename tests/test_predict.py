@@ -227,7 +227,7 @@ def test_bad_data_is_one_sentence(run: Path, new_samples: Path, tmp_path: Path) 
         assert not (tmp_path / "out.csv").exists(), name
     for words, message in (
         (["--run", str(tmp_path), "--data", str(new_samples)], "holds no config.json"),
-        (["--data", str(new_samples)], "give either --run"),
+        (["--data", str(new_samples)], "give one of --run"),
         (["--run", str(run), "--data", str(new_samples), "--batch_size", "0"], "expected 1 or"),
     ):
         with pytest.raises(UserError, match=message):

@@ -124,7 +124,7 @@ class Drawer:
             if kind.startswith("glitches"):
                 x = self.noise.add_transients(x, psds, self.whitening, True, generator)
             elif kind == "signals":
-                drawn, snr = self.signals.draw(rows, generator)
+                drawn, snr, _ = self.signals.draw(rows, generator)
                 if snr is None:
                     bounds = self.signals.signals.population.snr
                     snr = self.signals.signals.draw_snr(rows, bounds, generator)

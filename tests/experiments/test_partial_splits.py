@@ -19,8 +19,9 @@ import stacking
 from configuration.overrides import override
 from experiments.fold_record import read_fold
 from experiments.folds import fold_of_rows, split_folds
-from experiments.partial_splits import NOT_VALIDATED, explain_validation
+from experiments.partial_splits import explain_validation
 from experiments.predictions import read_predictions
+from experiments.run_records import NOT_VALIDATED
 from runtime.errors import UserError
 
 ALL = ("cv=1", "num_epochs=1")
