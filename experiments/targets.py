@@ -34,8 +34,20 @@ if TYPE_CHECKING:
 REGRESSION_STRATA = 10  # parts of equal size by which numbers are stratified over the folds
 
 
+class LogitOutputs:
+    """Outputs that are logits, each of a probability of its own."""
+
+    def to_log_odds(self, outputs: np.ndarray) -> np.ndarray:
+        """Return what metrics take of outputs (..., outputs)."""
+        return outputs
+
+    def to_values(self, outputs: np.ndarray) -> np.ndarray:
+        """Return the probabilities (..., outputs)."""
+        return expit(outputs)
+
+
 @dataclass(frozen=True)
-class BinaryTarget:
+class BinaryTarget(LogitOutputs):
     """A signal (1) or none (0), a logit; the competition's rules are the default.
 
     Args:
@@ -75,14 +87,6 @@ class BinaryTarget:
     def strata(self, values: np.ndarray, cv: int) -> np.ndarray:
         """Return the number of the part (n,) that each of the true targets (n, 1) belongs to."""
         return np.round(values[:, 0])
-
-    def to_log_odds(self, outputs: np.ndarray) -> np.ndarray:
-        """Return what metrics take of outputs (..., 1)."""
-        return outputs
-
-    def to_values(self, outputs: np.ndarray) -> np.ndarray:
-        """Return probabilities (..., 1) of outputs (..., 1)."""
-        return expit(outputs)
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ class ClassTarget:
 
 
 @dataclass(frozen=True)
-class LabelTarget:
+class LabelTarget(LogitOutputs):
     """Several labels, each present or not, whatever the others are: one logit each.
 
     Args:
@@ -219,13 +223,6 @@ class LabelTarget:
         )
         pattern = pattern.reshape(-1)  # numpy 2.0 returns (n, 1)
         return np.where(counts[pattern] < cv, -1, pattern)
-
-    def to_log_odds(self, outputs: np.ndarray) -> np.ndarray:
-        return outputs
-
-    def to_values(self, outputs: np.ndarray) -> np.ndarray:
-        """Return the probabilities (..., names)."""
-        return expit(outputs)
 
 
 @dataclass(frozen=True)
