@@ -61,9 +61,13 @@ class NoiseCurve:
 
     @functools.cached_property
     def digest(self) -> str:
-        """A digest of all numbers."""
+        """A digest of all numbers; a family's are those of its members.
+
+        Their geometric mean follows from them, but for its last bits, which differ between
+        processors: numpy computes logarithms with the instructions that it finds.
+        """
         content = hashlib.blake2b(digest_size=8)
-        for curve in (self, *self.members):
+        for curve in self.members or (self,):
             content.update(np.ascontiguousarray(curve.frequencies, "<f8"))
             content.update(np.ascontiguousarray(curve.amplitudes, "<f8"))
         return content.hexdigest()

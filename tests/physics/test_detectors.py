@@ -15,6 +15,7 @@ from physics.sites import SITES, arms, vertex
 
 def test_antenna_patterns_and_delays_are_those_of_bilby(rng: np.random.Generator) -> None:
     bilby = pytest.importorskip("bilby")
+    bilby_version = tuple(int(part) for part in bilby.__version__.split(".")[:2])
     network = Network(tuple(SITES))
     ra, dec, psi = (
         rng.uniform(0, 6.28, 20),
@@ -28,6 +29,8 @@ def test_antenna_patterns_and_delays_are_those_of_bilby(rng: np.random.Generator
         theirs = bilby.gw.detector.get_empty_interferometer(name[:2] if name[:2] == "ET" else name)
         if name.startswith("ET"):  # a list of three
             theirs = theirs[int(name[2]) - 1]
+        if name in ("ET2", "ET3") and bilby_version < (2, 8):
+            continue  # bilby placed them up to 16 km off before
         # Sites in float32: 1e-7 of a response of order one, and 3 ns of 21 ms.
         assert np.abs(vertex(name) - theirs.vertex).max() < 0.1  # m
         assert np.abs(arms(name) - np.stack([theirs.x, theirs.y])).max() < 1e-8

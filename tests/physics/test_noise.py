@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import dataclasses
 import os
 from pathlib import Path
 
@@ -288,6 +289,15 @@ def test_a_family_of_one_is_its_curve(tmp_path: Path) -> None:
     assert not family.has_families
     draws = [source.sample(3, torch.Generator().manual_seed(1)) for source in (family, single)]
     assert torch.equal(*draws)
+
+
+def test_a_familys_digest_does_not_depend_on_the_rounding_of_its_mean(tmp_path: Path) -> None:
+    family = find_curve(str(write_family(tmp_path / "a", -2, 0)))
+    elsewhere = dataclasses.replace(family, amplitudes=np.nextafter(family.amplitudes, 1))
+    assert elsewhere.digest == family.digest
+    louder = dataclasses.replace(family.members[0], amplitudes=2 * family.members[0].amplitudes)
+    changed = dataclasses.replace(family, members=(louder, *family.members[1:]))
+    assert changed.digest != family.digest
 
 
 def test_a_family_whose_files_changed_is_read_again(tmp_path: Path) -> None:
