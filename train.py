@@ -405,12 +405,21 @@ def summarize_fold(experiment: Experiment, fold: int) -> str:
     Raises:
         UserError: the fold has no score, as its logits are NaN.
     """
+    from experiments.summary import draw_fold_curves
+    from training import distributed
+
     name, state = experiment.config.name, experiment.states.get(fold)
     if experiment.options.seed is not None:
         name = f"{name}, seed {experiment.options.seed}"
     folder = experiment.directory.path
-    written = [file for file in (f"fold{fold}.pt", f"fold{fold}.json") if (folder / file).exists()]
-    there = f" {' and '.join(written)} lie in {folder}/." if written else ""
+    if state is not None and distributed.is_main() and not experiment.options.dry_run:
+        # Before anything is refused: the curves of a bad fold help to find out why.
+        valid = experiment.targets.true[experiment.folds[fold][1]]
+        draw_fold_curves(folder, fold, state.history, experiment.config, valid)
+    files = (f"fold{fold}.pt", f"fold{fold}.json", f"fold{fold}.png")
+    written = [file for file in files if (folder / file).exists()]
+    listed = " and ".join([", ".join(written[:-1]), written[-1]] if written[1:] else written)
+    there = f" {listed} lie in {folder}/." if written else ""
     if state is None:  # kept by --skip_existing
         return f"Fold {fold} of {name} was kept as it is.{there}"
     # none where no sample is validated

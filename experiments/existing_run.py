@@ -116,7 +116,7 @@ class ExistingRun:
 
     def names_of_fold(self, fold: int) -> list[str]:
         """Return the names of a fold's files; a pipeline's mark that it is done is one of them."""
-        names = [f"fold{fold}{end}" for end in ("_last.pt", ".json", ".pt", ".done")]
+        names = [f"fold{fold}{end}" for end in ("_last.pt", ".json", ".pt", ".png", ".done")]
         names += sorted(path.name for path in self.path.glob(f"fold{fold}_epoch*.pt"))
         return [name for name in names if (self.path / name).exists()]
 

@@ -13,6 +13,7 @@ import numpy as np
 from configuration.config_class import ConfigMeta
 from data.sample_files import read_table
 from experiments.breakdown import break_down, format_breakdown
+from experiments.curve_figure import draw_fold, guessing_of
 from experiments.npy_files import load_array
 from experiments.outputs_summary import (
     format_scores,
@@ -131,6 +132,7 @@ def write_summary(
         f"{folder.name}{suffix}",
         history,
         getattr(config.eval_metric.build(), "name", "score"),
+        guessing_of(config, true[folds != NOT_VALIDATED]) if history else None,
     )
     if outputs.target.kind == "binary":
         parameters = Path(config.train_path).parent / "parameters.csv"
@@ -139,6 +141,30 @@ def write_summary(
     else:
         draw_summary_of_outputs(drawn, outputs, true[known], every_output[known])
     return result
+
+
+def draw_fold_curves(
+    folder: Path,
+    fold: int,
+    history: Sequence[Mapping[str, float]],
+    config: ConfigMeta,
+    true: np.ndarray,
+) -> Path | None:
+    """Draw the learning curves of one fold, fold<k>.png; return its path, None without an epoch.
+
+    Args:
+        folder: the run directory.
+        history: the scores of each epoch.
+        config: of the run.
+        true: (n, outputs), the targets of the validation rows of the fold.
+    """
+    if not history:
+        return None
+    path = folder / f"fold{fold}.png"
+    rows = [{"fold": fold, **row} for row in history]
+    metric = getattr(config.eval_metric.build(), "name", "score")
+    draw_fold(path, f"{folder.name}, fold {fold}", rows, metric, guessing_of(config, true))
+    return path
 
 
 def scores_over_seeds(seeds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

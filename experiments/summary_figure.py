@@ -1,4 +1,4 @@
-"""summary.png: learning curves, ROC, scores by class, and efficiency by SNR of a run."""
+"""summary.png: learning curves, ROC, scores by class, calibration, and efficiency by SNR."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from experiments.calibration import calibration_words, measure_reliability
+from experiments.curve_figure import draw_curves, draw_loss, draw_nothing, make_figure, save_figure
 from experiments.outputs_summary import draw_outputs
 from experiments.scores import roc_corners
 from experiments.targets import Outputs
-from runtime.files import atomic_path
+from training.guessing import Guessing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,29 +35,26 @@ class SummaryPicture:
         title: of the whole.
         history: the rows of history.csv.
         metric: the name of the metric in it.
+        guessing: what guessing scores, drawn as lines of chance; None for none.
     """
 
     path: Path
     title: str
     history: Sequence[dict[str, float]]
     metric: str
+    guessing: Guessing | None = None
 
     def begin(self) -> tuple[Figure, np.ndarray]:
-        """Return a figure of 2 x 2 panels, with the learning curves in the first, and its axes."""
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(12, 8.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        axes = figure.subplots(2, 2)
-        # The name of a run may hold a dollar sign, which would begin a formula.
-        figure.suptitle(self.title, fontsize=14, parse_math=False)
-        draw_curves(axes[0, 0], self.history, self.metric)
+        """Return a figure of 2 x 3 panels and its axes, with loss and score in the first two."""
+        figure = make_figure((17.5, 8.4), self.title)
+        axes = figure.subplots(2, 3)
+        if self.history:
+            draw_loss(axes[0, 0], self.history, self.guessing)
+            draw_curves(axes[0, 1], self.history, self.metric, self.guessing)
+        else:
+            for axis in axes[0, :2]:
+                draw_nothing(axis, "no training history in this folder")
         return figure, axes
-
-    def save(self, figure: Figure) -> None:
-        with atomic_path(self.path) as temporary:
-            figure.savefig(temporary, dpi=110)
 
 
 def draw_summary_of_outputs(
@@ -68,8 +67,8 @@ def draw_summary_of_outputs(
         true, found: (n, outputs) each, of the out-of-fold rows.
     """
     figure, axes = picture.begin()
-    draw_outputs(list(axes.flat[1:]), outputs, true, found)
-    picture.save(figure)
+    draw_outputs(list(axes.flat[2:]), outputs, true, found)
+    save_figure(figure, picture.path)
 
 
 def draw_summary(
@@ -79,7 +78,7 @@ def draw_summary(
     snr: np.ndarray | None,
     result: dict[str, Any],
 ) -> None:
-    """Draw learning curves, ROC, score histograms and efficiency against SNR into one PNG.
+    """Draw learning curves, ROC, score histograms, calibration and efficiency into one PNG.
 
     Args:
         targets, logits: (n,) each, of the out-of-fold rows.
@@ -90,40 +89,37 @@ def draw_summary(
     both = "oof_auc" in result
     enough = both and snr is not None and has_efficiency(targets, snr)
     if both:
-        draw_roc(axes[0, 1], targets, logits, result)
+        draw_roc(axes[0, 2], targets, logits, result)
+        draw_calibration(axes[1, 1], targets, logits)
+    else:
+        draw_nothing(axes[0, 2], "one class only: no ROC")
+        draw_nothing(axes[1, 1], "one class only: no calibration")
     draw_histogram(axes[1, 0], targets, logits)
     if enough:
-        draw_efficiency(axes[1, 1], targets, logits, snr)
-    for axis, shown, why in (
-        (axes[0, 0], bool(picture.history), "no training history in this folder"),
-        (axes[0, 1], both, "one class only: no ROC"),
-        (axes[1, 1], enough, "no parameters.csv: the SNRs are unknown" if snr is None else TOO_FEW),
-    ):
-        if not shown:
-            axis.axis("off")
-            axis.text(0.5, 0.5, why, ha="center", va="center", color="0.4")
-    picture.save(figure)
+        draw_efficiency(axes[1, 2], targets, logits, snr)
+    else:
+        why = "no parameters.csv: the SNRs are unknown" if snr is None else TOO_FEW
+        draw_nothing(axes[1, 2], why)
+    save_figure(figure, picture.path)
 
 
-def draw_curves(axis: Axes, history: Sequence[dict[str, float]], metric: str) -> None:
-    """Draw the validation metric of each fold, and that of the training dotted."""
-    # Those of several seeds have the seed in each row; folds keep their colours.
-    curves = sorted({(int(row["fold"]), int(row.get("seed", 0))) for row in history})
-    for fold, seed in curves:
-        rows = [
-            row for row in history if (int(row["fold"]), int(row.get("seed", 0))) == (fold, seed)
-        ]
-        epochs = [row["epoch"] for row in rows]
-        colour, label = f"C{fold}", f"fold {fold}" if seed == curves[0][1] else None
-        valid = [row.get("valid_metric", np.nan) for row in rows]
-        train = [row.get("train_metric", np.nan) for row in rows]
-        axis.plot(epochs, valid, "o-", color=colour, ms=3, label=label)
-        axis.plot(epochs, train, ":", color=colour, lw=1)
-    label = "AUC" if metric == "auc" else metric.replace("_", " ")
-    axis.set(xlabel="epoch", ylabel=label, title="Learning curves (dotted: training)")
+def draw_calibration(axis: Axes, targets: np.ndarray, logits: np.ndarray) -> None:
+    """Draw the share of signals against the predicted probability, in bins of equal counts."""
+    found = measure_reliability(targets, logits)
+    axis.plot([0, 1], [0, 1], "--", color="0.6", lw=1, label="probabilities that hold")
+    # The interval of a share of 0 or 1 lies to one side of it alone.
+    spread = np.maximum([found.share - found.low, found.high - found.share], 0)
+    label = "out of fold, 95 % intervals"
+    axis.errorbar(found.probability, found.share, spread, fmt="o-", ms=4, color=SIGNAL, label=label)
+    axis.set(
+        xlabel="predicted probability of a signal",
+        ylabel="share of signals",
+        title=f"Calibration ({calibration_words(found.gap, logits, targets)})",
+        xlim=(0, 1),
+        ylim=(-0.02, 1.02),
+    )
     axis.grid(alpha=0.3)
-    if history:
-        axis.legend(loc="lower right", fontsize=8)  # curves of an AUC rise to the right
+    axis.legend(loc="upper left", fontsize=8)
 
 
 def draw_roc(axis: Axes, targets: np.ndarray, logits: np.ndarray, result: dict[str, Any]) -> None:

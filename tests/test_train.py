@@ -130,6 +130,8 @@ def test_again_is_bit_identical_and_a_single_fold_equals_its_part(
     done = run(data, tmp_path, "--limit_fold", "1", "--debug")
     assert " | memory " in done.stdout
     assert "Fold 1 of demo is trained" in done.stdout
+    assert "fold1.json and fold1.png lie in" in done.stdout
+    assert (tmp_path / "demo" / "fold1.png").stat().st_size > 10_000
     assert not (tmp_path / "demo" / "outoffolds.npy").exists()
     run(data, tmp_path, "--limit_fold", "0")
     run(data, tmp_path, "--inference")
