@@ -12,8 +12,10 @@ import numpy as np
 import torch
 
 from experiments.exported_graph import ExportedGraph
+from experiments.objectives import output_names
 from experiments.observation_record import plain_config
 from experiments.predictor import Predictor
+from experiments.targets import Outputs
 from experiments.weight_files import read_weight_file, write_weight_file
 from physics.noise import NoiseGenerator
 from runtime.errors import UserError
@@ -26,7 +28,8 @@ TOLERANCE = 1e-4  # largest difference of a logit between the run and what was e
 LARGEST_BATCH = 2**31 - 1
 BATCHES = (1, 3, 8)  # sizes that the check tries: the graph must take any
 
-Scorer = Callable[[np.ndarray], np.ndarray]  # strain (B, detector, time) -> logits (B, folds)
+# strain (B, detector, time) -> logits (B, folds), or (B, folds, outputs) where there are several
+Scorer = Callable[[np.ndarray], np.ndarray]
 
 
 def write_export(predictor: Predictor, kind: str, path: Path) -> None:
@@ -67,9 +70,12 @@ def write_export(predictor: Predictor, kind: str, path: Path) -> None:
                     dynamo=True,
                     dynamic_shapes=batch,
                     input_names=["strain"],
-                    output_names=["logits", "probability"],
+                    output_names=list(graph.output_names),
                     verbose=False,
                 )
+            # Which column is which, for whoever has nothing but the file.
+            names = json.dumps(output_names(predictor.outputs))
+            program.model.metadata_props["outputs"] = names
             program.save(temporary)
         # The last two: torch 2.6 cannot save what runs under autocast for batches of any size.
         except (
@@ -159,7 +165,8 @@ def compare_with_run(
         compared["samples"] = samples
     differences = {}
     for what, strain in compared.items():
-        expected = np.moveaxis(predictor.score(strain).logits, 0, 1)  # (n, folds)
+        # (folds, n) -> (n, folds), and so with several outputs
+        expected = np.moveaxis(predictor.score(strain).logits, 0, 1)
         found, first = [], 0
         for size in (*BATCHES, len(strain)):
             if first < len(strain):
@@ -205,6 +212,21 @@ def measure_speed(predictor: Predictor, score: Scorer, seconds: float = 2.0) -> 
     return {name: rounds[name] * len(strain) / spent[name] for name in both}
 
 
+def describe_outputs(outputs: Outputs) -> str:
+    """Return in words what the graph of a run returns."""
+    if outputs.is_plain:
+        return "`logits` (batch, folds) and `probability` (batch,), their mean"
+    names, width = ", ".join(f"`{name}`" for name in output_names(outputs)), outputs.width
+    words = (
+        f"`logits` (batch, folds, {width}), as the networks put them out, and `values` (batch, "
+        f"{width}), the mean over the folds of probabilities or of numbers in the units of the "
+        f"table, in the order {names}"
+    )
+    if outputs.target.signal is not None:
+        words += "; `probability` (batch,) of a signal"
+    return words
+
+
 def make_card(
     predictor: Predictor,
     folder: Path,
@@ -228,7 +250,7 @@ def make_card(
         f"{observation.window:g} s, as recorded (a strain of 1e-21 is 1e-21)",
     ]
     if kind != "safetensors":
-        lines.append("- output: `logits` (batch, folds) and `probability` (batch,), their mean")
+        lines.append(f"- output: {describe_outputs(predictor.outputs)}")
     lines += [
         "- compared with the run: "
         + ", ".join(

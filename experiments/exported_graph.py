@@ -1,13 +1,12 @@
-"""Transforms, front-end and networks of a run as one graph, from strain to probability."""
+"""Transforms, front-end and networks of a run as one graph, from strain to what the run predicts."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from experiments.objectives import output_names
 from experiments.predictor import Predictor
-from runtime.errors import UserError
+from experiments.targets import ClassTarget, Outputs, RegressionTarget
 from spectrograms.convolved import with_convolved_front_ends
 
 
@@ -19,16 +18,13 @@ class ExportedGraph(nn.Module):
 
     Args:
         predictor: of the run, on the CPU, without test-time views.
+
+    Attributes:
+        output_names: of what `forward` returns.
     """
 
     def __init__(self, predictor: Predictor) -> None:
         super().__init__()
-        if not predictor.outputs.is_plain:
-            raise UserError(
-                f"{predictor.config.__name__} predicts {', '.join(output_names(predictor.outputs))}"
-                f", and a graph holds one logit a fold: use --format safetensors, or export a run "
-                f"without side targets"
-            )
         self.transform = predictor.preparation.transform
         self.second = predictor.preparation.second
         factor = predictor.norm_factor
@@ -36,19 +32,53 @@ class ExportedGraph(nn.Module):
         self.networks = nn.ModuleList(
             with_convolved_front_ends(network) for network in predictor.networks
         )
-        self.hook = predictor.hook
+        self.hook, self.outputs = predictor.hook, predictor.outputs
+        self.output_names = graph_output_names(self.outputs)
 
-    def forward(self, strain: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits (B, folds) and the probability (B,) of strain (B, detector, time).
+    def forward(self, strain: Tensor) -> tuple[Tensor, ...]:
+        """Return what the folds say of strain (B, detector, time), and their mean.
 
-        The probability is the mean over the folds.
+        A run with one logit: logits (B, folds) and the probability (B,). Any other: what the
+        networks put out, (B, folds, K + S); its values (B, K + S), probabilities or numbers in the
+        units of the table; and, where an output is one of a signal, the probability (B,).
         """
         if self.factor is not None:
             strain = strain / self.factor
         batch = {"waveform": self.transform(strain)}
         if self.second is not None:
             batch["waveform2"] = self.second(strain)
-        logits = torch.cat(
-            [self.hook.forward_test(network, batch).float() for network in self.networks], dim=1
-        )  # folds x (B, 1) -> (B, folds)
-        return logits, logits.sigmoid().mean(1)
+        found = [self.hook.forward_test(network, batch).float() for network in self.networks]
+        if self.outputs.is_plain:
+            logits = torch.cat(found, dim=1)  # folds x (B, 1) -> (B, folds)
+            return logits, logits.sigmoid().mean(1)
+        outputs = torch.stack(found, dim=1)  # folds x (B, K + S) -> (B, folds, K + S)
+        values = values_of_outputs(outputs, self.outputs).mean(1)  # (B, K + S)
+        signal = self.outputs.target.signal
+        return (outputs, values) if signal is None else (outputs, values, values[:, signal])
+
+
+def graph_output_names(outputs: Outputs) -> tuple[str, ...]:
+    """Return the names of what the graph of a run returns."""
+    if outputs.is_plain:
+        return ("logits", "probability")
+    named = ("logits", "values")
+    return named if outputs.target.signal is None else (*named, "probability")
+
+
+def values_of_outputs(found: Tensor, outputs: Outputs) -> Tensor:
+    """Return the probabilities or numbers (..., K + S) of what networks put out.
+
+    As `OutputScores.of_folds`, in operations that a graph holds.
+    """
+    target = outputs.target
+    main = found[..., : outputs.count]
+    if isinstance(target, RegressionTarget):
+        columns = [quantity.decode(main[..., i]) for i, quantity in enumerate(target.quantities)]
+        values = torch.stack(columns, dim=-1)
+    else:
+        values = main.softmax(-1) if isinstance(target, ClassTarget) else main.sigmoid()
+    sides = [
+        side.quantity.decode(found[..., outputs.count + number])[..., None]  # (...) -> (..., 1)
+        for number, side in enumerate(outputs.sides)
+    ]
+    return torch.cat([values, *sides], dim=-1)

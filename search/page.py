@@ -27,7 +27,7 @@ from search.injections import InjectionResult, list_rates
 from search.plots import DRAWN, LINEAR_SCORES, MARKED, draw_time_frequency_map
 from search.result import SearchResult
 from search.result_files import format_summary
-from search.trigger_table import trigger_cells
+from search.trigger_table import side_column, trigger_cells
 
 ASSETS = Path(__file__).parent / "assets"
 MOST_CANDIDATES = 200  # in the table; candidates.csv has all
@@ -109,7 +109,8 @@ def candidates_html(result: SearchResult) -> str:
     detectors, rated = result.observation.detectors, result.significance
     removed = {event.time for event in result.background.removed}
     heads = ["", "GPS", "score", *detectors, *(f"χ² {name}" for name in detectors)]
-    heads += ["masses", "detectors"]
+    sides = [(side_column(name), name.replace("_", " ")) for name in result.triggers.side_names]
+    heads += ["masses", *(f"predicted {words}" for _, words in sides), "detectors"]
     heads += ["false-alarm rate", "IFAR, years", "p-value", "sigma", ""]
     rows = []
     for row in range(min(len(result.triggers), MOST_CANDIDATES)):
@@ -126,6 +127,7 @@ def candidates_html(result: SearchResult) -> str:
                 *(cells[f"score_{name}"] or "–" for name in detectors),
                 *(cells[f"chi_squared_{name}"] or "–" for name in detectors),
                 masses,
+                *(cells[column] or "–" for column, _ in sides),
                 cells["combination"],
                 format_rate(rate, limit),
                 f"{over}{rated.ifar_years[row]:.3g}" if known else "–",

@@ -26,6 +26,8 @@ class Peaks:
             where they are not known.
         snr: (n, D) float32 signal-to-noise ratio of the template in each detector; NaN where it is
             not known.
+        sides: (n, S) float64 value of each side target that the networks predict, in its own units;
+            a merger time as a GPS time, s. None is (n, 0).
     """
 
     time: np.ndarray
@@ -35,18 +37,29 @@ class Peaks:
     mass1: np.ndarray
     mass2: np.ndarray
     snr: np.ndarray
+    sides: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.sides is None:
+            self.sides = np.empty((len(self.time), 0))
 
     def __len__(self) -> int:
         return len(self.time)
 
     @classmethod
-    def without_any(cls, detectors: int) -> Peaks:
-        """Return no peaks, of an observation of so many detectors."""
-        return cls.of_scores(np.empty(0), np.empty(0), detectors)
+    def without_any(cls, detectors: int, sides: int = 0) -> Peaks:
+        """Return no peaks, of an observation of so many detectors and so many side targets."""
+        return cls.of_scores(np.empty(0), np.empty(0), detectors, np.empty((0, sides)))
 
     @classmethod
-    def of_scores(cls, time: np.ndarray, score: np.ndarray, detectors: int) -> Peaks:
-        """Return peaks of which nothing but times and scores is known."""
+    def of_scores(
+        cls,
+        time: np.ndarray,
+        score: np.ndarray,
+        detectors: int,
+        sides: np.ndarray | None = None,
+    ) -> Peaks:
+        """Return peaks of which times and scores are known, and perhaps side targets (n, S)."""
         count = len(time)
         return cls(
             time=np.asarray(time, np.float64),
@@ -56,6 +69,7 @@ class Peaks:
             mass1=np.full(count, np.nan),
             mass2=np.full(count, np.nan),
             snr=np.full((count, detectors), np.nan, np.float32),
+            sides=sides,
         )
 
     @classmethod
@@ -73,7 +87,10 @@ class Peaks:
 
 
 class StretchScorer(Protocol):
-    """Scores a stretch of strain and its time slides."""
+    """Scores a stretch of strain and its time slides.
+
+    A scorer whose networks also predict side targets has their names in `side_names`.
+    """
 
     def prepare(self, stretch: ConditionedStretch) -> None:
         """Do once for a stretch what all of its time slides share."""
@@ -89,3 +106,8 @@ class StretchScorer(Protocol):
 
     def live_time(self, shifts: Mapping[str, float]) -> float:
         """Return how many seconds of a slide can be searched."""
+
+
+def side_names_of(scorer: StretchScorer) -> tuple[str, ...]:
+    """Return the names of the side targets that a scorer's networks predict, in order."""
+    return tuple(getattr(scorer, "side_names", ()))

@@ -15,7 +15,7 @@ from runtime.files import atomic_path
 from search.background import SECONDS_PER_YEAR, format_rate
 from search.result import SearchResult
 from search.settings import SearchSettings
-from search.trigger_table import trigger_cell_names, trigger_cells
+from search.trigger_table import side_column, trigger_cell_names, trigger_cells
 
 RATE_COLUMNS = (
     "slid_as_loud",
@@ -34,9 +34,9 @@ def write_candidates(path: Path, result: SearchResult) -> None:
     Where the column `limit` has '<', the rate and the p-value are lower than they say, and IFAR and
     sigma higher. `removed` marks triggers that count as signals, whose strain is no background.
     """
-    detectors = result.observation.detectors
+    names = trigger_cell_names(result.observation.detectors, result.triggers.side_names)
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
-        writer = csv.DictWriter(file, ["rank", *trigger_cell_names(detectors), *RATE_COLUMNS])
+        writer = csv.DictWriter(file, ["rank", *names, *RATE_COLUMNS])
         writer.writeheader()
         for row in range(len(result.triggers)):
             cells = {"rank": str(row + 1)} | trigger_cells(result.triggers, row)
@@ -139,6 +139,13 @@ def format_summary(result: SearchResult) -> str:
     text += f", the loudest at GPS {triggers.time[0]:.2f} with a score of {triggers.score[0]:.2f}"
     if len(triggers) > 1:
         text += f", the next {triggers.score[1]:.2f}"
+    if triggers.side_names:
+        cells = trigger_cells(triggers, 0)
+        said = [
+            f"{name.replace('_', ' ')} {cells[side_column(name)] or 'unknown'}"
+            for name in triggers.side_names
+        ]
+        text += f". Predicted of the loudest: {', '.join(said)}"
     return f"{text}. {format_significance(result)}"
 
 

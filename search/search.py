@@ -35,7 +35,7 @@ from search.filter_bank_scorer import FilterBankScorer
 from search.folder import StretchStore
 from search.live_times import LiveTimes, concatenate_live_times
 from search.parts import Part
-from search.peaks import StretchScorer
+from search.peaks import StretchScorer, side_names_of
 from search.result import SearchResult, WhitenedStrain
 from search.search_file import SearchFile, write_search_file
 from search.search_stretch import search_stretch
@@ -241,7 +241,8 @@ class Search:
             )
         if conditioned is None:
             nothing = LiveTimes.of_stretch(detectors, stretch.number, (0, 0), (), [], np.empty(0))
-            return StretchResult(TriggerTable.empty(detectors), nothing, [], True)
+            empty = TriggerTable.empty(detectors, side_names_of(self.scorer))
+            return StretchResult(empty, nothing, [], True)
         return StretchResult(
             concatenate_tables(tables), concatenate_live_times(lives), conditioned.gates, False
         )
@@ -269,7 +270,9 @@ class Search:
         if arrays is None:
             raise RuntimeError(f"{name} was not searched")
         where = str(self.store.path(name))
-        found = unpack_stretch_result(arrays, self.observation.detectors, where)
+        found = unpack_stretch_result(
+            arrays, self.observation.detectors, where, side_names_of(self.scorer)
+        )
         # A part of the search may have chosen a lower score on another machine.
         kept = found.table.score >= self.least
         return found if kept.all() else dataclasses.replace(found, table=found.table.take(kept))
@@ -290,6 +293,7 @@ class Search:
             tuple(self.observation.detectors),
             self.least,
             identity,
+            side_names_of(self.scorer),
         )
 
     def rate(self, own: SearchFile, others: Sequence[SearchFile] = ()) -> SearchResult:

@@ -54,6 +54,7 @@ def write_search_file(
     detectors: tuple[str, ...],
     least: float,
     identity: Mapping[str, Any],
+    side_names: tuple[str, ...] = (),
 ) -> None:
     """Write the triggers of a search, whole or not at all.
 
@@ -63,6 +64,7 @@ def write_search_file(
         detectors: observed.
         least: the lowest score that was kept.
         identity: all that decides the results, in JSON types.
+        side_names: of the side targets that the networks predict.
     """
     import h5py
 
@@ -72,7 +74,7 @@ def write_search_file(
         file.attrs["format"] = FORMAT
         file.attrs["least"] = least
         file.attrs["identity"] = json.dumps(identity, sort_keys=True)
-        writer = TriggerWriter(file.create_group("triggers"), detectors)
+        writer = TriggerWriter(file.create_group("triggers"), detectors, side_names)
         lives = []
         for table, live in parts:
             writer.append(table)
@@ -122,4 +124,5 @@ def leave_details_out(table: TriggerTable) -> TriggerTable:
         detector_scores=by_detector,
         snr=by_detector,
         chi_squared=by_detector,
+        sides=np.broadcast_to(np.float64(np.nan), table.sides.shape),
     )

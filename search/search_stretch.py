@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.clustering import find_loudest_within
+from search.peaks import side_names_of
 from search.slides import times_by_detector
 from search.trigger_table import TriggerTable, concatenate_tables
 
@@ -45,11 +46,12 @@ def search_stretch(
         kept = find_loudest_within(peaks.time, peaks.score, cluster)
         # A scorer may return more than it was asked for. Quieter peaks cannot silence louder ones.
         kept = kept[peaks.score[kept] >= least]
-        tables.append(make_trigger_table(peaks, kept, conditioned, number, shifts))
+        found = make_trigger_table(peaks, kept, conditioned, number, shifts)
+        tables.append(found.with_sides(side_names_of(scorer), peaks.sides[kept]))
         live[number] = scorer.live_time(shifts)
         after_slide()
     if not tables:
-        return TriggerTable.empty(conditioned.observation.detectors), live
+        return TriggerTable.empty(conditioned.observation.detectors, side_names_of(scorer)), live
     return concatenate_tables(tables), live
 
 

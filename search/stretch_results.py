@@ -41,7 +41,10 @@ def pack_stretch_result(found: StretchResult) -> dict[str, np.ndarray]:
 
 
 def unpack_stretch_result(
-    arrays: Mapping[str, np.ndarray], detectors: Sequence[str], where: str
+    arrays: Mapping[str, np.ndarray],
+    detectors: Sequence[str],
+    where: str,
+    side_names: Sequence[str] = (),
 ) -> StretchResult:
     """Return what `pack_stretch_result` packed.
 
@@ -49,6 +52,7 @@ def unpack_stretch_result(
         arrays: by name.
         detectors: observed.
         where: the file, for messages.
+        side_names: of the side targets that the networks predict.
 
     Raises:
         UserError: an array is missing or has another shape.
@@ -69,7 +73,7 @@ def unpack_stretch_result(
         )
     columns = (gates[name].tolist() for name in ("detector", "start", "end", "peak", "snr"))
     return StretchResult(
-        TriggerTable.from_arrays(detectors, named("trigger_"), where),
+        TriggerTable.from_arrays(detectors, named("trigger_"), where, side_names),
         LiveTimes.from_arrays(detectors, named("live_"), where),
         [Gate(*values) for values in zip(*columns, strict=True)],
         bool(arrays["skipped"]),

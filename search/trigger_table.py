@@ -1,7 +1,8 @@
 """Triggers as a table: one row for each trigger, of the strain as it is and of its time slides.
 
-A table has the same columns for every scorer; what a scorer does not know is NaN or -1. It is held
-as arrays, so that millions of triggers of a background fit into memory, and is kept in HDF5.
+A table has the same columns for every scorer; what a scorer does not know is NaN or -1. Networks
+that predict side targets (experiments/side_targets.py) add a column for each. It is held as arrays,
+so that millions of triggers of a background fit into memory, and is kept in HDF5.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ INTEGERS = ("template", "slide", "stretch")  # columns of shape (n,), int32
 # columns of shape (n, D), float64
 BY_DETECTOR = ("detector_scores", "snr", "chi_squared", "detector_times")
 COLUMNS = (*FLOATS, *INTEGERS, *BY_DETECTOR, "combination")
+SIDES = "sides"  # the array of side targets, where there are any
 ADDED = ("chi_squared",)  # that files of earlier versions lack; there it is not known
 NAME_BYTES = 32  # of a combination such as H1L1V1 in HDF5
 ROWS_AT_ONCE = 2**16  # written to HDF5 in one chunk
@@ -50,6 +52,9 @@ class TriggerTable:
         detector_times: (n, D) GPS time at which each detector's strain was recorded, s; NaN
             without strain. They differ in a time slide alone.
         combination: (n,) names of the detectors with strain, such as 'H1L1'.
+        side_names: names of the S side targets that the networks predict.
+        sides: (n, S) float64, their values in their own units, a merger time as a GPS time, s; NaN
+            where a file of an earlier version has none. None is (n, 0).
     """
 
     detectors: tuple[str, ...]
@@ -65,29 +70,53 @@ class TriggerTable:
     stretch: np.ndarray
     detector_times: np.ndarray
     combination: np.ndarray
+    side_names: tuple[str, ...] = ()
+    sides: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.sides is None:
+            object.__setattr__(self, "sides", np.empty((len(self.time), 0)))
 
     def __len__(self) -> int:
         return len(self.time)
 
     @classmethod
-    def empty(cls, detectors: Sequence[str]) -> TriggerTable:
+    def empty(cls, detectors: Sequence[str], side_names: Sequence[str] = ()) -> TriggerTable:
         """Return a table without rows."""
         columns = {name: np.empty(0) for name in FLOATS}
         columns |= {name: np.empty(0, np.int32) for name in INTEGERS}
         columns |= {name: np.empty((0, len(detectors))) for name in BY_DETECTOR}
-        return cls(detectors=tuple(detectors), combination=np.empty(0, "U1"), **columns)
+        return cls(
+            detectors=tuple(detectors),
+            combination=np.empty(0, "U1"),
+            side_names=tuple(side_names),
+            sides=np.empty((0, len(side_names))),
+            **columns,
+        )
 
     def take(self, rows: np.ndarray) -> TriggerTable:
         """Return some rows, by a mask or by their numbers."""
-        return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
+        columns = {name: getattr(self, name)[rows] for name in (*COLUMNS, SIDES)}
+        return dataclasses.replace(self, **columns)
+
+    def with_sides(self, names: Sequence[str], values: np.ndarray | None = None) -> TriggerTable:
+        """Return the table with side targets (n, S) of these names; None: not known, NaN."""
+        if values is None:
+            values = np.full((len(self), len(names)), np.nan)
+        return dataclasses.replace(self, side_names=tuple(names), sides=values)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return the columns by name, as `from_arrays` takes them."""
-        return {name: getattr(self, name) for name in COLUMNS}
+        """Return the columns by name, as `from_arrays` takes them; sides only where there are."""
+        names = (*COLUMNS, SIDES) if self.side_names else COLUMNS
+        return {name: getattr(self, name) for name in names}
 
     @classmethod
     def from_arrays(
-        cls, detectors: Sequence[str], arrays: dict[str, np.ndarray], where: str
+        cls,
+        detectors: Sequence[str],
+        arrays: dict[str, np.ndarray],
+        where: str,
+        side_names: Sequence[str] = (),
     ) -> TriggerTable:
         """Return a table of columns that were read from a file.
 
@@ -95,6 +124,7 @@ class TriggerTable:
             detectors: of the columns by detector.
             arrays: columns by name; others are left out.
             where: the file, for messages.
+            side_names: of side targets; files of earlier versions lack them.
 
         Raises:
             UserError: a column is missing, or has another shape.
@@ -103,17 +133,27 @@ class TriggerTable:
         shapes = {
             name: (count, len(detectors)) if name in BY_DETECTOR else (count,) for name in COLUMNS
         }
-        unknown = {name: np.full(shapes[name], np.nan) for name in ADDED if name not in arrays}
+        shapes[SIDES] = (count, len(side_names))
+        unknown = {
+            name: np.full(shapes[name], np.nan) for name in (*ADDED, SIDES) if name not in arrays
+        }
         arrays = arrays | unknown
         check_columns(arrays, shapes, where, "triggers")
-        return cls(tuple(detectors), **{name: arrays[name] for name in COLUMNS})
+        columns = {name: arrays[name] for name in (*COLUMNS, SIDES)}
+        return cls(tuple(detectors), side_names=tuple(side_names), **columns)
 
 
 def concatenate_tables(tables: Sequence[TriggerTable]) -> TriggerTable:
-    """Return the rows of several tables of the same detectors as one; at least one table."""
+    """Return the rows of several tables of the same detectors as one; at least one table.
+
+    Tables of earlier versions have no side targets where others of the same networks have them.
+    """
+    names = next((table.side_names for table in tables if table.side_names), ())
+    tables = [table if table.side_names == names else table.with_sides(names) for table in tables]
+    columns = (*COLUMNS, SIDES)
     return dataclasses.replace(
         tables[0],
-        **{name: np.concatenate([getattr(table, name) for table in tables]) for name in COLUMNS},
+        **{name: np.concatenate([getattr(table, name) for table in tables]) for name in columns},
     )
 
 
@@ -126,18 +166,26 @@ class TriggerWriter:
     Args:
         group: empty; gets a data set for each column.
         detectors: of the tables.
+        side_names: of the tables' side targets; their data set is there only if there are any.
     """
 
-    def __init__(self, group: h5py.Group, detectors: Sequence[str]) -> None:
-        self.group = group
+    def __init__(
+        self, group: h5py.Group, detectors: Sequence[str], side_names: Sequence[str] = ()
+    ) -> None:
+        self.group, self.columns = group, COLUMNS
         group.attrs["detectors"] = list(detectors)
-        for name in COLUMNS:
+        if side_names:
+            # Names of columns of a user's table may hold what HDF5 keeps for itself, such as '/'.
+            group.attrs["side_names"] = list(side_names)
+            self.columns = (*COLUMNS, SIDES)
+        for name in self.columns:
             kind: Any = "f8"
             if name in INTEGERS:
                 kind = "i4"
             elif name == "combination":
                 kind = f"S{NAME_BYTES}"
             further = (len(detectors),) if name in BY_DETECTOR else ()
+            further = (len(side_names),) if name == SIDES else further
             group.create_dataset(
                 name,
                 (0, *further),
@@ -152,7 +200,7 @@ class TriggerWriter:
     def append(self, table: TriggerTable) -> None:
         """Append the rows of a table."""
         before = len(self.group["time"])
-        for name in COLUMNS:
+        for name in self.columns:
             data, values = self.group[name], getattr(table, name)
             data.resize(before + len(table), axis=0)
             data[before:] = values.astype("S") if name == "combination" else values
@@ -169,8 +217,9 @@ def read_trigger_group(group: h5py.Group, where: str) -> TriggerTable:
         UserError: a column is missing, has another shape or another type.
     """
     detectors = tuple(str(name) for name in group.attrs.get("detectors", ()))
+    side_names = tuple(str(name) for name in group.attrs.get("side_names", ()))
     arrays = {}
-    for name in COLUMNS:
+    for name in (*COLUMNS, SIDES) if side_names else COLUMNS:
         if name not in group:
             continue  # `from_arrays` says so
         values = group[name][()]
@@ -180,7 +229,7 @@ def read_trigger_group(group: h5py.Group, where: str) -> TriggerTable:
                 f"{where} is damaged: the column {name} of its triggers holds {values.dtype}"
             )
         arrays[name] = values.astype("U") if name == "combination" else values
-    return TriggerTable.from_arrays(detectors, arrays, where)
+    return TriggerTable.from_arrays(detectors, arrays, where, side_names)
 
 
 # --- CSV -------------------------------------------------------------------------------------
@@ -189,6 +238,16 @@ def read_trigger_group(group: h5py.Group, where: str) -> TriggerTable:
 def format_cell(value: float, digits: int) -> str:
     """Return a number with some digits after the point; an empty cell for NaN."""
     return "" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def format_side(value: float) -> str:
+    """Return a side target in four decimals, or in five digits if it is small; '' for NaN."""
+    return format_cell(value, 4) if not abs(value) < 1 else f"{value:.5g}"
+
+
+def side_column(name: str) -> str:
+    """Return the name of a side target's column in CSV files."""
+    return f"predicted_{name}"
 
 
 def trigger_cells(table: TriggerTable, row: int) -> dict[str, str]:
@@ -204,16 +263,20 @@ def trigger_cells(table: TriggerTable, row: int) -> dict[str, str]:
     cells["template"] = "" if template < 0 else str(template)
     cells["mass1"] = format_cell(table.mass1[row], 3)
     cells["mass2"] = format_cell(table.mass2[row], 3)
+    for place, name in enumerate(table.side_names):
+        cells[side_column(name)] = format_side(table.sides[row, place])
     cells["combination"] = str(table.combination[row])
     return cells
 
 
-def trigger_cell_names(detectors: Sequence[str]) -> list[str]:
+def trigger_cell_names(detectors: Sequence[str], side_names: Sequence[str] = ()) -> list[str]:
     """Return the names of the columns of `trigger_cells`."""
     return [
         *("gps", "score"),
         *(f"score_{name}" for name in detectors),
         *(f"snr_{name}" for name in detectors),
         *(f"chi_squared_{name}" for name in detectors),
-        *("template", "mass1", "mass2", "combination"),
+        *("template", "mass1", "mass2"),
+        *(side_column(name) for name in side_names),
+        "combination",
     ]

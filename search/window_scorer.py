@@ -188,11 +188,16 @@ def build_adapted_transforms(
 class WindowScorer:
     """The mean logit of the networks of all folds, over the views, for windows of strain.
 
+    Side targets that the networks predict are averaged as `predict.py` averages them.
+
     Args:
         config: of the run.
         weights: files of its folds.
         device: to compute on.
         views: names of test-time views.
+
+    Attributes:
+        side_names: of the side targets.
     """
 
     def __init__(
@@ -206,6 +211,7 @@ class WindowScorer:
         self.observation = observation_of(config)
         self.views = find_views(tuple(views), observation=self.observation)
         self.hook, self.outputs = config.hook.build(), outputs_of(config)
+        self.side_names = tuple(side.name for side in self.outputs.sides)
         self.networks = []
         for path in weights:
             network = build_model(config)
@@ -241,15 +247,27 @@ class WindowScorer:
     def __call__(self, windows: np.ndarray) -> np.ndarray:
         """Return the logits (batch,) float64 of windows (batch, detector, time) in 1e-21."""
         strain = torch.from_numpy(np.asarray(windows, np.float32)).to(self.device) * STRAIN_UNIT
-        return self.score_conditioned(self.conditioning({"waveform": strain}))
+        return self.score_conditioned(self.conditioning({"waveform": strain}))[0]
 
     @torch.inference_mode()
-    def score_conditioned(self, batch: dict[str, Tensor]) -> np.ndarray:
-        """Return the logits (batch,) float64 of windows that `conditioning` returned."""
-        total = np.zeros(len(batch["waveform"]))
+    def score_conditioned(self, batch: dict[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        """Score windows that `conditioning` returned.
+
+        Returns:
+            Logits (batch,) float64, and the values (batch, S) float64 of the side targets in their
+            own units.
+        """
+        total, sides = np.zeros(len(batch["waveform"])), self.outputs.sides
+        encoded = np.zeros((len(self.networks), len(total), len(sides)))
         for prepared in prepare_views(self.views, batch, self.transform):
-            for network in self.networks:
+            for network, of_network in zip(self.networks, encoded, strict=True):
                 logits = self.hook.forward_test(network, prepared)  # (batch, outputs)
                 logits = logits.double().cpu().numpy()
                 total += self.outputs.signal_logits(logits, self.config.__name__)
-        return total / (len(self.networks) * len(self.views))
+                of_network += logits[:, self.outputs.count : self.outputs.width]
+        values = [
+            side.quantity.decode(encoded[..., number] / len(self.views)).mean(0)  # (batch,)
+            for number, side in enumerate(sides)
+        ]
+        scores = total / (len(self.networks) * len(self.views))
+        return scores, np.stack(values, axis=1) if sides else encoded[0]

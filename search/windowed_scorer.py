@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from experiments.side_targets import MERGER_TIME
 from physics.constants import STRAIN_UNIT
 from runtime.seeds import counted_seed
 from search.conditioning import make_design_noise
@@ -57,7 +58,7 @@ class WindowedScorer:
     ) -> None:
         self.scorer, self.observation = scorer, scorer.observation
         self.step, self.zeros, self.batch_size, self.seed = step, zeros, batch_size, seed
-        self.arrival = arrival
+        self.arrival, self.side_names = arrival, scorer.side_names
         self.stretch: ConditionedStretch | None = None
         self.starts = np.empty(0, np.int64)  # first samples of the windows
         self.clean: dict[str, np.ndarray] = {}  # by detector with strain, (windows,) bool
@@ -158,11 +159,16 @@ class WindowedScorer:
         """Return for how many seconds of the stretch there is a score with these shifts."""
         return float(self.usable_windows(self.shown_windows(shifts)).sum() * self.step)
 
-    def window_scores(self, shifts: Mapping[str, float]) -> np.ndarray:
-        """Return the scores of all windows, (windows,); -inf where a gap touches one."""
+    def window_scores(self, shifts: Mapping[str, float]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores of all windows and their side targets.
+
+        Returns:
+            (windows,), -inf where a gap touches a window, and (windows, S), NaN there.
+        """
         shown = self.shown_windows(shifts)
         numbers = np.flatnonzero(self.usable_windows(shown))
         scores = np.full(len(self.starts), -np.inf)
+        sides = np.full((len(scores), len(self.side_names)), np.nan)
         for part in self.batches(len(numbers)):
             windows = numbers[part]
             if not len(windows):
@@ -180,8 +186,8 @@ class WindowedScorer:
                     )
                     for key in self.kept[0]
                 }
-            scores[windows] = self.scorer.score_conditioned(batch)
-        return scores
+            scores[windows], sides[windows] = self.scorer.score_conditioned(batch)
+        return scores, sides
 
     def peaks(self, shifts: Mapping[str, float], least: float) -> Peaks:
         """Return the local maxima with a score of at least `least`; see `StretchScorer`.
@@ -191,12 +197,18 @@ class WindowedScorer:
         """
         from scipy.ndimage import maximum_filter1d
 
-        scores = self.window_scores(shifts)
+        scores, sides = self.window_scores(shifts)
         if not len(scores):
-            return Peaks.without_any(self.observation.num_detectors)
+            return Peaks.without_any(self.observation.num_detectors, len(self.side_names))
         reach = max(round(self.observation.window / 2 / self.step), 1)
         largest = maximum_filter1d(scores, 2 * reach + 1, mode="constant", cval=-np.inf)
         found = np.flatnonzero((scores == largest) & (scores >= least) & np.isfinite(scores))
         starts = self.starts[found] / self.observation.sample_rate
-        time = self.stretch.stretch.start + starts + self.arrival
-        return Peaks.of_scores(time, scores[found], self.observation.num_detectors)
+        begins = self.stretch.stretch.start + starts  # GPS
+        sides = sides[found]
+        if MERGER_TIME in self.side_names:
+            # Networks count it from the beginning of a window.
+            sides[:, self.side_names.index(MERGER_TIME)] += begins
+        return Peaks.of_scores(
+            begins + self.arrival, scores[found], self.observation.num_detectors, sides
+        )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from paths import ROOT
 from quick_commands import quick_commands
 from real_strain import START, coloured_noise, write_strain
@@ -19,10 +21,13 @@ from small_search import MERGER, Excess, write_small_strain
 
 import detect
 from configs import Demo
+from configuration.class_with_arguments import Part
 from configuration.config_class import ConfigMeta, find_config
 from configuration.overrides import override
 from experiments.building import build_model
 from experiments.observation_record import plain_config
+from experiments.side_targets import SideTarget
+from physics.observation import COMPETITION
 from runtime.command_line import run_command
 from runtime.errors import UserError
 from runtime.files import write_json
@@ -101,6 +106,39 @@ def test_finds_the_event(place, tmp_path, excess, capsys):
     assert file.identity == facts["identity"]
     page = (tmp_path / "detection.html").read_text()
     assert "This is the floor" in page
+
+
+class ExcessWithSides(Excess):
+    """The same, and where in the window the strain is loudest, and a mass."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        place = x[:, :2].square().sum(1).argmax(1, keepdim=True) / x.shape[-1]
+        return torch.cat([super().forward(x), place, torch.zeros_like(place)], dim=1)
+
+
+def test_side_targets_are_reported(place, tmp_path, monkeypatch, capsys):
+    sides = (
+        Part(SideTarget, name="merger_time", center=0.0, scale=COMPETITION.window),
+        Part(SideTarget, name="chirp_mass", log=True, center=math.log(30), scale=1.0),
+    )
+    changed = {"model": ExcessWithSides, "published": {}, "side_targets": sides}
+    config = ConfigMeta("Demo", (Demo,), changed, register=False)
+    monkeypatch.setitem(ConfigMeta.registry, "Demo", config)
+    line = ["--config", "Demo", "--results", str(place / "results"), *both(place)]
+    line += ["--step", "0.5", "--slides", "2", "--maps", "0", "--out", str(tmp_path)]
+    assert detect.main(line) == 0
+    first = rows(tmp_path / "candidates.csv")[0]
+    # The merger is where the strain of its window is loudest, more precisely than windows begin.
+    assert float(first["predicted_merger_time"]) == pytest.approx(START + MERGER, abs=0.05)
+    assert first["predicted_chirp_mass"] == "30.0000"
+    merger = first["predicted_merger_time"]
+    assert f"the loudest: merger time {merger}, chirp mass 30.0000." in capsys.readouterr().out
+    file = read_search_file(tmp_path / "triggers.hdf5")
+    assert file.found.side_names == ("merger_time", "chirp_mass")
+    assert f"{file.found.sides[file.found.score.argmax(), 0]:.4f}" == merger
+    page = (tmp_path / "detection.html").read_text()
+    assert "<th scope=\"col\">predicted merger time</th>" in page
+    assert f"<td>{merger}</td><td>30.0000</td>" in page
 
 
 def test_segments_and_vetoes_are_not_searched(place, tmp_path, excess, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import shutil
@@ -198,8 +199,37 @@ def test_runs_that_know_a_signal_serve_the_stack(trained, data: Path, tmp_path: 
         ended = run_main(stacking.main, words)
         assert ended.returncode == 2
         assert "none of them is said to be a signal" in ended.stderr
-    ended = run_main(export.main, ["--run", sides, "--format", "torch"])
-    assert (ended.returncode, "use --format safetensors" in ended.stderr) == (2, True)
+
+
+@pytest.mark.skipif(
+    any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),
+    reason="needs pip install -e '.[export]'",
+)
+@pytest.mark.parametrize("kind", ["sides", "classes", "numbers"])
+def test_graphs_return_each_output(kind: str, trained, data: Path, tmp_path: Path) -> None:
+    """Logits, softmax and numbers in the graph are those of the run; the file names them."""
+    import onnxruntime
+
+    run = shutil.copytree(trained(kind), tmp_path / kind)
+    ended = run_main(export.main, ["--run", run])
+    assert ended.returncode == 0, ended.stderr
+    session = onnxruntime.InferenceSession(str(run / f"{kind}.onnx"))
+    strain = np.stack([np.load(path) for path in sorted(data.glob("test*.npy"))[:3]])
+    strain = strain.astype(np.float32)
+    # As on the page docs/how-to/export-a-run.md.
+    names = json.loads(session.get_modelmeta().custom_metadata_map["outputs"])
+    logits, values, *probability = session.run(None, {"strain": strain})
+    scores = load_run(run).score(strain)
+    assert logits.shape == (3, 2, WIDTHS[kind])
+    np.testing.assert_allclose(np.moveaxis(logits, 0, 1), scores.logits, atol=1e-5)
+    assert dict(zip(names, values[0], strict=True)).keys() == scores.values.keys()
+    for column, name in zip(values.T, names, strict=True):
+        np.testing.assert_allclose(column, scores.values[name], rtol=1e-4, atol=1e-6)
+    assert len(probability) == (kind != "numbers")
+    for found in probability:
+        np.testing.assert_allclose(found, scores.probability, atol=1e-5)
+    card = (run / f"{kind}.onnx.md").read_text()
+    assert f"in the order {', '.join(f'`{name}`' for name in names)}" in card
 
 
 def test_a_target_that_the_config_does_not_expect(data: Path, tmp_path: Path) -> None:

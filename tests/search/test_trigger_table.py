@@ -12,6 +12,7 @@ import pytest
 from runtime.errors import UserError
 from search.trigger_table import (
     COLUMNS,
+    SIDES,
     TriggerTable,
     TriggerWriter,
     concatenate_tables,
@@ -44,13 +45,15 @@ def table(rng: np.random.Generator) -> TriggerTable:
 
 def check_equal(one: TriggerTable, other: TriggerTable) -> None:
     assert one.detectors == other.detectors
-    for name in COLUMNS:
+    assert one.side_names == other.side_names
+    for name in (*COLUMNS, SIDES):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
 def write_pieces(path: Path, *pieces: TriggerTable) -> Path:
     with h5py.File(path, "w") as file:
-        writer = TriggerWriter(file.create_group("triggers"), pieces[0].detectors)
+        group = file.create_group("triggers")
+        writer = TriggerWriter(group, pieces[0].detectors, pieces[0].side_names)
         for piece in pieces:
             writer.append(piece)
     return path
@@ -90,6 +93,36 @@ def test_files_of_earlier_versions_have_no_chi_squared(table: TriggerTable, tmp_
         del file["triggers/chi_squared"]
     unknown = dataclasses.replace(table, chi_squared=np.full((5, 2), np.nan))
     check_equal(read_pieces(path), unknown)
+
+
+def test_side_targets_are_further_columns(table: TriggerTable, tmp_path: Path) -> None:
+    values = np.array([[1e9 + row, 0.01 * row, 28.25] for row in range(5)])
+    values[4, 2] = np.nan
+    sides = table.with_sides(("merger_time", "a/b", "chirp_mass"), values)
+    path = write_pieces(tmp_path / "triggers.hdf5", *(sides.take([row]) for row in range(5)))
+    check_equal(read_pieces(path), sides)
+    cells = trigger_cells(sides, 1)
+    assert list(cells) == trigger_cell_names(sides.detectors, sides.side_names)
+    assert cells["predicted_merger_time"] == "1000000001.0000"
+    assert (cells["predicted_a/b"], cells["predicted_chirp_mass"]) == ("0.01", "28.2500")
+    assert trigger_cells(sides, 4)["predicted_chirp_mass"] == ""
+    # what an earlier version wrote of the same networks has none
+    both = concatenate_tables([table, sides])
+    assert np.isnan(both.sides[:5]).all()
+    np.testing.assert_array_equal(both.sides[5:], values)
+    none = TriggerTable.from_arrays(table.detectors, table.arrays(), "x", sides.side_names)
+    assert np.isnan(none.sides).all()
+    damaged = sides.arrays() | {SIDES: values[:, :2]}
+    with pytest.raises(UserError, match="column sides of its triggers has the shape"):
+        TriggerTable.from_arrays(table.detectors, damaged, "x", sides.side_names)
+
+
+def test_files_without_side_targets_say_nothing_of_them(table, tmp_path: Path) -> None:
+    with h5py.File(write_pieces(tmp_path / "triggers.hdf5", table), "r") as file:
+        assert set(file["triggers"]) == set(COLUMNS)
+        assert set(file["triggers"].attrs) == {"detectors"}
+    assert set(table.arrays()) == set(COLUMNS)
+    assert not [name for name in trigger_cells(table, 0) if "predicted" in name]
 
 
 def test_damaged_files_are_one_sentence(table: TriggerTable, tmp_path: Path) -> None:

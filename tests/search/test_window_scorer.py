@@ -14,6 +14,7 @@ from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import to_plain
 from configuration.overrides import override
 from experiments.building import build_model, build_transforms, observation_of
+from experiments.predictor import Predictor, find_run
 from physics.noise import NoiseGenerator
 from physics.observation import COMPETITION
 from runtime.errors import UserError
@@ -116,6 +117,25 @@ def test_logits_are_the_mean_over_folds_and_views(tmp_path, config, design):
     assert np.allclose(
         logits(weights, ("identity", "flip")), (logits(weights) + flipped) / 2, atol=1e-5
     )
+
+
+def test_side_targets_are_those_of_predictions(tmp_path, config, design):
+    """Strain with the design's noise, which both see alike: predict.py's values are the reference."""
+    sides = ["side_targets=[merger_time,chirp_mass]", "transforms.train.3.p=0.0"]
+    config = override(config, sides)
+    for fold in (0, 1):
+        save(config, tmp_path, fold)
+    scorer = WindowScorer(config, find_weights(tmp_path, config), torch.device("cpu"))
+    assert scorer.side_names == ("merger_time", "chirp_mass")
+    scorer.adapt(design)
+    strain = NoiseGenerator().sample(3, torch.Generator().manual_seed(3))
+    logits, values = scorer.score_conditioned(scorer.conditioning({"waveform": strain}))
+    records = find_run(config, tmp_path, allow_unfinished=True)
+    expected = Predictor(config, records, torch.device("cpu")).score(strain)
+    np.testing.assert_allclose(logits, expected.logits[..., 0].mean(0), atol=0.01)
+    assert values.shape == (3, 2)
+    for column, name in zip(values.T, scorer.side_names, strict=True):
+        np.testing.assert_allclose(column, expected.values[name], rtol=0.01)
 
 
 @pytest.mark.parametrize("first", [Whiten, Normalize])

@@ -21,6 +21,7 @@ class LoudestProduct:
 
     def __init__(self) -> None:
         self.observation, self.device = PAIR, torch.device("cpu")
+        self.side_names = ("merger_time", "score_again")
         self.conditioned = 0
 
     def adapt(self, whitening: dict[str, np.ndarray]) -> None:
@@ -36,12 +37,15 @@ class LoudestProduct:
     def release(self) -> None:
         self.conditioning = None
 
-    def score_conditioned(self, batch: dict[str, Tensor]) -> np.ndarray:
+    def score_conditioned(self, batch: dict[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
         x = batch["waveform"]
         assert x.shape[1:] == (2, PAIR.num_samples // 2)
         # the second detector sees chirps 4 ms later, with the opposite sign
         product = -(x[:, 0, :-2] * x[:, 1, 2:])
-        return product.unfold(1, 20, 1).sum(-1).amax(1).double().numpy()
+        sums = product.unfold(1, 20, 1).sum(-1)
+        score = sums.amax(1).double().numpy()
+        place = (sums.argmax(1) + 11) * 2 / PAIR.sample_rate  # s after the window begins
+        return score, np.stack([place.double().numpy(), score], axis=1)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +64,10 @@ def test_loud_windows_are_peaks(stretch) -> None:
     assert np.isnan(found.detector_scores).all()
     assert (found.template == -1).all()
     assert scorer.live_time({}) == pytest.approx(19.1)
+    # A predicted merger time is a GPS time: that at which the two detectors agree most.
+    loud = found.sides[np.abs(found.time - 1006) < 1]
+    np.testing.assert_allclose(loud[:, 0], 1006, atol=0.05)
+    np.testing.assert_array_equal(found.sides[:, 1], found.score)
     # slid apart there is nothing
     assert scorer.peaks({"L1": 4.0}, 40.0).score.max(initial=0) < found.score.min()
 
@@ -68,14 +76,14 @@ def test_windows_are_whitened_once_for_all_slides(stretch, monkeypatch) -> None:
     slides = [{}, {"L1": 2.0}, {"L1": 4.0}]
     kept = WindowedScorer(LoudestProduct(), arrival=0.75)
     kept.prepare(stretch)
-    scores = [kept.window_scores(shifts) for shifts in slides]
+    scores = [kept.window_scores(shifts)[0] for shifts in slides]
     windows = len(kept.starts)
     assert kept.scorer.conditioned == windows + 1  # one tells how large they are
     monkeypatch.setattr(windowed_scorer, "KEPT_BYTES", 1000)
     again = WindowedScorer(LoudestProduct(), arrival=0.75)
     again.prepare(stretch)
     for shifts, expected in zip(slides, scores, strict=True):
-        np.testing.assert_allclose(again.window_scores(shifts), expected, rtol=1e-5)
+        np.testing.assert_allclose(again.window_scores(shifts)[0], expected, rtol=1e-5)
     assert again.scorer.conditioned == 3 * windows + 1
 
 
@@ -84,7 +92,8 @@ def test_gaps_and_missing_detectors(stretch) -> None:
     usable["H1"][10 * 1024] = False
     scorer = WindowedScorer(LoudestProduct(), arrival=0.75)
     scorer.prepare(dataclasses.replace(stretch, usable=usable))
-    scores = scorer.window_scores({})
+    scores, sides = scorer.window_scores({})
+    assert np.isnan(sides).all(1).tolist() == (~np.isfinite(scores)).tolist()
     spoilt = ~np.isfinite(scores)
     assert np.flatnonzero(spoilt).tolist() == list(range(91, 101))
     assert scorer.live_time({"L1": 3.0}) == pytest.approx(19.1 - 1.0)
@@ -93,7 +102,7 @@ def test_gaps_and_missing_detectors(stretch) -> None:
         scorer = WindowedScorer(LoudestProduct(), arrival=0.75, zeros=zeros)
         scorer.prepare(alone)
         assert (scorer.strain[0].std() > 0) == bool(expected)
-        assert np.isfinite(scorer.window_scores({})).all()
+        assert np.isfinite(scorer.window_scores({})[0]).all()
 
 
 def test_a_stretch_shorter_than_a_window_has_no_peaks() -> None:
