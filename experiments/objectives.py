@@ -6,6 +6,7 @@ not fit is refused before the training, with the names of those that do.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -202,25 +203,64 @@ def check_kind(
     )
 
 
+def find_direction(config: ConfigMeta, score: str | None) -> bool | None:
+    """Return whether a score of the history is better when larger; None where that is not known.
+
+    Args:
+        score: its key, such as 'valid_metric', 'train_loss' or that of a monitor.
+    """
+    if score in ("valid_loss", "train_loss"):
+        return False
+    if score in ("valid_metric", "train_metric"):
+        return getattr(config.eval_metric.cls, "maximize", None)
+    for part in config.monitor_metrics:
+        cls = getattr(part, "cls", None)
+        if score == f"valid_{getattr(cls, 'name', None)}":
+            return getattr(cls, "maximize", None)
+    return None
+
+
 def check_direction(config: ConfigMeta) -> None:
-    """Refuse a callback that would keep the worst epoch of a metric.
+    """Refuse what would keep the worst epochs of a score, or slow down while it improves.
 
     Raises:
-        UserError: `maximize` of a callback that follows `valid_metric` is not the metric's.
+        UserError: a callback, the averaged checkpoints or the schedule take another direction than
+            the score that they follow.
     """
-    maximize = getattr(config.eval_metric.cls, "maximize", None)
-    for number, part in enumerate(config.callbacks):
+    followers = [(f"callbacks.{number}", part) for number, part in enumerate(config.callbacks)]
+    for key, part in (*followers, ("checkpoint_average", config.checkpoint_average)):
         known = accepted_arguments(part.cls) or () if isinstance(part, Part) else ()
-        if maximize is None or not {"maximize", "target"} <= set(known):
+        if not {"maximize", "target"} <= set(known):
             continue
         built = part.build()
-        if built.target == "valid_metric" and built.maximize != maximize:
-            better = "larger" if maximize else "smaller"
+        if getattr(built, "which", "best") != "best":
+            continue  # the last epochs follow no score
+        larger = find_direction(config, built.target)
+        if larger is not None and built.maximize != larger:
             raise UserError(
-                f"callbacks: {part.cls.__name__} takes maximize = {built.maximize}, and "
-                f"{config.eval_metric.cls.__name__} is better when {better}: --set "
-                f"callbacks.{number}.maximize={str(maximize).lower()}"
+                f"{key}: {part.cls.__name__} takes maximize = {built.maximize}, and "
+                f"{describe_direction(config, built.target, larger)}: --set "
+                f"{key}.maximize={str(larger).lower()}"
             )
+    if config.scheduler is None:
+        return
+    mode = inspect.signature(config.scheduler).parameters.get("mode")  # 'min' or 'max'
+    larger = find_direction(config, config.scheduler_target)
+    if mode is None or larger is None:
+        return
+    wanted, given = "max" if larger else "min", config.scheduler_params.get("mode", mode.default)
+    if given in ("min", "max") and given != wanted:
+        raise UserError(
+            f"scheduler_params: {config.scheduler.__name__} takes mode = {given}, and "
+            f"{describe_direction(config, config.scheduler_target, larger)}: --set "
+            f"scheduler_params.mode={wanted}"
+        )
+
+
+def describe_direction(config: ConfigMeta, score: str, larger: bool) -> str:
+    """Return in words which way a score is better: 'LogLoss is better when smaller'."""
+    name = config.eval_metric.cls.__name__ if score.endswith("_metric") else score
+    return f"{name} is better when {'larger' if larger else 'smaller'}"
 
 
 def check_shifts(config: ConfigMeta, outputs: Outputs) -> None:

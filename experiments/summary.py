@@ -237,14 +237,22 @@ def read_history(path: Path) -> list[dict[str, float]]:
     return rows
 
 
-def best_validation_scores(history: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Return the best validation score of each fold so far, by its number as text."""
+def best_validation_scores(
+    history: Sequence[Mapping[str, float]], maximize: bool = True
+) -> dict[str, float]:
+    """Return the best validation score of each fold so far, by its number as text.
+
+    Args:
+        history: the rows of history.csv.
+        maximize: whether a larger score is better, as the metric says.
+    """
     best: dict[str, float] = {}
+    better = max if maximize else min
     for row in history:
         fold = str(int(row["fold"]))
         score = row.get("valid_metric", np.nan)
         if np.isfinite(score):
-            best[fold] = max(best.get(fold, score), score)
+            best[fold] = better(best.get(fold, score), score)
     return best
 
 

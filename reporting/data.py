@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+import metrics
 from experiments.prediction_stamp import has_predictions
 from experiments.predictions import Predictions
 from experiments.run_names import is_run_directory
@@ -236,10 +237,26 @@ def read_run(folder: Path, tables: Tables) -> ReportedRun:
                 f"no predictions yet, {trained}{of_all} folds have weights: train the others, then "
                 f"predict with --inference"
             )
-        best = {int(fold): score for fold, score in best_validation_scores(run.history).items()}
-        if best:
-            run.variants["plain"] = ScoreSet(best, validated=True)
+        take_validation_scores(run)
     return run
+
+
+def take_validation_scores(run: ReportedRun) -> None:
+    """Show the best validation scores of a training; only AUCs stand in the columns of AUCs."""
+    recorded = run.config.get("eval_metric")
+    name = str(recorded.get("class", "AUC")) if isinstance(recorded, Mapping) else "AUC"
+    metric = getattr(metrics, name, None)
+    if name != "AUC" and not isinstance(getattr(metric, "maximize", None), bool):
+        return  # of a metric of one's own, the direction is not known without running its file
+    best = best_validation_scores(run.history, maximize=name == "AUC" or metric.maximize)
+    if not best:
+        return
+    if name == "AUC":
+        scores = {int(fold): score for fold, score in best.items()}
+        run.variants["plain"] = ScoreSet(scores, validated=True)
+    else:
+        said = ", ".join(f"fold {fold} {score:.4f}" for fold, score in best.items())
+        run.note(f"the best validation scores of the training so far are of {name}: {said}")
 
 
 def read_scores(run: ReportedRun, folder: Path, suffix: str, tables: Tables) -> ScoreSet:

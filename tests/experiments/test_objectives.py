@@ -20,6 +20,8 @@ from runtime.errors import UserError
 CLASSES = ("targets=ClassTarget", "targets.names=[noise,bbh,glitch]")
 LOSS = "criterion=CrossEntropyLoss"
 SMALLER = "callbacks.0.maximize=false"
+PLATEAU = ("scheduler=ReduceLROnPlateau",)
+AVERAGE = "checkpoint_average=CheckpointAverage"
 
 
 def demo(*settings: str):
@@ -125,6 +127,26 @@ def test_another_number_of_outputs_is_refused() -> None:
         ((LOSS,), "criterion = CrossEntropyLoss is of no use for targets = BinaryTarget"),
         (("eval_metric=LogLoss",), "LogLoss is better when smaller: --set callbacks.0.maximize"),
         (
+            ("eval_metric=LogLoss", SMALLER, AVERAGE),
+            "LogLoss is better when smaller: --set checkpoint_average.maximize=false",
+        ),
+        (
+            ("callbacks.0.target=valid_loss",),
+            "valid_loss is better when smaller: --set callbacks.0.maximize=false",
+        ),
+        (
+            ("monitor_metrics+=CalibrationError", "callbacks.0.target=valid_calibration_error"),
+            "valid_calibration_error is better when smaller: --set callbacks.0.maximize=false",
+        ),
+        (
+            (*PLATEAU, "scheduler_target=valid_metric"),
+            "AUC is better when larger: --set scheduler_params.mode=max",
+        ),
+        (
+            (*PLATEAU, "scheduler_target=valid_loss", "scheduler_params.mode=max"),
+            "valid_loss is better when smaller: --set scheduler_params.mode=min",
+        ),
+        (
             (*CLASSES, LOSS, "eval_metric=MeanAUC", "monitor_metrics+=R2"),
             "monitor_metrics = R2 is of no use",
         ),
@@ -146,3 +168,19 @@ def test_what_does_not_fit_is_refused(settings: tuple[str, ...], message: str) -
     outputs = outputs_of(config)
     with pytest.raises(UserError, match=message):
         check_fits(config, outputs)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (AVERAGE,),
+        ("eval_metric=LogLoss", SMALLER, AVERAGE, "checkpoint_average.which=last"),
+        ("callbacks.0.target=valid_loss", SMALLER),
+        (*PLATEAU, "scheduler_target=valid_loss"),
+        (*PLATEAU, "scheduler_target=valid_metric", "scheduler_params.mode=max"),
+        ("eval_metric=LogLoss", SMALLER, *PLATEAU, "scheduler_target=valid_metric"),
+    ],
+)
+def test_what_follows_a_score_in_its_direction_is_taken(settings: tuple[str, ...]) -> None:
+    config = demo(*settings)
+    check_fits(config, outputs_of(config))

@@ -15,7 +15,13 @@ from configuration.config_class import ConfigMeta
 from experiments import summary
 from experiments.npy_files import save_array
 from experiments.settings import Config
-from experiments.summary import list_run_files, read_snr, run_paragraph, write_summary
+from experiments.summary import (
+    best_validation_scores,
+    list_run_files,
+    read_snr,
+    run_paragraph,
+    write_summary,
+)
 from runtime.files import write_json
 
 
@@ -56,6 +62,17 @@ def test_the_test_score_is_that_of_the_submission_to_the_last_bit(tmp_path: Path
     logits = np.load(folder / "predictions.npy")[..., 0]
     float32 = (1 / (1 + np.exp(-logits))).mean(0)
     assert abs(roc_auc_score(truth, float32) - result["test_auc"]) > 1e-4  # as it was computed
+
+
+@pytest.mark.parametrize(("maximize", "expected"), [(True, 0.9), (False, 0.4)])
+def test_the_best_validation_score_is_that_of_the_metric(maximize: bool, expected: float) -> None:
+    scores = {0: (0.7, 0.4, 0.9), 1: (float("nan"), 0.5)}
+    history = [
+        {"fold": fold, "epoch": epoch, "valid_metric": score}
+        for fold, curve in scores.items()
+        for epoch, score in enumerate(curve, 1)
+    ]
+    assert best_validation_scores(history, maximize) == {"0": expected, "1": 0.5}
 
 
 def test_unfinished_folds_are_marked(tmp_path: Path) -> None:

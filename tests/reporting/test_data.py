@@ -248,3 +248,16 @@ def test_unfinished_folds_are_noted_and_make_a_run_incomplete(results: Path) -> 
     run = read_by_name(results)["whole"]
     assert not run.complete
     assert "the scores of fold 1 are not those of a finished training" in " ".join(run.notes)
+
+
+def test_losses_are_no_aucs(results: Path, samples, tmp_path: Path) -> None:
+    """Of a metric that is better when smaller the smallest is the best, and no column holds it."""
+    metric = {"eval_metric": {"class": "LogLoss"}}
+    folder = write_run(results, "training", samples, tmp_path / "input", cv=2, config=metric)
+    for path in folder.glob("*.npy"):
+        path.unlink()
+    run = read_by_name(results)["training"]
+    assert run.best.folds == {}
+    # write_run's curve rises from 0.72
+    said = "the best validation scores of the training so far are of LogLoss: fold 0 0.7200, fold 1"
+    assert any(note.startswith(said) for note in run.notes)
