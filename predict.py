@@ -183,15 +183,29 @@ def find_folder(args: argparse.Namespace) -> Path:
 
 
 def score_part(predictor: Predictor, samples: NewSamples, first: int, last: int, bar) -> np.ndarray:
-    """Return the logits of some samples, read batch by batch, as `Predictor.score` has them."""
+    """Return the logits of some samples, read batch by batch, as `Predictor.score` has them.
+
+    Raises:
+        UserError: one is missing or damaged, or holds NaN.
+    """
     import numpy as np
 
     found = []
     for start in range(first, last, predictor.batch_size):
         stop = min(start + predictor.batch_size, last)
         try:
-            found.append(predictor.score(samples.read(start, stop)).logits)
+            strain = samples.read(start, stop)
+            broken = ~np.isfinite(strain).all((1, 2))
+            if broken.any():
+                name = samples.ids[start + int(broken.argmax())]
+                raise UserError(
+                    f"{samples.what}: sample {name} holds NaN or infinite strain: restore it, and "
+                    f"the same command continues; or leave it out"
+                )
+            found.append(predictor.score(strain).logits)
         except UserError as error:
+            if samples.what in str(error):
+                raise
             names = ", ".join(samples.ids[start:stop][:3])
             raise UserError(f"{samples.what}, samples {names}, …: {error}") from error
         bar.update(stop - start)

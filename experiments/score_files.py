@@ -101,7 +101,13 @@ class ScoreFile:
             count = 0
             while self.part(count).is_file():
                 count += 1
-            yield count
+            try:
+                yield count
+            finally:
+                # What is scored stays to be continued; a folder in which nothing is would only be
+                # in the way.
+                if self.parts.is_dir() and not self.part(0).is_file():
+                    shutil.rmtree(self.parts)
 
     def part(self, number: int) -> Path:
         return self.parts / f"part{number:06d}.npy"

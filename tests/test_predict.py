@@ -17,7 +17,7 @@ import small_run
 from paths import ROOT
 
 import predict
-from experiments import score_files
+from experiments import run_identity, score_files
 from experiments.scores import blend_folds
 from predict import load_run
 from runtime.errors import UserError
@@ -156,6 +156,41 @@ def test_an_interrupted_scoring_is_continued(
         "killed.csv",
         "killed.csv.json",
     ]
+
+
+def test_a_sample_with_nan_is_named_and_what_is_scored_is_kept(
+    run: Path, new_samples: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    """Restored, the same command goes on; a refusal before anything is scored leaves nothing."""
+    monkeypatch.setattr(score_files, "PART", 8)
+    # Digests of rows 0, 7, 15 and 23 alone: large sets of samples are not read twice either.
+    for name in ("STRAIN_SAMPLES", "EARLIER_STRAIN_SAMPLES"):
+        monkeypatch.setattr(run_identity, name, 4)
+    strain = np.stack([np.load(path) for path in sorted(new_samples.glob("*.npy"))])
+    array, out = tmp_path / "array.npy", tmp_path / "scores.csv"
+    words = ("--data", str(array), "--batch_size", "8")
+
+    def refused(row: int) -> str:
+        broken = strain.copy()
+        broken[row, 1, 100] = np.nan
+        np.save(array, broken)
+        with pytest.raises(UserError) as refusal:
+            score(run, out, *words)
+        return str(refusal.value)
+
+    assert f"{array}: sample 1 holds NaN" in refused(1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["array.npy"]
+    assert "sample 18 holds NaN or infinite strain: restore it, and the same" in refused(18)
+    assert (tmp_path / ".scores.csv.unfinished" / "part000001.npy").is_file()
+    np.save(array, strain)
+    continued = score(run, out, *words)
+    assert "16 of 24 samples are scored" in capsys.readouterr().out
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "array.npy",
+        "scores.csv",
+        "scores.csv.json",
+    ]
+    pd.testing.assert_frame_equal(continued, score(run, tmp_path / "whole.csv", *words))
 
 
 def test_finished_scores_are_kept(
