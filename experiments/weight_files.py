@@ -7,6 +7,7 @@ takes a run takes it: predict.py, detect.py, export.py and the benchmarks.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -24,6 +25,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from physics.cache_folder import cache_folder
+from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.files import atomic_path
 from training.checkpoints import content_digest, save_checkpoint
@@ -31,6 +33,7 @@ from training.checkpoints import content_digest, save_checkpoint
 SUFFIX = ".safetensors"
 SHIPPED = Path(__file__).parents[1] / "weights"
 FORMAT = "1"
+UNPACKED = "unpacked.json"  # digests of the files in a folder of unpacked weights
 # Smaller tensors keep float32: they are few bytes, and amplitudes act directly on scores.
 SMALLEST_HALF = 1000  # numbers
 
@@ -136,14 +139,14 @@ def unpack_weights(path: Path) -> Path:
     """Return a run directory with the config and the weights of a file.
 
     It lies in the cache folder under the digest of the file's bytes, is made once, and appears
-    whole or not at all.
+    whole or not at all. One that was damaged since is made again.
 
     Raises:
         UserError: the file is damaged.
     """
     digest = hashlib.blake2b(path.read_bytes(), digest_size=8).hexdigest()
     folder = cache_folder() / f"weights-{digest}"
-    if folder.is_dir():
+    if is_as_unpacked(folder):
         return folder
     content = read_weight_file(path)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -163,11 +166,35 @@ def unpack_weights(path: Path) -> Path:
             # Trained on simulated noise and injections alone: no sample of a table was learnt from.
             for name in ("ids_train.npy", "folds.npy"):
                 np.save(temporary / name, np.empty(0, "U1" if "ids" in name else np.int64))
+        written = {file.name: byte_digest(file) for file in temporary.iterdir()}
+        (temporary / UNPACKED).write_text(json.dumps(written, indent=1) + "\n")
+        if folder.is_dir() and not is_as_unpacked(folder):
+            LOGGER.warning(f"{folder} is damaged and is unpacked again from {path}")
+            # Out of the way in one step: another process sees the old folder or the new one.
+            damaged = Path(tempfile.mkdtemp(prefix=f".damaged-{digest}.", dir=folder.parent))
+            with contextlib.suppress(FileNotFoundError):  # another process does the same
+                os.rename(folder, damaged)
+            shutil.rmtree(damaged, ignore_errors=True)
         try:
             os.rename(temporary, folder)
         except OSError:
-            if not folder.is_dir():  # otherwise another process was faster
+            if not is_as_unpacked(folder):  # otherwise another process was faster
                 raise
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return folder
+
+
+def byte_digest(path: Path) -> str:
+    """Return a digest of the bytes of a file."""
+    return hashlib.blake2b(path.read_bytes(), digest_size=16).hexdigest()
+
+
+def is_as_unpacked(folder: Path) -> bool:
+    """Whether a folder of unpacked weights is there, with every file as it was written."""
+    try:
+        written = json.loads((folder / UNPACKED).read_text())
+        return all(byte_digest(folder / name) == digest for name, digest in written.items())
+    # Of an earlier version, which kept no digests, or damaged in any way.
+    except (OSError, ValueError, AttributeError, TypeError):
+        return False

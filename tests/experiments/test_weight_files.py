@@ -22,6 +22,7 @@ from benchmarks.detection import ship_weights
 from benchmarks.detection.networks import file_digest
 from configuration.config_references import load_config
 from configuration.overrides import override
+from experiments import weight_files
 from experiments.run_identity import deciding_settings, settings_digest
 from experiments.weight_files import (
     SHIPPED,
@@ -31,7 +32,9 @@ from experiments.weight_files import (
     unpack_weights,
     write_weight_file,
 )
+from runtime.console import configure_logging
 from runtime.errors import UserError
+from training.checkpoints import load_checkpoint
 
 RULER = {
     "holdout": {},
@@ -186,6 +189,36 @@ def test_the_readme_s_search_finds_gw150914(
     assert found["score"][1:].max() < 10
     assert detect.main(words) == 0  # once more: nothing to do
     assert "nothing to do" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("harm", ["other bytes", "cut short", "removed", "no digests"])
+def test_an_unpacked_folder_that_was_damaged_is_unpacked_again(
+    harm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    monkeypatch.setattr(weight_files, "cache_folder", lambda: tmp_path / "cache")
+    file = tmp_path / "x.safetensors"
+    write_weight_file(file, {0: {"a": torch.arange(4096.0)}}, {"name": "x"}, {})
+    folder = unpack_weights(file)
+    whole = {path.name: path.read_bytes() for path in folder.iterdir()}
+    inode = (folder / "fold0.pt").stat().st_ino
+    assert unpack_weights(file) == folder
+    assert (folder / "fold0.pt").stat().st_ino == inode  # as it was
+    weights = whole["fold0.pt"]
+    if harm == "other bytes":  # a checkpoint that can be read, with other weights
+        place = weights.index(np.arange(4096, dtype="<f4").tobytes())
+        changed = bytearray(weights)
+        changed[place + 4] ^= 1
+        (folder / "fold0.pt").write_bytes(changed)
+    elif harm == "cut short":
+        (folder / "fold0.pt").write_bytes(weights[:100])
+    else:
+        (folder / ("fold0.pt" if harm == "removed" else "unpacked.json")).unlink()
+    configure_logging()
+    assert unpack_weights(file) == folder
+    assert f"{folder} is damaged and is unpacked again" in capsys.readouterr().out
+    assert load_checkpoint(folder / "fold0.pt")["model"]["a"].tolist() == list(range(4096))
+    assert {path.name for path in folder.iterdir()} == set(whole)
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]
 
 
 def test_bad_references_are_one_sentence(tmp_path: Path) -> None:

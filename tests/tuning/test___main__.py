@@ -7,11 +7,13 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from child_processes import start
 from command_here import run_main
 from report_runs import make
 from small_run import SMALL, make_data
@@ -123,6 +125,51 @@ def test_the_same_command_continues_and_a_killed_trial_is_resumed(
     before = (tmp_path / "tuning" / "demo" / STUDY_FILE).read_text()
     assert run_main(tune.main, line).returncode == 0  # enough trials: nothing is trained
     assert (tmp_path / "tuning" / "demo" / STUDY_FILE).read_text() == before
+
+
+def test_two_processes_share_a_study_and_one_takes_up_what_the_other_left(
+    finished: Path, data: Path, tmp_path: Path
+) -> None:
+    """Real processes, one storage: the first is killed in its trial, and none is trained twice."""
+    results, killed = tmp_path / "results", tmp_path / "killed"
+    line = arguments(data, results, "--trials", "3")
+    original = trials.CurveWatcher.__call__
+
+    def stuck_after_two_epochs(watcher, state):
+        if state.epoch == 2:
+            print("stuck", flush=True)
+            time.sleep(3600)
+        return original(watcher, state)
+
+    def waits_for_the_kill(watcher, state):
+        while not killed.exists():
+            time.sleep(0.01)
+        return original(watcher, state)
+
+    def watching(call: Callable) -> Callable[[], None]:
+        return lambda: setattr(trials.CurveWatcher, "__call__", call)  # in the child alone
+
+    first = start(tune.main, line, tmp_path / "first.txt", watching(stuck_after_two_epochs))
+    second = start(tune.main, line, tmp_path / "second.txt", watching(waits_for_the_kill))
+    try:
+        first.wait_for("stuck", seconds=600)
+        second.wait_for("fold0 epoch 1/2", seconds=600)
+    finally:
+        os.kill(first.pid, signal.SIGKILL)
+        killed.touch()
+        assert first.wait()[0] == -signal.SIGKILL
+        code, said = second.wait()
+    assert code == 0, said
+    assert "continues from epoch 2" in said
+    assert "The study demo has 3 trials (3 complete)" in said
+    # What was drawn and what it scored is as in one process without a kill.
+    shared, alone = (
+        {(trial["state"], trial["score"], *trial["settings"]) for trial in read_study(at)["trials"]}
+        for at in (results, finished)
+    )
+    assert shared == alone
+    folders = [trial["folder"] for trial in read_study(results)["trials"]]
+    assert sorted(path.name for path in (results / "tuning" / "demo").glob("trial*")) == folders
 
 
 def test_a_signal_saves_the_trial(data: Path, tmp_path: Path, monkeypatch) -> None:
