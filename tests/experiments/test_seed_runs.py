@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,10 @@ from command_here import run_main
 from pipeline_runs import contents, lost_results, run_job
 from scipy.special import expit
 from small_run import SMALL, make_data, run_here, same_arrays
+from small_search import write_small_strain
 
+import detect
+import export
 import predict
 import report
 import stacking
@@ -101,6 +105,54 @@ def test_what_reads_runs_reads_the_mean(data: Path, finished: Path, tmp_path: Pa
     np.testing.assert_allclose(
         pd.read_csv(tmp_path / "one.csv")["seed7_fold1"], scores["seed7_fold1"]
     )
+
+
+def test_an_export_holds_the_networks_of_all_seeds(
+    data: Path, finished: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(finished / "demo", tmp_path / "demo")
+    table = ["--data", data / "test.csv", "--out"]
+    run_main(predict.main, ["--run", run, *table, tmp_path / "run.csv"])
+    expected = pd.read_csv(tmp_path / "run.csv")
+    done = run_main(export.main, ["--run", run, "--format", "safetensors"])
+    assert done.returncode == 0, done.stderr
+    weights = [*table, tmp_path / "file.csv", "--weights", run / "demo.safetensors"]
+    assert run_main(predict.main, weights).returncode == 0
+    found = pd.read_csv(tmp_path / "file.csv")
+    for column in ("probability", "spread"):
+        np.testing.assert_array_equal(found[column], expected[column])
+    if any(find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")):
+        return
+    import onnxruntime
+
+    done = run_main(export.main, ["--run", run])
+    assert done.returncode == 0, done.stderr
+    assert "seed7_fold1 `" in (run / "demo.onnx.md").read_text()
+    session = onnxruntime.InferenceSession(str(run / "demo.onnx"))
+    strain = np.stack([np.load(path) for path in pd.read_csv(data / "test.csv")["path"][:3]])
+    logits, probability = session.run(None, {"strain": strain.astype(np.float32)})
+    assert logits.shape == (3, 4)
+    np.testing.assert_allclose(probability, expected["probability"][:3], atol=1e-5)
+
+
+@pytest.mark.skipif(find_spec("h5py") is None, reason="needs pip install -e '.[gwosc]'")
+def test_a_search_takes_the_networks_of_all_seeds(finished: Path, tmp_path: Path) -> None:
+    strain = write_small_strain(tmp_path)
+    line = ["--config", "Demo", "--results", finished, "--out", tmp_path / "out", "--slides", "0"]
+    line += ["--strain", *(f"{name}={strain / name}.hdf5" for name in ("H1", "L1"))]
+    line += ["--step", "1", "--maps", "0", "--set", *SMALL, *SEEDS]
+    done = run_main(detect.main, line)
+    assert done.returncode == 0, done.stderr
+    facts = json.loads((tmp_path / "out" / "detection.json").read_text())
+    assert facts["folds"] == 4
+    files = [finished / "demo" / name / "fold{}.json" for name in ("seed0", "seed7")]
+    expected = [
+        json.loads(Path(str(file).format(fold)).read_text())["weights"]
+        for file in files
+        for fold in (0, 1)
+    ]
+    assert facts["identity"]["networks"] == expected
+    assert len(set(expected)) == 4
 
 
 def test_resuming_trains_what_is_missing(data: Path, finished: Path, tmp_path: Path) -> None:

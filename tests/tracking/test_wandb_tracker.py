@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from small_run import make_data, run_here
 
 from runtime.errors import UserError
 from runtime.files import read_json
@@ -45,6 +46,24 @@ def test_a_resumed_fit_continues_the_same_run(tmp_path: Path, monkeypatch) -> No
     assert len(files) == 2
     for file, words in zip(files, ([], [b"a digest"]), strict=True):
         assert_holds(file, [b"valid_loss", b"demo/fold0", *words])
+
+
+def test_train_tracks_offline_and_a_resumed_fold_goes_on(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    data, results = make_data(tmp_path / "input", 24, 8), tmp_path / "results"
+    line = ("--limit_fold", "0", "--num_workers", "0")
+    run_here(data, results, *line, settings=("tracker=wandb", "num_epochs=1"))
+    folder = results / "demo" / "tracking" / "fold0"
+    before = read_json(folder / "runs.json")["wandb"]
+    assert before["epochs"] == 1
+    run_here(data, results, *line, "--resume", settings=("tracker=wandb",))
+    after = read_json(folder / "runs.json")["wandb"]
+    assert after == before | {"epochs": 2}
+    files = sorted(folder.rglob(f"run-{before['run']}.wandb"))
+    assert len(files) == 2
+    weights = read_json(results / "demo" / "fold0.json")["weights"]
+    for file, words in zip(files, ([], [weights.encode()]), strict=True):
+        assert_holds(file, [b"valid_metric", b"BranchedResNet1d", b"demo/fold0", *words])
 
 
 def test_without_a_login_the_advice_is_to_track_offline(tmp_path: Path, monkeypatch) -> None:
