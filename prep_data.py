@@ -13,9 +13,10 @@ relative to the folder of the CSV, so that data and index can move together) and
 was interrupted is resumed. Finished files of other samples are only replaced with --overwrite,
 which moves them aside.
 
-Samples are the competition's (H1, L1 and V1, 2 s at 2,048 Hz) unless --config or --set say what
-else is observed, as they do for train.py. It is then written beside the tables (`observation.json`)
-and into the caches.
+Samples are the competition's (H1, L1 and V1, 2 s at 2,048 Hz; target 0 or 1) unless --config or
+--set say what else is observed and predicted, as they do for train.py. What is observed is then
+written beside the tables (`observation.json`) and into the caches; targets are checked by their own
+rules (`targets` of the config).
 """
 
 from __future__ import annotations
@@ -191,7 +192,7 @@ def main(arguments: list[str] | None = None) -> int:
     if options.simulate is not None:
         root = simulate(options, config)
         export = options.export_dir or root
-    tables = {split: read_labels(root / name, split) for split, name in SPLITS.items()}
+    tables = {split: read_labels(root / name, split, config) for split, name in SPLITS.items()}
     if options.check and not check_data(root, export, tables, options.num_workers, sampling):
         return EXIT_BAD_DATA
     indexes = [make_index(root, export, split, table) for split, table in tables.items()]
@@ -328,8 +329,13 @@ def print_done(what: str, started: float) -> None:
 # --- index -----------------------------------------------------------------------------------
 
 
-def read_labels(csv: Path, split: str) -> pd.DataFrame:
+def read_labels(csv: Path, split: str, config: ConfigMeta | None = None) -> pd.DataFrame:
     """Return the competition's table of a split with the path of each file below the root.
+
+    Args:
+        csv: the table.
+        split: 'train' or 'test'.
+        config: says which columns are targets, and what they may hold; None has the competition's.
 
     Raises:
         UserError: there is no such table, or a row of it is wrong; see `sample_files.read_table`.
@@ -341,7 +347,36 @@ def read_labels(csv: Path, split: str) -> pd.DataFrame:
             f"{csv} does not exist: put the competition's data (kaggle competitions download "
             "-c g2net-gravitational-wave-detection) into --root_dir, or use --simulate N"
         )
-    table = read_table(csv, ("id", "target"))
+    if config is None:
+        table, targets = read_table(csv, ("id", "target")), ["target"]
+        check_competition_targets(csv, split, table)
+    else:
+        table, targets = read_targets(csv, split, config)
+    short = table["id"].str.len() < 3
+    if short.any():
+        row = int(short.to_numpy().argmax())
+        raise UserError(
+            f"{csv}, row {row + 2}: the id {table['id'][row]!r} has fewer than 3 characters, "
+            "which name the folders of its file"
+        )
+    if split == "train" and "target" in targets and table["target"].dtype.kind == "f":
+        # written as 0 and 1, as the competition does, not as 0.0 and 1.0; soft labels as they are
+        whole = table["target"].astype(int)
+        if (whole == table["target"]).all():
+            table["target"] = whole
+    # The layout of the competition: folders named after the first three characters of the id.
+    table["path"] = [f"{split}/{i[0]}/{i[1]}/{i[2]}/{i}.npy" for i in table["id"]]
+    # Further columns are kept: a config may split, weigh or break down the score by them.
+    first = ["id", *targets, "path"]
+    return table[[*first, *(name for name in table.columns if name not in first)]]
+
+
+def check_competition_targets(csv: Path, split: str, table: pd.DataFrame) -> None:
+    """Refuse a target other than 0 and 1, or of the test samples one that is not from 0 to 1.
+
+    Raises:
+        UserError: there is one.
+    """
     if split == "train":
         wrong = ~table["target"].isin([0, 1])
     else:
@@ -354,21 +389,29 @@ def read_labels(csv: Path, split: str) -> pd.DataFrame:
             f"{csv}, row {row + 2}: the target of {table['id'][row]!r} is "
             f"{table['target'][row]:g}, expected {expected}"
         )
-    short = table["id"].str.len() < 3
-    if short.any():
-        row = int(short.to_numpy().argmax())
-        raise UserError(
-            f"{csv}, row {row + 2}: the id {table['id'][row]!r} has fewer than 3 characters, "
-            "which name the folders of its file"
-        )
-    if split == "train":
-        # written as 0 and 1, as the competition does, not as 0.0 and 1.0
-        table["target"] = table["target"].astype(int)
-    # The layout of the competition: folders named after the first three characters of the id.
-    table["path"] = [f"{split}/{i[0]}/{i[1]}/{i[2]}/{i}.npy" for i in table["id"]]
-    # Further columns are kept: a config may split, weigh or break down the score by them.
-    first = ["id", "target", "path"]
-    return table[[*first, *(name for name in table.columns if name not in first)]]
+
+
+def read_targets(csv: Path, split: str, config: ConfigMeta) -> tuple[pd.DataFrame, list[str]]:
+    """Return a table whose targets are as a config expects them, and its columns of targets.
+
+    Test samples have no targets, but for the number that the competition has in their place.
+
+    Raises:
+        UserError: a column is missing, or a row is not as the config's `targets` say.
+    """
+    from data.sample_files import read_table
+    from experiments.targets import check_columns_of_table, columns_of_tables
+
+    target, needed = config.targets.build(), columns_of_tables(config)
+    table = read_table(csv, needed)
+    if split == "test":
+        if "target" in needed:
+            check_competition_targets(csv, split, table)
+        return table, [name for name in ("target", *target.columns) if name in needed]
+    check_columns_of_table(table, str(csv), target.columns)
+    target.read(table, str(csv))
+    target.read_learnt(table, str(csv))
+    return table, list(target.columns)
 
 
 @dataclass(frozen=True)
@@ -525,7 +568,7 @@ def cache_split(
     from data.sample_files import load_index
 
     started = time.monotonic()
-    index = load_index(export / f"{split}.csv", root)
+    index = load_index(export / f"{split}.csv", root, ("id",))  # whatever its targets are
     path = export / f"{split}_cache.f32"
     ids, paths = index["id"].tolist(), index["path"].tolist()
     read = write_cache(path, ids, paths, processes, overwrite=overwrite, sampling=sampling)

@@ -21,8 +21,11 @@ from kaggle_data import TEST, TRAIN, files_of, make_data, write_samples
 from paths import ROOT
 
 import prep_data
+from configuration.overrides import override
 from data.strain_cache import StrainCache
 from datasets import load_index
+from experiments.settings import Config
+from experiments.targets import columns_of_tables
 from physics.observation import COMPETITION
 from runtime.errors import UserError
 from runtime.machine import num_cores
@@ -237,6 +240,91 @@ def test_folders_behind_symbolic_links_are_found(data: Path, tmp_path: Path) -> 
     (data / "train" / "loop").symlink_to(data / "train")
     assert prep_data.main(["--root_dir", str(data), "--export_dir", str(data)]) == 0
     assert len(load_index(data / "train.csv", tmp_path)) == TRAIN
+
+
+# --- other targets ---------------------------------------------------------------------------
+
+CLASSES = ("targets=ClassTarget", "targets.column=kind", "targets.names=[noise,bbh,glitch]")
+
+
+def with_columns(data: Path, **columns: list) -> None:
+    """Write other columns in the place of the target; test samples have none."""
+    for split, name in prep_data.SPLITS.items():
+        table = pd.read_csv(data / name, dtype=str)[["id"]]
+        table.assign(**(columns if split == "train" else {})).to_csv(data / name, index=False)
+
+
+@pytest.mark.parametrize(
+    ("targets", "columns", "first"),
+    [
+        (CLASSES, {"kind": ["noise", "bbh", "glitch"] * 3, "group": list("abc") * 3}, "kind"),
+        (
+            ("targets=LabelTarget", "targets.names=[signal,glitch]"),
+            {"glitch": ["1"] * 9, "signal": ["0", "1", "0"] * 3},
+            "signal,glitch",
+        ),
+        (
+            ("targets=RegressionTarget", "targets.names=[mass]", "targets.log=true"),
+            {"mass": ["30.125", "7", "1e1"] * 3},
+            "mass",
+        ),
+        (("targets.soft=true",), {"target": ["0.25", "1", "0"] * 3}, "target"),
+    ],
+)
+def test_other_targets_are_indexed_cached_and_read_again(
+    data: Path, targets: tuple[str, ...], columns: dict, first: str
+) -> None:
+    with_columns(data, **columns)
+    if first == "target":  # as in the competition, but for the soft labels
+        table = pd.read_csv(data / "sample_submission.csv", dtype=str)
+        table.assign(target="0.5").to_csv(data / "sample_submission.csv", index=False)
+    line = ["--root_dir", data, "--export_dir", data, "--cache", "--check", "--set", *targets]
+    done = prep(*line)
+    assert done.returncode == 0, done.stderr
+    config = override(Config, [*targets, f"train_path={data / 'train.csv'}"])
+    header = (data / "train.csv").read_text().splitlines()[0]
+    assert header.startswith(f"id,{first},path")
+    table = load_index(data / "train.csv", None, columns_of_tables(config))
+    found = config.targets.build().read(table, "train.csv")
+    raw = pd.read_csv(data / "training_labels.csv", dtype=str)
+    np.testing.assert_array_equal(found, config.targets.build().read(raw, "raw"))
+    assert set(columns) <= set(table.columns)
+    assert StrainCache(data / "train_cache.f32").ids.tolist() == table["id"].tolist()
+    again = prep(*line)
+    assert again.stdout.count("up to date") == 4
+
+
+@pytest.mark.parametrize(
+    ("targets", "columns", "message"),
+    [
+        (CLASSES, {"kind": ["noise", "bhb"] + ["bbh"] * 7}, "row 3: the kind of .*'bbh'"),
+        (CLASSES, {"sort": ["noise"] * 9}, "has no column 'kind'"),
+        (
+            ("targets=RegressionTarget", "targets.names=[mass]", "targets.log=true"),
+            {"mass": ["3", "0"] + ["1"] * 7},
+            "row 3: the mass is 0, which has no logarithm",
+        ),
+        (
+            ("targets=LabelTarget", "targets.names=[a,b]"),
+            {"a": ["1"] * 9, "b": ["0"] * 8 + ["2"]},
+            "row 10: the b of .* expected 0 or 1",
+        ),
+        (
+            ("targets.learn_from=teacher",),
+            {"target": ["1"] * 9, "teacher": ["0.5"] * 8 + ["1.5"]},
+            "row 10: the teacher of .* is 1.5, expected 0 to 1",
+        ),
+        ((), {"mass": ["3"] * 9}, "has no column 'target'"),
+    ],
+)
+def test_other_targets_that_are_not_as_expected(
+    data: Path, targets: tuple[str, ...], columns: dict, message: str
+) -> None:
+    with_columns(data, **columns)
+    line = ["--root_dir", str(data), "--export_dir", str(data)]
+    with pytest.raises(UserError, match=message):
+        prep_data.main([*line, *(("--set", *targets) if targets else ())])
+    assert not (data / "train.csv").exists()
 
 
 # --- bad data --------------------------------------------------------------------------------
