@@ -1,15 +1,20 @@
 """The Dockerfile agrees with pyproject.toml, the Makefile and the Kubernetes profile.
 
-Docker itself is not needed: the file is parsed, and of its shell steps those that install nothing
-are run.
+Docker itself is not needed: the file is parsed, and its shell steps are run in order in a clean
+folder that holds what a build would copy, all but those that download packages.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 from paths import ROOT
@@ -99,6 +104,54 @@ def test_the_device_chooses_the_wheels(device: str, expected: str) -> None:
     assert expected in done.stdout + done.stderr
     assert done.returncode == (1 if device == "tpu" else 0)
     assert ("[sim,gwosc" in done.stdout) == (device != "tpu")
+
+
+def copy_context(folder: Path) -> Path:
+    """Copy what `docker build` sends and `COPY . .` copies."""
+    patterns = (ROOT / ".dockerignore").read_text().splitlines()
+    patterns = [line for line in patterns if line and not line.startswith("#")]
+    everywhere = shutil.ignore_patterns(*(p[3:] for p in patterns if p.startswith("**/")))
+    at_the_top = shutil.ignore_patterns(*(p for p in patterns if not p.startswith("**/")))
+
+    def ignored(place: str, names: list[str]) -> set[str]:
+        found = everywhere(place, names)
+        return found | at_the_top(place, names) if Path(place) == ROOT else found
+
+    return shutil.copytree(ROOT, folder, ignore=ignored)
+
+
+def test_the_steps_in_order_in_a_clean_folder(tmp_path: Path) -> None:
+    """What follows the packages, with this interpreter in the place of the image's own."""
+    workdir, cache = copy_context(tmp_path / "opt" / "g2net"), tmp_path / "cache"
+    assert not (workdir / ".git").exists()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (tmp_path / "bin" / "python").chmod(0o755)
+    environment = {"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "REVISION": "0123abc"}
+    environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
+
+    def run(command: list[str]) -> str:
+        done = subprocess.run(
+            command, capture_output=True, text=True, cwd=workdir, env=environment
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    steps = instructions()
+    for word, text in steps[steps.index(("COPY", ". .")) + 1 :]:
+        if word == "ENV":
+            for entry in shlex.split(text):
+                name, _, value = entry.partition("=")
+                environment[name] = value.replace("${REVISION}", environment["REVISION"])
+            if "G2NET_CACHE" in environment:
+                environment["G2NET_CACHE"] = str(cache)
+        elif word == "RUN":
+            run(["sh", "-c", text])
+        elif word == "CMD":
+            assert run(json.loads(text)).startswith("usage: train.py")
+    assert cache.is_dir()
+    revision = "from runtime.versions import git_revision; print(git_revision())"
+    assert run(["python", "-c", revision]).strip() == "0123abc"
 
 
 def test_the_profile_and_the_makefile_use_it() -> None:
