@@ -1,4 +1,4 @@
-"""Transforms, front-end and networks of a run as one graph, from strain to what the run predicts."""
+"""Transforms, front-end and networks of a run as one graph: from strain to what it predicts."""
 
 from __future__ import annotations
 

@@ -53,11 +53,7 @@ class Peaks:
 
     @classmethod
     def of_scores(
-        cls,
-        time: np.ndarray,
-        score: np.ndarray,
-        detectors: int,
-        sides: np.ndarray | None = None,
+        cls, time: np.ndarray, score: np.ndarray, detectors: int, sides: np.ndarray | None = None
     ) -> Peaks:
         """Return peaks of which times and scores are known, and perhaps side targets (n, S)."""
         count = len(time)

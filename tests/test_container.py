@@ -131,9 +131,7 @@ def test_the_steps_in_order_in_a_clean_folder(tmp_path: Path) -> None:
     environment["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
 
     def run(command: list[str]) -> str:
-        done = subprocess.run(
-            command, capture_output=True, text=True, cwd=workdir, env=environment
-        )
+        done = subprocess.run(command, capture_output=True, text=True, cwd=workdir, env=environment)
         assert done.returncode == 0, done.stderr
         return done.stdout
 

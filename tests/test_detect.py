@@ -137,7 +137,7 @@ def test_side_targets_are_reported(place, tmp_path, monkeypatch, capsys):
     assert file.found.side_names == ("merger_time", "chirp_mass")
     assert f"{file.found.sides[file.found.score.argmax(), 0]:.4f}" == merger
     page = (tmp_path / "detection.html").read_text()
-    assert "<th scope=\"col\">predicted merger time</th>" in page
+    assert '<th scope="col">predicted merger time</th>' in page
     assert f"<td>{merger}</td><td>30.0000</td>" in page
 
 

@@ -120,7 +120,7 @@ def test_logits_are_the_mean_over_folds_and_views(tmp_path, config, design):
 
 
 def test_side_targets_are_those_of_predictions(tmp_path, config, design):
-    """Strain with the design's noise, which both see alike: predict.py's values are the reference."""
+    """Noise of the design, which both see alike: the values of predict.py are the reference."""
     sides = ["side_targets=[merger_time,chirp_mass]", "transforms.train.3.p=0.0"]
     config = override(config, sides)
     for fold in (0, 1):
