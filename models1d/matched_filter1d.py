@@ -18,7 +18,7 @@ from models1d.glitch_hypothesis import GlitchHypothesis, GlitchSpan, ratio_besid
 from models1d.strided_correlation import POLYPHASE
 from models1d.template_choice import choose_templates
 from models1d.template_filters import FilterShape, template_filters
-from models1d.template_outputs import power, template_outputs
+from models1d.template_outputs import of_quadratures, template_outputs, weighted_power
 from models1d.whitened_bank import BankInWindow
 from physics.bank_settings import BankSettings, draw_parameters
 from physics.constants import STRAIN_UNIT
@@ -57,6 +57,12 @@ class MatchedFilter1d(WaveformClassifier):
     network that maps log R to a logit. The filters are combinations of a basis;
     `template_filters` computes their initial values, and `learn_filters` trains them too.
 
+    Signals of precessing binaries differ in shape from their nearest template. With `components`
+    K > 1 each template has further pairs of quadratures, the principal ways in which they do (see
+    template_components.py). Component k of a detector is Gaussian with the variance nu_k s, nu_k
+    being its mean share of the power of the first one, and the ratio of a detector is the product
+    over k of those above with nu_k s in place of s; that of a pair has nu_k S likewise.
+
     The optimal statistic knows more than this network: the position on the sky ties the
     amplitudes and phases of all detectors to their delays, amplitudes are not Gaussian, and
     templates and arrival times lie denser than here.
@@ -91,6 +97,7 @@ class MatchedFilter1d(WaveformClassifier):
         max_loss: choose the templates, the size of the basis and the length of the filters, so
             that the population loses no more of its SNR in the mean (see `template_choice`), in
             place of `templates`, `basis`, `before` and `after`. None keeps these.
+        components: K, of each template: 1 where no spins precess and no higher modes are heard.
         glitches: weigh a glitch in each detector as a third hypothesis, so that one loud detector
             is no merger (see glitch_hypothesis.py).
         observation: detectors, sampling, window and the curves that the strain is whitened with;
@@ -125,6 +132,7 @@ class MatchedFilter1d(WaveformClassifier):
         bank_seed: int = 1,
         max_loss: float | None = None,
         glitches: bool = False,
+        components: int = 1,
         *,
         observation: Observation = COMPETITION,
         population: Population = COMPETITION_POPULATION,
@@ -151,7 +159,13 @@ class MatchedFilter1d(WaveformClassifier):
             amplitudes,
             observation,
             correlation,
-            {"templates": templates, "basis": basis, "stride": stride, "decimate": decimate},
+            {
+                "templates": templates,
+                "basis": basis,
+                "stride": stride,
+                "decimate": decimate,
+                "components": components,
+            },
         )
         rate = observation.sample_rate / decimate
         self.in_channels, self.stride = in_channels, stride
@@ -160,15 +174,17 @@ class MatchedFilter1d(WaveformClassifier):
         self.grid = make_arrival_grid(observation, reference, arrival, delays, rate, stride)
         # Channels that share filters, by the number of their filters.
         self.groups = group_channels(observation, share_filters)
+        self.group_of = {d: i for i, channels in enumerate(self.groups) for d in channels}
         check_shared_curves(observation, self.groups)
         first_channels = [channels[0] for channels in self.groups]
         bank = (observation, population, first_channels, decimate, bank_size, bank_seed)
         shape = FilterShape(
-            tuple(range(templates)), basis, round(before * rate), round(after * rate)
+            tuple(range(templates)), basis, round(before * rate), round(after * rate), components
         )
         log_weights = torch.zeros(templates)
         if max_loss is not None:
-            choice = choose_templates(BankInWindow.of(*bank).without_repetition(), max_loss)
+            where = BankInWindow.of(*bank).without_repetition()
+            choice = choose_templates(where, max_loss, components)
             shape, log_weights = choice.shape, torch.tensor(choice.weights).log()
         self.members = shape.members  # numbers of the templates in the bank
         self.bank_source = (population, observation, bank_size, bank_seed)
@@ -180,17 +196,20 @@ class MatchedFilter1d(WaveformClassifier):
                 f"least as many samples as basis = {basis}, and no negative lengths"
             )
         if pretrained:
-            filters, combinations = template_filters(BankInWindow.of(*bank), shape)
+            filters, combinations, shares = template_filters(BankInWindow.of(*bank), shape)
         else:
             filters = torch.randn(len(self.groups), shape.basis, length) / math.sqrt(length)
             combinations = torch.randn(
-                len(self.groups), len(shape.members), 2, shape.basis
+                len(self.groups), len(shape.members), 2 * components, shape.basis
             ) / math.sqrt(shape.basis)
+            shares = torch.ones(len(self.groups), len(shape.members), components)
         for name, values in (("filters", filters), ("templates", combinations)):
             if learn_filters:
                 self.register_parameter(name, nn.Parameter(values.clone()))
             else:
                 self.register_buffer(name, values.clone())
+        # nu of the components, (group, template, K); without further ones there is nothing to keep.
+        self.register_buffer("shares", shares.clone() if components > 1 else None)
         # Unbounded parameters: a = sigmoid(amplitude), so that s = a / (1 - a) = exp(amplitude),
         # and rho = tanh(correlation).
         self.amplitude = nn.Parameter(torch.tensor(amplitudes).logit())
@@ -234,7 +253,7 @@ class MatchedFilter1d(WaveformClassifier):
         return GlitchSpan.between(max(earliest, 0), min(latest, self.samples) - 1, stride)
 
     def filtered(self, x: Tensor, which: int, reach: int) -> Tensor:
-        """Return z, the two quadratures of every template on the strain of one detector.
+        """Return z, the quadratures of every template on the strain of one detector.
 
         Args:
             x: (B, T) whitened strain.
@@ -242,7 +261,7 @@ class MatchedFilter1d(WaveformClassifier):
             reach: strides before and after the arrival times that are wanted as well.
 
         Returns:
-            (B, template, 2, num_times + 2 reach).
+            (B, template, 2 K, num_times + 2 reach).
         """
         first, number = self.grid.first - reach, self.grid.num_times + 2 * reach  # in strides
         start = first * self.stride - self.before  # sample; negative before the window
@@ -293,31 +312,36 @@ class MatchedFilter1d(WaveformClassifier):
             log Lambda = (1 - (1 + s_1) / D) P_0 + (1 - (1 + s_0) / D) P_1
                          + (c / D) (p_0 p_1 + q_0 q_1) - log D.
 
+        Of several components, each with its own S, the logarithms are added.
+
         Args:
-            z_first: (B, template, 2, time).
-            z_second: (B, template, 2, time + 2 reach).
+            z_first: (B, template, 2 K, time).
+            z_second: (B, template, 2 K, time + 2 reach).
             log_weights: log k(u) up to a constant, (2 reach + 1,).
 
         Returns:
             (B, template, time).
         """
-        s_0, s_1 = (self.amplitude[channel].exp() for channel in self.pair)
+        s_0, s_1 = (self.variance(channel) for channel in self.pair)  # () or (template, K)
         rho = self.correlation.tanh()
         c = rho * (s_0 * s_1).sqrt()
         det = (1 + s_0) * (1 + s_1) - c**2  # D
-        # log k(u) - log D
-        log_weights = F.log_softmax(log_weights, 0) - det.log()
+        log_weights = F.log_softmax(log_weights, 0)
+        if self.shares is None:
+            log_weights = log_weights - det.log()  # log k(u) - log D
         # Computed once for all delays: the second detector's own term, and c / D times z_0.
-        own_second = (1 - (1 + s_0) / det) * power(z_second)  # (B, template, time + 2 reach)
-        scaled_first, num_times = z_first * (c / det), z_first.shape[-1]
+        own_second = weighted_power(z_second, 1 - (1 + s_0) / det)  # (B, template, time + 2 reach)
+        scale = c / det if self.shares is None else of_quadratures(c / det)
+        scaled_first, num_times = z_first * scale, z_first.shape[-1]
 
         def sum_over_delays(own_second: Tensor, scaled_first: Tensor, z_second: Tensor) -> Tensor:
             terms = []
             for u, log_weight in enumerate(log_weights):
                 delayed = z_second[..., u : u + num_times]
                 term = own_second[..., u : u + num_times] + log_weight
-                term = torch.addcmul(term, scaled_first[:, :, 0], delayed[:, :, 0])  # p_0 p_1
-                terms.append(torch.addcmul(term, scaled_first[:, :, 1], delayed[:, :, 1]))  # q q
+                for row in range(delayed.shape[2]):  # p_0 p_1 and q_0 q_1 of each component
+                    term = torch.addcmul(term, scaled_first[:, :, row], delayed[:, :, row])
+                terms.append(term)
             return torch.stack(terms).logsumexp(0)  # (delay, B, template, time) -> without delay
 
         if torch.compiler.is_compiling():
@@ -332,8 +356,43 @@ class MatchedFilter1d(WaveformClassifier):
                 *(part.split(rows) for part in (own_second, scaled_first, z_second)), strict=True
             )
             ratio = torch.cat([sum_over_delays(*part) for part in parts])
+        if self.shares is not None:
+            ratio = ratio - det.log().sum(-1, keepdim=True)  # (template, 1)
         # The first detector's own term is the same at all delays.
-        return (1 - (1 + s_1) / det) * power(z_first) + ratio
+        return weighted_power(z_first, 1 - (1 + s_1) / det) + ratio
+
+    def variance(self, channel: int) -> Tensor:
+        """Return s of a detector, (), or nu_k s of several components, (template, K)."""
+        s = self.amplitude[channel].exp()
+        return s if self.shares is None else s * self.shares[self.group_of[channel]]
+
+    def own_power(self, z: Tensor, channel: int, a: Tensor | None = None) -> Tensor:
+        """Return what the outputs of one detector add to its log-likelihood ratio, a P.
+
+        Of several components it is sum_k a_k P_k with a_k = nu_k s / (1 + nu_k s):
+        (B, template, 2 K, time) -> (B, template, time).
+
+        Args:
+            z: of the detector.
+            channel: which it is.
+            a: of all detectors, (D,), where it is known already.
+        """
+        if self.shares is None:
+            a = self.amplitude.sigmoid() if a is None else a
+            return weighted_power(z, a[channel])
+        s = self.variance(channel)
+        return weighted_power(z, s / (1 + s))
+
+    def own_constant(self, channel: int, a: Tensor | None = None) -> Tensor:
+        """Return the constant in one detector's log-likelihood ratio, log(1 - a).
+
+        It is (), or the sum over several components, -sum_k log(1 + nu_k s), (template, 1). See
+        `own_power` for the arguments.
+        """
+        if self.shares is None:
+            a = self.amplitude.sigmoid() if a is None else a
+            return torch.log1p(-a[channel])
+        return -self.variance(channel).log1p().sum(-1, keepdim=True)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Return each template's log-likelihood ratio at each arrival time.
@@ -370,7 +429,7 @@ class MatchedFilter1d(WaveformClassifier):
         A detector without strain says nothing: its ratio is 1, and it is left out of the product.
 
         Args:
-            z: of every detector, (B, template, 2, time + 2 reach), or None where it has no strain.
+            z: of every detector, (B, template, 2 K, time + 2 reach), None where it has no strain.
                 The reach of the reference is 0.
             log_delays: log k up to a constant of all detectors but the reference, in the order of
                 `grid.others`, each (2 reach + 1,). None takes those that are trained; others serve
@@ -392,11 +451,14 @@ class MatchedFilter1d(WaveformClassifier):
                 log_ratio = self.correlated_pair_ratio(z[r], z[second], log_k[second])
                 others = tuple(d for d in others if d != second)
             else:
-                log_ratio = 0.0 if z[r] is None else a[r] * power(z[r]) + torch.log1p(-a[r])
+                log_ratio = 0.0
+                if z[r] is not None:
+                    log_ratio = self.own_power(z[r], r, a) + self.own_constant(r, a)
             others = [d for d in others if z[d] is not None]
             for d in others:
-                log_ratio = log_ratio + self.average_over_delays(a[d] * power(z[d]), log_k[d])
-            return log_ratio + sum(torch.log1p(-a[d]) for d in others)
+                own = self.average_over_delays(self.own_power(z[d], d, a), log_k[d])
+                log_ratio = log_ratio + own
+            return log_ratio + sum(self.own_constant(d, a) for d in others)
 
     def separable_bound(self, present: Sequence[bool]) -> tuple[list[Tensor | None], Tensor]:
         """Return an upper bound of the log-likelihood ratio that is a sum over detectors.
@@ -415,23 +477,26 @@ class MatchedFilter1d(WaveformClassifier):
             present: of every detector, whether it has strain.
 
         Returns:
-            alpha of every detector, None where it has no strain; and the constant.
+            alpha of every detector, None where it has no strain; and the constant. They are (), and
+            with several components (template, K) and (template, 1): alpha_d P_d is then
+            sum_k alpha_dk P_dk.
         """
-        a = self.amplitude.sigmoid()
-        alpha = [a[d] if has else None for d, has in enumerate(present)]
-        constants = {d: torch.log1p(-a[d]) for d, has in enumerate(present) if has}
+        s = [self.variance(d) if has else None for d, has in enumerate(present)]
+        alpha = [own if own is None else own / (1 + own) for own in s]
+        constants = {d: self.own_constant(d) for d, has in enumerate(present) if has}
         if self.correlation is not None and all(present[d] for d in self.pair):
             first, second = self.pair
-            s_0, s_1 = self.amplitude[first].exp(), self.amplitude[second].exp()
+            s_0, s_1 = s[first], s[second]
             c = (self.correlation.tanh() * (s_0 * s_1).sqrt()).abs()
             det = (1 + s_0) * (1 + s_1) - c**2  # D
             alpha[first] = 1 - (1 + s_1 - c) / det
             alpha[second] = 1 - (1 + s_0 - c) / det
-            constants[first], constants[second] = -det.log(), torch.zeros_like(det)
-        return alpha, torch.stack([*constants.values()]).sum()
+            log_det = det.log() if self.shares is None else det.log().sum(-1, keepdim=True)
+            constants[first], constants[second] = -log_det, torch.zeros_like(log_det)
+        return alpha, torch.stack([*constants.values()]).sum(0)
 
     def quadratures(self, x: Tensor) -> list[Tensor]:
-        """Return z of every detector, each (B, template, 2, num_times + 2 reach).
+        """Return z of every detector, each (B, template, 2 K, num_times + 2 reach).
 
         Detectors that share filters are filtered in one call, with the longest reach among them.
 
@@ -442,7 +507,7 @@ class MatchedFilter1d(WaveformClassifier):
         times = self.grid.num_times
         for which, channels in enumerate(self.groups):
             reach = max(self.grid.reach[d] for d in channels)
-            # (channel, B, T) -> (channel x B, T) -> (channel x B, template, 2, time)
+            # (channel, B, T) -> (channel x B, T) -> (channel x B, template, 2 K, time)
             strain = torch.stack([x[:, d] for d in channels]).flatten(0, 1)
             filtered = self.filtered(strain, which, reach).unflatten(0, (len(channels), -1))
             for d, own in zip(channels, filtered, strict=True):

@@ -25,9 +25,10 @@ from __future__ import annotations
 import functools
 import hashlib
 import heapq
+import itertools
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models1d.template_filters import FilterShape
-from models1d.whitened_bank import BankInWindow, quadratures_of
+from models1d.template_components import TemplateComponents, find_components
+from models1d.template_filters import LARGEST_SHIFT, FilterShape, binaries_to_fit
+from models1d.whitened_bank import BankInWindow, quadratures_of, seen_by_a_detector
 from physics.cache_folder import cache_folder, kept_path
-from physics.detectors import Network
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from runtime.files import read_json
@@ -50,8 +51,10 @@ SHIPPED = Path(__file__).parent / "template_choices.json"  # of the experiments 
 # Parts of the SNR^2 that may lie outside the filters, after their end, and outside the basis; they
 # are as many times smaller as max_loss is smaller than the first.
 OUTSIDE, AFTER, BEYOND_BASIS = 0.03, 0.003, 0.005
-FITTED, TESTED = 0.15, 0.15  # parts of a bank that are signals: to choose by, and to test by
-LARGEST_SHIFT = 0.015  # s; the largest output of another template lies no farther away
+FITTED = 0.15  # part of a bank that is signals to choose by
+# Binaries for each template of several components, which are estimated from the signals near it.
+BINARIES_A_TEMPLATE = 8
+TEMPLATE_STEP = 8  # templates of several components are counted in these steps
 MULTIPLE = 32  # lengths are multiples of it, as filters are read in blocks; see POLYPHASE
 BASIS_MULTIPLE = 8
 SMALLEST_BANK = 100  # binaries
@@ -68,6 +71,7 @@ class TemplateChoice:
         basis: number of basis filters.
         before, after: samples of a filter before the merger and from it on, decimated.
         loss: mean loss of SNR of the signals that took no part in the choice.
+        components: of each template.
     """
 
     members: tuple[int, ...]
@@ -76,11 +80,14 @@ class TemplateChoice:
     before: int
     after: int
     loss: float
+    components: int = 1
 
     @property
     def shape(self) -> FilterShape:
         """What `template_filters` needs of it."""
-        return FilterShape(self.members, self.basis, self.before, self.after)
+        return FilterShape(
+            self.members, self.basis, self.before, self.after, self.components
+        )
 
     def to_plain(self) -> dict[str, Any]:
         """Return all fields in JSON's own types."""
@@ -91,6 +98,7 @@ class TemplateChoice:
             "before": self.before,
             "after": self.after,
             "loss": self.loss,
+            "components": self.components,
         }
 
     @classmethod
@@ -107,7 +115,7 @@ class TemplateChoice:
             raise UserError(f"{plain!r} is no choice of templates ({error!r})") from error
 
 
-def choice_key(where: BankInWindow, max_loss: float) -> str:
+def choice_key(where: BankInWindow, max_loss: float, components: int = 1) -> str:
     """Return a digest of all that a choice follows from: of the law, and of a curve's numbers."""
     plain = {
         "format": FORMAT,
@@ -118,16 +126,21 @@ def choice_key(where: BankInWindow, max_loss: float) -> str:
         "decimate": where.decimate,
         "max_loss": max_loss,
     }
+    if components > 1:
+        plain["components"] = components
     return hashlib.blake2b(json.dumps(plain, sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 @functools.lru_cache(maxsize=4)
-def choose_templates(where: BankInWindow, max_loss: float) -> TemplateChoice:
+def choose_templates(
+    where: BankInWindow, max_loss: float, components: int = 1
+) -> TemplateChoice:
     """Return the templates of a population: shipped, kept from an earlier run, or chosen now.
 
     Args:
         where: the bank, in windows and noise.
         max_loss: largest mean loss of SNR.
+        components: of each template.
 
     Raises:
         UserError: no choice of the bank's binaries loses as little as that, or the window is too
@@ -138,7 +151,7 @@ def choose_templates(where: BankInWindow, max_loss: float) -> TemplateChoice:
             f"MatchedFilter1d: max_loss = {max_loss}: expected a fraction of the SNR between "
             f"0.001 and 0.5, or None for the numbers that are given"
         )
-    key = choice_key(where, max_loss)
+    key = choice_key(where, max_loss, components)
     shipped = read_json(SHIPPED)
     if key in shipped:
         return TemplateChoice.from_plain(shipped[key])
@@ -148,12 +161,14 @@ def choose_templates(where: BankInWindow, max_loss: float) -> TemplateChoice:
             return TemplateChoice.from_plain(read_json(kept))
         except UserError as error:
             LOGGER.warning("%s: chosen again (%s)", kept, error)
-    choice = compute_choice(where, max_loss)
+    choice = compute_choice(where, max_loss, components)
     with kept_path(kept) as temporary:
         temporary.write_text(json.dumps(choice.to_plain()) + "\n")
     LOGGER.info(
-        "%d templates in a basis of %d, filters of %.2f s: a mean loss of %.1f %% of the SNR",
+        "%d templates of %d components in a basis of %d, filters of %.2f s: a mean loss of %.1f %% "
+        "of the SNR",
         len(choice.members),
+        choice.components,
         choice.basis,
         (choice.before + choice.after) / where.rate,
         100 * choice.loss,
@@ -161,15 +176,17 @@ def choose_templates(where: BankInWindow, max_loss: float) -> TemplateChoice:
     return choice
 
 
-def compute_choice(where: BankInWindow, max_loss: float) -> TemplateChoice:
+def compute_choice(
+    where: BankInWindow, max_loss: float, components: int = 1
+) -> TemplateChoice:
     """Choose templates; see the top of this file for how.
 
     Raises:
         UserError: see `choose_templates`.
     """
     size = where.bank.size
-    tested, fitted = math.ceil(TESTED * size), math.ceil(FITTED * size)
-    candidates = size - tested - fitted
+    fitted = math.ceil(FITTED * size)
+    candidates = binaries_to_fit(size) - fitted
     if size < SMALLEST_BANK:
         raise UserError(
             f"MatchedFilter1d: a bank of {size} binaries is too small to choose templates from: "
@@ -182,24 +199,52 @@ def compute_choice(where: BankInWindow, max_loss: float) -> TemplateChoice:
     bases = [leading_filters(white[:candidates, :, cut].flatten(0, 1)) for white in banks]
     basis = max(basis_size(energies, scale * BEYOND_BASIS) for _, energies in bases)
     reach = round(LARGEST_SHIFT * where.rate)
+    filters = [own[:basis] for own, _ in bases]
+    pairs = []  # of each detector, (candidate, 2, basis)
     matches = []  # of each detector, (candidate, signal)
-    for white, (filters, _) in zip(banks, bases, strict=True):
+    for white, own in zip(banks, filters, strict=True):
         quadratures = quadratures_of(white[:candidates, 0])[..., cut]
-        coefficients = quadratures @ filters[:basis].T  # (candidate, 2, basis)
-        coefficients = coefficients / coefficients.norm(dim=-1, keepdim=True)
+        coefficients = quadratures @ own.T  # (candidate, 2, basis)
+        pairs.append(coefficients / coefficients.norm(dim=-1, keepdim=True))
         signals = seen_by_a_detector(white[candidates:])
-        found = found_snr(signals, filters[:basis], coefficients, cut.start, reach)
-        matches.append(found)
-    chosen, loss = add_templates(matches, fitted, max_loss)
+        matches.append(found_snr(signals, own, pairs[-1], cut.start, reach))
+    if components == 1:
+        chosen, loss = add_templates(matches, fitted, max_loss)
+        refused = f"all {candidates} candidates among the {size} binaries of the bank"
+        # The nearest template of every signal.
+        nearest = torch.stack([match[chosen] for match in matches]).mean(0).argmax(0)
+        counts = torch.bincount(nearest, minlength=len(chosen))
+    else:
+        order = greedy_order([match[:, :fitted].numpy() for match in matches])
+        order = list(itertools.islice(order, max(size // BINARIES_A_TEMPLATE, TEMPLATE_STEP)))
+        tests = [seen_by_a_detector(white[candidates:])[fitted:] for white in banks]
+
+        def with_components(number: int) -> tuple[TemplateComponents, float]:
+            """Return the first templates of the order with components, and what they lose."""
+            found = find_components(
+                [white[: candidates + fitted] for white in banks],
+                filters,
+                [pair[order[:number]] for pair in pairs],
+                components,
+                cut.start,
+                reach,
+            )
+            every = zip(tests, filters, found.vectors, strict=True)
+            parts = [found_snr(t, own, v, cut.start, reach).max(0).values for t, own, v in every]
+            return found, max(float(1 - part.mean(dtype=torch.float64)) for part in parts)
+
+        number, found, loss = fewest_templates(with_components, len(order), max_loss)
+        chosen, counts = order[:number], found.counts
+        refused = f"{number} templates of {components} components among {size} binaries"
     if loss > max_loss:
+        more = "" if components == 1 else ", more components"
         raise UserError(
-            f"MatchedFilter1d: all {candidates} candidates among the {size} binaries of the bank "
-            f"lose {loss:.1%} of the SNR of the population, more than max_loss = {max_loss:g}: set "
-            f"a larger bank_size or max_loss, or a narrower population"
+            f"MatchedFilter1d: {refused} lose {loss:.1%} of the SNR of the population, more than "
+            f"max_loss = {max_loss:g}: set a larger bank_size or max_loss{more}, or a narrower "
+            f"population"
         )
-    # The nearest template of every signal; those that are nearest to none share one signal.
-    nearest = torch.stack([match[chosen] for match in matches]).mean(0).argmax(0)
-    counts = torch.bincount(nearest, minlength=len(chosen)).double() + 1 / len(chosen)
+    # Templates that are nearest to no signal share one.
+    counts = counts.double() + 1 / len(chosen)
     return TemplateChoice(
         members=tuple(chosen),
         weights=tuple(round(weight, 6) for weight in (counts / counts.sum()).tolist()),
@@ -207,7 +252,35 @@ def compute_choice(where: BankInWindow, max_loss: float) -> TemplateChoice:
         before=before,
         after=after,
         loss=round(loss, 6),
+        components=components,
     )
+
+
+def fewest_templates(
+    evaluate: Callable[[int], tuple[TemplateComponents, float]], most: int, max_loss: float
+) -> tuple[int, TemplateComponents, float]:
+    """Return how few templates lose no more than allowed, their components and their loss.
+
+    Numbers are multiples of `TEMPLATE_STEP`, found by bisection: the loss falls with the number.
+
+    Args:
+        evaluate: returns the components of so many templates, and their loss.
+        most: templates that there can be; these are returned where they lose more.
+        max_loss: that is allowed.
+    """
+    best = (most, *evaluate(most))
+    if best[2] > max_loss:
+        return best
+    too_few, enough = 0, -(-most // TEMPLATE_STEP)  # in steps
+    while enough - too_few > 1:
+        middle = (too_few + enough) // 2
+        number = middle * TEMPLATE_STEP
+        found, loss = evaluate(number)
+        if loss <= max_loss:
+            enough, best = middle, (number, found, loss)
+        else:
+            too_few = middle
+    return best
 
 
 def filter_lengths(banks: Sequence[Tensor], where: BankInWindow, scale: float) -> tuple[int, int]:
@@ -295,21 +368,6 @@ def found_snr(
     return best.sqrt()
 
 
-def seen_by_a_detector(white: Tensor) -> Tensor:
-    """Return signals of norm one from isotropic directions: (binary, 2, time) -> (binary, time).
-
-    The distribution of antenna patterns over all directions is the same for all detectors whose
-    arms are perpendicular.
-    """
-    rng = np.random.default_rng(0)
-    count = len(white)
-    longitude, sine, psi = rng.uniform((0, -1, 0), (math.tau, 1, math.pi), (count, 3)).T
-    directions = (torch.tensor(x, dtype=torch.float32) for x in (longitude, np.arcsin(sine), psi))
-    plus, cross = Network(("H1",)).antenna_patterns(*directions)  # each (binary, 1)
-    seen = plus * white[:, 0] + cross * white[:, 1]
-    return seen / seen.norm(dim=-1, keepdim=True)
-
-
 def add_templates(
     matches: Sequence[Tensor], fitted: int, max_loss: float
 ) -> tuple[list[int], float]:
@@ -326,12 +384,29 @@ def add_templates(
     loss_of_all = max(float(1 - match.max(0).mean(dtype=np.float64)) for match in to_test)
     if loss_of_all > max_loss:
         return list(range(len(matches[0]))), loss_of_all
-    found = [np.zeros(match.shape[1], np.float32) for match in to_choose]
     tested = [np.zeros(match.shape[1], np.float32) for match in to_test]
+    chosen: list[int] = []
+    for candidate in greedy_order(to_choose):
+        chosen.append(candidate)
+        for best, match in zip(tested, to_test, strict=True):
+            np.maximum(best, match[candidate], out=best)
+        loss = max(float(1 - best.mean(dtype=np.float64)) for best in tested)
+        if loss <= max_loss:
+            break
+    return chosen, loss
+
+
+def greedy_order(matches: Sequence[np.ndarray]) -> Iterator[int]:
+    """Yield candidates, each the one that adds most to what those before it find.
+
+    Args:
+        matches: of each detector, (candidate, signal).
+    """
+    found = [np.zeros(match.shape[1], np.float32) for match in matches]
 
     def gain_of(candidate: int) -> float:
         """Return what a candidate would add to the sum of what is found."""
-        pairs = zip(to_choose, found, strict=True)
+        pairs = zip(matches, found, strict=True)
         return float(sum(np.maximum(match[candidate] - best, 0).sum() for match, best in pairs))
 
     # A gain can only fall as templates are added, so that one that was computed earlier is an upper
@@ -339,17 +414,13 @@ def add_templates(
     # (Minoux, Lecture Notes in Control and Information Sciences 7, 234, 1978).
     bounds = [(-gain_of(candidate), candidate) for candidate in range(len(matches[0]))]
     heapq.heapify(bounds)
-    chosen: list[int] = []
-    loss = 1.0
-    while loss > max_loss and bounds:
+    while bounds:
         candidate = bounds[0][1]
         gain = gain_of(candidate)
         heapq.heapreplace(bounds, (-gain, candidate))
         if bounds[0][1] != candidate:
             continue
         heapq.heappop(bounds)
-        chosen.append(candidate)
-        for best, match in zip(found + tested, to_choose + to_test, strict=True):
+        for best, match in zip(found, matches, strict=True):
             np.maximum(best, match[candidate], out=best)
-        loss = max(float(1 - best.mean(dtype=np.float64)) for best in tested)
-    return chosen, loss
+        yield candidate

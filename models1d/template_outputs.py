@@ -12,18 +12,18 @@ from models1d.strided_correlation import POLYPHASE, strided_correlation
 def template_outputs(
     x: Tensor, filters: Tensor, combinations: Tensor, start: int, number: int, stride: int
 ) -> Tensor:
-    """Return z, the two quadratures of every template, at places `stride` samples apart.
+    """Return z, the quadratures of every template, at places `stride` samples apart.
 
     Args:
         x: (B, T) whitened strain of one detector; outside it there is silence.
         filters: the basis, (basis, length).
-        combinations: the templates in it, (template, 2, basis).
+        combinations: the templates in it, (template, 2 K, basis), of K components each.
         start: sample at which the filters of the first place begin; negative before x.
         number: of places.
         stride: samples between them.
 
     Returns:
-        (B, template, 2, number).
+        (B, template, 2 K, number).
     """
     # As many samples as `strided_correlation` needs for `number` places: whole blocks of places,
     # and the blocks that the last filter reaches into.
@@ -36,15 +36,35 @@ def template_outputs(
     with torch.autocast(x.device.type, enabled=autocasts_safely(x.device.type)):
         # Templates are combinations of the basis, so their outputs are of its outputs.
         on_basis = strided_correlation(x, filters, stride)[..., :number]
-        # (template x 2, basis) @ (B, basis, time) -> (B, template x 2, time)
+        # (template x 2 K, basis) @ (B, basis, time) -> (B, template x 2 K, time)
         z = torch.matmul(combinations.flatten(0, 1), on_basis)
-    # (B, template x 2, time) -> (B, template, 2, time)
-    return z.unflatten(1, (-1, 2))
+    # (B, template x 2 K, time) -> (B, template, 2 K, time)
+    return z.unflatten(1, (-1, combinations.shape[1]))
 
 
 def power(z: Tensor) -> Tensor:
-    """Return P = (p^2 + q^2) / 2 of quadratures: (B, template, 2, time) -> (B, template, time)."""
+    """Return P = (p^2 + q^2) / 2 of quadratures: (B, template, 2, time) -> (B, template, time).
+
+    Of several components, (B, template, 2 K, time), it is the sum of their powers.
+    """
     return z.square().sum(2) / 2
+
+
+def weighted_power(z: Tensor, weights: Tensor) -> Tensor:
+    """Return sum_k w_k P_k of K components: (B, template, 2 K, time) -> (B, template, time).
+
+    Args:
+        z: quadratures.
+        weights: w, () where there is one component and otherwise (template, K).
+    """
+    if weights.ndim == 0:
+        return weights * power(z)
+    return (z.square() * of_quadratures(weights)).sum(2) / 2
+
+
+def of_quadratures(weights: Tensor) -> Tensor:
+    """Return weights of components as factors of z: (template, K) -> (template, 2 K, 1)."""
+    return weights.repeat_interleave(2, -1)[..., None]
 
 
 def autocasts_safely(device_type: str) -> bool:

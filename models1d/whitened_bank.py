@@ -6,12 +6,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from physics.bank_settings import BankSettings
 from physics.constants import LIGHT_TIME
 from physics.curves import DetectorNoise
+from physics.detectors import Network
 from physics.observation import Observation
 from physics.population import Population
 from physics.waveform_bank import WaveformBank
@@ -113,6 +115,21 @@ class BankInWindow:
             ]
         )
         return white / white.norm(dim=-1, keepdim=True)
+
+
+def seen_by_a_detector(white: Tensor, seed: int = 0) -> Tensor:
+    """Return signals of norm one from isotropic directions: (binary, 2, time) -> (binary, time).
+
+    The distribution of antenna patterns over all directions is the same for all detectors whose
+    arms are perpendicular. The directions are counted from the seed alone.
+    """
+    rng = np.random.default_rng(seed)
+    count = len(white)
+    longitude, sine, psi = rng.uniform((0, -1, 0), (math.tau, 1, math.pi), (count, 3)).T
+    directions = (torch.tensor(x, dtype=torch.float32) for x in (longitude, np.arcsin(sine), psi))
+    plus, cross = Network(("H1",)).antenna_patterns(*directions)  # each (binary, 1)
+    seen = plus * white[:, 0] + cross * white[:, 1]
+    return seen / seen.norm(dim=-1, keepdim=True)
 
 
 def quadratures_of(plus: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ class BankStatistic(Protocol):
         """
 
     def of_one_detector(self, z: Tensor, channel: int) -> Tensor:
-        """Return the same of a single detector, from its z (B, template, 2, time)."""
+        """Return the same of a single detector, from its z (B, template, 2 K, time)."""
 
     def over_templates(self, values: Tensor) -> Tensor:
         """Bring the templates (dimension 1) together: (B, template, time) -> (B, time)."""
@@ -132,8 +132,7 @@ class LikelihoodRatio:
         return self.network.log_ratio(z, log_delays)
 
     def of_one_detector(self, z: Tensor, channel: int) -> Tensor:
-        a = self.network.amplitude[channel].sigmoid()
-        return a * power(z) + torch.log1p(-a)
+        return self.network.own_power(z, channel) + self.network.own_constant(channel)
 
     def over_templates(self, values: Tensor) -> Tensor:
         return (values + self.network.log_prior()[:, None]).logsumexp(1)
@@ -181,7 +180,11 @@ class LikelihoodRatio:
         So the averages over times and delays are part of the bound, without which it would be
         larger by e^5 in noise.
         """
-        alpha = self.network.separable_bound(present)[0][channel].item() * ROUNDING
+        alpha, weights = self.network.separable_bound(present)[0][channel].detach(), None
+        if alpha.ndim:
+            # The first component's nu is 1, so that its alpha is the same for all templates.
+            alpha, weights = alpha[0, 0], alpha / alpha[0, 0]  # (), (template, K)
+        alpha = alpha.item() * ROUNDING
         grid = self.network.grid
         if channel == grid.reference:
 
@@ -189,7 +192,7 @@ class LikelihoodRatio:
                 own = powers[:, reach : powers.shape[1] - reach] * alpha
                 return log_average(own.clamp_max_(LARGEST_EXPONENT).exp_().mean(1))
 
-            return average
+            return Summary(average, weights)
         log_k = self.network.delay[grid.others.index(channel)]
         k = F.softmax(log_k, 0).detach()
         beyond = reach - grid.reach[channel]  # ticks that this channel does not need
@@ -205,20 +208,21 @@ class LikelihoodRatio:
             # (ticks, ticks + 2 reach) @ (blocks, ticks + 2 reach, template)
             return log_average(torch.matmul(band, near).amax(1))
 
-        return largest_average
+        return Summary(largest_average, weights)
 
     def bound(self, summaries: Outputs, ticks: int) -> Tensor:
         present = [s is not None for s in summaries]
         constant = self.network.separable_bound(present)[1]
         total = sum(s for s in summaries if s is not None) + self.network.log_prior()[:, None]
-        return total.logsumexp(0) + constant + math.log(ticks) - self.log_ticks
+        # The constant is () or (template, 1).
+        return (total + constant).logsumexp(0) + math.log(ticks) - self.log_ticks
 
 
 class SquaredSNR:
     """The plain matched filter: the largest sum of the detectors' squared SNRs, coincident.
 
     Each detector's SNR is the largest within the time that light needs from the reference. A
-    template's squared SNR is 2 P.
+    template's squared SNR is 2 P of its first component: further ones are the network's own.
 
     Args:
         network: gives filters, times and delays; its weights are not used.
@@ -237,16 +241,16 @@ class SquaredSNR:
             if own is None:
                 continue
             if d == grid.reference:
-                total = total + 2 * power(own)
+                total = total + 2 * power(own[:, :, :2])
                 continue
             delays = 2 * grid.reach[d] + 1
             if log_delays is not None:
                 delays = len(log_delays[grid.others.index(d)])
-            total = total + F.max_pool1d(2 * power(own), delays, 1)
+            total = total + F.max_pool1d(2 * power(own[:, :, :2]), delays, 1)
         return total
 
     def of_one_detector(self, z: Tensor, channel: int) -> Tensor:
-        return 2 * power(z)
+        return 2 * power(z[:, :, :2])
 
     def over_templates(self, values: Tensor) -> Tensor:
         return values.amax(1)
@@ -271,7 +275,7 @@ class SquaredSNR:
             near = powers[:, beyond : powers.shape[1] - beyond]
             return near.amax(1).float().mul_(2 * ROUNDING).clamp_max_(UNBOUNDED)
 
-        return largest
+        return Summary(largest)
 
     def bound(self, summaries: Outputs, ticks: int) -> Tensor:
         return sum(s for s in summaries if s is not None).amax(0)

@@ -149,12 +149,45 @@ def consistency_of_peaks(
                     ring = (ring + late) % len(strain)
                 inside = (ring >= 0) & (ring < len(strain))
                 piece = np.where(inside, strain[np.clip(ring, 0, len(strain) - 1)], 0.0)
-                quadratures = templates[peaks.template[i]] @ filters  # (2, length)
+                quadratures = templates[peaks.template[i]] @ filters  # (2 K, length)
+                if len(quadratures) > 2:
+                    quadratures = fitted_quadratures(
+                        piece, room, reach, quadratures, network.before
+                    )
                 if find_band_edges(power_of_template(quadratures), BANDS) is None:
                     continue
                 found = measure_consistency(piece, room, reach, quadratures, network.before)
                 chi_squared[i, d], snr[i, d] = found.chi_squared, found.reweighted_snr
     return chi_squared, snr
+
+
+def fitted_quadratures(
+    white: np.ndarray, merger: int, reach: int, rows: np.ndarray, before: int
+) -> np.ndarray:
+    """Return the signal that a template of several components fits best, and its quadrature.
+
+    With the quadratures p_k and q_k of the components, all orthonormal, the best fit at a place is
+    f = sum_k (x p_k) p_k + (x q_k) q_k, whose SNR is the root of the sum of the squares. As each q_k
+    is the Hilbert transform of p_k and each -p_k that of q_k, that of f is
+    sum_k (x p_k) q_k - (x q_k) p_k. The bands of f then have K - 1 complex amplitudes less to be
+    wrong in than those of a template that was not fitted, so that chi-squared is a little smaller.
+
+    Args:
+        white, merger, reach, before: see `measure_consistency`.
+        rows: (2 K, length), p and q of each component in turn.
+
+    Returns:
+        (2, length), each of norm one.
+    """
+    first, length = merger - reach - before, rows.shape[1]
+    indices = np.arange(first, first + length + 2 * reach)
+    inside = (indices >= 0) & (indices < len(white))
+    seen = np.where(inside, white[np.clip(indices, 0, len(white) - 1)], 0.0)
+    z = np.array([np.correlate(seen, row, "valid") for row in rows])  # (2 K, place)
+    x_p, x_q = z[:, (z**2).sum(0).argmax()].reshape(-1, 2).T  # (2 K,) -> (K, 2) -> each (K,)
+    p, q = rows[0::2], rows[1::2]  # each (K, length)
+    fitted = np.stack([x_p @ p + x_q @ q, x_p @ q - x_q @ p])
+    return fitted / np.linalg.norm(fitted, axis=1, keepdims=True)
 
 
 def fractions_of_a_sample() -> np.ndarray:

@@ -24,6 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models1d.strided_correlation import POLYPHASE, correlate_frames, make_frame_kernel
+from models1d.template_outputs import of_quadratures
 from runtime.float32_precision import full_precision
 from search.spectral_whitening import WhitenedStrain
 
@@ -79,6 +80,22 @@ class FilterBank:
         """The same at every sample."""
         return make_frame_kernel(self.filters, 1)
 
+    def for_powers(self, weights: Tensor | None) -> Tensor:
+        """Return combinations of the basis whose squares add up to the powers of templates.
+
+        Args:
+            weights: see `Summary`.
+
+        Returns:
+            (basis, 2 x template) or (basis, 2 K x template): p of all templates, then q, and so on
+            of their further components, with the roots of the weights and of 1/2.
+        """
+        rows = self.templates[:, :2]  # (template, 2, basis)
+        if weights is not None:
+            rows = self.templates * of_quadratures(weights).sqrt()
+        # (template, 2 K, basis) -> (2 K x template, basis)
+        return (rows.transpose(0, 1).flatten(0, 1).T * math.sqrt(0.5)).contiguous()
+
     def matches(self, other: FilterBank) -> bool:
         """Whether two banks have the same outputs."""
         return (self.before, self.stride) == (other.before, other.stride) and all(
@@ -87,9 +104,19 @@ class FilterBank:
         )
 
 
-# What is kept of the powers (blocks, ticks of a block + 2 reach, template) of some blocks, with
-# `reach` ticks before and after each: (blocks, template).
-Summary = Callable[[Tensor], Tensor]
+@dataclass(frozen=True)
+class Summary:
+    """What is kept of the powers of some blocks.
+
+    Attributes:
+        of_powers: of powers (blocks, ticks of a block + 2 reach, template), with `reach` ticks
+            before and after each block, returns what is kept, (blocks, template).
+        weights: of the powers of a template's components, (template, K); None takes the power of
+            the first component alone.
+    """
+
+    of_powers: Callable[[Tensor], Tensor]
+    weights: Tensor | None = None
 
 
 class DetectorOutputs:
@@ -131,10 +158,9 @@ class DetectorOutputs:
         bank, block, reach, dtype = self.bank, self.block, self.reach, fastest_type(self.device)
         blocks, templates = -(-self.ticks // block), len(bank.templates)
         kernel, strain = bank.kernel.to(dtype), self.strain.to(dtype)
-        # p of all templates, then q: (template, 2, basis) -> (basis, 2 x template), with a root of
-        # 1/2 of the power.
-        combinations = bank.templates.transpose(0, 1).flatten(0, 1).T * math.sqrt(0.5)
-        combinations = combinations.contiguous().to(dtype)
+        matrices = [bank.for_powers(summary.weights).to(dtype) for summary in summaries]
+        # Statistics that weigh components alike share their powers.
+        alike = [False, *map(torch.equal, matrices[1:], matrices[:-1])]
         kept = [
             torch.empty(blocks, templates, dtype=torch.half, device=self.device) for _ in summaries
         ]
@@ -147,14 +173,14 @@ class DetectorOutputs:
             cut = strain[start : start + length]
             cut = F.pad(cut, (0, length - len(cut)))
             on_basis = correlate_frames(cut[None], kernel, len(bank.filters))[0, :ticks]
-            z = on_basis @ combinations  # (ticks, 2 x template)
-            z.square_()
-            power = z[:, :templates] + z[:, templates:]  # (ticks, template)
             # (ticks, template) -> (blocks, block + 2 reach, template), overlapping views
             shape = (at_a_time, block + 2 * reach, templates)
-            of_blocks = power.as_strided(shape, (block * templates, templates, 1))
-            for array, summary in zip(kept, summaries, strict=True):
-                array[done : done + at_a_time] = summary(of_blocks)[: blocks - done]
+            every = zip(kept, summaries, matrices, alike, strict=True)
+            for array, summary, matrix, as_before in every:
+                if not as_before:
+                    power = powers_of(on_basis, matrix, templates)  # (ticks, template)
+                    of_blocks = power.as_strided(shape, (block * templates, templates, 1))
+                array[done : done + at_a_time] = summary.of_powers(of_blocks)[: blocks - done]
         return [array.T.contiguous() for array in kept]
 
     def sample_of(self, tick: int | Tensor) -> int | Tensor:
@@ -170,7 +196,7 @@ class DetectorOutputs:
             number: ticks of a run.
 
         Returns:
-            (B, template, 2, number).
+            (B, template, 2 K, number).
         """
         return self.filtered(self.sample_of(first), number, self.bank.kernel, self.bank.stride)
 
@@ -189,16 +215,26 @@ class DetectorOutputs:
         return self.strain.unfold(0, samples, 1)[starts]
 
     def filtered(self, starts: Tensor, number: int, kernel: Tensor, stride: int) -> Tensor:
-        """Return z at places `stride` samples apart: (B,) starts -> (B, template, 2, number)."""
+        """Return z at places `stride` samples apart: (B,) starts -> (B, template, 2 K, number)."""
         bank = self.bank
         frames = -(-number * stride // POLYPHASE)
         length = (frames - 1) * POLYPHASE + len(kernel)
         x = self.strain.unfold(0, length, 1)[starts]  # (B, length), a copy
         with full_precision(self.device.type):
             on_basis = correlate_frames(x, kernel, len(bank.filters))[:, :number]
-            # (template x 2, basis) @ (B, basis, number) -> (B, template x 2, number)
+            # (template x 2 K, basis) @ (B, basis, number) -> (B, template x 2 K, number)
             z = torch.matmul(bank.templates.flatten(0, 1), on_basis.transpose(1, 2))
-        return z.unflatten(1, (-1, 2))
+        return z.unflatten(1, (-1, bank.templates.shape[1]))
+
+
+def powers_of(on_basis: Tensor, matrix: Tensor, templates: int) -> Tensor:
+    """Return sums of squares: (ticks, basis) @ (basis, rows x template) -> (ticks, template)."""
+    z = on_basis @ matrix
+    z.square_()
+    power = z[:, :templates] + z[:, templates : 2 * templates]
+    for row in range(2 * templates, z.shape[1], templates):
+        power += z[:, row : row + templates]
+    return power
 
 
 def block_ticks(tick_rate: float, reach: int) -> int:

@@ -119,7 +119,7 @@ class TimesAround:
     """Outputs of all channels at the times around some peaks.
 
     Attributes:
-        z: of each channel, (n, template, 2, time + 2 reach), None without strain.
+        z: of each channel, (n, template, 2 K, time + 2 reach), None without strain.
         reach: times before and after that each channel is known at as well.
         number: of times.
     """
@@ -129,7 +129,7 @@ class TimesAround:
     number: int
 
     def middle(self, channel: int) -> Tensor:
-        """Return the outputs of a channel at the times themselves, (n, template, 2, time)."""
+        """Return the outputs of a channel at the times themselves, (n, template, 2 K, time)."""
         reach = self.reach[channel]
         return self.z[channel][..., reach : reach + self.number]
 

@@ -170,7 +170,7 @@ def exponent_lost(model: MatchedFilter1d, strain: np.ndarray, m: int, t: int) ->
     merger = (model.grid.first + t) * model.stride
     lost = 0.0
     for which, channels in enumerate(model.groups):
-        quadratures = (model.templates[which][m] @ model.filters[which]).numpy()  # (2, length)
+        quadratures = (model.templates[which][m, :2] @ model.filters[which]).numpy()  # (2, length)
         for d in channels:
             reach = (model.grid.reach[d] + 1) * model.stride
             found = measure_consistency(strain[d], merger, reach, quadratures, model.before)

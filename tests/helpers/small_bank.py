@@ -7,6 +7,7 @@ import torch
 
 from data.tracked_psds import TrackedPSD
 from models1d import MatchedFilter1d
+from models1d.template_components import orthonormalised
 from physics.observation import Observation
 from search.conditioned_stretch import ConditionedStretch
 from search.stretches import Stretch
@@ -24,12 +25,19 @@ def chirp(time: np.ndarray, frequency: float, phase: float = 0.0) -> np.ndarray:
 
 
 def chirp_network(
-    observation: Observation = PAIR, correlation: float | None = -0.6, **options
+    observation: Observation = PAIR,
+    correlation: float | None = -0.6,
+    components: int = 1,
+    **options,
 ) -> MatchedFilter1d:
-    """Return a network whose templates are chirps, for strain decimated to half the rate."""
+    """Return a network whose templates are chirps, for strain decimated to half the rate.
+
+    With two components there are half as many templates, each of two chirps.
+    """
     torch.manual_seed(0)
     network = MatchedFilter1d(
-        templates=len(FREQUENCIES),
+        templates=len(FREQUENCIES) // components,
+        components=components,
         basis=8,
         before=BEFORE,
         after=AFTER,
@@ -45,10 +53,15 @@ def chirp_network(
     rows = np.array([[chirp(times, f), chirp(times, f, np.pi / 2)] for f in FREQUENCIES])
     rows /= np.linalg.norm(rows, axis=-1, keepdims=True)
     basis = np.linalg.svd(rows.reshape(8, -1), full_matrices=False)[2]
+    combinations = torch.from_numpy(rows @ basis.T).float()
+    if components > 1:
+        # (template x K, 2, basis) -> (template, 2 K, basis)
+        combinations = orthonormalised(combinations.reshape(-1, 2 * components, 8))
+        network.shares.copy_(torch.tensor([[1.0, 0.3], [1.0, 0.05]]))
     with torch.no_grad():
         network.filters.copy_(torch.from_numpy(basis).float().expand_as(network.filters))
-        network.templates.copy_(torch.from_numpy(rows @ basis.T).float())
-        network.prior.copy_(torch.tensor([0.3, -0.2, 0.1, 0.0]))
+        network.templates.copy_(combinations)
+        network.prior.copy_(torch.tensor([0.3, -0.2, 0.1, 0.0][: len(network.prior)]))
         for log_k in network.delay:
             log_k.copy_(torch.linspace(-0.5, 0.5, len(log_k)))
     return network.eval()

@@ -160,9 +160,12 @@ def test_the_likelihood_is_that_of_gaussian_amplitudes() -> None:
     np.testing.assert_allclose(found.item(), np.log(ratio), rtol=1e-5)
 
 
-@pytest.mark.parametrize("correlation", [-0.8, 0.0, 0.5])
+@pytest.mark.parametrize(
+    ("correlation", "shares"),
+    [(-0.8, (1.0,)), (0.0, (1.0,)), (0.5, (1.0,)), (-0.7, (1.0, 0.3, 0.02)), (0.0, (1.0, 0.2))],
+)
 def test_correlated_amplitudes_are_gaussian_together(
-    correlation: float, monkeypatch: pytest.MonkeyPatch
+    correlation: float, shares: tuple[float, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Beside scipy's densities of z with and without a signal, in more rows than go at a time."""
     torch.manual_seed(1)
@@ -172,22 +175,29 @@ def test_correlated_amplitudes_are_gaussian_together(
         observation=window_of(SAMPLES, "H1", "L1"),
         amplitudes=(0.5, 0.8),
         correlation=correlation,
+        components=len(shares),
         **SMALL | {"templates": 2, "arrival": (1.6, 1.61)},
     ).double()
     randomised(model)
+    if len(shares) > 1:
+        model.shares.copy_(torch.tensor(shares))
     x = 2 * torch.randn(9, 2, 2048, dtype=torch.float64)
     first, second = (model.filtered(x[:, d], 0, d * 3).detach().numpy() for d in range(2))
     delays = torch.softmax(model.delay[0], 0).detach().numpy()
     variances = np.array([0.5 / (1 - 0.5), 0.8 / (1 - 0.8)])
     covariance = np.diag(variances)
     covariance[0, 1] = covariance[1, 0] = correlation * np.sqrt(variances.prod())
-    signal = scipy.stats.multivariate_normal(cov=np.eye(2) + covariance)  # of each quadrature
+    # of each quadrature of each component
+    signals = [scipy.stats.multivariate_normal(cov=np.eye(2) + nu * covariance) for nu in shares]
     noise = scipy.stats.multivariate_normal(cov=np.eye(2))
     expected = np.zeros((9, 2, model.grid.num_times))
     for row, m, t in np.ndindex(expected.shape):
         for u, weight in enumerate(delays):
-            z = np.stack([first[row, m, :, t], second[row, m, :, t + u]], axis=1)
-            expected[row, m, t] += weight * np.exp((signal.logpdf(z) - noise.logpdf(z)).sum())
+            z = np.stack([first[row, m, :, t], second[row, m, :, t + u]], axis=1)  # (2 K, 2)
+            ratio = -noise.logpdf(z).sum()
+            for k, signal in enumerate(signals):
+                ratio += signal.logpdf(z[2 * k : 2 * k + 2]).sum()
+            expected[row, m, t] += weight * np.exp(ratio)
     of_a_row = 7 * 2 * (model.grid.num_times + 6)
     monkeypatch.setitem(matched_filter1d.PAIRED_AT_A_TIME, "cpu", 4 * of_a_row)  # then 4, 4 and 1
     found = model.forward_features(x).detach().numpy()

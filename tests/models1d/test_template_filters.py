@@ -55,7 +55,7 @@ def test_template_filters_find_a_signal_of_the_bank() -> None:
 
 def test_template_filters_are_unit_quadratures_in_an_orthonormal_basis() -> None:
     pytest.importorskip("lalsimulation")
-    basis, templates = template_filters(H1_V1, FilterShape(tuple(range(40)), 48, 704, 64))
+    basis, templates, _ = template_filters(H1_V1, FilterShape(tuple(range(40)), 48, 704, 64))
     assert basis.shape == (2, 48, 768)
     assert templates.shape == (2, 40, 2, 48)
     for which in range(2):

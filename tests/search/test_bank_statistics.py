@@ -14,11 +14,14 @@ from search.filter_bank_scorer import FilterBankScorer
 THREE = Observation(("H1", "L1", "V1"), sample_rate=1024, window=1.0, min_frequency=20.0)
 
 
+@pytest.mark.parametrize("components", [1, 2])
 @pytest.mark.parametrize("correlation", [None, -0.6, 0.9])
 @pytest.mark.parametrize("kind", [LikelihoodRatio, SquaredSNR])
 @pytest.mark.parametrize("shift", [0.0, 1.0, 1.7])
-def test_no_block_exceeds_its_bound(correlation: float | None, kind: type, shift: float) -> None:
-    network = chirp_network(THREE, correlation)
+def test_no_block_exceeds_its_bound(
+    correlation: float | None, kind: type, shift: float, components: int
+) -> None:
+    network = chirp_network(THREE, correlation, components)
     with torch.no_grad():
         network.amplitude.copy_(torch.tensor([0.3, 1.0, -0.4]))
     chirps = [(t, snr, 90.0) for t, snr in ((3.0, 4), (5.3, 6), (7.1, 9), (9.6, 20))]

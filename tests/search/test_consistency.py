@@ -12,6 +12,7 @@ from competition import window_of
 from small_bank import chirp_network, white_stretch
 
 from models1d import MatchedFilter1d
+from models1d.template_components import orthonormalised
 from runtime.errors import UserError
 from search.bank_statistics import LikelihoodRatio
 from search.consistency import (
@@ -20,6 +21,7 @@ from search.consistency import (
     band_edges,
     band_products,
     consistency_of_peaks,
+    fitted_quadratures,
     measure_consistency,
 )
 from search.filter_bank_scorer import FilterBankScorer
@@ -212,3 +214,20 @@ def test_peaks_of_a_bank_are_tested_in_every_detector() -> None:
     alone, _ = consistency_of_peaks(peaks, {"L1": white["L1"]}, *settings)
     assert np.isnan(alone[:, 0]).all()
     np.testing.assert_allclose(alone[:2, 1], chi_squared[:2, 1])
+
+
+def test_the_fit_of_several_components_is_consistent_where_the_first_alone_is_not() -> None:
+    """A signal of two chirps at once: tested with what both components fit, in noise."""
+    rows = orthonormalised(torch.from_numpy(np.concatenate([TEMPLATE, chirp(35, 120)]))).numpy()
+    # of norm one, as a signal of the template and of the other one
+    p, q = 0.8 * rows[0] + 0.6 * rows[2], 0.8 * rows[1] + 0.6 * rows[3]
+    white = strain_with(np.stack([p, q]), 50.0, 3)
+    place = (2000, 8)
+    fitted = fitted_quadratures(white, *place, rows, BEFORE)
+    np.testing.assert_allclose(fitted @ fitted.T, np.eye(2), atol=0.02)
+    # of both components, whatever the phase
+    assert np.hypot(fitted[0] @ p, fitted[0] @ q) > 0.98
+    found = measure_consistency(white, *place, fitted, BEFORE)
+    first = measure_consistency(white, *place, rows[:2], BEFORE)
+    assert found.snr > 1.15 * first.snr
+    assert found.chi_squared < 2 < first.chi_squared

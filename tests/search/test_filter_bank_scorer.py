@@ -98,6 +98,33 @@ def test_peaks_have_time_snr_and_template_of_the_signals(scorer: FilterBankScore
     assert (peaks.score >= 8).all()
 
 
+@pytest.fixture(scope="module")
+def scorer_of_components(stretch: ConditionedStretch) -> FilterBankScorer:
+    found = scorer_of(chirp_network(components=2))
+    found.prepare(stretch)
+    return found
+
+
+@pytest.mark.parametrize("shifts", [{}, {"H1": 1.123, "L1": 7.7}])
+def test_components_lose_no_peak_and_have_the_scores_of_the_network(
+    scorer_of_components: FilterBankScorer,
+    shifts: dict[str, float],
+    monkeypatch: pytest.MonkeyPatch,
+    stretch: ConditionedStretch,
+) -> None:
+    scorer = scorer_of_components
+    test_leaving_blocks_out_loses_no_peak(scorer, shifts, monkeypatch)
+    network = scorer.statistics[0].network
+    ticks = np.array([int(4.2 * 256), int(9.7 * 256), 3000])
+    starts = (ticks - network.grid.first - network.grid.num_times // 2) * 2
+    white = whiten_stretch(stretch, 2)
+    n = network.samples
+    windows = np.stack([[white[d].values[s : s + n] for d in PAIR.detectors] for s in starts])
+    with torch.inference_mode():
+        expected = network(torch.from_numpy(windows))[:, 0].numpy()
+    np.testing.assert_allclose(scorer.window_scores(ticks, {}), expected, atol=0.05, rtol=0.02)
+
+
 @pytest.mark.parametrize("shifts", [{}, {"L1": 3.0}, {"H1": 1.123, "L1": 7.7}])
 def test_leaving_blocks_out_loses_no_peak(
     scorer: FilterBankScorer, shifts: dict[str, float], monkeypatch: pytest.MonkeyPatch

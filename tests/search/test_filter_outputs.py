@@ -8,7 +8,7 @@ import torch
 from small_bank import chirp_network
 
 from search.bank_statistics import bank_of_channel
-from search.filter_outputs import DetectorOutputs, fastest_type, usable_ticks
+from search.filter_outputs import DetectorOutputs, Summary, fastest_type, usable_ticks
 from search.spectral_whitening import WhitenedStrain
 
 
@@ -53,7 +53,7 @@ def test_summaries_see_the_powers_of_all_blocks(outputs: DetectorOutputs) -> Non
     block, reach = outputs.block, outputs.reach
     assert block == 32  # 0.125 s
     largest, middle = outputs.summarise(
-        [lambda p: p.float().amax(1), lambda p: p[:, reach + 5].float()]
+        [Summary(lambda p: p.float().amax(1)), Summary(lambda p: p[:, reach + 5].float())]
     )
     blocks = -(-outputs.ticks // block)
     first = torch.arange(blocks) * block

@@ -109,8 +109,8 @@ def test_two_processes_leave_what_one_leaves(results: dict[int, Path]) -> None:
     one, two = (history(results[processes]) for processes in (1, 2))
     assert one.shape == (4, 4)
     assert one[1, 0] < one[0, 0] - 1e-3  # it learns: the curves are no straight lines
-    # Losses and scores of order one: the sums of two processes are rounded otherwise, and Adam makes
-    # steps of that; 1.5e-5 was seen with torch 2.6.
+    # Losses and scores of order one: sums of two processes are rounded otherwise, and Adam makes
+    # steps of that. Torch 2.6 showed 1.5e-5.
     np.testing.assert_allclose(two, one, rtol=0, atol=5e-5)
     names, scores = [], []
     for folder in results.values():
