@@ -85,9 +85,7 @@ class TemplateChoice:
     @property
     def shape(self) -> FilterShape:
         """What `template_filters` needs of it."""
-        return FilterShape(
-            self.members, self.basis, self.before, self.after, self.components
-        )
+        return FilterShape(self.members, self.basis, self.before, self.after, self.components)
 
     def to_plain(self) -> dict[str, Any]:
         """Return all fields in JSON's own types."""
@@ -132,9 +130,7 @@ def choice_key(where: BankInWindow, max_loss: float, components: int = 1) -> str
 
 
 @functools.lru_cache(maxsize=4)
-def choose_templates(
-    where: BankInWindow, max_loss: float, components: int = 1
-) -> TemplateChoice:
+def choose_templates(where: BankInWindow, max_loss: float, components: int = 1) -> TemplateChoice:
     """Return the templates of a population: shipped, kept from an earlier run, or chosen now.
 
     Args:
@@ -176,9 +172,7 @@ def choose_templates(
     return choice
 
 
-def compute_choice(
-    where: BankInWindow, max_loss: float, components: int = 1
-) -> TemplateChoice:
+def compute_choice(where: BankInWindow, max_loss: float, components: int = 1) -> TemplateChoice:
     """Choose templates; see the top of this file for how.
 
     Raises:

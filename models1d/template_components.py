@@ -29,7 +29,7 @@ from torch import Tensor
 from models1d.whitened_bank import quadrature, seen_by_a_detector
 
 DIRECTIONS = 4  # from which each binary is seen
-SIGNALS_AT_A_TIME = 4096
+SIGNALS_AT_A_TIME = 4000
 TEMPLATES_AT_A_TIME = 64
 SMALLEST_SHARE = 1e-6  # of the first component's power, below which a component is none
 
@@ -102,7 +102,9 @@ def find_components(
         vectors.append(torch.stack([v for v, _ in own]))
         shares.append(torch.stack([s for _, s in own]))
     return TemplateComponents(
-        torch.stack(vectors, 1), torch.stack(shares, 1), torch.bincount(nearest, minlength=len(pairs[0]))
+        torch.stack(vectors, 1),
+        torch.stack(shares, 1),
+        torch.bincount(nearest, minlength=len(pairs[0])),
     )
 
 

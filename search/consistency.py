@@ -167,10 +167,10 @@ def fitted_quadratures(
     """Return the signal that a template of several components fits best, and its quadrature.
 
     With the quadratures p_k and q_k of the components, all orthonormal, the best fit at a place is
-    f = sum_k (x p_k) p_k + (x q_k) q_k, whose SNR is the root of the sum of the squares. As each q_k
-    is the Hilbert transform of p_k and each -p_k that of q_k, that of f is
-    sum_k (x p_k) q_k - (x q_k) p_k. The bands of f then have K - 1 complex amplitudes less to be
-    wrong in than those of a template that was not fitted, so that chi-squared is a little smaller.
+    f = sum_k (x p_k) p_k + (x q_k) q_k, whose SNR is the root of the sum of the squares. q_k is the
+    Hilbert transform of p_k, and -p_k that of q_k, so that f has that of
+    sum_k (x p_k) q_k - (x q_k) p_k. As f was fitted with K - 1 complex numbers more than one
+    template is, its chi-squared is a little smaller.
 
     Args:
         white, merger, reach, before: see `measure_consistency`.

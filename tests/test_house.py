@@ -151,6 +151,7 @@ TESTED_ELSEWHERE = {
     "experiments/predictor.py": "tests/test_predict.py",
     "experiments/score_files.py": "tests/test_predict.py",
     "models1d/classifier.py": "tests/models1d/test_cnn1d.py",  # the base of all networks there
+    "models1d/matched_filter_arguments.py": "tests/models1d/test_matched_filter1d.py",
     "models2d/spectrogram_image.py": "tests/models2d/test_image_network.py",
     "physics/constants.py": "tests/physics/test_detectors.py",  # numbers
     "physics/curves.py": "tests/physics/test_noise.py",

@@ -118,9 +118,7 @@ def test_a_component_without_signals_is_none() -> None:
     """All signals are the template: nothing is left for a second component."""
     template = wave(80)
     bank = template.expand(10, 2, -1)
-    found = find_components(
-        [bank], [whole_basis()], [pair_of(template)[None]], 2, FIRST, REACH
-    )
+    found = find_components([bank], [whole_basis()], [pair_of(template)[None]], 2, FIRST, REACH)
     assert found.shares[0, 0].tolist() == [1.0, 0.0]
     assert (found.vectors[0, 0, 2:] == 0).all()
 
@@ -137,13 +135,15 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> BankInWindow:
 def test_precessing_binaries_need_far_fewer_templates_of_several_components(
     where: BankInWindow,
 ) -> None:
-    with pytest.raises(UserError, match="all 280 candidates among the 400 binaries of the bank lose"):
+    with pytest.raises(
+        UserError, match="all 280 candidates among the 400 binaries of the bank lose"
+    ):
         compute_choice(where, 0.025)
     several = compute_choice(where, 0.025, components=3)
     assert several.loss < 0.025
     assert several.components == 3
     assert len(several.members) <= 16
-    with pytest.raises(UserError, match="templates of 2 components among 400 binaries lose .* more c"):
+    with pytest.raises(UserError, match=r"templates of 2 components .* lose .*, more components"):
         compute_choice(where, 0.012, components=2)
     filters = template_filters(where, several.shape)
     assert filters.templates.shape == (1, len(several.members), 6, several.basis)
