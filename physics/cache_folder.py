@@ -1,8 +1,8 @@
 """Files that are computed once and kept for later runs: where they lie and how they get there.
 
-Whitening matrices and waveform banks take seconds to minutes to compute and up to some hundred
-MB of disk. They lie in one folder that all runs of a user share, so several processes may write
-there at once, and any of them may be killed.
+Matrices of whitening and of band-passes, and waveform banks take seconds to minutes to compute and
+up to some hundred MB of disk. They lie in one folder that all runs of a user share, so several
+processes may write there at once, and any of them may be killed.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from runtime.files import TEMPORARY, atomic_path
 from runtime.locks import try_lock
 
 # Only what this module writes is cleaned up: others may keep files of their own in the folder.
-KEPT = ("waveforms-", "whitening-", "templates-", "strain-")
+KEPT = ("waveforms-", "whitening-", "templates-", "strain-", "band-pass-")
 
 
 def cache_folder() -> Path:

@@ -11,15 +11,20 @@ several times faster, on a CPU or a GPU and whatever the TF32 setting.
 from __future__ import annotations
 
 import functools
+import hashlib
 import math
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from physics.cache_folder import cache_folder, kept_path, remove_abandoned
+from runtime.console import LOGGER
 from runtime.errors import UserError
 
+FORMAT = 1  # of kept band-passes; raise it when the same settings would give other arrays
 ROWS_IN_CACHE = 48  # of 4,096 samples; their spectra together fit a cache of some MiB
 RANK_TOLERANCE = 1e-9  # of the filter's peak gain of one; float32 resolves 6e-8
 
@@ -88,17 +93,82 @@ class EdgedConvolution(NamedTuple):
         return torch.fft.irfft(spectrum, self.size)[:, : rows.shape[-1]]
 
 
+BandPassArrays = tuple[np.ndarray, np.ndarray, np.ndarray, int]
+
+
 @functools.lru_cache(maxsize=16)
 def band_pass_arrays(
     length: int, lower: float, upper: float, sr: float, order: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+) -> BandPassArrays:
+    """Return what `compute_band_pass` computes; kept on disk, it takes milliseconds.
+
+    All processes take what was kept first: with other numbers of threads the last digits differ,
+    and results must not depend on that.
+    """
+    settings = (FORMAT, length, float(lower), float(upper), float(sr), order)
+    digest = hashlib.blake2b(repr(settings).encode(), digest_size=8).hexdigest()
+    path = cache_folder() / f"band-pass-{lower:g}-{upper:g}-{length}-{digest}.npy"
+    kept = read_band_pass(path, length)
+    if kept is not None:
+        return kept
+    computed = compute_band_pass(length, lower, upper, sr, order)
+    kept = read_band_pass(path, length)  # another process may have computed it meanwhile
+    if kept is not None:
+        return kept
+    try:
+        remove_abandoned(path.parent)
+        with kept_path(path) as temporary:
+            np.save(temporary, pack_band_pass(computed), allow_pickle=False)
+    except OSError as error:
+        LOGGER.warning("the band-pass cannot be kept in %s (%s)", path.parent, error)
+    return computed
+
+
+def pack_band_pass(arrays: BandPassArrays) -> np.ndarray:
+    """Return the arrays of a band-pass as one, (2 rank + 1, size // 2 + 2) float64.
+
+    The spectrum and the size, then the columns of `right`, then the rows of `left`, and zeros after
+    each of these.
+    """
+    spectrum, right, left, size = arrays
+    packed = np.zeros((1 + 2 * len(left), len(spectrum) + 1))
+    packed[0, :-1], packed[0, -1] = spectrum, size
+    packed[1 : 1 + len(left), : len(right)] = right.T
+    packed[1 + len(left) :, : left.shape[1]] = left
+    return packed
+
+
+def read_band_pass(path: Path, length: int) -> BandPassArrays | None:
+    """Return the arrays of a band-pass that were kept; None where there are no sound ones."""
+    try:
+        packed = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        return None
+    except (ValueError, EOFError, OSError) as error:
+        LOGGER.warning("%s cannot be read (%s) and is computed again", path, error)
+        return None
+    is_sound = packed.ndim == 2 and packed.dtype == np.float64 and len(packed) % 2 == 1
+    if is_sound and packed.shape[1] > length + 1 and np.isfinite(packed).all():
+        size, rank = int(packed[0, -1]), len(packed) // 2
+        if size // 2 + 2 == packed.shape[1]:
+            # Copies in one block of memory each, as they are computed.
+            right = np.ascontiguousarray(packed[1 : 1 + rank, :length].T)
+            left = np.ascontiguousarray(packed[1 + rank :, :length])
+            return packed[0, :-1].copy(), right, left, size
+    LOGGER.warning("%s is no band-pass of %d samples and is computed again", path, length)
+    return None
+
+
+def compute_band_pass(
+    length: int, lower: float, upper: float, sr: float, order: int
+) -> BandPassArrays:
     """Return spectrum, right, left and size of `EdgedConvolution` for a zero-phase band-pass.
 
     The correction E = F - T is scipy's map minus the convolution. Its rank is at most twice the
     length of the extension plus the filter's states, so the images of that many random vectors
     span its range (Halko, Martinsson and Tropp, SIAM Review 53, 217, 2011). With an orthonormal
     basis Q of that range, E = Q Q^T E. A singular value decomposition then drops the directions
-    below `RANK_TOLERANCE`. Takes a second or two for 4,096 samples, once in a process.
+    below `RANK_TOLERANCE`. Takes seconds for 4,096 samples, once for each user.
 
     Returns:
         spectrum (size // 2 + 1,), right (length, rank), left (rank, length), size; float64.

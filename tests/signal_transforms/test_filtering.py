@@ -158,6 +158,33 @@ def test_filters_made_in_inference_mode_serve_training():
     assert x.grad.abs().sum() > 0
 
 
+def test_a_band_pass_is_kept_on_disk_bit_by_bit(tmp_path, monkeypatch, caplog) -> None:
+    monkeypatch.setenv("G2NET_CACHE", str(tmp_path))
+    arguments = (300, 40.0, 300.0, FS, 3)
+
+    def made() -> tuple:
+        band_pass_operators.band_pass_arrays.cache_clear()
+        return band_pass_operators.band_pass_arrays(*arguments)
+
+    computed = made()
+    (path,) = tmp_path.glob("band-pass-40-300-300-*.npy")
+    monkeypatch.setattr(band_pass_operators, "compute_band_pass", None)  # not needed any more
+    for first, second in zip(made(), computed, strict=True):
+        np.testing.assert_array_equal(first, second)
+    monkeypatch.undo()
+    monkeypatch.setenv("G2NET_CACHE", str(tmp_path))
+    whole = path.read_bytes()
+    for damaged in (whole[:1000], b"", np.lib.format.MAGIC_PREFIX, b"no array at all"):
+        path.write_bytes(damaged)
+        with caplog.at_level("WARNING"):
+            np.testing.assert_array_equal(made()[0], computed[0])
+        assert "computed again" in caplog.text
+        assert path.read_bytes() == whole
+        caplog.clear()
+    np.save(path, np.zeros((3, 302)))  # of another size
+    np.testing.assert_array_equal(made()[0], computed[0])
+
+
 @pytest.mark.skipif(
     torch.__version__.split(".")[:2] == ["2", "6"],
     reason="torch 2.6 loses constants where autocast is off; export.py's comparison refuses that",
