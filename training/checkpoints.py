@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
@@ -28,17 +27,63 @@ def save_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) ->
     Raises:
         UserError: the disk is full or the folder cannot be written.
     """
-    # Through memory: torch's own writer reports a full disk as one of several internal errors.
-    buffer = io.BytesIO()
-    torch.save(dict(content), buffer)
     try:
-        with atomic_path(path, size=len(buffer.getbuffer())) as temporary:
-            temporary.write_bytes(buffer.getbuffer())
+        with (
+            atomic_path(path, size=tensor_bytes(content)) as temporary,
+            open(temporary, "wb") as file,
+        ):
+            stream = Stream(file)
+            torch.save(dict(content), stream)
+            if stream.error is not None:
+                raise stream.error
     except OSError as error:
         raise UserError(
             f"{path} could not be written ({error.strerror}): let this user write there and start "
             f"again with --resume; earlier checkpoints are untouched"
         ) from error
+
+
+class Stream:
+    """What `torch.save` writes to, piece by piece: a checkpoint is never in memory as a whole.
+
+    torch reports an error of what it writes to as one of several internal errors, so that the first
+    error of the disk is kept for afterwards, and what would follow is dropped.
+
+    Args:
+        file: open for writing.
+
+    Attributes:
+        error: the first error; None where all is written.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.error: OSError | None = None
+
+    def write(self, data: bytes | memoryview) -> int:
+        if self.error is None:
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
+        return len(data)
+
+    def flush(self) -> None:
+        """Write what the file keeps back; torch calls it at the end."""
+        if self.error is None:
+            try:
+                self.file.flush()
+            except OSError as error:
+                self.error = error
+
+
+def tensor_bytes(content: Any) -> int:
+    """Return how many bytes the tensors in dicts, lists and tuples take."""
+    if isinstance(content, torch.Tensor):
+        return content.nbytes
+    if isinstance(content, Mapping):
+        return sum(tensor_bytes(value) for value in content.values())
+    return sum(map(tensor_bytes, content)) if isinstance(content, list | tuple) else 0
 
 
 def load_checkpoint(path: str | os.PathLike[str], keys: tuple[str, ...] = ("model",)) -> dict:

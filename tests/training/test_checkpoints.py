@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import errno
+import io
 import os
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from torch import nn
 
 from runtime.console import LOGGER
 from runtime.errors import UserError
+from training import checkpoints
 from training.checkpoints import (
     adopt_weights,
     content_digest,
@@ -21,6 +24,7 @@ from training.checkpoints import (
     load_checkpoint,
     load_model,
     save_checkpoint,
+    tensor_bytes,
 )
 
 
@@ -86,6 +90,21 @@ def test_messages_have_no_escape_codes() -> None:
     )
 
 
+def test_a_checkpoint_is_never_in_memory_as_a_whole(tmp_path) -> None:
+    content = {"model": {"w": torch.ones(2**22)}, "optimizer": [torch.ones(2**22), {"lr": 0.1}]}
+    assert tensor_bytes(content) == 2**25
+    tracemalloc.start()
+    try:
+        save_checkpoint(tmp_path / "a.pt", content)
+        assert tracemalloc.get_traced_memory()[1] < 2**22
+    finally:
+        tracemalloc.stop()
+    # what it would be, had it been built there
+    whole = io.BytesIO()
+    torch.save(content, whole)
+    assert (tmp_path / "a.pt").read_bytes() == whole.getvalue()
+
+
 def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
     path = tmp_path / "a.pt"
     save_checkpoint(path, {"model": {"w": torch.ones(2)}})
@@ -95,16 +114,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path) -> None:
     assert [found.name for found in tmp_path.iterdir()] == ["a.pt"]
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_a_full_disk_is_named(tmp_path, monkeypatch) -> None:
     path = tmp_path / "a.pt"
     save_checkpoint(path, {"model": {"w": torch.ones(2)}})
 
-    def full(self: Path, data: bytes) -> None:
-        with open(self, "wb") as file:
-            file.write(bytes(data[: len(data) // 2]))
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def open_full(path: Path, mode: str) -> BinaryIO:
+        return open("/dev/full", mode)  # Linux's own full disk
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(checkpoints, "open", open_full, raising=False)
     with pytest.raises(UserError, match=r"No space left on device.*free 4"):
         save_checkpoint(path, {"model": {"w": torch.randn(1_000_000)}})
     assert torch.equal(load_checkpoint(path)["model"]["w"], torch.ones(2))
