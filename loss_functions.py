@@ -280,13 +280,19 @@ class PartialAUCLoss(nn.Module):
         step = -(-logits.numel() // MOST_RANKED)
         scores = logits.float().flatten()[::step]  # (B,)
         labels = targets.flatten()[::step] >= 0.5
-        signals, noise = scores[labels], scores[~labels]
-        # A batch of one class has no pairs.
-        if self.rank == 0 or not len(signals) or not len(noise):
-            return cross_entropy if self.rank == 0 else (1 - self.rank) * cross_entropy
-        loudest = noise.topk(max(round(self.max_fpr * len(noise)), 1)).values
-        # (signals, 1) against (loudest,) -> (signals, loudest)
-        pairs = F.softplus((loudest - signals[:, None]) / self.scale).mean()
+        if self.rank == 0:
+            return cross_entropy
+        # How many rows are noise is known to the device alone, which the host must not wait for.
+        # So as many are taken as there could be, and those beyond the share weigh nothing.
+        most = max(round(self.max_fpr * len(scores)), 1)
+        loudest, rows = torch.where(labels, -torch.inf, scores).topk(most)
+        count = (self.max_fpr * (~labels).sum().double()).round().clamp_min(1)
+        counts = (torch.arange(most, device=scores.device) < count) & ~labels[rows]  # (most,)
+        weight = labels[:, None] & counts  # (B, most)
+        # (B, 1) against (most,) -> (B, most); what weighs nothing may be infinite
+        wrong = torch.where(weight, (loudest - scores[:, None]) / self.scale, 0.0)
+        # A batch of one class has no pairs, and the sum over them is 0.
+        pairs = (F.softplus(wrong) * weight).sum() / weight.sum().clamp_min(1)
         return (1 - self.rank) * cross_entropy + self.rank * pairs
 
     def extra_repr(self) -> str:

@@ -266,8 +266,10 @@ def build_optimizer(
     config: ConfigMeta, model: torch.nn.Module, device: torch.device
 ) -> torch.optim.Optimizer:
     params = thaw(config.optimizer_params)
-    can_fuse = device.type == "cuda" and config.optimizer in (torch.optim.Adam, torch.optim.AdamW)
-    # One kernel for all parameters, unless the config chooses how a step is computed.
+    optim = torch.optim
+    can_fuse = device.type == "cuda" and config.optimizer in (optim.Adam, optim.AdamW, optim.SGD)
+    # One kernel for all parameters, unless the config chooses how a step is computed. It also takes
+    # the scaler's flag of bad gradients on the device; for any other, the host must wait for it.
     if can_fuse and not {"foreach", "fused", "differentiable"} & params.keys():
         params["fused"] = True
     parameters = model.parameters()

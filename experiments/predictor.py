@@ -128,6 +128,10 @@ class Predictor:
         self.batch_size = batch_size
         self.view_names = tuple(views)
         self.norm_factor = config.dataset_params.get("norm_factor")
+        self.factors = None  # (detector, 1), on the device
+        if self.norm_factor is not None:
+            factors = torch.tensor(self.norm_factor, dtype=torch.float32, device=device)
+            self.factors = factors[:, None]
         self.views = find_views(self.view_names, self.norm_factor, observation=self.observation)
         self.preparation = build_preparation(config, "test", device)
         self.hook, self.outputs = config.hook.build(), outputs_of(config)
@@ -202,16 +206,19 @@ class Predictor:
     def forward(self, strain: torch.Tensor) -> np.ndarray:
         """Return logits (folds, B, outputs) float64 of a batch, averaged over the views."""
         strain = strain.to(self.device)
-        if self.norm_factor is not None:
-            factors = torch.tensor(self.norm_factor, dtype=strain.dtype, device=self.device)
-            strain = strain / factors[:, None]  # (detector,) -> (detector, 1)
-        total = np.zeros((len(self.networks), len(strain), self.outputs.width))
+        if self.factors is not None:
+            strain = strain / self.factors
+        total = torch.zeros(
+            (len(self.networks), len(strain), self.outputs.width),
+            dtype=torch.float64,
+            device=self.device,
+        )
         # Views outside: what the transforms make of a view is made once for all networks.
         for prepared in prepare_views(self.views, {"waveform": strain}, self.preparation):
             for row, network in enumerate(self.networks):
-                logits = self.hook.forward_test(network, prepared)  # (B, outputs)
-                total[row] += logits.double().cpu().numpy()
-        return total / len(self.views)
+                total[row] += self.hook.forward_test(network, prepared)  # (B, outputs)
+        # Read once, since each reading waits for a GPU.
+        return total.cpu().numpy() / len(self.views)
 
 
 def network_name(weights: Path) -> str:

@@ -175,32 +175,33 @@ def ratio_beside_glitches(log_ratio: Tensor, log_glitch_odds: Tensor, without: L
         log_ratio: log Lambda of all detectors, (B, template, time).
         log_glitch_odds: log(pi_d G_d) of every detector, (B, D); -inf for one without strain.
         without: returns log Lambda_(-A) of rows, with the channels A left out, some of them but
-            not all. It is called only for rows in which all of A may have glitches (`NEGLIGIBLE`),
-            and not at all if there are none.
+            not all. On a CPU it is called only for rows in which all of A may have glitches
+            (`NEGLIGIBLE`), and not at all if there are none.
 
     Returns:
         (B, template, time).
     """
     with_glitch, quiet = F.logsigmoid(log_glitch_odds), F.logsigmoid(-log_glitch_odds)  # q, 1 - q
     suspected = log_glitch_odds > NEGLIGIBLE  # (B, D)
+    # A recorded graph takes all rows, since their number may not depend on what they hold; and a
+    # GPU does, since the host would have to wait for each of these numbers.
+    all_rows = torch.compiler.is_compiling() or log_ratio.device.type != "cpu"
     total = log_ratio + quiet.sum(1)[:, None, None]
     channels = range(log_glitch_odds.shape[1])
     for size in range(1, len(channels) + 1):
         for left in itertools.combinations(channels, size):
-            chosen = suspected[:, list(left)].all(1)  # (B,)
-            recorded = torch.compiler.is_compiling()
-            if not recorded and not chosen.any():
+            chosen = torch.stack([suspected[:, d] for d in left]).all(0)  # (left, B) -> (B,)
+            if not all_rows and not chosen.any():
                 continue
-            # A recorded graph takes all rows, since their number may not depend on what they hold.
             rows = torch.arange(chosen.shape[0], device=chosen.device)
-            rows = rows if recorded else rows[chosen]
+            rows = rows if all_rows else rows[chosen]
             log_share = sum(
                 (with_glitch if d in left else quiet)[rows, d, None, None] for d in channels
             )
             # Where all have glitches, the strain says nothing of a signal: a ratio of 1.
             if size < len(channels):
                 log_share = log_share + without(left, rows)
-            if recorded:
+            if all_rows:
                 log_share = log_share.masked_fill(~chosen[:, None, None], -math.inf)
                 total = torch.logaddexp(total, log_share)
             else:

@@ -6,6 +6,15 @@ import difflib
 import errno
 from collections.abc import Iterable, Sequence
 
+# What torch's errors say of a full memory: its allocator on a CPU, CUDA, cuBLAS, cuDNN and cuFFT.
+FULL_MEMORY = (
+    "DefaultCPUAllocator",
+    "CUDA error: out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "CUFFT_ALLOC_FAILED",
+)
+
 
 class UserError(Exception):
     """An error that the user can correct.
@@ -19,12 +28,13 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Return whether an error says that the memory of the machine or of a GPU is full.
 
     Python and numpy raise a MemoryError, the system an OSError. torch raises a RuntimeError, which
-    is an OutOfMemoryError on a GPU and on a CPU known only by its message.
+    is an OutOfMemoryError where its own allocator finds no room on a GPU. Where a CPU, CUDA itself
+    or one of CUDA's libraries does, it is known only by its message.
     """
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     of_torch = isinstance(error, RuntimeError) and (
-        type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator" in str(error)
+        type(error).__name__ == "OutOfMemoryError" or any(s in str(error) for s in FULL_MEMORY)
     )
     return of_torch or isinstance(error, MemoryError)
 

@@ -26,7 +26,7 @@ def torch_settings_restored() -> Iterator[None]:
     switches = precision_switches()
     precisions = [switch.fp32_precision for switch in switches]
     try:
-        tf32 = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+        tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     except RuntimeError:  # torch refuses the older switches once the newer ones contradict them
         tf32 = None
     workspace = os.environ.get(CUBLAS)
@@ -37,7 +37,8 @@ def torch_settings_restored() -> Iterator[None]:
         torch.backends.cudnn.benchmark = benchmark
         # The older switches write to the newer ones, so the newer ones are restored last.
         if tf32 is not None:
-            torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = tf32
+            torch.set_float32_matmul_precision(tf32[0])
+            torch.backends.cudnn.allow_tf32 = tf32[1]
         for switch, precision in zip(switches, precisions, strict=True):
             switch.fp32_precision = precision
         if workspace is None:

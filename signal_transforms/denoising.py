@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -178,6 +179,33 @@ def stretch_phases(spectrum: Tensor, rate: float, hop: int) -> Tensor:
     return torch.polar(size, phase.to(size.dtype))
 
 
+def invert_stft(spectrum: Tensor, window: Tensor, hop: int, length: int) -> Tensor:
+    """Return what `torch.istft` returns, without its look at the window, which waits for a GPU.
+
+    Frames are transformed back, windowed again, added where they lie, and divided by what the
+    squares of the windows add up to.
+
+    Args:
+        spectrum: (rows, frequency, frame) of frames centred on multiples of `hop`.
+        window: (n_fft,), whose squares leave no sample without weight.
+        hop: samples between frames.
+        length: samples of the result.
+
+    Returns:
+        (rows, length).
+    """
+    n_fft, number = len(window), spectrum.shape[-1]
+    size = n_fft + hop * (number - 1)
+    frames = torch.fft.irfft(spectrum.transpose(1, 2), n_fft) * window  # (rows, frame, n_fft)
+    squares = window.square().expand(1, number, n_fft)
+    add_up = torch.ops.aten.unfold_backward  # the adjoint of cutting into frames
+    summed = add_up(frames, [len(frames), size], 1, n_fft, hop)
+    weights = add_up(squares, [1, size], 1, n_fft, hop)
+    inside = slice(n_fft // 2, n_fft // 2 + length)
+    y = summed[:, inside] / weights[:, inside]
+    return torch.nn.functional.pad(y, (0, length - y.shape[1]))
+
+
 def shift_pitch(x: Tensor, semitones: int, n_fft: int = 512) -> Tensor:
     """Shift all frequencies of (rows, time) by semitones at the same length.
 
@@ -190,9 +218,8 @@ def shift_pitch(x: Tensor, semitones: int, n_fft: int = 512) -> Tensor:
     window = torch.hann_window(n_fft, device=x.device)
     spectrum = torch.stft(x, n_fft, hop, window=window, pad_mode="constant", return_complex=True)
     stretched_length = round(length / rate)
-    stretched = torch.istft(
-        stretch_phases(spectrum, rate, hop), n_fft, hop, window=window, length=stretched_length
-    )
+    spectrum = stretch_phases(spectrum, rate, hop)
+    stretched = invert_stft(spectrum, window, hop, stretched_length)
     # Band-limited resampling by the FFT: to a shorter length the highest frequencies are cut off,
     # to a longer one zeros are appended. irfft divides by its own length, hence the last factor.
     spectrum = torch.fft.rfft(stretched)
@@ -230,18 +257,20 @@ class PitchShift(WaveTransform):
         self.max_steps, self.sr = max_steps, sr
 
     def transform_rows(self, x: Tensor) -> Tensor:
-        steps = torch.randint(-self.max_steps, self.max_steps + 1, (len(x),), device=x.device)
+        # Rows of one shift go through the vocoder together. So the host must know the shifts: they
+        # are drawn on the CPU, and the numbers of rows follow without a wait.
+        steps = torch.randint(-self.max_steps, self.max_steps + 1, (len(x),)).numpy()
         y = x.clone()
         with torch.autocast(x.device.type, enabled=False):
-            # Rows of one shift go through the vocoder together. Which shifts there are, the host
-            # must read from the device.
-            for step in steps.unique().tolist():
-                rows = steps == step
+            for step in np.unique(steps):
                 if step:
-                    chosen = x[rows].float()  # (chosen, detector, time)
+                    of_step = torch.from_numpy(np.flatnonzero(steps == step))
+                    rows = of_step.to(x.device, non_blocking=True)
+                    chosen = x.index_select(0, rows).float()  # (chosen, detector, time)
                     scale = replace_zeros_by_one(
                         peak_amplitude(chosen)
                     )  # strain would underflow in the magnitudes
-                    shifted = shift_pitch((chosen / scale).flatten(0, 1), step)
-                    y[rows] = (shifted.view_as(chosen) * scale).to(x.dtype)
+                    shifted = shift_pitch((chosen / scale).flatten(0, 1), int(step))
+                    shifted = (shifted.view_as(chosen) * scale).to(x.dtype)
+                    y.index_copy_(0, rows, shifted)
         return y

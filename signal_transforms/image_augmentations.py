@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from runtime.errors import UserError
+from runtime.float32_precision import full_precision
 from signal_transforms.checks import check_images, check_probability
 from signal_transforms.per_sample_operations import roll_rows
 
@@ -171,12 +172,73 @@ def resize_boxes(
     y = 2 * (top + down * height / size[0]) / x.shape[2] - 1  # (batch, new frequency)
     t = 2 * (left + across * width / size[1]) / x.shape[3] - 1  # (batch, new frame)
     shape = (len(x), *size)
-    grid = torch.stack([t[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=-1)
     with torch.autocast(x.device.type, enabled=False):
+        if needs_repeatable_gradient(x):
+            return resize_by_products(x, y, t).to(x.dtype)
+        grid = torch.stack([t[:, None, :].expand(shape), y[:, :, None].expand(shape)], dim=-1)
         resized = F.grid_sample(
             x.float(), grid.float(), "bicubic", padding_mode="border", align_corners=False
         )
     return resized.to(x.dtype)
+
+
+def needs_repeatable_gradient(x: Tensor) -> bool:
+    """Whether x has a gradient that a GPU must sum in one order, which grid_sample's does not.
+
+    That is so behind a front-end that is trained, under `torch.use_deterministic_algorithms`.
+    """
+    wanted = x.requires_grad and torch.is_grad_enabled()
+    return wanted and x.is_cuda and torch.are_deterministic_algorithms_enabled()
+
+
+def resize_by_products(x: Tensor, y: Tensor, t: Tensor) -> Tensor:
+    """Return what grid_sample does to boxes, as products of matrices, which sum in one order.
+
+    A box has sides along the axes, so that each axis is interpolated on its own.
+
+    Args:
+        x: (batch, channel, frequency, frame).
+        y, t: where the new rows and columns lie, (batch, new frequency) and (batch, new frame),
+            from -1 to 1 between the edges of the image.
+
+    Returns:
+        (batch, channel, new frequency, new frame) float32.
+    """
+    rows, columns = (
+        bicubic_weights(at, old)[:, None] for at, old in zip((y, t), x.shape[2:], strict=True)
+    )
+    with full_precision(x.device.type):
+        # (new rows, rows) @ (rows, columns) @ (columns, new columns), of each image
+        return rows @ x.float() @ columns.transpose(-1, -2)
+
+
+def bicubic_weights(at: Tensor, old: int) -> Tensor:
+    """Return the weights of the old pixels in the new ones along an axis, (batch, new, old).
+
+    The kernel is Keys' with a = -0.75 (IEEE Transactions on Acoustics, Speech and Signal Processing
+    29, 1153, 1981), as torch has it: with the distance d of two pixels,
+
+        (a + 2) d^3 - (a + 3) d^2 + 1  for d <= 1,    a (d^3 - 5 d^2 + 8 d - 4)  for 1 < d < 2.
+
+    What lies beyond the border is the border's pixel.
+
+    Args:
+        at: (batch, new), from -1 to 1 between the edges of the image.
+        old: number of old pixels.
+    """
+    a = -0.75
+    place = ((at.float() + 1) * old - 1) / 2  # in old pixels, whose centres are whole numbers
+    first = place.floor()
+    weights = at.new_zeros(*at.shape, old, dtype=torch.float32)
+    pixels = torch.arange(old, device=at.device)
+    for tap in (-1, 0, 1, 2):  # the four pixels around a place
+        d = (place - first - tap).abs()
+        near = ((a + 2) * d - (a + 3)) * d * d + 1
+        far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
+        weight = torch.where(d <= 1, near, far)  # (batch, new)
+        pixel = (first + tap).clamp(0, old - 1)
+        weights = weights + torch.where(pixel[..., None] == pixels, weight[..., None], 0.0)
+    return weights
 
 
 def check_scale(name: str, scale: Sequence[float], largest: float) -> tuple[float, float]:

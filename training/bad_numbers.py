@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -52,13 +53,21 @@ class BadNumbers:
             return usable
         if (state.step + 1) % self.look_every == 0 or last:
             # Those since the last check; an epoch begins with a check behind it.
-            unseen = torch.stack(list(losses[-(state.step % self.look_every + 1) :]))
-            good = torch.isfinite(unseen).nonzero().flatten().tolist()  # positions of the good
-            self.statistics.keep_or_restore(good=len(good) == len(unseen))
-            bad_before = 0 if good else state.bad_losses
-            bad_at_the_end = len(unseen) - (good[-1] + 1 if good else 0)
+            unseen = losses[-(state.step % self.look_every + 1) :]
+            is_bad = self.bad_in_any_process(unseen)
+            self.statistics.keep_or_restore(good=not any(is_bad))
+            bad_at_the_end = len(list(itertools.takewhile(bool, reversed(is_bad))))
+            bad_before = state.bad_losses if all(is_bad) else 0
             state.bad_losses = bad_before + bad_at_the_end
         return True
+
+    def bad_in_any_process(self, losses: Sequence[Tensor]) -> list[bool]:
+        """Return for each loss whether that of any process is NaN or infinite; all ask at once.
+
+        A process that counted its own losses alone would end the fit alone, and the others would
+        wait for its gradients.
+        """
+        return distributed.any_of(~torch.isfinite(torch.stack(list(losses))), self.device)
 
     def gradients_are_usable(
         self, parameters: Iterable[nn.Parameter], state: TrainerState, accumulate: int
@@ -79,8 +88,8 @@ class BadNumbers:
     def check_before_saving(self, losses: Sequence[Tensor]) -> None:
         """Check the losses that no check on a GPU has seen yet, so that no NaN is saved."""
         if self.device.type != "cpu":
-            unseen = torch.stack(list(losses[-self.look_every :]))
-            self.statistics.keep_or_restore(good=bool(unseen.isfinite().all()))
+            is_bad = self.bad_in_any_process(losses[-self.look_every :])
+            self.statistics.keep_or_restore(good=not any(is_bad))
 
 
 def name_samples(data: Any, rows: Sequence[int]) -> str:

@@ -103,13 +103,21 @@ def wrap(model: nn.Module, device: torch.device, sync_batch_norm: bool) -> nn.Mo
     return nn.parallel.DistributedDataParallel(model, device_ids=ids)
 
 
-def any_of(wishes: Sequence[Any], device: torch.device) -> list[bool]:
-    """Return for each wish whether any process has it; all must ask at the same time."""
-    if not dist.is_initialized():
-        return [bool(wish) for wish in wishes]
+def any_of(wishes: Sequence[Any] | torch.Tensor, device: torch.device) -> list[bool]:
+    """Return for each wish whether any process has it; all must ask at the same time.
+
+    Args:
+        wishes: what is true or false; or flags (n,) on the device, which are read once.
+        device: where the processes exchange their wishes.
+    """
+    if not isinstance(wishes, torch.Tensor):
+        if not dist.is_initialized():
+            return [bool(wish) for wish in wishes]
+        wishes = torch.tensor([bool(wish) for wish in wishes], device=device)
     # NCCL reduces tensors on the device only; the largest flag is 1 where any is.
-    flags = torch.tensor([float(bool(wish)) for wish in wishes], device=device)
-    dist.all_reduce(flags, op=dist.ReduceOp.MAX)
+    flags = wishes.float()
+    if dist.is_initialized():
+        dist.all_reduce(flags, op=dist.ReduceOp.MAX)
     return [flag > 0 for flag in flags.tolist()]
 
 

@@ -165,6 +165,7 @@ def restore_schedule(
     for group, begins in zip(groups, fresh, strict=True):
         # These choose how a step is computed on this device. The checkpoint may be from another.
         group |= {key: begins[key] for key in ("foreach", "fused") if key in begins}
+    place_step_counts(parts.optimizer)
     before = content.get("beginning")
     if before is None or before == parts.beginning:
         if parts.scheduler is not None:
@@ -182,6 +183,23 @@ def restore_schedule(
         f"learning rate or schedule differ from those of the checkpoint: they hold from epoch "
         f"{state.epoch + 1}, step {state.step + 1} on, beginning with a rate of {rates}"
     )
+
+
+def place_step_counts(optimizer: torch.optim.Optimizer) -> None:
+    """Put the counts of steps where the optimiser's way of stepping takes them.
+
+    torch's fused and capturable steps count on the parameter's device, all others on the CPU.
+    `load_state_dict` decides that by the settings of the checkpoint, which may be from another
+    device.
+    """
+    optimizer = getattr(optimizer, "_base_optimizer", optimizer)  # of timm's Lookahead
+    for group in optimizer.param_groups:
+        on_device = bool(group.get("fused") or group.get("capturable"))
+        for parameter in group["params"]:
+            count = optimizer.state.get(parameter, {}).get("step")
+            if isinstance(count, torch.Tensor):
+                place = parameter.device if on_device else torch.device("cpu")
+                optimizer.state[parameter]["step"] = count.to(place)
 
 
 def restore_scaler(parts: FitParts, content: Mapping[str, Any], path: Path) -> None:

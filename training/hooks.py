@@ -154,12 +154,15 @@ class MixupTrain2(MixupTrain):
 
     def partners(self, target: Tensor) -> Tensor:
         flat = target.flatten()  # (B, 1) -> (B,)
-        partner = torch.arange(len(flat), device=flat.device)
-        for value, wanted in ((1, self.pos_pos), (0, self.neg_neg)):
-            rows = (flat == value).nonzero().flatten()  # (n, 1) -> (n,)
-            if wanted:
-                partner[rows] = rows[torch.randperm(len(rows), device=rows.device)]
-        return partner
+        # The rows of each class in their order, and the same rows in a random order. Sorting asks
+        # nothing of the device, as the numbers of rows would.
+        in_order = flat.argsort(stable=True)
+        shuffled = torch.randperm(len(flat), device=flat.device)
+        shuffled = shuffled[flat[shuffled].argsort(stable=True)]
+        # The n-th row of a class is mixed with the n-th of its random order.
+        partner = shuffled[in_order.argsort()]
+        mixed = (flat == 1) & self.pos_pos | (flat == 0) & self.neg_neg
+        return torch.where(mixed, partner, torch.arange(len(flat), device=flat.device))
 
     def mix_targets(self, target: Tensor, partner: Tensor, lam: Tensor) -> Tensor:
         return target

@@ -7,6 +7,7 @@ fields the network takes, and `transforms` prepare them on the device.
 from __future__ import annotations
 
 import contextlib
+import copy
 import itertools
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -118,6 +119,11 @@ class Trainer:
         self.scheduler, self.num_epochs = self.schedule.scheduler, self.schedule.num_epochs
         self.hook = objective.hook
         self.criterion = check_mean_over_rows(objective.criterion, self.hook, loading)
+        # Of the steps: weights of classes would be copied in each, and the host would wait for it.
+        # Validation has its rows on the CPU.
+        self.step_criterion = self.criterion
+        if device.type != "cpu" and isinstance(self.criterion, nn.Module):
+            self.step_criterion = copy.deepcopy(self.criterion).to(device)
         self.metric, self.monitors = objective.metric, objective.monitors
         self.transforms, self.callbacks = transforms, list(callbacks)
         self.device, self.counters, self.name = device, counters, checkpointing.name
@@ -290,7 +296,7 @@ class Trainer:
         """
         state = self.state
         with autocast(self.amp_dtype, self.device):
-            loss, logits, target = self.hook.forward_train(self.wrapped, batch, self.criterion)
+            loss, logits, target = self.hook.forward_train(self.wrapped, batch, self.step_criterion)
         self.record.add(loss, logits, target)
         usable = self.bad_numbers.loss_is_usable(self.record.losses, state, last)
         self.end_if_too_many("loss", state.bad_losses, batch)

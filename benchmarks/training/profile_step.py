@@ -124,7 +124,7 @@ class PhaseClock:
 def clocked(trainer: Trainer, clock: PhaseClock) -> Iterator[None]:
     """Attach the clock to a trainer's step, within a `with` block."""
     model, optimizer = trainer.model, trainer.optimizer
-    transform, criterion = trainer.transforms["train"], trainer.criterion
+    transform, criterion = trainer.transforms["train"], trainer.step_criterion
 
     def surrounded(function: Callable, before: str | None, after: str) -> Callable:
         def run(*arguments: Any) -> Any:
@@ -155,7 +155,7 @@ def clocked(trainer: Trainer, clock: PhaseClock) -> Iterator[None]:
         **trainer.transforms,
         "train": surrounded(transform, "batch", "transformed"),
     }
-    trainer.criterion = surrounded(criterion, None, "loss")
+    trainer.step_criterion = surrounded(criterion, None, "loss")
     try:
         yield
     # The profile of the operations is taken of the same trainer, without the clock.
@@ -163,7 +163,7 @@ def clocked(trainer: Trainer, clock: PhaseClock) -> Iterator[None]:
         for handle in handles:
             handle.remove()
         trainer.transforms = {**trainer.transforms, "train": transform}
-        trainer.criterion = criterion
+        trainer.step_criterion = criterion
 
 
 def phase_table(clock: PhaseClock, data: Sequence[float], steps: Sequence[float]) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def bare_step(trainer: Trainer, inputs: Tensor) -> Callable[[], None]:
             network,
             inputs,
             target,
-            trainer.criterion,
+            trainer.step_criterion,
             optimizer,
             autocast(trainer.amp_dtype, trainer.device),
         )

@@ -35,6 +35,21 @@ def test_one_kernel_on_a_gpu_unless_the_config_chooses(monkeypatch, choice: dict
     assert taken == {"lr": 1e-3, "fused": None, "foreach": None} | (choice or {"fused": True})
 
 
+def test_sgd_is_one_kernel_on_a_gpu_too(monkeypatch) -> None:
+    taken = {}
+
+    class NotedSGD(torch.optim.SGD):
+        def __init__(self, parameters, lr: float, fused=None) -> None:
+            taken.update(fused=fused)
+
+    monkeypatch.setattr(torch.optim, "SGD", NotedSGD)
+    settings = {"optimizer": NotedSGD, "optimizer_params": {"lr": 1e-3}}
+    config = ConfigMeta("NotedSGD", (configs.Demo,), settings, register=False)
+    for kind, fused in (("cuda", True), ("cpu", None)):
+        build_optimizer(config, nn.Linear(2, 1), torch.device(kind))
+        assert taken == {"fused": fused}
+
+
 def learning_rates(config: ConfigMeta, updates_per_epoch: int) -> list[float]:
     """Return the learning rate of every optimiser step of a fit."""
     optimizer = build_optimizer(config, nn.Linear(2, 1), CPU)

@@ -32,3 +32,15 @@ def test_switches_are_restored(monkeypatch) -> None:
         )
         assert after == before
         assert CUBLAS not in os.environ
+
+
+def test_the_precision_of_products_is_restored_to_the_letter() -> None:
+    """'medium' lets a GPU round to bfloat16, and 'high' to TF32."""
+    before = torch.get_float32_matmul_precision()
+    try:
+        torch.set_float32_matmul_precision("medium")
+        with torch_settings_restored():
+            torch.backends.cuda.matmul.allow_tf32 = True
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision(before)

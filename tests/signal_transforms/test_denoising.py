@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -92,3 +93,15 @@ def test_pitch_shift_draws_whole_semitones_from_both_ends():
     assert np.abs(steps - steps.round()).max() < 0.15
     assert set(steps.round().astype(int)) == {-2, -1, 0, 1, 2}
     assert torch.equal(y[np.abs(steps) < 0.1], x[np.abs(steps) < 0.1])
+
+
+@pytest.mark.parametrize(("frames", "length"), [(9, 1000), (5, 500), (5, 900)])
+def test_the_inverse_transform_is_that_of_torch(frames: int, length: int) -> None:
+    window, hop = torch.hann_window(512), 128
+    spectrum = torch.randn(6, 257, frames, dtype=torch.complex64)
+    spectrum[:, 0].imag.zero_()  # of a real series
+    spectrum[:, -1].imag.zero_()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that the longest is filled with zeros
+        expected = torch.istft(spectrum, 512, hop, window=window, length=length)
+    assert torch.equal(denoising.invert_stft(spectrum, window, hop, length), expected)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from every_transform import CROPPED_SIZE, IMAGE_AUGMENTATIONS
-from host_copies import RefuseHostCopies
+from host_copies import refuse_host_waits
 from hypothesis import given
 from strange_batches import check_sound_and_wild_rows, few, seeds, sound_rows, wild_row
 
@@ -59,7 +59,7 @@ def test_p_is_the_probability_of_a_row(name):
 @each
 def test_a_step_on_a_gpu_does_not_wait(name):
     transform = IMAGE_AUGMENTATIONS[name](always_apply=True)
-    with RefuseHostCopies():
+    with refuse_host_waits():
         transform(images())
 
 
@@ -133,6 +133,32 @@ def test_crop_is_a_bicubic_resize():
     expected = F.interpolate(x[:, :, 4:16, 10:30], (24, 40), mode="bicubic", align_corners=False)
     inside = (..., slice(4, -4), slice(4, -4))
     torch.testing.assert_close(y[inside], expected[inside], rtol=1e-4, atol=1e-5)
+
+
+def test_crops_by_products_are_those_of_grid_sample():
+    """What a GPU computes where a gradient must be summed in one order; beyond the border too."""
+    x = images().requires_grad_()
+    top, left = torch.rand(6, 1) * 20 - 4, torch.rand(6, 1) * 30 - 4
+    height, width = torch.rand(6, 1) * 20 + 2, torch.rand(6, 1) * 30 + 2
+    size, found = (17, 33), []
+    expected = I.resize_boxes(x, top, left, height, width, size)
+    down, across = (torch.arange(number) + 0.5 for number in size)
+    y = 2 * (top + down * height / size[0]) / 24 - 1
+    t = 2 * (left + across * width / size[1]) / 40 - 1
+    by_products = I.resize_by_products(x, y, t)
+    torch.testing.assert_close(by_products, expected, rtol=1e-4, atol=1e-5)
+    for image in (by_products, expected):
+        found.append(torch.autograd.grad(image.square().sum(), x)[0])
+    torch.testing.assert_close(*found, rtol=1e-3, atol=1e-4)
+
+
+def test_only_a_gpu_needs_crops_by_products():
+    x = images().requires_grad_()
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert not I.needs_repeatable_gradient(x)  # a CPU sums in one order by itself
+    finally:
+        torch.use_deterministic_algorithms(False)
 
 
 def test_crop_takes_the_share_it_says():

@@ -209,3 +209,15 @@ def test_a_free_gpu_is_taken_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
         for lock in locks.held - held_before:
             os.close(lock)
             locks.held.discard(lock)
+
+
+def test_flags_on_the_device_are_joined_and_read_once() -> None:
+    flags = torch.tensor([True, False, True])
+    assert distributed.any_of(flags, torch.device("cpu")) == [True, False, True]
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        assert distributed.any_of(flags, torch.device("cpu")) == [True, False, True]
+        assert distributed.any_of([0, 1], torch.device("cpu")) == [False, True]
+    finally:
+        distributed.stop()

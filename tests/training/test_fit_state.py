@@ -11,7 +11,14 @@ from torch import nn
 from runtime.errors import UserError
 from training.checkpoints import save_checkpoint
 from training.epoch_record import EpochRecord
-from training.fit_state import FitParts, TrainerState, pack_checkpoint, restore_checkpoint
+from training.fit_state import (
+    FitParts,
+    TrainerState,
+    pack_checkpoint,
+    place_step_counts,
+    restore_checkpoint,
+)
+from training.lookahead import Lookahead
 from training.schedules import describe_beginning
 from training.settings import Schedule
 
@@ -81,3 +88,15 @@ def test_a_checkpoint_of_more_processes_is_refused(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "fold0_last.pt", content)
     with pytest.raises(UserError, match="was written by 2 processes and this run has 1"):
         restore_checkpoint(tmp_path / "fold0_last.pt", parts, Schedule(), CPU)
+
+
+@pytest.mark.parametrize("around", [False, True])
+@pytest.mark.parametrize("fused", [False, True])
+def test_steps_are_counted_where_the_optimiser_takes_them(fused: bool, around: bool) -> None:
+    """Of a checkpoint from a CPU, on the device of torch that holds nothing."""
+    parameter = nn.Parameter(torch.empty(2, device="meta"))
+    optimizer = torch.optim.Adam([parameter], lr=0.1)
+    optimizer.state[parameter]["step"] = torch.tensor(3.0)
+    optimizer.param_groups[0]["fused"] = fused
+    place_step_counts(Lookahead().around(optimizer) if around else optimizer)
+    assert optimizer.state[parameter]["step"].device.type == ("meta" if fused else "cpu")

@@ -15,6 +15,7 @@ from runtime import interruption
 from runtime.errors import UserError
 from runtime.interruption import Interrupted
 from train import build_parser
+from training import distributed
 from training.checkpoints import load_checkpoint
 from training_extras import EarlyStopping, KeepLast, TrainHook, WeightAverage, find_views
 
@@ -323,6 +324,25 @@ def test_statistics_go_back_to_the_last_good_look_on_a_gpu(tmp_path) -> None:
         losses.append(torch.tensor(loss))
         trainer.bad_numbers.loss_is_usable(losses, trainer.state, last=False)
     assert (mean == 2).all()
+
+
+def test_a_bad_loss_of_another_process_counts_on_a_gpu_too(tmp_path, monkeypatch) -> None:
+    """Or the process that counted alone would end alone, and the others would wait for it."""
+    trainer = make_normed(tmp_path, log_every=2)
+    trainer.bad_numbers.device = torch.device("cuda")  # nothing is computed there
+    # The other process has bad losses in all but the first step.
+    monkeypatch.setattr(
+        distributed, "any_of", lambda flags, device: [False, *[True] * (len(flags) - 1)]
+    )
+    mean, losses = trainer.model[2].running_mean, []
+    before = mean.clone()
+    for step in range(4):
+        mean.fill_(step)
+        trainer.state.step = step
+        losses.append(torch.tensor(0.5))
+        trainer.bad_numbers.loss_is_usable(losses, trainer.state, last=False)
+    assert trainer.state.bad_losses == 1
+    assert torch.equal(mean, before)
 
 
 def test_losses_on_a_gpu_are_looked_at_now_and_then(tmp_path) -> None:
