@@ -66,6 +66,13 @@ def excess(monkeypatch):
     monkeypatch.setitem(ConfigMeta.registry, "Demo", config)
 
 
+@pytest.fixture
+def quick(tmp_path):
+    """Let searches go without whitening, which takes seconds for each stretch."""
+    with quick_commands(tmp_path / "cache"):
+        yield
+
+
 def both(place: Path) -> list[str]:
     return ["--strain", *(f"{name}={place / name}.hdf5" for name in ("H1", "L1"))]
 
@@ -141,7 +148,7 @@ def test_side_targets_are_reported(place, tmp_path, monkeypatch, capsys):
     assert f"<td>{merger}</td><td>30.0000</td>" in page
 
 
-def test_segments_and_vetoes_are_not_searched(place, tmp_path, excess, capsys):
+def test_segments_and_vetoes_are_not_searched(place, tmp_path, quick, capsys):
     (tmp_path / "veto.txt").write_text(f"{START + 16} {START + 18}\n")
     line = ["--config", "Demo", "--results", str(place / "results"), *both(place)]
     line += ["--step", "0.5", "--slides", "0", "--maps", "0", "--veto", str(tmp_path / "veto.txt")]
@@ -155,7 +162,7 @@ def test_segments_and_vetoes_are_not_searched(place, tmp_path, excess, capsys):
     assert [(row["detector"], row["seconds"]) for row in excluded[:2]] == [("H1", "2"), ("L1", "2")]
 
 
-def test_a_search_is_the_background_of_another(place, tmp_path, excess, capsys):
+def test_a_search_is_the_background_of_another(place, tmp_path, quick, capsys):
     """The same networks on other strain, with no time slides of its own."""
     common = ["--config", "Demo", "--results", str(place / "results"), "--step", "0.5"]
     common += ["--maps", "0", *both(place)]
@@ -172,7 +179,7 @@ def test_a_search_is_the_background_of_another(place, tmp_path, excess, capsys):
         detect.main([*line, "--step", "1", "--out", str(tmp_path / "three")])
 
 
-def test_injections_are_searched_for(place, tmp_path, excess, capsys):
+def test_injections_are_searched_for(place, tmp_path, quick, capsys):
     pytest.importorskip("lalsimulation", reason="signals need LALSuite")
     line = ["--config", "Demo", "--results", str(place / "results"), *both(place), "--maps", "0"]
     line += ["--step", "0.2", "--inject", "Demo", "--every", "5", "--out", str(tmp_path)]
@@ -193,7 +200,7 @@ def test_injections_are_searched_for(place, tmp_path, excess, capsys):
         detect.main([*line, "--every", "1"])
 
 
-def test_results_of_two_searches_never_mix(place, tmp_path, excess, monkeypatch, capsys):
+def test_results_of_two_searches_never_mix(place, tmp_path, quick, monkeypatch, capsys):
     """Another search is refused; with --overwrite, killed before its results, and resumed."""
     out = tmp_path / "out"
     common = ["--config", "Demo", "--results", str(place / "results"), *both(place)]
@@ -226,13 +233,6 @@ def test_results_of_two_searches_never_mix(place, tmp_path, excess, monkeypatch,
         assert (out / name).read_bytes() == (again / name).read_bytes()
 
 
-@pytest.fixture
-def quick(tmp_path):
-    """Let searches go without whitening, which takes seconds for each stretch."""
-    with quick_commands(tmp_path / "cache"):
-        yield
-
-
 def test_parts_give_what_one_process_gives(place, tmp_path, quick, capsys):
     """Bit by bit, the injections too; a part is refused where another search is."""
     pytest.importorskip("lalsimulation", reason="signals need LALSuite")
@@ -261,7 +261,7 @@ def test_parts_give_what_one_process_gives(place, tmp_path, quick, capsys):
         detect.main([*line, "--out", str(parts), "--part", "1/2", "--cluster", "1"])
 
 
-def test_a_fold_that_is_not_finished_is_refused(place, tmp_path, excess):
+def test_a_fold_that_is_not_finished_is_refused(place, tmp_path, quick):
     run = tmp_path / "results" / "demo"
     state = {"epoch": 1, "finished": False}
     save_checkpoint(run / "fold0.pt", {"model": Excess().state_dict(), "state": state})
