@@ -22,9 +22,10 @@ from experiments.run_options import RunOptions
 from training.checkpoints import load_checkpoint
 
 # tests/test_config_models.py has these networks at their published sizes. Here the way of a run is
-# tested, which is the same with small images and few filters.
+# tested, which is the same with small images, few filters and few layers.
 IMAGE = "model_params.resize_img=(64,128)"
 FEW_FILTERS = "model_params.spec_params.base_filters=32"
+FEW_LAYERS = "model_params.block_config=(2,2)"
 FAMILIES = {
     "Resized08aug4": (IMAGE,),  # CQT
     "Nspec12": (IMAGE,),  # band-pass alone, timm's own head
@@ -33,10 +34,10 @@ FAMILIES = {
     "Nspec23": (IMAGE, FEW_FILTERS),  # CNN front-end
     # CWT, patches, a transformer
     "MultiInstance04": (IMAGE, "model_params.spec_params.n_scales=64"),
-    "Seq02": (),  # ResNet1d
-    "Seq09": (),  # DenseNet1d
+    "Seq02": ("model_params.n_block=4",),  # ResNet1d
+    "Seq09": (FEW_LAYERS,),  # DenseNet1d
     "Seq12": ("model_params.hidden_dims=(16,32,64,128)",),  # WaveNet1d
-    "PseudoSeq03": (),  # with pseudo-labels
+    "PseudoSeq03": (FEW_LAYERS,),  # with pseudo-labels
     "Wave01": (),  # on injections that are drawn
     "Wave03": (),  # from the weights of another, ranks
     "Spec02": (),  # a front-end learnt on whitened strain
