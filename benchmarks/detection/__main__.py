@@ -32,10 +32,10 @@ from benchmarks.detection.holdout import Holdout, HoldoutSettings, open_holdout
 from benchmarks.detection.likelihood import NearOptimal
 from benchmarks.detection.monthly_alarms import MonthlyAlarms
 from benchmarks.detection.networks import NetworkScorer
+from benchmarks.detection.plots import draw_detection_plots
 from benchmarks.detection.report import (
     FORMAT,
     PAGE,
-    draw_detection_plots,
     format_detection,
     load_detection,
     record_detection,

@@ -1,4 +1,4 @@
-"""The figures of detectors on the hold-out: their file, tables, plots and page."""
+"""The figures of detectors on the hold-out: their file, tables and page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 from benchmarks import FIGURES, RESULTS, ROOT
 from benchmarks.detection.holdout import HoldoutSettings
-from benchmarks.detection.scores import FALSE_ALARMS
+from benchmarks.detection.plots import draw_detection_plots
+from benchmarks.detection.scores import FALSE_ALARMS, detectors_by_auc, format_with_error
 from benchmarks.harness.measurements import markdown_table
 from benchmarks.harness.result_files import (
     locked_record,
@@ -93,20 +94,7 @@ def same_samples(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     return {**first, "known": None} == {**second, "known": None} and max(apart) < KNOWN_APART
 
 
-def detectors_by_auc(results: Results) -> list[tuple[str, dict[str, Any]]]:
-    """Return the detectors by AUC, the best first."""
-    return sorted(results["detectors"].items(), key=lambda item: -item[1]["auc"])
-
-
 # --- as Markdown -----------------------------------------------------------------------------
-
-
-def format_with_error(value: float, error: float, digits: int = 3) -> str:
-    """Return '0.855 ± 0.006', with a digit more where the error would be zero."""
-    # An error of 0.000 would read as if there were none.
-    while round(error, digits) == 0 and digits < 4:
-        digits += 1
-    return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if round(error, digits) else "")
 
 
 def format_detection(results: Results) -> list[str]:
@@ -273,85 +261,6 @@ def format_costs(results: Results) -> list[str]:
         if entry["scorer"] != "known"
     }
     return [f"Computing the scores took: {'; '.join(took)}."] if took else []
-
-
-# --- plots -----------------------------------------------------------------------------------
-
-
-def draw_detection_plots(results: Results, folder: Path) -> list[Path]:
-    """Draw efficiency against SNR, and the ROC curves; return the files."""
-    paths = [folder / "detection-efficiency.png", folder / "detection-roc.png"]
-    draw_efficiency_of_detectors(results, paths[0])
-    draw_roc_of_detectors(results, paths[1])
-    return paths
-
-
-def save_figure(figure: Any, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        # without matplotlib's version in it, so that the same figure is the same file
-        figure.savefig(temporary, dpi=100, metadata={"Software": None})
-
-
-def draw_efficiency_of_detectors(results: Results, path: Path) -> None:
-    """One panel for each false-alarm probability, one line for each detector, with error bars."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
-    axes = figure.subplots(1, len(FALSE_ALARMS), sharey=True)
-    for axis, fpr in zip(axes, FALSE_ALARMS, strict=True):
-        for place, (name, entry) in enumerate(detectors_by_auc(results)):
-            found = [point["efficiencies"][f"{fpr:g}"] for point in entry["curve"]]
-            axis.errorbar(
-                [point["mean_snr"] for point in entry["curve"]],
-                [each["efficiency"] for each in found],
-                [each["error"] for each in found],
-                fmt="o-",
-                color=f"C{place}",
-                markersize=3,
-                linewidth=1,
-                elinewidth=0.7,
-                label=name,
-            )
-        axis.set_title(f"false-alarm probability {fpr:g}", fontsize=9)
-        axis.set_xlabel("network SNR")
-        axis.set_xscale("log")
-        ticks = (4, 5, 6, 8, 10, 15, 20)
-        axis.set_xticks(ticks, [str(tick) for tick in ticks])
-        style_efficiency_axis(axis)
-    axes[0].set_ylabel("efficiency: share of signals found")
-    figure.legend(
-        *axes[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=3,
-        frameon=False,
-        fontsize=8,
-    )
-    save_figure(figure, path)
-
-
-def draw_roc_of_detectors(results: Results, path: Path) -> None:
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(6.4, 4.6), layout="constrained")
-    axis = figure.subplots()
-    for place, (name, entry) in enumerate(detectors_by_auc(results)):
-        x, y = zip(*entry["roc"], strict=True)
-        label = f"{name}: {format_with_error(entry['auc'], entry['auc_error'])}"
-        # the recorded points end before 1, where every ROC curve ends
-        axis.plot([*x, 1], [*y, 1], color=f"C{place}", linewidth=1, label=label)
-    axis.set_xscale("log")
-    axis.set_xlabel("false-alarm probability")
-    axis.set_ylabel("efficiency: share of signals found")
-    style_efficiency_axis(axis)
-    axis.legend(frameon=False, fontsize=8, title="AUC", title_fontsize=8)
-    save_figure(figure, path)
-
-
-def style_efficiency_axis(axis: Any) -> None:
-    axis.set_ylim(0, 1.02)
-    axis.grid(alpha=0.3)
-    axis.tick_params(labelsize=8)
-    axis.minorticks_off()
 
 
 # --- the page --------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ import itertools
 import json
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -223,3 +224,19 @@ def detection_figures(targets: np.ndarray, snr: np.ndarray, scores: np.ndarray) 
                 entry["efficiencies"] = {f"{fpr:g}": efficiency(*part, fpr) for fpr in FALSE_ALARMS}
             found[name].append(entry)
     return found
+
+
+# --- in words --------------------------------------------------------------------------------
+
+
+def detectors_by_auc(results: Mapping[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return the detectors by AUC, the best first."""
+    return sorted(results["detectors"].items(), key=lambda item: -item[1]["auc"])
+
+
+def format_with_error(value: float, error: float, digits: int = 3) -> str:
+    """Return '0.855 ± 0.006', with a digit more where the error would be zero."""
+    # An error of 0.000 would read as if there were none.
+    while round(error, digits) == 0 and digits < 4:
+        digits += 1
+    return f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if round(error, digits) else "")
