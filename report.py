@@ -6,7 +6,6 @@ The page needs no network and no other file. See docs/explanation/report.md.
 from __future__ import annotations
 
 import argparse
-import html
 from pathlib import Path
 
 from runtime.command_line import CommandLine, run_command
@@ -31,6 +30,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", type=Path, metavar="FILE", help="the page to write (index.html in that folder)"
     )
     parser.add_argument(
+        "--searches",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="list these searches of detect.py too; those in the results folder are found",
+    )
+    parser.add_argument(
         "--progress_bar",
         action="store_true",
         help="draw a progress bar even if stderr is not a terminal",
@@ -53,7 +60,9 @@ def check_output_file(out: Path) -> None:
 
 def keep_page_of_other_results(out: Path, results: Path) -> None:
     """Rename the page that is at `out` if it shows another results folder."""
-    title = f"<title>Experiments in {html.escape(str(results))}</title>"
+    from markupsafe import escape  # as the page itself escapes it
+
+    title = f"<title>Experiments in {escape(str(results))}</title>"
     if not out.is_file() or title.encode("utf-8", "replace") in out.read_bytes()[:LONGEST_HEAD]:
         return
     print(f"the page of another results folder that was there is now {move_aside(out)}")
@@ -66,12 +75,16 @@ def main(argv: list[str] | None = None) -> int:
     # Here, so that --help answers without pandas and scikit-learn.
     from reporting.data import read_all_runs
     from reporting.page import page_html
+    from reporting.searches import read_searches
     from reporting.stack import read_stack
     from reporting.tuning import read_studies
 
-    runs = read_all_runs(args.results, show=True if args.progress_bar else None)
+    searches = read_searches(args.results, args.searches)
+    show = True if args.progress_bar else None
+    runs = read_all_runs(args.results, show, may_be_none=bool(searches))
     studies = read_studies(args.results)
-    text = page_html(runs, read_stack(args.results), args.results, studies)
+    stack = read_stack(args.results)
+    text = page_html(runs, stack, args.results, studies, searches, out.parent)
     # A folder's name may hold bytes that are not UTF-8, which Python keeps as lone surrogates.
     content = text.encode("utf-8", "replace")
     try:
@@ -84,7 +97,8 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error}): name another with --out") from error
     noted = [run.name for run in runs if run.notes]
-    print(f"{out}: {len(runs)} experiments, {len(content) / 1e6:.1f} MB")
+    listed = f", {len(searches)} searches" if searches else ""
+    print(f"{out}: {len(runs)} experiments{listed}, {len(content) / 1e6:.1f} MB")
     if noted:
         print(f"with notes on what is missing: {', '.join(noted)}")
     return 0

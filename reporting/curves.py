@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.calibration import log_loss, measure_reliability
 from experiments.scores import auc_with_error, roc_corners
 from metrics import check_scores, efficiency_at_fpr
 
@@ -54,6 +55,7 @@ class MeasuredScores:
         n, signals: the number of samples, and of signals among them.
         found: the share of signals found at each false-alarm probability for which there are
             enough noise samples.
+        calibration: the reliability diagram, as `reliability_data` returns it.
     """
 
     auc: float
@@ -64,12 +66,14 @@ class MeasuredScores:
     curve: RocCurve | None = None
     histogram: dict[str, Any] | None = None
     found: dict[float, float] = field(default_factory=dict)
+    calibration: dict[str, Any] | None = None
 
     def to_plain(self) -> dict[str, Any]:
         plain: dict[str, Any] = {"auc": self.auc, "error": self.error, "stored": self.stored}
         if self.curve is not None:
             plain |= {"n": self.n, "signals": self.signals, "roc": self.curve.to_plain()}
             plain |= {"hist": self.histogram, "found": [self.found.get(p) for p in FALSE_ALARMS]}
+            plain["calibration"] = self.calibration
         return plain
 
 
@@ -98,7 +102,21 @@ def measure_scores(
         curve=thin_roc_curve(*roc_corners(labels, checked)),
         histogram=class_histogram(labels, checked if drawn is None else drawn),
         found=found,
+        calibration=reliability_data(labels, checked),
     )
+
+
+def reliability_data(labels: np.ndarray, logits: np.ndarray) -> dict[str, Any]:
+    """Return the reliability diagram of (n,) logits in JSON types, see experiments/calibration.py.
+
+    Returns:
+        `x`, `y`: predicted probability and share of signals of each bin; `low`, `high`: the 95 %
+        interval of the share; `gap`: their mean distance; `loss`: the mean cross-entropy.
+    """
+    found = measure_reliability(labels, logits)
+    parts = {"x": found.probability, "y": found.share, "low": found.low, "high": found.high}
+    rounded = {key: values.round(4).tolist() for key, values in parts.items()}
+    return rounded | {"gap": round(found.gap, 5), "loss": round(log_loss(labels, logits), 5)}
 
 
 def thin_roc_curve(

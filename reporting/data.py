@@ -6,17 +6,14 @@ read. For the rest the message of the `UserError` becomes a note in the row of t
 
 from __future__ import annotations
 
-import contextlib
-import statistics
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import metrics
-from experiments.prediction_stamp import has_predictions
+from experiments.prediction_stamp import has_predictions, read_stamp
 from experiments.predictions import Predictions
 from experiments.run_names import is_run_directory
 from experiments.scores import aucs_by_fold, blend_folds
@@ -24,169 +21,40 @@ from experiments.summary import best_validation_scores
 from reporting.curves import MeasuredScores, measure_scores
 from reporting.files import (
     Tables,
-    int_or_none,
     is_number,
-    params_of,
     path_of,
     read_learning_curves,
     read_predictions_safely,
     read_starts,
     text_or_none,
 )
+from reporting.orientation import lines_of
+from reporting.quantities import measure_by_quantity
+from reporting.reported_run import ReportedRun, ScoreSet
+from reporting.strain_maps import find_worst
 from runtime.console import progress
 from runtime.errors import UserError
 from runtime.files import read_json_object
 
 SUFFIXES = {"": "plain", "_tta": "tta"}
-# Settings that only say where files are or what the run is called.
-PLACES = {"name", "train_path", "test_path", "train_cache", "test_cache", "data_root"}
-
-
-@dataclass
-class ScoreSet:
-    """The scores of one run, without or with test-time views.
-
-    Attributes:
-        folds: the AUC of each fold's validation rows.
-        validated: whether these are the best validation scores of the training instead, because
-            there are no predictions.
-        oof, test: the scores of all validation rows together, and of the test samples.
-        of_seeds: by 'oof' and 'test', the AUC of each seed of a run that has several.
-    """
-
-    folds: dict[int, float] = field(default_factory=dict)
-    validated: bool = False
-    oof: MeasuredScores | None = None
-    test: MeasuredScores | None = None
-    of_seeds: dict[str, list[float]] = field(default_factory=dict)
-
-    @property
-    def mean(self) -> float | None:
-        return statistics.fmean(self.folds.values()) if self.folds else None
-
-    @property
-    def deviation(self) -> float | None:
-        """The standard deviation over folds (n - 1); None if there is only one fold."""
-        return statistics.stdev(self.folds.values()) if len(self.folds) > 1 else None
-
-
-@dataclass
-class ReportedRun:
-    """What the report knows of one run.
-
-    Attributes:
-        starts: the provenance of every start, oldest first.
-        history: the rows of history.csv, one per fold and epoch.
-        variants: the scores, by 'plain' and 'tta'.
-        done: the folds whose logits are complete.
-        unfinished: the folds whose training had not ended when they were predicted.
-        samples: the letter of its set of training samples; None if they are not known.
-        n_train: the number of training samples; None if they are not known.
-        breakdown: by covariate, the score of each of its values, as summary.json has them.
-        notes: what is missing or wrong, one sentence each.
-    """
-
-    name: str
-    config: dict[str, Any] = field(default_factory=dict)
-    starts: list[dict[str, Any]] = field(default_factory=list)
-    history: list[dict[str, float]] = field(default_factory=list)
-    variants: dict[str, ScoreSet] = field(default_factory=dict)
-    done: list[int] = field(default_factory=list)
-    unfinished: list[int] = field(default_factory=list)
-    samples: str | None = None
-    n_train: int | None = None
-    breakdown: dict[str, list[Mapping[str, Any]]] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-    @contextlib.contextmanager
-    def noting(self) -> Iterator[None]:
-        """Turn a `UserError` into a note, so that the rest of the run is still read."""
-        try:
-            yield
-        except UserError as error:
-            self.note(str(error))
-
-    def note(self, text: str) -> None:
-        text = " ".join(text.split())
-        if text not in self.notes:  # reading with and without views meets the same bad file twice
-            self.notes.append(text)
-
-    @property
-    def best(self) -> ScoreSet:
-        """The scores without test-time views; those with views if there are no others."""
-        return self.variants.get("plain") or self.variants.get("tta") or ScoreSet()
-
-    @property
-    def cv(self) -> int | None:
-        return int_or_none(self.config.get("cv"))
-
-    @property
-    def complete(self) -> bool:
-        whole = bool(self.done) and (self.cv is None or len(self.done) == self.cv)
-        return whole and not self.unfinished
-
-    @property
-    def epochs(self) -> list[int]:
-        """The number of epochs trained, of each fold in the history."""
-        by_fold: dict[int, int] = {}
-        for row in self.history:
-            by_fold[int(row["fold"])] = max(by_fold.get(int(row["fold"]), 0), int(row["epoch"]))
-        return [by_fold[fold] for fold in sorted(by_fold)]
-
-    @property
-    def seconds(self) -> float | None:
-        """The time of training and validation of all folds together."""
-        names = ("train_seconds", "valid_seconds")
-        seconds = sum(row.get(name, 0.0) for row in self.history for name in names)
-        # Without any recorded time nothing is shown, rather than 0 s.
-        return seconds or None
-
-    @property
-    def last_start(self) -> dict[str, Any]:
-        return self.starts[-1] if self.starts else {}
-
-    @property
-    def front_end(self) -> str | None:
-        return text_or_none(params_of(self.config).get("spectrogram"))
-
-    @property
-    def backbone(self) -> str | None:
-        return text_or_none(params_of(self.config).get("model_name") or self.config.get("model"))
-
-    @property
-    def published(self) -> dict[str, float]:
-        """The published scores of this experiment: cv, public and private leaderboard."""
-        scores = self.config.get("published")
-        scores = scores if isinstance(scores, Mapping) else {}
-        return {str(key): float(value) for key, value in scores.items() if is_number(value)}
-
-    @property
-    def changed_settings(self) -> list[str]:
-        """The settings of --set by which it differs from the experiment of its class."""
-        command = self.last_start.get("command")
-        words = [str(word) for word in command] if isinstance(command, list) else []
-        found, inside = [], False
-        # --set takes all words up to the next flag.
-        for word in words:
-            inside = word == "--set" if word.startswith("--") else inside
-            if inside and "=" in word and word.split("=")[0].split(".")[0] not in PLACES:
-                found.append(word)
-        return found
 
 
 # --- the results folder ----------------------------------------------------------------------
 
 
-def read_all_runs(results: Path, show: bool | None = None) -> list[ReportedRun]:
+def read_all_runs(
+    results: Path, show: bool | None = None, may_be_none: bool = False
+) -> list[ReportedRun]:
     """Read every experiment in a results folder, the best out-of-fold score first.
 
     Args:
         show: whether to draw a progress bar; None draws it only on a terminal.
+        may_be_none: whether a folder without any is no error, as where searches are shown.
 
     Raises:
         UserError: there is no such folder, or no experiment in it.
     """
-    folders = find_run_directories(results)
+    folders = find_run_directories(results, may_be_none)
     # One for all runs: most of them share their tables and their samples.
     tables = Tables()
     runs = [
@@ -201,7 +69,7 @@ def read_all_runs(results: Path, show: bool | None = None) -> list[ReportedRun]:
     return sorted(runs, key=rank)
 
 
-def find_run_directories(results: Path) -> list[Path]:
+def find_run_directories(results: Path, may_be_none: bool = False) -> list[Path]:
     """Return the run directories, without that of a dry run and what was moved aside."""
     how = "train one first, e.g. `python train.py --config Demo`, or name another with --results"
     if not results.is_dir():
@@ -210,7 +78,7 @@ def find_run_directories(results: Path) -> list[Path]:
         found = sorted(folder for folder in results.iterdir() if is_run_directory(folder))
     except OSError as error:
         raise UserError(f"{results} cannot be read ({error}): {how}") from error
-    if not found:
+    if not found and not may_be_none:
         raise UserError(f"{results} holds no experiment: {how}")
     return found
 
@@ -223,6 +91,7 @@ def read_run(folder: Path, tables: Tables) -> ReportedRun:
         run.starts = read_starts(folder / "run.json")
     with run.noting():
         run.history = read_learning_curves(folder / "history.csv")
+    run.lines = read_lines(run.config, tables)
     # The plain predictions first: `note_samples` lets them decide where there are both.
     for suffix, name in SUFFIXES.items():
         variant = read_scores(run, folder, suffix, tables)
@@ -259,6 +128,15 @@ def take_validation_scores(run: ReportedRun) -> None:
         run.note(f"the best validation scores of the training so far are of {name}: {said}")
 
 
+def read_lines(config: Mapping[str, Any], tables: Tables) -> dict[str, list[dict[str, Any]]]:
+    """Return the lines of orientation in the learning curves; {} where the samples are unknown."""
+    try:
+        table = path_of(config, "train_path")
+    except UserError:  # which is noted where the scores are read
+        return {}
+    return lines_of(config, tables.share_of_signals(table), table.parent)
+
+
 def read_scores(run: ReportedRun, folder: Path, suffix: str, tables: Tables) -> ScoreSet:
     """Score one pair of arrays; if that is impossible, take the scores of summary.json."""
     variant = ScoreSet()
@@ -273,6 +151,7 @@ def read_scores(run: ReportedRun, folder: Path, suffix: str, tables: Tables) -> 
         with run.noting():
             predictions = read_predictions_safely(folder, suffix)
             note_samples(run, predictions, tables)
+            note_weights(run, folder, suffix)
             # One by one: a damaged training table does not cost the score on the test samples.
             with run.noting():
                 score_out_of_fold(run, variant, predictions, tables)
@@ -340,6 +219,18 @@ def note_samples(run: ReportedRun, predictions: Predictions, tables: Tables) -> 
         )
 
 
+def note_weights(run: ReportedRun, folder: Path, suffix: str) -> None:
+    """Record whether the logits are those of another run's weights."""
+    folds = read_stamp(folder, suffix).get("folds", {})
+    if any(entry.get("own") is False for entry in folds.values()):
+        run.borrowed = True
+        source = text_or_none(run.config.get("weight_path"))
+        run.note(
+            f"its weights are those of {source or 'another run'}, so that its scores are not "
+            f"marked as the best"
+        )
+
+
 def score_out_of_fold(
     run: ReportedRun, variant: ScoreSet, predictions: Predictions, tables: Tables
 ) -> None:
@@ -355,7 +246,34 @@ def score_out_of_fold(
     )
     for fold in sorted(set(folds[folds >= 0].tolist()) - set(variant.folds)):
         run.note(f"fold {fold} was validated on one class only, so that it has no AUC")
-    variant.oof = measure_scores(targets[known], predictions.out_of_fold[known])
+    scored = predictions.train_ids[known], targets[known], predictions.out_of_fold[known]
+    variant.oof = measure_scores(*scored[1:])
+    known_signals = read_further_scores(run, variant, "oof", "train", *scored, tables)
+    if run.worst is None:
+        snr = known_signals.get("network SNR")
+        run.worst = find_worst(run.name, run.config, *scored, folds, snr)
+
+
+def read_further_scores(
+    run: ReportedRun,
+    variant: ScoreSet,
+    kind: str,
+    split: str,
+    ids: np.ndarray,
+    targets: np.ndarray,
+    scores: np.ndarray,
+    tables: Tables,
+) -> dict[str, np.ndarray]:
+    """Record scores by SNR and masses, and in an order that runs of the same samples share.
+
+    Returns:
+        What is known of the signals, (n,) each.
+    """
+    if run.complete:
+        variant.aligned[kind] = tables.align_scores(split, ids, targets, scores)
+    known = tables.signals.quantities(path_of(run.config, f"{split}_path"), ids)
+    variant.by_quantity[kind] = measure_by_quantity(targets, scores, known)
+    return known
 
 
 def score_test_set(
@@ -370,6 +288,7 @@ def score_test_set(
     targets = tables.targets(truth_path, predictions.test_ids)
     blend = blend_folds(predictions.logits[done])  # (folds, m) -> (m,)
     variant.test = measure_scores(targets, blend)
+    read_further_scores(run, variant, "test", "test", predictions.test_ids, targets, blend, tables)
 
 
 def use_stored_scores(

@@ -15,19 +15,23 @@ from typing import Any
 import numpy as np
 
 from data.sample_files import read_table
-from experiments.predictions import Predictions, align_table, read_predictions
+from experiments.predictions import Predictions, align, align_table, read_predictions
 from experiments.summary import read_history
+from reporting.comparison import AlignedScores
+from reporting.quantities import SignalParameters
 from runtime.errors import UserError
 from runtime.files import read_json_object
 
 
 class Tables:
-    """Targets by sample id, and the sets of samples so far. Each file is read once for all runs."""
+    """Targets and signals by sample id, and the sets of samples so far; each file is read once."""
 
     def __init__(self) -> None:
         self.tables: dict[str, Any] = {}
         self.aligned: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-        self.sets: list[np.ndarray] = []
+        # by 'train' and 'test'
+        self.sets: dict[str, list[np.ndarray]] = {"train": [], "test": []}
+        self.signals = SignalParameters()
 
     def targets(self, path: Path, ids: np.ndarray) -> np.ndarray:
         """Return the targets (n,) of these samples.
@@ -40,23 +44,53 @@ class Tables:
         for known, targets in self.aligned.setdefault(key, []):
             if np.array_equal(known, ids):
                 return targets
+        table = align_table(self.table(path), ids, key)
+        targets = table["target"].to_numpy(np.float64)
+        self.aligned[key].append((ids, targets))
+        return targets
+
+    def table(self, path: Path) -> Any:
+        """Return a table with id and target.
+
+        Raises:
+            UserError: it cannot be read.
+        """
+        key = os.fspath(path)
         if key not in self.tables:
             try:
                 self.tables[key] = read_table(path, ("id", "target"))
             except OSError as error:
                 raise UserError(f"{path} cannot be read ({error}): restore it") from error
-        table = align_table(self.tables[key], ids, key)
-        targets = table["target"].to_numpy(np.float64)
-        self.aligned[key].append((ids, targets))
-        return targets
+        return self.tables[key]
 
-    def letter(self, ids: np.ndarray) -> str:
+    def share_of_signals(self, path: Path) -> float | None:
+        """Return the share of signals in a table; None where it cannot be read or has others."""
+        try:
+            targets = np.round(self.table(path)["target"].to_numpy(np.float64))
+        except UserError:
+            return None
+        return float(targets.mean()) if np.isin(targets, (0, 1)).all() else None
+
+    def letter(self, ids: np.ndarray, split: str = "train") -> str:
         """Return a letter for a set of samples: the same one for the same set in any order."""
-        number = next((n for n, known in enumerate(self.sets) if same_set(known, ids)), None)
+        sets = self.sets[split]
+        number = next((n for n, known in enumerate(sets) if same_set(known, ids)), None)
         if number is None:
-            number = len(self.sets)
-            self.sets.append(ids)
+            number = len(sets)
+            sets.append(ids)
         return chr(ord("A") + number) if number < 26 else f"A{number}"
+
+    def align_scores(
+        self, split: str, ids: np.ndarray, targets: np.ndarray, scores: np.ndarray
+    ) -> AlignedScores:
+        """Return scores (n,) in the order that all runs of the same samples share."""
+        letter = self.letter(ids, split)
+        number = int(letter[1:]) if len(letter) > 1 else ord(letter) - ord("A")
+        known = self.sets[split][number]
+        if not np.array_equal(known, ids):
+            place = align(ids, known, "predictions")
+            targets, scores = targets[place], scores[place]
+        return AlignedScores(letter, targets, scores)
 
 
 def same_set(ids: np.ndarray, others: np.ndarray) -> bool:

@@ -14,20 +14,24 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
+
+from markupsafe import Markup
 
 from reporting.breakdown_html import breakdown_html
 from reporting.cells import TableColumn, escape, score_html, table_columns
+from reporting.comparison import PairedDifference, compare_scores, comparison_data, comparison_html
 from reporting.curves import MOST_POINTS
-from reporting.data import ReportedRun
 from reporting.files import text_or_none
+from reporting.reported_run import ReportedRun
+from reporting.searches import ReportedSearch, searches_html
 from reporting.stack import StackSummary
 from reporting.stack_html import sentence_html, stack_section_html
+from reporting.strain_maps import MOST_RUNS, look_at, strain_maps_html
+from reporting.templates import ASSETS, render
 from reporting.tuning import ReportedStudy, tuning_link_html, tuning_section_html
 
-ASSETS = Path(__file__).parent / "assets"
-SCRIPTS = ("charts.js", "figures.js", "page.js")
+SCRIPTS = ("charts.js", "figures.js", "quality.js", "page.js")
 LONGEST = 400  # characters of a setting that are shown
 MOST_SETTINGS = 400
 DEEPEST = 12  # levels of nested settings
@@ -42,30 +46,67 @@ def page_html(
     stack: StackSummary,
     results: Path,
     studies: Sequence[ReportedStudy] = (),
+    searches: Sequence[ReportedSearch] = (),
+    page_folder: Path | None = None,
 ) -> str:
-    """Return the whole page."""
-    style = (ASSETS / "style.css").read_text(encoding="utf-8")
-    script = "\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS)
-    parts = {
+    """Return the whole page.
+
+    Args:
+        page_folder: where it will lie; None for the results folder.
+    """
+    style = Markup((ASSETS / "style.css").read_text(encoding="utf-8"))
+    script = Markup("\n").join(
+        Markup((ASSETS / name).read_text(encoding="utf-8")) for name in SCRIPTS
+    )
+    differences = compare_runs(runs)
+    return render(
+        "page.html",
         # Of exactly the text that follows: one character more and the browser runs nothing.
-        "policy": content_security_policy(script, style),
-        "style": style,
-        "script": script,
-        "results": escape(results),
-        "made": time.strftime("%Y-%m-%d %H:%M"),
-        "count": count_runs(runs),
-        "cards": cards_html(runs, stack),
-        "table": run_table_html(runs),
-        "breakdowns": breakdown_html(runs),
-        "stack": stack_section_html(stack),
-        "tuning": tuning_section_html(studies),
-        "tuning_link": tuning_link_html(studies),
-        "sets": sets_note(runs),
-        "thinning": thinning_note(runs),
-        "most": str(MOST_POINTS),
-        "data": script_json(chart_data(runs)),
+        policy=content_security_policy(script, style),
+        style=style,
+        script=script,
+        results=str(results),
+        made=time.strftime("%Y-%m-%d %H:%M"),
+        count=count_runs(runs),
+        cards=Markup(cards_html(runs, stack)),
+        table=Markup(run_table_html(runs)),
+        breakdowns=Markup(breakdown_html(runs)),
+        comparison=comparison_html(differences, [run.name for run in runs]),
+        looked_at=looked_at_html(runs),
+        stack=Markup(stack_section_html(stack)),
+        tuning=Markup(tuning_section_html(studies)),
+        tuning_link=Markup(tuning_link_html(studies)),
+        searches=searches_html(searches, page_folder or results),
+        sets=Markup(sets_note(runs)),
+        thinning=thinning_note(runs),
+        most=MOST_POINTS,
+        data=script_json(chart_data(runs) | {"pairs": comparison_data(differences)}),
+    )
+
+
+def compare_runs(runs: Sequence[ReportedRun]) -> dict[str, list[PairedDifference]]:
+    """Return the differences of complete runs by 'oof' and 'test', the runs by their numbers."""
+    return {
+        kind: compare_scores(
+            {
+                number: run.best.aligned[kind]
+                for number, run in enumerate(runs)
+                if kind in run.best.aligned
+            }
+        )
+        for kind in ("oof", "test")
     }
-    return Template((ASSETS / "page.html").read_text(encoding="utf-8")).substitute(parts)
+
+
+def looked_at_html(runs: Sequence[ReportedRun]) -> Markup:
+    """Return maps of the samples that the best run of each set of samples was most wrong about."""
+    # Runs are in the order of their scores, the best first.
+    chosen: dict[str | None, ReportedRun] = {}
+    for run in runs:
+        if run.competes and run.worst is not None:
+            chosen.setdefault(run.samples, run)
+    looked = [look_at(run.worst) for run in list(chosen.values())[:MOST_RUNS] if run.worst]
+    return strain_maps_html(looked)
 
 
 def content_security_policy(script: str, style: str) -> str:
@@ -78,11 +119,12 @@ def content_security_policy(script: str, style: str) -> str:
     )
 
 
-def script_json(value: Any) -> str:
+def script_json(value: Any) -> Markup:
     """Return JSON that can be placed in a script element: no text in it can end the element."""
     # Python writes NaN as a bare word, which the browser's JSON.parse refuses.
     text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    text = text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    return Markup(text)
 
 
 # --- words above the table -------------------------------------------------------------------
@@ -98,11 +140,11 @@ def cards_html(runs: Sequence[ReportedRun], stack: StackSummary) -> str:
     """Return the best scores in large figures."""
     found = []
     for kind, title in (("oof", "Best out of fold"), ("test", "Best on the test samples")):
-        # The score of some folds is one of other samples: only complete runs compete.
+        # The score of some folds is one of other samples, that of borrowed weights another run's.
         scored = [
             (getattr(variant, kind), name, run)
             for run in runs
-            if run.complete
+            if run.competes
             for name, variant in run.variants.items()
             if getattr(variant, kind) is not None
         ]
@@ -202,7 +244,7 @@ def first_of_groups(layout: Sequence[TableColumn]) -> set[str]:
 def find_best_cells(
     runs: Sequence[ReportedRun], layout: Sequence[TableColumn]
 ) -> set[tuple[str, str]]:
-    """Return (run, column) of the best score among the complete runs of each set of samples."""
+    """Return (run, column) of the best score among those that compete on each set of samples."""
     best = set()
     for column in layout:
         if column.kind != "score":
@@ -211,7 +253,7 @@ def find_best_cells(
             scored = [
                 (column.cell(run).value, run.name)
                 for run in runs
-                if run.samples == letter and run.complete and column.cell(run).value is not None
+                if run.samples == letter and run.competes and column.cell(run).value is not None
             ]
             # a single score is not the best of anything
             if len(scored) > 1:
@@ -265,6 +307,7 @@ def run_data(run: ReportedRun) -> dict[str, Any]:
         variants[name] = {
             "folds": {str(fold): round(auc, 6) for fold, auc in variant.folds.items()},
             "validated": variant.validated,
+            "by_quantity": variant.by_quantity,
             **{
                 kind: sample.to_plain()
                 for kind, sample in (("oof", variant.oof), ("test", variant.test))
@@ -277,6 +320,7 @@ def run_data(run: ReportedRun) -> dict[str, Any]:
         "variants": variants,
         "history": history_data(run),
         "metric": metric_name(run),
+        "lines": run.lines,
         "settings": flat_settings(run.config),
         "starts": [flat_settings(start) for start in run.starts[-MOST_STARTS:]],
         "earlier_starts": max(0, len(run.starts) - MOST_STARTS),

@@ -157,6 +157,7 @@ TESTED_ELSEWHERE = {
     "physics/curves.py": "tests/physics/test_noise.py",
     "physics/plain_law.py": "tests/physics/test_mass_laws.py",  # the base of all laws
     "reporting/files.py": "tests/test_report.py",
+    "reporting/reported_run.py": "tests/reporting/test_data.py",  # the fields of a run
     "reporting/stack_html.py": "tests/reporting/test_page.py",
     "search/columns.py": "tests/search/test_trigger_table.py",
     "search/peaks.py": "tests/search/test_search_stretch.py",  # fields and a protocol

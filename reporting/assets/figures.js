@@ -143,6 +143,16 @@ function metricLabel(key, runs) {
   return name.replace(/ metric$/, ` ${metric}`);
 }
 
+// The lines of orientation of a quantity: each once, whichever experiments have it.
+function linesOf(curves, key) {
+  const kind = key.endsWith("loss") ? "loss" : key.endsWith("metric") ? "metric" : null;
+  const found = new Map();
+  for (const { run } of curves) {
+    for (const each of (kind && run.lines[kind]) || []) found.set(`${each.name} ${each.value}`, each);
+  }
+  return [...found.values()];
+}
+
 function drawCurves(figure, chosen, state) {
   const canvas = figure.querySelector(".canvas");
   const key = state.metric;
@@ -169,7 +179,8 @@ function drawCurves(figure, chosen, state) {
   const values = curves.flatMap((c) => c.folds.flatMap((f) => f[key])).filter((v) => v !== null);
   const last = Math.max(...curves.map((c) => c.mean.x[c.mean.x.length - 1]));
   const first = Math.min(...curves.map((c) => c.mean.x[0]));
-  let low = Math.min(...values), high = Math.max(...values);
+  const lines = state.lines ? linesOf(curves, key) : [];
+  let low = Math.min(...values, ...lines.map((l) => l.value)), high = Math.max(...values, ...lines.map((l) => l.value));
   const pad = (high - low) * 0.06 || Math.abs(high) * 0.05 || 0.5;
   const share = low >= 0 && high <= 1;  // an AUC: no axis beyond 1
   low -= pad; high = share ? Math.min(high + pad, 1) : high + pad;
@@ -180,8 +191,13 @@ function drawCurves(figure, chosen, state) {
     y: { low, high, label },
     below: !falling,
     title: `Learning curves, ${label}`,
-    describe: `Bold: mean over folds. Thin: each fold. Of ${curves.map((c) => c.run.name).join(", ")}. The arrow keys move the read-out.`,
+    describe: `Bold: mean over folds. Thin: each fold. Of ${curves.map((c) => c.run.name).join(", ")}. ${lines.map((l) => `${l.name}: ${l.value}. `).join("")}The arrow keys move the read-out.`,
   });
+  for (const { name, value } of lines) {
+    shape("path", { class: "diagonal frame", d: `M${plot.left} ${plot.y(value)}H${plot.width - plot.right}` }, plot.inside);
+    shape("text", { class: "line-name", x: plot.width - plot.right - 5, y: plot.y(value) - 5, "text-anchor": "end" },
+      plot.inside, `${name} ${show(value)}`);
+  }
   for (const c of curves) for (const fold of c.folds) line(plot, fold.epoch, fold[key], `${c.classes} thin`, c.run.name);
   for (const c of curves) {
     line(plot, c.mean.x, c.mean.y, c.classes, c.run.name);

@@ -2,11 +2,11 @@
 // The table, what is chosen, and what follows from it.
 
 (() => {
-  const runs = JSON.parse(document.getElementById("data").textContent).runs;
+  const { runs, pairs: compared } = JSON.parse(document.getElementById("data").textContent);
   const table = document.getElementById("scores-table");
   const bodies = [...table.tBodies];
   const slots = new Map();  // chosen run -> its colour, the lowest that was free when it was chosen
-  const state = { kind: "oof", variant: "plain", axis: "linear", counts: "linear", metric: null };
+  const state = { kind: "oof", variant: "plain", axis: "linear", counts: "linear", metric: null, measure: "found", quantity: null, lines: true };
 
   // --- sorting ---
 
@@ -163,6 +163,15 @@
   state.metric = metrics[0] || "valid_metric";
   metric.addEventListener("change", () => { state.metric = metric.value; draw(); });
 
+  document.getElementById("lines").addEventListener("change", (event) => { state.lines = event.target.checked; draw(); });
+  const quantity = document.getElementById("quantity");
+  const quantities = new Set(runs.flatMap((run) => Object.values(run.variants).flatMap((variant) =>
+    Object.values(variant.by_quantity || {}).flatMap((kind) => Object.keys(kind)))));
+  for (const name of quantities) element("option", { value: name }, quantity, name);
+  if (!quantities.size) quantity.hidden = true;
+  state.quantity = [...quantities][0] || null;
+  quantity.addEventListener("change", () => { state.quantity = quantity.value; draw(); });
+
   // --- settings that differ ---
 
   const differs = (key) => key !== "name" && !/^published(\.|$)/.test(key);
@@ -198,6 +207,8 @@
     chosen.sort((a, b) => a.index - b.index);
     drawRoc(document.getElementById("roc"), chosen, state);
     drawCurves(document.getElementById("curves"), chosen, state);
+    drawCalibration(document.getElementById("calibration"), chosen, state);
+    drawQuantities(document.getElementById("quantities"), chosen, state);
     drawHistograms(document.getElementById("histograms"), chosen, state);
     drawDifferences(chosen);
   }
@@ -210,4 +221,6 @@
     });
   });
   chooseOnly(best());
+  beginPair(runs, compared);
+  document.querySelectorAll(".scroll").forEach(showScrolling);
 })();

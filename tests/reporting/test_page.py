@@ -437,6 +437,43 @@ def test_details_and_hostile_settings(page: Any, shown: dict[str, Any]) -> None:
     assert f"model_params.model_name{'cqt_b7'}" in differing.replace("\n", "")
 
 
+def test_calibration_and_two_runs_compared(page: Any, shown: dict[str, Any]) -> None:
+    drawn = "return document.querySelectorAll('#calibration path.line:not(.thin)').length"
+    assert page.execute_script(drawn) == len(shown["areas"])
+    choose = """for (const [id, name] of arguments[0]) {
+        const select = document.getElementById(id);
+        select.value = [...select.options].find((option) => option.textContent === name).value;
+        select.dispatchEvent(new Event("change"));
+    }
+    return document.querySelector("#pair-result tbody tr").textContent"""
+    text = page.execute_script(choose, [["pair-first", "wavenet"], ["pair-second", "cqt_b7"]])
+    difference = shown["areas"]["wavenet"] - shown["areas"]["cqt_b7"]
+    assert difference < -0.05
+    assert f"−{-difference:.5f}" in text
+    assert text.endswith("cqt_b7 is better on these samples")
+    text = page.execute_script(choose, [["pair-first", "training"]])
+    assert text.endswith("not compared: not complete, or of other samples")
+
+
+def test_learning_curves_have_a_line_of_guessing_that_can_be_put_away(page: Any) -> None:
+    names = "return [...document.querySelectorAll('#curves .line-name')].map(e => e.textContent)"
+    assert page.execute_script(names) == ["guessing 0.5000"]
+    press(page, "#lines")
+    assert page.execute_script(names) == []
+
+
+def test_a_table_shows_that_it_scrolls(page: Any) -> None:
+    hint = "return document.querySelector('.scroll-hint').textContent"
+    hidden = int(page.execute_script(hint).split(" more column")[0])
+    assert hidden > 0
+    assert page.execute_script("return document.querySelector('.more-right') !== null")
+    page.execute_script("document.getElementById('scores-scroll').scrollLeft = 1e5")
+    gone = """const done = arguments[arguments.length - 1];
+        requestAnimationFrame(() => requestAnimationFrame(() =>
+          done(document.querySelector('.scroll-hint').hidden)));"""
+    assert page.execute_async_script(gone)
+
+
 def test_light_dark_and_narrow(page: Any) -> None:
     colours = set()
     for scheme in ("light", "dark"):
