@@ -1,29 +1,31 @@
 """The columns of the report's table of experiments, and the HTML of each cell.
 
-Everything that comes from a run passes through `escape` here, so that names and settings stay text
-whatever they contain.
+Their pieces are macros of assets/templates/cells.html, which escape what comes from a run, so that
+names and settings stay text whatever they contain.
 """
 
 from __future__ import annotations
 
-import html
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from markupsafe import Markup, escape
+
 from reporting.curves import MeasuredScores
-from reporting.data import ReportedRun, ScoreSet
 from reporting.files import int_or_none
+from reporting.reported_run import ReportedRun, ScoreSet
+from reporting.templates import macro, minus
 from runtime.console import format_seconds
 
-DASH = '<span class="none" aria-label="none">–</span>'
+DASH = macro("dash")
 
 
 @dataclass(frozen=True)
 class TableCell:
     """The HTML of a cell, and the value that its column is sorted by; None sorts last."""
 
-    content: str
+    content: Markup
     value: float | str | None
 
 
@@ -47,18 +49,9 @@ class TableColumn:
     kind: str = "text"
 
 
-def escape(text: object) -> str:
-    return html.escape(str(text), quote=True)
-
-
-def score_html(auc: float, error: float | None = None, mark: str = "", tip: str = "") -> str:
+def score_html(auc: float, error: float | None = None, mark: str = "", tip: str = "") -> Markup:
     """Write a score with its error below it and, if given, a mark with a tooltip."""
-    parts = [f"<b>{auc:.4f}</b>"]
-    if error is not None:
-        parts.append(f"<small>± {error:.4f}</small>")
-    if mark:
-        parts.append(f'<small class="mark" title="{escape(tip)}">{escape(mark)}</small>')
-    return "".join(parts)
+    return macro("score", auc, error, mark, tip)
 
 
 def sample_cell(kind: str, variant: str) -> Callable[[ReportedRun], TableCell]:
@@ -76,17 +69,17 @@ def sample_cell(kind: str, variant: str) -> Callable[[ReportedRun], TableCell]:
     return cell
 
 
-def seeds_html(scores: ScoreSet, kind: str) -> str:
+def seeds_html(scores: ScoreSet, kind: str) -> Markup:
     """Return the mean and the spread of the scores of single seeds; '' for a run without seeds."""
     of_seeds = scores.of_seeds.get(kind)
     if not of_seeds:
-        return ""
+        return Markup("")
     mean, deviation = statistics.fmean(of_seeds), ""
     if len(of_seeds) > 1:
         deviation = f" ± {statistics.stdev(of_seeds):.4f}"
     tip = "the score is of the mean over seeds; this is the mean of their scores, ± their deviation"
     count = f"{len(of_seeds)} seed{'s' * (len(of_seeds) > 1)}"
-    return f'<small title="{tip}">{count} {mean:.4f}{deviation}</small>'
+    return macro("small", f"{count} {mean:.4f}{deviation}", tip)
 
 
 def cv_cell(run: ReportedRun) -> TableCell:
@@ -106,15 +99,15 @@ def published_cell(key: str) -> Callable[[ReportedRun], TableCell]:
         value = run.published.get(key)
         if value is None:
             return TableCell(DASH, None)
-        content = f"<b>{value:.4f}</b>"
+        content = macro("bold", f"{value:.4f}")
         mean = run.best.mean
         # A run with other settings is another experiment: no difference to the published score.
         if run.changed_settings:
-            changed = escape("run with --set " + " ".join(run.changed_settings))
-            content += f'<small class="mark" title="{changed}">other settings</small>'
+            changed = "run with --set " + " ".join(run.changed_settings)
+            content += macro("small", "other settings", changed, "mark")
         elif key == "cv" and mean is not None and not run.best.validated:
-            difference = f"{mean - value:+.4f}".replace("-", "−")  # a true minus sign
-            content += f'<small title="this run minus the published score">{difference}</small>'
+            difference = minus(f"{mean - value:+.4f}")
+            content += macro("small", difference, "this run minus the published score")
         return TableCell(content, value)
 
     return cell
@@ -123,7 +116,7 @@ def published_cell(key: str) -> Callable[[ReportedRun], TableCell]:
 def text_cell(get: Callable[[ReportedRun], str | None]) -> Callable[[ReportedRun], TableCell]:
     def cell(run: ReportedRun) -> TableCell:
         text = get(run)
-        return TableCell(f"<span>{escape(text)}</span>" if text else DASH, text)
+        return TableCell(macro("words", text) if text else DASH, text)
 
     return cell
 
@@ -133,30 +126,31 @@ def backbone_cell(run: ReportedRun) -> TableCell:
     if run.backbone is None:
         return TableCell(DASH, None)
     name, _, tag = run.backbone.partition(".")
-    small = f"<small>{escape(tag)}</small>" if tag else ""
-    return TableCell(f"<span>{escape(name)}</span>{small}", run.backbone)
+    small = macro("small", tag) if tag else Markup("")
+    return TableCell(macro("words", name) + small, run.backbone)
 
 
 def epochs_cell(run: ReportedRun) -> TableCell:
     done, planned = run.epochs, int_or_none(run.config.get("num_epochs"))
     if not done:
-        return TableCell(DASH if planned is None else f"<small>{planned} planned</small>", None)
-    text = str(done[0]) if len(set(done)) == 1 else f"{min(done)}–{max(done)}"
+        return TableCell(DASH if planned is None else macro("small", f"{planned} planned"), None)
+    text = Markup(done[0] if len(set(done)) == 1 else f"{min(done)}–{max(done)}")
     # fewer where the training stopped early or has not ended
     if planned is not None and set(done) != {planned}:
-        text += f"<small>of {planned}</small>"
+        text += macro("small", f"of {planned}")
     return TableCell(text, sum(done) / len(done))  # folds may have stopped at different epochs
 
 
 def time_cell(run: ReportedRun) -> TableCell:
-    return TableCell(DASH if run.seconds is None else format_seconds(run.seconds), run.seconds)
+    text = DASH if run.seconds is None else escape(format_seconds(run.seconds))
+    return TableCell(text, run.seconds)
 
 
 def samples_cell(run: ReportedRun) -> TableCell:
     if run.samples is None or run.n_train is None:
         return TableCell(DASH, None)
     number = f"{run.n_train:,}".replace(",", "\u202f")  # a narrow space that does not break
-    return TableCell(f"<b>{escape(run.samples)}</b><small>{number}</small>", run.samples)
+    return TableCell(macro("bold", run.samples) + macro("small", number), run.samples)
 
 
 def revision_cell(run: ReportedRun) -> TableCell:
@@ -165,7 +159,7 @@ def revision_cell(run: ReportedRun) -> TableCell:
         return TableCell(DASH, None)
     short = revision[:8] + ("+" if revision.endswith("+") else "")
     tip = revision + (" (with uncommitted changes)" if revision.endswith("+") else "")
-    return TableCell(f'<code title="{escape(tip)}">{escape(short)}</code>', revision)
+    return TableCell(macro("code", short, tip), revision)
 
 
 def versions_cell(run: ReportedRun) -> TableCell:
@@ -174,8 +168,7 @@ def versions_cell(run: ReportedRun) -> TableCell:
         return TableCell(DASH, None)
     shown = [f"{name} {versions[name]}" for name in ("torch", "timm") if name in versions]
     every = ", ".join(f"{name} {version}" for name, version in versions.items())
-    text = "".join(f"<small>{escape(part)}</small>" for part in shown or ["…"])
-    return TableCell(f'<div title="{escape(every)}">{text}</div>', " ".join(shown))
+    return TableCell(macro("lines", shown or ["…"], every), " ".join(shown))
 
 
 def device_text(run: ReportedRun) -> str | None:
@@ -206,7 +199,7 @@ def folds_cell(runs: Sequence[ReportedRun]) -> Callable[[ReportedRun], TableCell
         few = run.cv is not None and len(best.folds) < run.cv
         number = f"{len(best.folds)} of {run.cv}" if few else str(len(best.folds))
         plot = strip_plot_svg(list(best.folds.values()), best.mean, low, high, words + done)
-        return TableCell(f"{plot}<small>{number}</small>", len(best.folds))
+        return TableCell(plot + macro("small", number), len(best.folds))
 
     return cell
 
@@ -232,23 +225,16 @@ def strip_plot_svg(
     high: float,
     title: str,
     interval: tuple[float, float] | None = None,
-) -> str:
+) -> Markup:
     """Draw scores as dots on a line 110 units long, and their mean as a stroke across it."""
 
     def place(value: float) -> float:
         # From 6 to 104 of 110 units, so that dots at the ends are not cut.
         return round(6 + 98 * (min(max(value, low), high) - low) / (high - low), 1)
 
-    parts = ['<path class="rule" d="M2 9H108"/>']
-    if interval is not None:
-        parts.append(f'<path class="span" d="M{place(interval[0])} 9H{place(interval[1])}"/>')
-    parts += [f'<circle cx="{place(value)}" cy="9" r="3"/>' for value in dots]
-    if mean is not None:
-        parts.append(f'<path class="mean" d="M{place(mean)} 3V15"/>')
-    return (
-        f'<svg class="strip" viewBox="0 0 110 18" role="img"><title>{escape(title)}</title>'
-        f"{''.join(parts)}</svg>"
-    )
+    span = None if interval is None else [place(end) for end in interval]
+    drawn = [place(value) for value in dots]
+    return macro("strip", title, drawn, None if mean is None else place(mean), span)
 
 
 def table_columns(runs: Sequence[ReportedRun]) -> list[TableColumn]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import math
 import time
@@ -19,17 +20,16 @@ from typing import Any
 from markupsafe import Markup
 
 from reporting.breakdown_html import breakdown_html
-from reporting.cells import TableColumn, escape, score_html, table_columns
+from reporting.cells import TableColumn, table_columns
 from reporting.comparison import PairedDifference, compare_scores, comparison_data, comparison_html
 from reporting.curves import MOST_POINTS
-from reporting.files import text_or_none
 from reporting.reported_run import ReportedRun
 from reporting.searches import ReportedSearch, searches_html
 from reporting.stack import StackSummary
-from reporting.stack_html import sentence_html, stack_section_html
+from reporting.stack_html import stack_section_html
 from reporting.strain_maps import MOST_RUNS, look_at, strain_maps_html
 from reporting.templates import ASSETS, render
-from reporting.tuning import ReportedStudy, tuning_link_html, tuning_section_html
+from reporting.tuning import ReportedStudy, tuning_section_html
 
 SCRIPTS = ("charts.js", "figures.js", "quality.js", "page.js")
 LONGEST = 400  # characters of a setting that are shown
@@ -68,16 +68,15 @@ def page_html(
         results=str(results),
         made=time.strftime("%Y-%m-%d %H:%M"),
         count=count_runs(runs),
-        cards=Markup(cards_html(runs, stack)),
-        table=Markup(run_table_html(runs)),
-        breakdowns=Markup(breakdown_html(runs)),
+        cards=list_cards(runs, stack),
+        table=run_table_html(runs),
+        breakdowns=breakdown_html(runs),
         comparison=comparison_html(differences, [run.name for run in runs]),
         looked_at=looked_at_html(runs),
-        stack=Markup(stack_section_html(stack)),
-        tuning=Markup(tuning_section_html(studies)),
-        tuning_link=Markup(tuning_link_html(studies)),
+        stack=stack_section_html(stack),
+        tuning=tuning_section_html(studies),
         searches=searches_html(searches, page_folder or results),
-        sets=Markup(sets_note(runs)),
+        sets=sets_note(runs),
         thinning=thinning_note(runs),
         most=MOST_POINTS,
         data=script_json(chart_data(runs) | {"pairs": comparison_data(differences)}),
@@ -136,8 +135,8 @@ def count_runs(runs: Sequence[ReportedRun]) -> str:
     return text + (f", {partial} of them not complete" if partial else "")
 
 
-def cards_html(runs: Sequence[ReportedRun], stack: StackSummary) -> str:
-    """Return the best scores in large figures."""
+def list_cards(runs: Sequence[ReportedRun], stack: StackSummary) -> list[dict[str, Any]]:
+    """Return the best scores, for large figures: `title`, `auc`, `error` and `what` it is of."""
     found = []
     for kind, title in (("oof", "Best out of fold"), ("test", "Best on the test samples")):
         # The score of some folds is one of other samples, that of borrowed weights another run's.
@@ -151,19 +150,13 @@ def cards_html(runs: Sequence[ReportedRun], stack: StackSummary) -> str:
         if scored:
             sample, name, run = max(scored, key=lambda item: item[0].auc)
             views = ", with TTA" if name == "tta" else ""
-            found.append(card_html(title, sample.auc, sample.error, run.name + views))
+            found.append((title, sample.auc, sample.error, run.name + views))
     # Without a card if a single run is submitted: no blend was better than the best card above.
     for method in stack.methods:
         if method.name == stack.chosen:
-            found.append(card_html("Stack, over the folds", method.mean, method.std, method.name))
-    return "".join(found)
-
-
-def card_html(title: str, auc: float, error: float | None, what: str) -> str:
-    return (
-        f'<div class="card"><dt>{escape(title)}</dt><dd>{score_html(auc, error)}'
-        f"<span>{escape(what)}</span></dd></div>"
-    )
+            found.append(("Stack, over the folds", method.mean, method.std, method.name))
+    names = ("title", "auc", "error", "what")
+    return [dict(zip(names, each, strict=True)) for each in found]
 
 
 def sets_note(runs: Sequence[ReportedRun]) -> str:
@@ -172,9 +165,9 @@ def sets_note(runs: Sequence[ReportedRun]) -> str:
     if len(letters) < 2:
         return ""
     return (
-        f'<p class="warning">The experiments were trained on {len(letters)} different sets of '
-        f"samples ({', '.join(letters)}): compare scores within one letter only. The best of each "
-        f"set is marked.</p>"
+        f"The experiments were trained on {len(letters)} different sets of samples "
+        f"({', '.join(letters)}): compare scores within one letter only. The best of each set is "
+        f"marked."
     )
 
 
@@ -198,37 +191,21 @@ def thinning_note(runs: Sequence[ReportedRun]) -> str:
 # --- the table -------------------------------------------------------------------------------
 
 
-def run_table_html(runs: Sequence[ReportedRun]) -> str:
-    """Return the table's head and one body per run, so that sorting a run moves its notes too."""
+def run_table_html(runs: Sequence[ReportedRun]) -> Markup:
+    """Return the table's head and one body per run."""
     layout = table_columns(runs)
-    best = find_best_cells(runs, layout)
-    bodies = "".join(run_body_html(run, number, layout, best) for number, run in enumerate(runs))
-    return f"{table_head_html(layout)}{bodies}"
-
-
-def table_head_html(layout: Sequence[TableColumn]) -> str:
-    groups: list[list[Any]] = []
-    for column in layout:
-        if groups and groups[-1][0] == column.group:
-            groups[-1][1] += 1
-        else:
-            groups.append([column.group, 1])
-    spans = "".join(
-        f'<th scope="colgroup" colspan="{count}">{escape(name)}</th>' for name, count in groups
-    )
-    starts = first_of_groups(layout)
-    titles = "".join(
-        f'<th scope="col" class="{column.kind}{" start" if column.key in starts else ""}" '
-        f'data-key="{column.key}" aria-sort="{"descending" if column.key == "oof" else "none"}" '
-        f'title="{escape(column.tip)}"><button type="button"><span class="sr">'
-        f"{escape(column.group)}: </span>{escape(column.title)}</button></th>"
-        for column in layout
-    )
-    return (
-        f'<thead><tr class="groups"><td class="pick"></td><td class="name"></td>{spans}</tr><tr>'
-        '<th scope="col" class="pick"><span class="sr">Shown in the charts</span></th>'
-        '<th scope="col" class="name text" data-key="name" aria-sort="none">'
-        f'<button type="button">experiment</button></th>{titles}</tr></thead>'
+    best, starts = find_best_cells(runs, layout), first_of_groups(layout)
+    groups = [
+        (name, len(list(members)))
+        for name, members in itertools.groupby(layout, key=lambda column: column.group)
+    ]
+    return render(
+        "scores_table.html",
+        columns=layout,
+        groups=groups,
+        starts=starts,
+        rows=[(run, run_cells(run, layout, starts, best)) for run in runs],
+        span=len(layout) + 1,
     )
 
 
@@ -261,37 +238,17 @@ def find_best_cells(
     return best
 
 
-def run_body_html(
-    run: ReportedRun, number: int, layout: Sequence[TableColumn], best: set[tuple[str, str]]
-) -> str:
-    starts = first_of_groups(layout)
+def run_cells(
+    run: ReportedRun, layout: Sequence[TableColumn], starts: set[str], best: set[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Return `content`, `value` and `classes` of each cell of a run."""
     cells = []
     for column in layout:
         cell = column.cell(run)
         classes = [column.kind, *(["start"] if column.key in starts else [])]
         classes += ["best"] if (run.name, column.key) in best else []
-        value = "" if cell.value is None else f' data-v="{escape(cell.value)}"'
-        cells.append(f'<td class="{" ".join(classes)}"{value}>{cell.content}</td>')
-    name, span = escape(run.name), len(layout) + 1
-    class_name = text_or_none(run.config.get("class"))
-    small = f"<small>{escape(class_name)}</small>" if class_name else ""
-    state = "" if run.complete else ' class="partial"'
-    notes = "".join(f"<li>{sentence_html(note)}</li>" for note in run.notes)
-    note = (
-        f'<tr class="note"><td></td><td colspan="{span}"><ul aria-label="Notes on {name}">'
-        f"{notes}</ul></td></tr>"
-        if notes
-        else ""
-    )
-    return (
-        f'<tbody data-run="{number}"{state}><tr><td class="pick"><input type="checkbox" '
-        f'aria-label="Show {name} in the charts"></td>'
-        f'<th scope="row" class="name" data-v="{name}"><button type="button" class="more" '
-        f'aria-expanded="false" aria-controls="details-{number}" '
-        f'aria-label="Details of {name}"></button><span>{name}</span>{small}</th>'
-        f'{"".join(cells)}</tr>{note}<tr class="details" id="details-{number}" hidden>'
-        f'<td></td><td colspan="{span}"></td></tr></tbody>'
-    )
+        cells.append({"content": cell.content, "value": cell.value, "classes": " ".join(classes)})
+    return cells
 
 
 # --- the data of the charts ------------------------------------------------------------------

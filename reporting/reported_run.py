@@ -145,6 +145,10 @@ class ReportedRun:
         return text_or_none(params_of(self.config).get("model_name") or self.config.get("model"))
 
     @property
+    def class_name(self) -> str | None:
+        return text_or_none(self.config.get("class"))
+
+    @property
     def published(self) -> dict[str, float]:
         """The published scores of this experiment: cv, public and private leaderboard."""
         scores = self.config.get("published")

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
 from experiments.run_names import TUNING
-from reporting.cells import escape
 from reporting.files import is_number, text_or_none
+from reporting.templates import render
 from runtime.errors import UserError
 from runtime.files import read_json_object
 from tuning.figures import FIGURES
@@ -64,74 +66,51 @@ def read_study(folder: Path) -> ReportedStudy:
     return ReportedStudy(folder.resolve().name, content, figures)
 
 
-def tuning_section_html(studies: Sequence[ReportedStudy]) -> str:
+def tuning_section_html(studies: Sequence[ReportedStudy]) -> Markup:
     """Return the section, '' where nothing was tuned."""
     if not studies:
-        return ""
-    parts = "".join(study_html(study) for study in studies)
-    return (
-        f'<section id="tuning" aria-labelledby="tuning-title">\n'
-        f'<h2 id="tuning-title">Tuning</h2>\n{parts}</section>\n'
-    )
+        return Markup("")
+    return render("tuning.html", studies=[shown_study(study) for study in studies])
 
 
-def tuning_link_html(studies: Sequence[ReportedStudy]) -> str:
-    """Return the section's entry of the navigation."""
-    return '<a href="#tuning">Tuning</a>' if studies else ""
-
-
-def study_html(study: ReportedStudy) -> str:
-    if study.note is not None:
-        words = f'<p class="warning">{escape(study.note)}</p>'
-    else:
-        words = f'<p class="lead">{sentence(study)}</p>{trials_html(study)}'
-    pictures = "".join(
-        f'<figure class="panel"><figcaption><h3>{escape(FIGURES[name])}</h3></figcaption>'
-        f'<img class="plot" alt="{escape(FIGURES[name])}" '
-        f'src="data:image/png;base64,{base64.b64encode(content).decode()}"></figure>'
-        for name, content in study.figures.items()
-    )
-    return f"<h3>{escape(study.name)}</h3>{words}{pictures}\n"
-
-
-def sentence(study: ReportedStudy) -> str:
-    """Return what was tuned and how far the study is, escaped."""
+def shown_study(study: ReportedStudy) -> dict[str, Any]:
+    """Return what the template shows of a study."""
     content, trials = study.content, study.trials
     states = [str(trial.get("state")) for trial in trials]
     counts = ", ".join(f"{states.count(state)} {state}" for state in dict.fromkeys(states))
-    space = " ".join(str(word) for word in content.get("space") or ())
-    return (
-        f"{escape(text_or_none(content.get('reference')) or 'an experiment')}, fold "
-        f"{escape(content.get('fold'))}: {len(trials)} trials"
-        + (f" ({escape(counts)})" if counts else "")
-        + f" of <code>{escape(space)}</code>. Scores that were chosen among many are flattered: "
-        f"compare runs over all folds."
-    )
+    scored = best_trials(study)
+    return {
+        "name": study.name,
+        "note": study.note,
+        "reference": text_or_none(content.get("reference")) or "an experiment",
+        "fold": content.get("fold"),
+        "count": len(trials),
+        "states": f" ({counts})" if counts else "",
+        "space": " ".join(str(word) for word in content.get("space") or ()),
+        "metric": text_or_none(content.get("metric")) or "score",
+        "complete": len(scored),
+        "trials": [
+            {
+                "folder": trial.get("folder"),
+                "score": trial["score"],
+                "epochs": trial.get("epochs"),
+                "settings": " ".join(map(str, trial.get("settings") or ())),
+            }
+            for trial in scored[:MOST_TRIALS]
+        ],
+        "figures": [
+            (FIGURES[name], base64.b64encode(picture).decode())
+            for name, picture in study.figures.items()
+        ],
+    }
 
 
-def trials_html(study: ReportedStudy) -> str:
-    """Return a table of the best complete trials, '' where there is none."""
+def best_trials(study: ReportedStudy) -> list[Mapping[str, Any]]:
+    """Return the complete trials that have a score, the best first."""
     sign = 1 if study.content.get("maximize", True) else -1
     scored = [
         trial
         for trial in study.trials
         if trial.get("state") == "complete" and is_number(trial.get("score"))
     ]
-    if not scored:
-        return ""
-    scored.sort(key=lambda trial: -sign * trial["score"])
-    metric = text_or_none(study.content.get("metric")) or "score"
-    rows = "".join(
-        f'<tr><th scope="row">{escape(trial.get("folder"))}</th>'
-        f'<td class="score">{trial["score"]:.5f}</td><td>{escape(trial.get("epochs"))}</td>'
-        f"<td><code>{escape(' '.join(map(str, trial.get('settings') or ())))}</code></td></tr>"
-        for trial in scored[:MOST_TRIALS]
-    )
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="Trials of '
-        f'{escape(study.name)}"><table><caption>The best {min(len(scored), MOST_TRIALS)} of '
-        f"{len(scored)} complete trials</caption><thead><tr>"
-        f'<th scope="col">trial</th><th scope="col">{escape(metric)}</th>'
-        f'<th scope="col">epochs</th><th scope="col">settings</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>"
-    )
+    return sorted(scored, key=lambda trial: -sign * trial["score"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reporting.tuning import MOST_TRIALS, PNG, read_studies, tuning_link_html, tuning_section_html
+from reporting.tuning import MOST_TRIALS, PNG, read_studies, tuning_section_html
 
 HOSTILE = "<script>hacked=1</script>"
 
@@ -42,14 +42,12 @@ def test_the_best_trials_come_first_and_studies_by_name(tmp_path: Path) -> None:
     assert low.index("trial0000") < low.index("trial0001")
     assert high.index("trial0011") < high.index("trial0010")
     assert html.count('<th scope="row">') == 2 * MOST_TRIALS
-    assert tuning_link_html(studies)
     # The folder of a study is a results folder of its own.
     assert [study.name for study in read_studies(tmp_path / "tuning" / "b")] == ["b"]
 
 
 def test_nothing_tuned_is_nothing_shown(tmp_path: Path) -> None:
     assert tuning_section_html(read_studies(tmp_path)) == ""
-    assert tuning_link_html([]) == ""
 
 
 def test_hostile_text_stays_text_and_only_pictures_are_shown(tmp_path: Path) -> None:
