@@ -241,7 +241,7 @@ def encode(maps: np.ndarray) -> bytes:
     levels = np.clip(maps / LOUDEST * (COLOURS - 1), 0, COLOURS - 1).astype(np.uint8)
     gap = np.full((GAP, maps.shape[-1]), COLOURS, np.uint8)
     rows = [part for each in levels for part in (each[::-1], gap)][:-1]
-    picture = Image.fromarray(np.concatenate(rows), "P")
+    picture = Image.fromarray(np.concatenate(rows))  # grey, until it has a palette
     palette = (colormaps["viridis"](np.linspace(0, 1, COLOURS))[:, :3] * 255).round().astype(int)
     picture.putpalette([*palette.ravel().tolist(), 255, 255, 255])
     content = io.BytesIO()
