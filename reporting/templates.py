@@ -53,7 +53,8 @@ def macro(name: str, *arguments: Any, **named: Any) -> Markup:
 
 def code_words(text: str) -> Markup:
     """Return a sentence, escaped, with the words in backticks as code."""
-    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", escape(text)))
+    # A plain string: parts that `re` puts into a Markup would be escaped once more.
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))
 
 
 def minus(text: str) -> str:

@@ -11,15 +11,15 @@ import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import numpy as np
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from reporting.cells import escape
-from reporting.page import ASSETS as REPORT_ASSETS
 from reporting.page import content_security_policy, script_json
+from reporting.templates import ASSETS as REPORT_ASSETS
+from reporting.templates import render
 from runtime.console import format_seconds
 from runtime.files import atomic_path
 from search.background import format_rate
@@ -30,6 +30,7 @@ from search.result_files import format_summary
 from search.trigger_table import side_column, trigger_cells
 
 ASSETS = Path(__file__).parent / "assets"
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # heads and rows of text
 MOST_CANDIDATES = 200  # in the table; candidates.csv has all
 MOST_POINTS = 400  # of a curve
 MOST_GATES = 200
@@ -49,41 +50,35 @@ def search_page_html(result: SearchResult, title: str, injections: InjectionResu
     styles = (REPORT_ASSETS / "style.css", ASSETS / "search.css")
     scripts = (REPORT_ASSETS / "charts.js", ASSETS / "search.js")
     style, script = (
-        "\n".join(file.read_text(encoding="utf-8") for file in files) for files in (styles, scripts)
+        Markup("\n".join(file.read_text(encoding="utf-8") for file in files))
+        for files in (styles, scripts)
     )
-    parts = {
+    return render(
+        "search.html",
+        [ASSETS],
         # Of exactly the text that follows: one character more and the browser runs nothing.
-        "policy": content_security_policy(script, style),
-        "style": style,
-        "script": script,
-        "title": escape(title),
-        "summary": escape(format_summary(result)),
-        "cards": cards_html(result),
-        "shown": shown_note(result),
-        "candidates": candidates_html(result),
-        "maps": maps_html(result),
-        "live": live_html(result),
-        "injections": injections_html(result, injections),
-        "excluded": excluded_html(result),
-        "data": script_json(chart_data(result, injections)),
-    }
-    return Template((ASSETS / "search.html").read_text(encoding="utf-8")).substitute(parts)
+        policy=content_security_policy(script, style),
+        style=style,
+        script=script,
+        title=title,
+        summary=format_summary(result),
+        cards=list_cards(result),
+        shown=shown_note(result),
+        candidates=candidate_table(result),
+        maps=list_maps(result),
+        live=live_table(result),
+        removed=list_removed(result),
+        injections=shown_injections(result, injections),
+        excluded=shown_excluded(result),
+        data=script_json(chart_data(result, injections)),
+    )
 
 
 # --- tables ----------------------------------------------------------------------------------
 
 
-def table_html(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return the head and body of a table of text."""
-    head = "".join(f'<th scope="col">{escape(text)}</th>' for text in heads)
-    body = "".join(
-        f"<tr>{''.join(f'<td>{escape(text)}</td>' for text in row)}</tr>" for row in rows
-    )
-    return f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-
-
-def cards_html(result: SearchResult) -> str:
-    """Return the most important numbers in large figures."""
+def list_cards(result: SearchResult) -> list[tuple[str, str]]:
+    """Return the most important numbers, for large figures, with their names."""
     cards = [
         ("Searched", format_seconds(result.live_time)),
         ("Time slides", format_seconds(result.slid_seconds)),
@@ -93,7 +88,7 @@ def cards_html(result: SearchResult) -> str:
         rated = result.significance
         cards.append(("Loudest", f"{result.triggers.score[0]:.2f}"))
         cards.append(("Its false alarms", format_rate(rated.rate[0], bool(rated.is_limit[0]))))
-    return "".join(f"<div><dt>{name}</dt><dd>{escape(text)}</dd></div>" for name, text in cards)
+    return cards
 
 
 def shown_note(result: SearchResult) -> str:
@@ -104,7 +99,7 @@ def shown_note(result: SearchResult) -> str:
     return f"The {MOST_CANDIDATES} loudest of {count} triggers; candidates.csv has all."
 
 
-def candidates_html(result: SearchResult) -> str:
+def candidate_table(result: SearchResult) -> Table:
     """Return the table of the loudest triggers."""
     detectors, rated = result.observation.detectors, result.significance
     removed = {event.time for event in result.background.removed}
@@ -136,11 +131,15 @@ def candidates_html(result: SearchResult) -> str:
                 "signal" if float(result.triggers.time[row]) in removed else "",
             ]
         )
-    return table_html(heads, rows)
+    return heads, rows
 
 
-def maps_html(result: SearchResult) -> str:
-    """Return a picture of the whitened strain of each detector around the loudest triggers."""
+def list_maps(result: SearchResult) -> list[dict[str, str]]:
+    """Return maps of the whitened strain around the loudest triggers.
+
+    Returns:
+        Of each trigger its `title`, the picture as `source` in base64, and it in words as `alt`.
+    """
     parts = []
     for row, whitened in sorted(result.whitened.items()):
         names = list(whitened.strain)
@@ -153,16 +152,17 @@ def maps_html(result: SearchResult) -> str:
         picture = io.BytesIO()
         figure.savefig(picture, format="png", dpi=90)
         source = base64.b64encode(picture.getvalue()).decode()
-        text = f"Candidate {row + 1}: GPS {time:.2f}, score {score:.2f}"
         parts.append(
-            f'<figure class="panel map"><figcaption><h3>{escape(text)}</h3></figcaption>'
-            f'<img alt="Whitened strain of {escape(", ".join(names))} around GPS {time:.2f}" '
-            f'src="data:image/png;base64,{source}"></figure>'
+            {
+                "title": f"Candidate {row + 1}: GPS {time:.2f}, score {score:.2f}",
+                "alt": f"Whitened strain of {', '.join(names)} around GPS {time:.2f}",
+                "source": source,
+            }
         )
-    return "".join(parts)
+    return parts
 
 
-def live_html(result: SearchResult) -> str:
+def live_table(result: SearchResult) -> Table:
     """Return the table of live times by combination of detectors."""
     background = result.background
     rows = []
@@ -171,22 +171,22 @@ def live_html(result: SearchResult) -> str:
         live = background.live_time(name) if has_slides else 0.0
         count = len(background.scores(name)) if has_slides else 0
         rows.append([name, format_seconds(seconds), format_seconds(live), str(count)])
-    table = table_html(["detectors", "searched", "time slides", "slid triggers"], rows)
-    removed = [
-        f"<li>GPS {event.time:.2f}, score {event.score:.2f}: {event.triggers} slid triggers and "
-        f"{escape(format_seconds(event.seconds))} of time slides</li>"
-        for event in background.removed
+    return ["detectors", "searched", "time slides", "slid triggers"], rows
+
+
+def list_removed(result: SearchResult) -> list[str]:
+    """Return what was removed from the background as a signal, in words."""
+    return [
+        f"GPS {event.time:.2f}, score {event.score:.2f}: {event.triggers} slid triggers and "
+        f"{format_seconds(event.seconds)} of time slides"
+        for event in result.background.removed
     ]
-    note = "<p>No trigger counts as a signal; nothing was removed from the time slides.</p>"
-    if removed:
-        note = f"<p>Removed as signals:</p><ul>{''.join(removed)}</ul>"
-    return f'<table id="live-table">{table}</table>{note}'
 
 
-def injections_html(result: SearchResult, found: InjectionResult | None) -> str:
-    """Return the table of the sensitivity, and the place of its chart."""
+def shown_injections(result: SearchResult, found: InjectionResult | None) -> dict[str, Any] | None:
+    """Return the table of the sensitivity and a note on it; None where nothing was injected."""
     if found is None:
-        return "<p>Nothing was injected: see --inject of detect.py.</p>"
+        return None
     rows = []
     for rate in list_rates(result.significance, result.background):
         efficiency, error = found.efficiency(rate)
@@ -195,28 +195,24 @@ def injections_html(result: SearchResult, found: InjectionResult | None) -> str:
         share = f"{100 * efficiency:.1f} ± {100 * error:.1f}"
         rows.append([f"{rate * SECONDS_PER_MONTH:.4g}", share, radius])
     heads = ["false alarms a month", "found, %", "sensitive distance, Mpc"]
-    chart = '<div class="canvas" id="injections-chart"></div>'
     level = "" if not rows else f" Found is what has at most {rows[-1][0]} false alarms a month."
-    return (
-        f'<p>{len(found.injections)} injections.{level}</p><figure class="panel">{chart}</figure>'
-        f'<table id="sensitivity-table">{table_html(heads, rows)}</table>'
-    )
+    return {"note": f"{len(found.injections)} injections.{level}", "table": (heads, rows)}
 
 
-def excluded_html(result: SearchResult) -> str:
-    """Return the table of strain that was not searched."""
+def shown_excluded(result: SearchResult) -> dict[str, Any] | None:
+    """Return the table of strain that was not searched; None where all was."""
     rows = [[item.detector, item.what, "", f"{item.seconds:g}"] for item in result.excluded]
     rows += [
         [gate.detector, "gate", f"{gate.start:.2f}", f"{gate.end - gate.start:.2f}"]
         for gate in result.gates[:MOST_GATES]
     ]
     if not rows:
-        return "<p>Nothing was excluded or gated.</p>"
+        return None
     note = ""
     if len(result.gates) > MOST_GATES:
-        note = f"<p>{MOST_GATES} of {len(result.gates)} gates are shown.</p>"
+        note = f"{MOST_GATES} of {len(result.gates)} gates are shown."
     heads = ["detector", "reason", "GPS", "seconds"]
-    return f'<table id="excluded-table">{table_html(heads, rows)}</table>{note}'
+    return {"table": (heads, rows), "note": note}
 
 
 # --- charts ----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
-from reporting.templates import ASSETS, render
+from reporting.templates import ASSETS, code_words, minus, render, short_number
 
 HOSTILE = '<b onclick="x">&\''
 
@@ -34,3 +34,13 @@ def test_no_template_turns_escaping_off() -> None:
         text = path.read_text(encoding="utf-8")
         assert "|safe" not in text.replace(" ", "")
         assert "autoescape" not in text
+
+
+def test_words_in_backticks_are_code_and_stay_text() -> None:
+    assert code_words("try `a <b>` & `c`") == "try <code>a &lt;b&gt;</code> &amp; <code>c</code>"
+    assert minus("-0.5 to -0.1") == "−0.5 to −0.1"
+    assert [short_number(text) for text in ("0.123456789", "12", "seq_04")] == [
+        "0.123457",
+        "12",
+        "seq_04",
+    ]
