@@ -20,7 +20,7 @@ PIPELINE_DATA := train_path=input/pipeline_demo/train.csv test_path=input/pipeli
 REVISION = $$(git rev-parse HEAD)$$(git diff --quiet HEAD || echo +)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pipeline-demo weights report docs image test test-all test-oldest chaos audit lint format clean
+.PHONY: help install demo pipeline-demo weights gpu-check report docs image test test-all test-oldest chaos audit lint format clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -53,6 +53,9 @@ weights: $(READY) ## train what lies in weights/ anew: half an hour on two cores
 	$(BIN)/python -m benchmarks.detection.ship_weights --config Wave07 --set amp=bf16 \
 		--results results/weights --ruler results/weights/ruler/detection.json \
 		--out weights/wave07.safetensors --overwrite
+
+gpu-check: $(READY) ## check this machine's GPU in nine minutes: results/gpu_check/gpu_check.md
+	$(BIN)/python -m benchmarks.gpu_check
 
 report: $(READY) ## results/index.html: every experiment on one page
 	$(BIN)/python report.py

@@ -26,10 +26,12 @@ A B A B ... A machine that slows down slows down both.
 | `profile_step` | training/ | where the time of one training step goes |
 | `growth` | training/ | how cost grows with scales, stride, batch size and reader processes |
 
-Four commands stand beside them. `python -m benchmarks.detection` measures how well detectors work,
-on one simulated hold-out, and `python -m benchmarks.mdc` how far they see in continuous strain at a
-rate of false alarms. `python -m benchmarks.page` writes the recorded figures into the docs.
-`python -m benchmarks.network_sizes` counts the parameters of every experiment's network.
+Five commands stand beside them. `python -m benchmarks.gpu_check` checks a GPU within nine minutes:
+tests, times and two trainings, one after another. `python -m benchmarks.detection` measures how
+well detectors work, on one simulated hold-out, and `python -m benchmarks.mdc` how far they see in
+continuous strain at a rate of false alarms. `python -m benchmarks.page` writes the recorded figures
+into the docs. `python -m benchmarks.network_sizes` counts the parameters of every experiment's
+network.
 
 harness/ holds what all benchmarks share; open harness/command.py first. Nothing of the toolkit
 imports benchmarks.

@@ -67,6 +67,17 @@ def real_samples(shared: Path) -> Path:
     return shared / "data" / "g2net_sample"
 
 
+@pytest.fixture(scope="session")
+def device() -> torch.device:
+    """The GPU of the tests marked `gpu`; with G2NET_TEST_DEVICE=cpu they are rehearsed on a CPU."""
+    name = os.environ.get("G2NET_TEST_DEVICE", "cuda")
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device: G2NET_TEST_DEVICE=cpu rehearses this on the CPU")
+    # torch looks at it once, before the first product; deterministic algorithms need it.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return torch.device(name)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def physics_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of waveform banks and whitening matrices of this run, not the user's own.
