@@ -57,7 +57,11 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
         "package.module:MyTry, or results/NAME/config.json (%(default)s)",
     )
     what.add_argument("--list", action="store_true", help="print all experiments and exit")
-    what.add_argument("--show", action="store_true", help="print every setting and exit")
+    what.add_argument(
+        "--show",
+        action="store_true",
+        help="print every setting, refuse what a training would refuse, and exit",
+    )
     what.add_argument(
         "--new",
         type=Path,
@@ -197,10 +201,11 @@ def main(argv: list[str] | None = None, pseudo: bool = False) -> int:
         words.append(f"limit_samples={args.limit_samples}")
     config = override(load_config(args.config), words)
     if args.show:
-        from experiments.folds import check_splitter
+        print(format_config(config.to_plain()), flush=True)
+        # After the settings, which help to see what is wrong.
+        from experiments.config_checks import check_config
 
-        check_splitter(config)
-        print(format_config(config.to_plain()))
+        check_config(config)
         return 0
     check_script(config, pseudo)
     # After the checks: a misspelt setting is reported now and not when the wait is over.

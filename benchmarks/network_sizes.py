@@ -69,9 +69,19 @@ def measure_all(fresh: bool = False) -> dict[str, dict[str, Any]]:
     return sizes
 
 
+def measured_experiments() -> list[str]:
+    """Return the classes whose networks were measured; those that a user adds are not."""
+    measured = {name for entry in read_sizes().values() for name in entry["classes"]}
+    return [name for name in ConfigMeta.registry if name in measured]
+
+
 def format_experiment_tables() -> str:
-    """Return the tables of the page: the published stack first, then all other experiments."""
-    every = table_rows()
+    """Return the tables of the page: the published stack first, then the other experiments.
+
+    Only experiments that were measured are in them, so that a new class leaves the page as it is.
+    """
+    measured = set(measured_experiments())
+    every = [cells for cells in table_rows() if cells[0] in measured]
     # Only experiments of the published stack have scores in the last three columns.
     stack = [cells for cells in every if cells[-1] != "-"]
     others = [cells[:-3] for cells in every if cells[-1] == "-"]

@@ -179,6 +179,20 @@ def config_named(name: str) -> ConfigMeta | None:
     return found[0] if found else None
 
 
+def config_spelt(name: str) -> ConfigMeta | None:
+    """Return the configuration whose class or run is called so but for case and underscores.
+
+    None where there is none, or more than one.
+    """
+    plain = name.replace("_", "").casefold()
+    found = [
+        config
+        for config in ConfigMeta.registry.values()
+        if plain in {word.replace("_", "").casefold() for word in (config.__name__, config.name)}
+    ]
+    return found[0] if len(found) == 1 else None
+
+
 def published_stack() -> list[ConfigMeta]:
     """Return the experiments of the published stack, in the order of its columns."""
     finals = [config for config in ConfigMeta.registry.values() if config.published]

@@ -1,6 +1,7 @@
 """What a command line's `--config` names: an experiment of configs.py, of a file, or of a run.
 
-    Demo                        a class of configs.py; `demo`, the name of its run, serves as well
+    Demo                        a class of configs.py; `demo`, the name of its run, serves as well,
+                                and so does my_try for MyTry whatever its run is called
     path/to/mine.py:MyTry       a class of a file; without ':MyTry' its only one
     package.module:MyTry        a class of an installed package
     results/demo/config.json    the experiment of a run, as it was resolved then
@@ -19,7 +20,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from configuration.config_class import ConfigMeta, config_named, find_config
+from configuration.config_class import ConfigMeta, config_named, config_spelt, find_config
 from configuration.recorded_config import read_recorded_config
 from runtime.errors import UserError, nearest
 
@@ -37,8 +38,7 @@ def load_config(reference: str) -> ConfigMeta:
     if not colon:
         place, name = (reference, "") if reference.endswith(".py") else ("", reference)
     if not place:
-        # MyTry, or my_try as its run is called
-        named = config_named(name) if name not in ConfigMeta.registry else None
+        named = None if name in ConfigMeta.registry else config_named(name) or config_spelt(name)
         return find_config(name) if named is None else named
     if place.endswith(".py"):
         module = import_file(Path(place))

@@ -25,7 +25,7 @@ import ast
 import re
 import sys
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,7 +121,9 @@ class Overrides:
     def apply(self, setting: Setting) -> None:
         first = setting.path[0]
         if first not in self.values:
-            raise setting.error(f"no setting {first!r}{nearest(first, self.values)}")
+            places = self.places_of(first)
+            hint = f" (did you mean {' or '.join(places)}?)" if places else ""
+            raise setting.error(f"no setting {first!r}{hint or nearest(first, self.values)}")
         known = {
             key: Argument(expected, self.values[key])
             for key, expected in self.cls.setting_types().items()
@@ -136,6 +138,35 @@ class Overrides:
         self.values = replaced
 
     # --- finding the place -------------------------------------------------------------------
+
+    def places_of(self, name: str) -> list[str]:
+        """Return where an argument of this name stands, or may stand: at most three paths.
+
+        Those that are stated come first: `lr` is `optimizer_params.lr`.
+        """
+        stated, possible = [], []
+        for path, params, owner in self.holders():
+            if name in params:
+                stated.append(f"{path}.{name}")
+            elif owner is not None and name in arguments_of(owner):
+                possible.append(f"{path}.{name}")
+        return (stated or possible)[:3]
+
+    def holders(self) -> Iterator[tuple[str, Mapping[str, Any], type | None]]:
+        """Yield path, arguments and class of everything that the settings hold arguments of."""
+        waiting = [(key, value, self.values, key) for key, value in self.values.items()]
+        for path, value, beside, key in waiting:  # it grows meanwhile
+            if isinstance(value, Part):
+                yield path, value.params, value.cls
+                inside = value.params
+            elif isinstance(value, Mapping):
+                yield path, value, class_of_arguments(key, beside)
+                inside = value
+            elif isinstance(value, tuple):
+                inside = {str(place): item for place, item in enumerate(value)}
+            else:
+                continue
+            waiting += [(f"{path}.{name}", item, inside, name) for name, item in inside.items()]
 
     def mapping_below(
         self,

@@ -22,6 +22,7 @@ from experiments.sample_table import limit_rows
 from experiments.seed_folders import seed_folder, seeds_in
 from experiments.side_targets import read_side_values
 from experiments.targets import (
+    Outputs,
     TrainingTargets,
     check_columns_of_table,
     columns_of_tables,
@@ -38,6 +39,7 @@ from transforms import Compose
 
 if TYPE_CHECKING:
     import pandas as pd
+    from torch.utils.data import Dataset
 
     from training.trainer import Trainer
 
@@ -306,6 +308,39 @@ def build_scheduler(
     return build_object(config.scheduler, share_maximum(params, optimizer), optimizer)
 
 
+def build_dataset(
+    config: ConfigMeta,
+    outputs: Outputs,
+    device: torch.device,
+    samples: Mapping[str, Any],
+    more: Mapping[str, Any] | None = None,
+) -> Dataset:
+    """Return the data set of a config.
+
+    Args:
+        outputs: what is predicted of the samples.
+        device: where data sets that draw their samples do so.
+        samples: its arguments `paths`, `targets`, `ids`, `cache` and `is_test`.
+        more: further arguments, which come before those of the config.
+    """
+    offered = {
+        "device": device,
+        "observation": observation_of(config),
+        "population": population_of(config),
+        "side_targets": [side.quantity for side in outputs.sides],
+    }
+    # The data set takes those that it has arguments for.
+    known = accepted_arguments(config.dataset) or ()
+    given = {key: value for key, value in offered.items() if key in known}
+    params = {**samples, **thaw(config.dataset_params), **(more or {}), **given}
+    return build_object(config.dataset, params)
+
+
+def draws_its_samples(config: ConfigMeta) -> bool:
+    """Whether the data set draws its training samples, whatever the table has."""
+    return "samples_per_epoch" in inspect.signature(config.dataset).parameters
+
+
 def count_training_samples(config: ConfigMeta, rows: int, labelled: int) -> int:
     """Return how many samples an epoch has.
 
@@ -313,9 +348,8 @@ def count_training_samples(config: ConfigMeta, rows: int, labelled: int) -> int:
         rows: of the fold's training rows in the table.
         labelled: test samples that join them with pseudo-labels.
     """
-    # A data set that draws its samples says how many, whatever the table has.
-    drawn = inspect.signature(config.dataset).parameters.get("samples_per_epoch")
-    if drawn is not None:
+    if draws_its_samples(config):
+        drawn = inspect.signature(config.dataset).parameters["samples_per_epoch"]
         return config.dataset_params.get("samples_per_epoch", drawn.default)
     return rows + labelled
 

@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from configuration.class_with_arguments import build_object, thaw
 from configuration.config_class import ConfigMeta
-from configuration.types import accepted_arguments
 from experiments.building import (
+    build_dataset,
     check_caches,
     count_training_samples,
     observation_of,
     open_cache,
-    population_of,
     read_data,
     read_targets,
     try_one_sample,
 )
+from experiments.config_checks import check_settings
 from experiments.fold_plan import FoldAction, FoldPlan
 from experiments.fold_record import read_fold
 from experiments.fold_trainer import (
@@ -37,7 +36,6 @@ from experiments.fold_trainer import (
 )
 from experiments.folds import fold_of_rows, mention_unused_columns, split_folds
 from experiments.inference import PredictionTask, predict
-from experiments.objectives import check_fits
 from experiments.observation_record import plain_config
 from experiments.own_code import own_code_digests
 from experiments.prediction_weights import SampleTables
@@ -52,7 +50,6 @@ from experiments.run_identity import (
     start_of_fold,
     strain_digests,
 )
-from experiments.run_names import check_run_name
 from experiments.run_options import RunOptions
 from experiments.sample_table import check_covariates, read_weights
 from experiments.starting_weights import check_starting_weights
@@ -62,10 +59,8 @@ from runtime.console import LOGGER
 from runtime.locks import run_lock
 from runtime.seeds import seed_everything
 from simulation.real_strain import recorded_strain_digests
-from tracking.trackers import read_tracker_names
 from training import distributed
 from training.fit_state import TrainerState
-from training.settings import check_at_least_one
 from training.trainer import Trainer
 from training_extras import find_views
 
@@ -91,16 +86,12 @@ class Experiment:
                 the fold, as the reason.
         """
         self.config, self.options, self.device, self.watch = config, options, device, watch
-        check_run_name(config.name)
-        for key in ("batch_size", "accumulate", "num_epochs", "max_bad_losses"):
-            check_at_least_one(key, getattr(config, key))
-        read_tracker_names(config.tracker)  # before anything else, as a package may be missing
+        check_settings(config)
         self.view_names = tuple(config.views) if options.tta else ("identity",)
         find_views(
             self.view_names, observation=observation_of(config)
         )  # refuses a misspelt one before the training, not after it
         self.outputs = outputs_of(config)
-        check_fits(config, self.outputs)
         self.train, self.test = read_data(config)
         self.targets = read_targets(config, self.train)
         self.folds = split_folds(config, self.train)
@@ -357,28 +348,14 @@ class Experiment:
         self, frame: pd.DataFrame, rows: np.ndarray, split: str, is_test: bool = False, **extra: Any
     ) -> Dataset:
         part = frame.iloc[rows]
-        # Some data sets draw their samples, on the device.
-        offered = {
-            "device": self.device,
-            "observation": observation_of(self.config),
-            "population": population_of(self.config),
-            "side_targets": [side.quantity for side in self.outputs.sides],
+        samples = {
+            "paths": part["path"].tolist(),
+            "targets": self.targets_of(part, rows, split, is_test),
+            "ids": part["id"].tolist(),
+            "cache": self.cache(split),
+            "is_test": is_test,
         }
-        # The data set of the config takes those that it has arguments for.
-        known = accepted_arguments(self.config.dataset) or ()
-        extra |= {key: value for key, value in offered.items() if key in known}
-        return build_object(
-            self.config.dataset,
-            {
-                "paths": part["path"].tolist(),
-                "targets": self.targets_of(part, rows, split, is_test),
-                "ids": part["id"].tolist(),
-                "cache": self.cache(split),
-                "is_test": is_test,
-                **thaw(self.config.dataset_params),
-                **extra,
-            },
-        )
+        return build_dataset(self.config, self.outputs, self.device, samples, extra)
 
     def targets_of(
         self, part: pd.DataFrame, rows: np.ndarray, split: str, is_test: bool

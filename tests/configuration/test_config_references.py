@@ -170,3 +170,23 @@ def test_references_to_nothing(reference: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         load_config(reference)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize("word", ["nspec16", "Nspec_16", "WAVE07", "wave07", "mdc1_glitches"])
+def test_case_and_underscores_do_not_matter(word: str) -> None:
+    """`--config my_try` finds the class MyTry, whatever its run is called."""
+    plain = word.replace("_", "").lower()
+    assert load_config(word).__name__.lower() == plain
+
+
+def test_a_class_is_found_by_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    import configs
+
+    own = ConfigMeta("MyTry", (configs.Demo,), {"name": "gem_pooling"})
+    assert load_config("my_try") is own
+    assert load_config("gem_pooling") is own
+    # Two that differ in case alone are not guessed between.
+    ConfigMeta("MYTRY", (configs.Demo,), {"name": "other"})
+    assert load_config("MyTry") is own
+    with pytest.raises(UserError, match="there is no config 'my_try'"):
+        load_config("my_try")

@@ -236,3 +236,30 @@ def test_no_schedule_is_a_schedule() -> None:
         ["scheduler=CosineAnnealingLR", "scheduler_params.T_max=4"],
     )
     assert again.scheduler.__name__ == "CosineAnnealingLR"
+
+
+@pytest.mark.parametrize(
+    ("word", "places"),
+    [
+        ("lr=1", "optimizer_params.lr"),
+        ("weight_decay=1", "optimizer_params.weight_decay"),
+        ("pooling=gem", "model_params.pooling"),  # not stated, but an argument of its network
+        ("max_shift=3", "transforms.train.3.max_shift"),
+        ("patience=3", "callbacks.0.patience"),
+        ("smoothing=0.1", "criterion.smoothing"),
+    ],
+)
+def test_an_argument_that_is_named_alone_is_found(word: str, places: str) -> None:
+    """`--set lr=1` is what a newcomer types first; a setting that is only alike is no answer."""
+    key = word.partition("=")[0]
+    with pytest.raises(UserError) as refused:
+        override(configs.Demo, [word])
+    message = f"--set {word!r}: no setting {key!r} (did you mean {places}?)"
+    assert str(refused.value).startswith(message.removesuffix("?)"))
+    first = places if places == "transforms.train.3.max_shift" else places.split(" or ")[0]
+    assert override(configs.Demo, [f"{first}={word.partition('=')[2]}"])
+
+
+def test_a_misspelt_setting_is_still_found() -> None:
+    with pytest.raises(UserError, match=r"no setting 'num_epoch' \(did you mean 'num_epochs'\?\)"):
+        override(configs.Demo, ["num_epoch=1"])
