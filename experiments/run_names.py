@@ -13,6 +13,7 @@ from runtime.errors import UserError
 
 DRY_RUN = "dry_run"  # the folder of train.py --dry_run: two batches of training, not a model
 TUNING = "tuning"  # the folder of the studies of `python -m tuning`
+LOOK = "look"  # the folder of the pictures of `python -m look`
 # Stacking and the report write files with these endings beside the runs.
 FILE_ENDINGS = (".csv", ".html", ".json", ".npy")
 # A folder that holds one of these is a run directory.
@@ -33,6 +34,8 @@ def explain_reserved_name(name: str) -> str | None:
         return "that folder is the one of --dry_run, which stacking and the report leave out"
     if name == TUNING:
         return "that folder holds the studies of `python -m tuning`"
+    if name == LOOK:
+        return "that folder holds the pictures of `python -m look`"
     if MOVED_ASIDE.fullmatch(name):
         return (
             "a folder with a time at the end of its name holds what was moved aside, which "

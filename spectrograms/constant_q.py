@@ -87,6 +87,8 @@ class CQT(nn.Module):
         )  # (row, 1, kernel)
         self.kernels = kernels[:, 0] * layer.lenghts.double().sqrt()[:, None]  # (row, kernel)
         self.hop_length = hop_length
+        rows = range(len(self.kernels))
+        self.row_frequencies = [fmin * 2 ** (row / bins_per_octave) for row in rows]  # Hz
         self.fixed: dict[tuple, Any] = {}
 
     def made_once(self, key: tuple, make: Callable[[], Any]) -> Any:

@@ -140,6 +140,11 @@ class ComplexMorletCWT(nn.Module):
             kernels = torch.cat([upper_half.conj().flip(1)[:, :-1], upper_half], dim=1)
             self.filters = nn.Parameter(torch.view_as_real(kernels).permute(2, 0, 1).float())
 
+    @property
+    def row_frequencies(self) -> list[float]:
+        """The nominal frequency of each row in Hz, row 0 first."""
+        return [1 / scale for scale in self.scales]
+
     def scales_and_times(self, device: torch.device) -> tuple[Tensor, Tensor]:
         """Return s (n_scales, 1) in seconds and u = t / s (n_scales, h + 1), float64.
 
@@ -274,6 +279,7 @@ class RickerCWT(nn.Module):
             raise UserError(f"RickerCWT: border_crop = {border_crop} is negative")
         self.stride, self.border_crop = stride, border_crop
         periods = wavelet_scales(fs, lower_freq, upper_freq, n_scales)
+        self.row_frequencies = [1 / period for period in periods]  # Hz, row 0 first
         scales = torch.tensor(periods, dtype=torch.float64)[:, None] / (math.sqrt(2) * math.pi)
         self.half = half_length(size_factor * self.SUPPORT * float(scales[-1]), fs)
         u = torch.arange(-self.half, self.half + 1, dtype=torch.float64) / fs / scales  # t / s
