@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
-EXTRAS := sim,gwosc,stack,pipeline,docs,dev
+EXTRAS := sim,gwosc,stack,notebook,pipeline,docs,dev
 READY := $(VENV)/.installed
 
 DEVICE ?= cpu
@@ -20,7 +20,7 @@ PIPELINE_DATA := train_path=input/pipeline_demo/train.csv test_path=input/pipeli
 REVISION = $$(git rev-parse HEAD)$$(git diff --quiet HEAD || echo +)
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo pipeline-demo weights gpu-check report docs image test test-all test-oldest chaos audit lint format clean
+.PHONY: help install doctor notebook demo pipeline-demo weights gpu-check report docs image test test-all test-oldest chaos audit lint format clean
 
 help: ## show this
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -34,6 +34,12 @@ $(READY): pyproject.toml
 	@touch $(READY)
 
 install: $(READY) ## make .venv with everything in it
+
+doctor: $(READY) ## what is installed, what is missing, how fast this machine is
+	$(BIN)/python -m doctor
+
+notebook: $(READY) ## the tutorial with pictures, in the browser
+	$(BIN)/jupyter lab tutorial.ipynb
 
 demo: $(READY) ## simulate, train, predict and draw in minutes on two cores
 	$(BIN)/python prep_data.py --simulate $(TRAIN) --test $(TEST) --out input/demo --cache

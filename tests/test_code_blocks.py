@@ -55,6 +55,7 @@ OTHERS = {
         "test",
         "wait",
         "unzip",
+        "touch",
         "lscpu",
     ),
     *(

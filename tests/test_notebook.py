@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from notebooks import check_committed_without_outputs, code_of
 from stack_runs import NOTEBOOK as PATH
 from stack_runs import execute_notebook, make_stack, read_exactly, write_results
 
@@ -18,19 +18,12 @@ from stack.files import submission_frame
 
 
 def test_it_is_committed_without_outputs() -> None:
-    notebook = json.loads(PATH.read_text())
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            assert cell["outputs"] == []
-            assert cell["execution_count"] is None
-        assert cell["metadata"] == {}
-    assert notebook["metadata"]["kernelspec"]["name"] == "python3"
+    check_committed_without_outputs(PATH)
 
 
 def test_it_has_no_logic_of_its_own() -> None:
     """What is worked out is worked out in modules, which have tests."""
-    cells = json.loads(PATH.read_text())["cells"]
-    code = "".join("".join(c["source"]) + "\n" for c in cells if c["cell_type"] == "code")
+    code = code_of(PATH)
     assert not re.search(r"^\s*(def|class|for|while|if|with|lambda)\b", code, re.MULTILINE)
     assert set(re.findall(r"^(?:import|from) (\w+)", code, re.MULTILINE)) == {
         "configs",

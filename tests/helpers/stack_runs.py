@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from notebooks import run_notebook
 from paths import ROOT
 
 from experiments.npy_files import save_array
@@ -104,18 +105,9 @@ NOTEBOOK = ROOT / "submission.ipynb"
 
 
 def execute_notebook(results: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Run the notebook from top to bottom in a fresh kernel on some results; return it."""
-    reason = "needs what `make install` brings, or pip install nbclient nbformat ipykernel"
-    nbclient = pytest.importorskip("nbclient", reason=reason)
-    nbformat = pytest.importorskip("nbformat", reason=reason)
-    pytest.importorskip("ipykernel", reason=reason)
+    """Run the notebook of the stack on some results, as `run_notebook` does; return it."""
     monkeypatch.setenv("G2NET_RESULTS", str(results))
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    nbformat.validate(notebook)
-    nbclient.NotebookClient(
-        notebook, timeout=120, kernel_name="python3", resources={"metadata": {"path": str(ROOT)}}
-    ).execute()
-    return notebook
+    return run_notebook(NOTEBOOK)
 
 
 def read_exactly(path: Path) -> pd.DataFrame:
