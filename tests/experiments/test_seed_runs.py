@@ -129,7 +129,8 @@ def test_an_export_holds_the_networks_of_all_seeds(
     assert done.returncode == 0, done.stderr
     assert "seed7_fold1 `" in (run / "demo.onnx.md").read_text()
     session = onnxruntime.InferenceSession(str(run / "demo.onnx"))
-    strain = np.stack([np.load(path) for path in pd.read_csv(data / "test.csv")["path"][:3]])
+    paths = [data / name for name in pd.read_csv(data / "test.csv")["path"][:3]]
+    strain = np.stack([np.load(path) for path in paths])
     logits, probability = session.run(None, {"strain": strain.astype(np.float32)})
     assert logits.shape == (3, 4)
     np.testing.assert_allclose(probability, expected["probability"][:3], atol=1e-5)
