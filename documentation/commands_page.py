@@ -18,7 +18,7 @@ PAGE = REFERENCE / "commands.md"
 PAGE_OF_BENCHMARKS = REFERENCE / "benchmarks.md"
 # Those with flags. train_pseudo.py takes the flags of train.py.
 COMMANDS = ("prep_data", "train", "stacking", "report", "predict", "export", "detect")
-PACKAGES = ("tuning", "look", "doctor")  # commands by `python -m`
+PACKAGES = ("demo", "tuning", "look", "doctor")  # commands by `python -m`
 
 
 # Commands of benchmarks/ with flags of their own, by what follows `python -m`.

@@ -126,6 +126,7 @@ def test_the_competitions_times_and_delays_are_those_of_the_record(bank, coarse)
     assert (bank.halves, coarse.halves) == ((0, 21, 55), (0, 10, 27))
     assert interpolation_reach(COMPETITION) == (0, 13, 30)
     assert MatchedFilter().settings() == {"format": 1, "templates": 180, "seed": 1000}
+    assert MatchedFilter(step=2).settings()["step"] == 2
 
 
 def test_delays_of_other_detectors_are_what_light_needs() -> None:
