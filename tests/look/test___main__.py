@@ -128,7 +128,7 @@ def test_an_own_file_with_two_detectors(tmp_path, monkeypatch) -> None:
     text = run(*line, "--set", *tables, "train_cache=none", "test_cache=none")
     assert "strain (2, 1024), L1 V1 at 1024 Hz, 1 s" in text
     assert "with augmentation: Whiten, Louder" in text
-    assert len(pictures(tmp_path / "out")) == 2
+    assert len(pictures(tmp_path / "out")) == 3  # two samples and the overview
 
 
 def test_no_run_may_have_the_name_of_its_folder() -> None:
