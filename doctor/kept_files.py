@@ -11,8 +11,9 @@ from physics.cache_folder import cache_folder
 # What the names of kept files begin with, and what they are.
 KINDS = {
     "whitening-": "whitening matrices",
+    "band-pass-": "band-pass matrices",
     "waveforms-": "waveform banks",
-    "templates-": "template banks",
+    "templates-": "choices of templates",
     "strain-": "conditioned strain",
     "weights-": "weights of exported runs",
 }
