@@ -364,7 +364,7 @@ def weights_of_fold(config: ConfigMeta, results: Path, fold: int) -> Path:
         UserError: the run directory is one of several seeds, and has none of this config.
     """
     path = Path(config.weight_path)
-    # A folder that happens to have the name of an experiment, as demo/ of this repository, is no run.
+    # A folder that has the name of an experiment by chance, as demo/ of this repository, is no run.
     is_run = path.is_file() or any(path.glob("fold*.pt")) or bool(seeds_in(path))
     if not is_run and config_named(config.weight_path) is not None:
         path = results / config.weight_path

@@ -72,6 +72,7 @@ OURS = (
     "Wave06",
     "Wave07",
     "Wave09",
+    "QuickDemo",
     "Mdc1",
     "Mdc1Glitches",
     "Mdc1ResNet",

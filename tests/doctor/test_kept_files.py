@@ -35,7 +35,7 @@ def test_sizes_are_those_of_each_kind(tmp_path: Path, monkeypatch: pytest.Monkey
     write(tmp_path / "mine.txt", 5)
     assert sizes_by_kind(tmp_path) == {
         "other files": 5,
-        "template banks": 7,
+        "choices of templates": 7,
         "weights of exported runs": 11,
         "whitening matrices": 500,
     }
