@@ -107,7 +107,6 @@ def test_command_line(tmp_path) -> None:
         "40",
         "--switch",
         "CBAM",
-        "averaged weights",
         "--device",
         "cpu",
         "--out",
@@ -128,5 +127,5 @@ def test_command_line(tmp_path) -> None:
     assert "| CBAM |" in done.stdout
     assert "| CBAM |" in again.stdout
     assert runs[0] == runs[1]  # the second reads what the first has done
-    assert [row["part"] for row in runs[0]["switches"]] == ["CBAM", "averaged weights"]
+    assert [row["part"] for row in runs[0]["switches"]] == ["CBAM"]
     assert all(np.isfinite(row["error"]) for row in runs[0]["switches"])
