@@ -1,10 +1,11 @@
-"""What do other kinds of noise, and fresh binaries, cost in training samples a second?
+"""What do other kinds of noise and other populations cost in training samples a second?
 
 All sides are batches of Wave01's `SimulatedDataset`, whitened, drawn in turn in one process: in
 noise of the design curves, which the others are compared with, in a family of curves, with
-glitches, in recorded strain (invented here, read by memory map), and with binaries that a worker
-process keeps replacing. A timing is of whole pools of signals, so that drawing them is in it. On a
-CPU all have one core, and the worker process another.
+glitches, in recorded strain (invented here, read by memory map), with binaries that a worker
+process keeps replacing, and of other populations: distances in place of SNRs, and higher modes,
+whose orbital phase is no factor. A timing is of whole pools of signals, so that drawing them is in
+it. On a CPU all have one core, and the worker process another.
 """
 
 from __future__ import annotations
@@ -23,18 +24,23 @@ from benchmarks.harness.timing import Spread, interleave, one_core, paired_ratio
 from benchmarks.simulation.simulating import batches_of, open_simulated
 from configuration.class_with_arguments import Part
 from physics.curves import find_curve
+from physics.distance_laws import UniformChirpVolume
 from physics.observation import COMPETITION, Observation
+from physics.population import COMPETITION_POPULATION
 from runtime.command_line import run_command
 from runtime.optional_packages import require
 from simulation.glitch_noise import Glitches
 from simulation.real_strain import RealStrain
 
 MEMBERS = 20  # curves of a family
+FAR = UniformChirpVolume(low=500.0, high=2000.0)  # Mpc
 TITLES = {
     "family": "training samples in noise of a family of curves",
     "glitches": "training samples in noise with glitches",
     "real_strain": "training samples in recorded strain",
     "fresh": "training samples of fresh binaries",
+    "distances": "training samples of binaries at distances, not of an SNR",
+    "higher_modes": "training samples of binaries with higher modes",
 }
 STRAIN_SECONDS = 600
 
@@ -84,6 +90,14 @@ def compare(settings: BenchmarkSettings, folder: Path) -> list[Measurement]:
         "glitches": {"noise": Part(Glitches)},
         "real_strain": {"noise": Part(RealStrain, files=write_strain(folder, seconds))},
         "fresh": {"fresh": settings.choose(cpu=250, cuda=250, quick=4), "fresh_processes": 1},
+        "distances": {"population": dataclasses.replace(COMPETITION_POPULATION, distance=FAR)},
+        # A core computes some ten of these waveforms a second. A pool takes as long from any bank.
+        "higher_modes": {
+            "population": dataclasses.replace(
+                COMPETITION_POPULATION, approximant="IMRPhenomXPHM", modes=(22, 21, 33, 32, 44)
+            ),
+            "bank_size": 16,
+        },
     }
     sides: dict[str, Callable[[], None]] = {}
     samples = {}

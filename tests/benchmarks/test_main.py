@@ -57,6 +57,8 @@ KEYS = {
         "training_noise.glitches",
         "training_noise.real_strain",
         "training_noise.fresh",
+        "training_noise.distances",
+        "training_noise.higher_modes",
     ],
     "continuous_strain": ["continuous_strain.rate", "continuous_strain.noise"],
     "engine": ["engine.zero_lag", "engine.slide"],
