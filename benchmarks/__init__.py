@@ -13,7 +13,7 @@ A B A B ... A machine that slows down slows down both.
 | `cqt` | spectrograms/ | the constant-Q front-end against nnAudio's layer |
 | `preparation` | signal_transforms/ | a batch on the device against scipy, a sample at a time |
 | `simulating` | simulation/ | injections drawn on the fly against samples from files |
-| `training_noise` | simulation/ | training samples in each kind of noise against Gaussian noise |
+| `training_noise` | simulation/ | other noise and other populations against Gaussian noise |
 | `continuous_strain` | simulation/ | hours of strain in files against one whole-series FFT |
 | `engine` | search/ | whole stretches of strain through a filter bank against windows |
 | `reading` | data/ | shuffled batches from the cache against single files |
