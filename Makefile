@@ -10,6 +10,18 @@ BIN := $(VENV)/bin
 EXTRAS := sim,gwosc,stack,notebook,pipeline,docs,dev
 READY := $(VENV)/.installed
 
+# uv downloads in parallel: a minute where pip takes five. It does not read pip's own settings (a mirror, a
+# proxy's certificate): the indexes of pip's variables are handed on, and where uv fails pip does it.
+# $(call install,ENVIRONMENT,OPTIONS)
+define install
+	@$(1)/bin/python -m pip install --quiet --disable-pip-version-check uv \
+	&& UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$${PIP_INDEX_URL:-https://pypi.org/simple}}" \
+	UV_INDEX="$${UV_INDEX:-$${PIP_EXTRA_INDEX_URL:-}}" \
+	$(1)/bin/python -m uv pip install --quiet --compile-bytecode --python $(1) $(2) -e '.[$(EXTRAS)]' \
+	|| { echo "uv did not install the packages: pip does, which takes some minutes" >&2; \
+	$(1)/bin/python -m pip install --quiet --disable-pip-version-check $(2) -e '.[$(EXTRAS)]'; }
+endef
+
 DEVICE ?= cpu
 PIPELINE_DATA := train_path=input/pipeline_demo/train.csv test_path=input/pipeline_demo/test.csv \
 	train_cache=input/pipeline_demo/train_cache.f32 test_cache=input/pipeline_demo/test_cache.f32
@@ -28,7 +40,7 @@ $(READY): pyproject.toml
 	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); \
 	sys.exit(0 if ok else "error: Python %d.%d is not supported: name one of 3.11 to 3.13, e.g. make PYTHON=python3.12" % sys.version_info[:2])'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[$(EXTRAS)]'
+	$(call install,$(VENV))
 	@touch $(READY)
 
 install: $(READY) ## make .venv with everything in it
@@ -82,8 +94,7 @@ test-oldest: ## the tests with the oldest versions that pyproject.toml allows (P
 	"error: these versions know Python 3.11 and 3.12 only: name one, e.g. make test-oldest PYTHON=python3.12")'
 	$(PYTHON) -m venv $(OLDEST)
 	$(PYTHON) tests/helpers/oldest_versions.py > $(OLDEST)/constraints.txt
-	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
-		-c $(OLDEST)/constraints.txt -e '.[$(EXTRAS)]'
+	$(call install,$(OLDEST),-c $(OLDEST)/constraints.txt)
 	$(OLDEST)/bin/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
 
 chaos: $(READY) ## kill 100 small runs at random moments; all must end as if they had not been
