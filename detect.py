@@ -42,7 +42,6 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--strain",
         nargs="+",
-        action="extend",
         default=[],
         metavar="DETECTOR=FILE",
         help="H1=FILE L1=FILE V1=FILE, or whichever detectors the config observes: files of GWOSC, "
@@ -53,7 +52,6 @@ def build_parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--channel",
         nargs="+",
-        action="extend",
         default=[],
         metavar="DETECTOR=NAME",
         help="channels of GWF files that have several",
@@ -65,7 +63,6 @@ def build_parser() -> argparse.ArgumentParser:
         what.add_argument(
             name,
             nargs="+",
-            action="extend",
             default=[],
             metavar="FILE",
             help=f"{text}; DETECTOR=FILE for one detector",
@@ -86,7 +83,6 @@ def build_parser() -> argparse.ArgumentParser:
     network.add_argument(
         "--set",
         nargs="+",
-        action="extend",
         default=[],
         metavar="KEY=VALUE",
         help="the settings that it was trained with, as for train.py",
@@ -152,7 +148,6 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--background",
         nargs="+",
-        action="extend",
         type=Path,
         default=[],
         metavar="FILE",

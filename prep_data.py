@@ -116,7 +116,6 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--set",
         nargs="+",
-        action="extend",
         default=[],
         metavar="KEY=VALUE",
         help="change its settings, e.g. --set observation.detectors=[H1,L1] observation.window=4",

@@ -32,7 +32,6 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--experiments",
         nargs="+",
-        action="extend",
         default=[],
         metavar="NAME",
         help="folders or config classes to stack (the published stack's, or else all)",

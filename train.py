@@ -78,7 +78,6 @@ def build_parser(pseudo: bool = False) -> argparse.ArgumentParser:
     what.add_argument(
         "--set",
         nargs="+",
-        action="extend",
         default=[],
         metavar="KEY=VALUE",
         help="change settings, e.g. --set num_epochs=3 model_params.model_name=resnet18",

@@ -50,7 +50,6 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--set",
         nargs="+",
-        action="extend",
         default=[],
         metavar="KEY=VALUE",
         help="change settings of QuickDemo, as for train.py",

@@ -28,18 +28,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--config", default="Demo", help="an experiment, as train.py takes it (%(default)s)")
-    add(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change settings, as in train.py",
-    )
+    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="change settings, as in train.py")
     add(
         "--ids",
         nargs="+",
-        action="extend",
         default=[],
         metavar="ID",
         help="samples of the tables to draw; without it, some of each class are chosen, or drawn "

@@ -7,7 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from runtime.console import format_as_line
 from runtime.errors import UserError, is_out_of_memory
@@ -73,8 +73,33 @@ def format_full_memory(error: BaseException) -> str:
     return f"the memory is full ({text}): close other programs, or use a machine with more memory"
 
 
+class StoreAll(argparse.Action):
+    """Store the values of an option; those of a list that is given twice add up."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        before = getattr(namespace, self.dest)
+        # The default is only there until the option is given, so it is replaced.
+        if isinstance(values, list) and before is not self.default:
+            values = [*before, *values]
+        setattr(namespace, self.dest, values)
+
+
 class CommandLine(argparse.ArgumentParser):
-    """An argument parser whose errors are a `UserError`, one sentence like all others."""
+    """An argument parser of which every command of the project is made.
+
+    Its errors are a `UserError`, one sentence like all others. `--set a=1 --set b=2` is
+    `--set a=1 b=2`, and so for every option that takes a list: argparse alone drops the first.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.register("action", None, StoreAll)  # of add_argument without an action
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}: `python {self.prog} --help` shows what there is")

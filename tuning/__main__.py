@@ -39,19 +39,11 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--space",
         nargs="+",
-        action="extend",
         default=[],
         metavar="KEY=VALUES",
         help="settings to draw: KEY=LOW..HIGH, with :log or :step=S, or KEY=[A,B,C]",
     )
-    add(
-        "--set",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="KEY=VALUE",
-        help="settings that all trials share",
-    )
+    add("--set", nargs="+", default=[], metavar="KEY=VALUE", help="settings that all trials share")
     add("--limit_fold", type=int, default=0, metavar="K", help="the fold to train (%(default)s)")
     study = parser.add_argument_group("the study")
     add = study.add_argument

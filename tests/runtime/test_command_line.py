@@ -8,6 +8,8 @@ import sys
 import pytest
 from paths import ROOT
 
+from runtime.command_line import CommandLine
+
 
 @pytest.mark.parametrize(
     ("body", "code", "text"),
@@ -33,6 +35,37 @@ def test_run_command(body: str, code: int, text: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (code, text)
+
+
+def test_a_list_that_is_given_twice_adds_up() -> None:
+    parser = CommandLine()
+    options = parser.add_argument_group("options")  # as in most commands
+    options.add_argument("--set", nargs="+", default=[])
+    options.add_argument("--folders", nargs="*", default=["results"])
+    options.add_argument("--out", default="here")
+    parser.add_argument("rest", nargs="*")
+    args = parser.parse_args(
+        [
+            "--set",
+            "a=1",
+            "b=2",
+            "--out",
+            "x",
+            "--folders",
+            "p",
+            "--set",
+            "c=3",
+            "--out",
+            "y",
+            "--folders",
+            "q",
+        ]
+    )
+    assert args.set == ["a=1", "b=2", "c=3"]
+    assert args.folders == ["p", "q"]  # in place of the default
+    assert (args.out, args.rest) == ("y", [])
+    again = parser.parse_args(["one", "two"])  # defaults are as they were
+    assert (again.set, again.folders, again.rest) == ([], ["results"], ["one", "two"])
 
 
 @pytest.mark.parametrize(
