@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
-# Stands for python3, and for the interpreter of the environment that it makes: it writes down how it
-# was called.
+# Stands for python3, and for the interpreter of the environment that it makes: it writes down how
+# it was called.
 INTERPRETER = """#!{python}
 import os, shutil, sys
 words = sys.argv[1:]

@@ -13,6 +13,7 @@ from torch import nn
 
 from runtime.errors import UserError
 from runtime.locks import held, try_lock
+from training.process_groups import keep_for_good
 from training.synced_batch_norm import share_statistics
 
 
@@ -20,6 +21,7 @@ def start() -> None:
     """Join the process group where torchrun has set one up; otherwise do nothing."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
         dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+        keep_for_good(dist.group.WORLD)
 
 
 def stop() -> None:

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from training.process_groups import keep_for_good
+
 
 class Total(torch.autograd.Function):
     """Sum a tensor over all processes; its gradient is summed in the same way."""
@@ -113,7 +115,7 @@ def own_group() -> dist.ProcessGroup:
     On CPUs it is a group of its own, as collectives of the gradients may run at the same time. NCCL
     wants one group for everything that runs at once; torch's SyncBatchNorm does the same.
     """
-    return dist.group.WORLD if dist.get_backend() == "nccl" else dist.new_group()
+    return dist.group.WORLD if dist.get_backend() == "nccl" else keep_for_good(dist.new_group())
 
 
 def forward_shared(module: nn.Module, forward: Callable, *inputs: Any) -> Any:
