@@ -59,15 +59,22 @@ pipeline-demo: $(READY) ## two experiments, their pseudo-label reruns and the st
 	$(BIN)/snakemake --config experiments=Demo,DemoSpec,PseudoDemo,PseudoDemoSpec \
 		results=results/pipeline_demo settings="cv=2 $(PIPELINE_DATA)"
 
-weights: $(READY) ## train what lies in weights/ anew: half an hour on two cores
+# $(call train_weights,EXPERIMENT,FILE,SETTINGS): train fold 0, score it and ship it.
+define train_weights
+	$(BIN)/python train.py --config $(1) --limit_fold 0 --resume --results results/weights --set amp=bf16 $(3)
+	$(BIN)/python -m benchmarks.detection --config $(1) --results results/weights --set amp=bf16 \
+		--near_optimal 0 --out results/weights/$(2)_ruler
+	$(BIN)/python -m benchmarks.detection.ship_weights --config $(1) --results results/weights --set amp=bf16 \
+		--ruler results/weights/$(2)_ruler/detection.json --out weights/$(2).safetensors --overwrite
+endef
+
+weights: $(READY) ## train what lies in weights/ anew: an hour on two cores
 	$(BIN)/python prep_data.py --simulate 6000 --test 1500 --out input/pipeline_demo --cache
-	$(BIN)/python train.py --config Wave07 --limit_fold 0 --resume --results results/weights \
-		--set amp=bf16 $(PIPELINE_DATA)
-	$(BIN)/python -m benchmarks.detection --config Wave07 --results results/weights \
-		--near_optimal 0 --out results/weights/ruler
-	$(BIN)/python -m benchmarks.detection.ship_weights --config Wave07 --set amp=bf16 \
-		--results results/weights --ruler results/weights/ruler/detection.json \
-		--out weights/wave07.safetensors --overwrite
+	$(BIN)/python prep_data.py --simulate 1500 --test 100 --config Mdc1 --out input/mdc1
+	$(BIN)/python prep_data.py --simulate 1500 --test 100 --config O4 --out input/o4
+	$(call train_weights,Wave07,wave07,$(PIPELINE_DATA))
+	$(call train_weights,Mdc1,mdc1)
+	$(call train_weights,O4,o4)
 
 gpu-check: $(READY) ## check this machine's GPU in nine minutes: results/gpu_check/gpu_check.md
 	$(BIN)/python -m benchmarks.gpu_check
