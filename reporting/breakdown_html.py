@@ -7,9 +7,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from reporting.files import is_number
 from reporting.reported_run import ReportedRun
 from reporting.templates import render
+from runtime.files import is_number
 
 MOST_COLUMNS = 40  # of a table
 

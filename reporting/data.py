@@ -13,28 +13,27 @@ from typing import Any
 import numpy as np
 
 import metrics
+from experiments.orientation import lines_of
 from experiments.prediction_stamp import has_predictions, read_stamp
 from experiments.predictions import Predictions
 from experiments.run_names import is_run_directory
 from experiments.scores import aucs_by_fold, blend_folds
+from experiments.strain_maps import SampleFiles, find_worst
 from experiments.summary import best_validation_scores
 from reporting.curves import MeasuredScores, measure_scores
 from reporting.files import (
     Tables,
-    is_number,
     path_of,
     read_learning_curves,
     read_predictions_safely,
     read_starts,
     text_or_none,
 )
-from reporting.orientation import lines_of
 from reporting.quantities import measure_by_quantity
 from reporting.reported_run import ReportedRun, ScoreSet
-from reporting.strain_maps import find_worst
 from runtime.console import progress
 from runtime.errors import UserError
-from runtime.files import read_json_object
+from runtime.files import is_number, read_json_object
 
 SUFFIXES = {"": "plain", "_tta": "tta"}
 
@@ -251,7 +250,18 @@ def score_out_of_fold(
     known_signals = read_further_scores(run, variant, "oof", "train", *scored, tables)
     if run.worst is None:
         snr = known_signals.get("network SNR")
-        run.worst = find_worst(run.name, run.config, *scored, folds, snr)
+        run.worst = find_worst(run.name, files_of(run.config), *scored, folds, snr)
+
+
+def files_of(config: Mapping[str, Any]) -> SampleFiles:
+    """Return where the strain of a run's training samples lies.
+
+    Raises:
+        UserError: its config names no table.
+    """
+    cache = text_or_none(config.get("train_cache"))
+    root = text_or_none(config.get("data_root"))
+    return SampleFiles(path_of(config, "train_path"), Path(cache) if cache else None, root)
 
 
 def read_further_scores(

@@ -165,14 +165,3 @@ def text_or_none(value: Any) -> str | None:
 def int_or_none(value: Any) -> int | None:
     # bool is a subclass of int, and JSON's true is no number
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value from JSON is a finite number that float64 can hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    try:
-        return math.isfinite(value)
-    # JSON has integers of any length; those above 1.8e308 fit no float
-    except OverflowError:
-        return False

@@ -19,6 +19,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from experiments.strain_maps import map_strain
 from reporting.breakdown_html import breakdown_html
 from reporting.cells import TableColumn, table_columns
 from reporting.comparison import PairedDifference, compare_scores, comparison_data, comparison_html
@@ -27,7 +28,7 @@ from reporting.reported_run import ReportedRun
 from reporting.searches import ReportedSearch, searches_html
 from reporting.stack import StackSummary
 from reporting.stack_html import stack_section_html
-from reporting.strain_maps import MOST_RUNS, look_at, strain_maps_html
+from reporting.strain_maps import MOST_RUNS, strain_maps_html
 from reporting.templates import ASSETS, render
 from reporting.tuning import ReportedStudy, tuning_section_html
 
@@ -104,7 +105,7 @@ def looked_at_html(runs: Sequence[ReportedRun]) -> Markup:
     for run in runs:
         if run.competes and run.worst is not None:
             chosen.setdefault(run.samples, run)
-    looked = [look_at(run.worst) for run in list(chosen.values())[:MOST_RUNS] if run.worst]
+    looked = [map_strain(run.worst) for run in list(chosen.values())[:MOST_RUNS] if run.worst]
     return strain_maps_html(looked)
 
 

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from experiments.strain_maps import WorstSamples
 from reporting.comparison import AlignedScores
 from reporting.curves import MeasuredScores
-from reporting.files import int_or_none, is_number, params_of, text_or_none
-from reporting.strain_maps import WorstSamples
+from reporting.files import int_or_none, params_of, text_or_none
 from runtime.errors import UserError
+from runtime.files import is_number
 
 # Settings that only say where files are or what the run is called.
 PLACES = {"name", "train_path", "test_path", "train_cache", "test_cache", "data_root"}

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from reporting.files import is_number, text_or_none
+from reporting.files import text_or_none
 from reporting.templates import render
 from runtime.console import format_seconds
 from runtime.errors import UserError
-from runtime.files import read_json_object
+from runtime.files import is_number, read_json_object
 
 # As search/folder.py names them, which lies above this wing.
 RECORD, UNFINISHED, PAGE, CANDIDATES = (

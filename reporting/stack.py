@@ -14,9 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from reporting.files import is_number
 from runtime.errors import UserError
-from runtime.files import read_json_object
+from runtime.files import is_number, read_json_object
 
 ADVICE = "make it with `python stacking.py`"
 LONGEST_RAW = 40_000  # characters of stack.json that are shown

@@ -11,10 +11,10 @@ from typing import Any
 from markupsafe import Markup
 
 from experiments.run_names import TUNING
-from reporting.files import is_number, text_or_none
+from reporting.files import text_or_none
 from reporting.templates import render
 from runtime.errors import UserError
-from runtime.files import read_json_object
+from runtime.files import is_number, read_json_object
 from tuning.figures import FIGURES
 from tuning.records import STUDY_FILE
 

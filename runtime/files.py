@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import json
+import math
 import os
 import re
 import secrets
@@ -188,3 +189,14 @@ def read_json_object(
                 f"{what_to_do}"
             )
     return value
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value from JSON is a finite number that float64 can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    # JSON has integers of any length; those above 1.8e308 fit no float
+    except OverflowError:
+        return False

@@ -14,9 +14,8 @@ from typing import Any
 from physics.bank_settings import BankSettings
 from physics.observation import COMPETITION
 from physics.population import COMPETITION_POPULATION
-from reporting.files import is_number
 from runtime.errors import UserError
-from runtime.files import read_json_object
+from runtime.files import is_number, read_json_object
 
 GUESSING, MATCHED_FILTERS = "guessing", "matched filters"
 # Figures of the hold-out of `python -m benchmarks.detection`, whose samples follow the

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from experiments.orientation import ON_RULER, RULER, lines_of
 from physics.bank_settings import BankSettings
 from physics.observation import COMPETITION
 from physics.population import COMPETITION_POPULATION
-from reporting.orientation import ON_RULER, RULER, lines_of
 
 CONFIG = {
     "eval_metric": {"class": "AUC"},
