@@ -61,6 +61,7 @@ from runtime.seeds import seed_everything
 from simulation.real_strain import recorded_strain_digests
 from training import distributed
 from training.fit_state import TrainerState
+from training.loss_by_step import loss_points
 from training.trainer import Trainer
 from training_extras import find_views
 
@@ -334,7 +335,8 @@ class Experiment:
             epochs = len(trainer.state.history)
             trackers = track_fold(self.config, self.directory.path, fold, epochs)
             # those that a tracker lacks, as after a kill
-            trackers.log_history(trainer.state.history)
+            points = list(loss_points(trainer.state.loss_by_step))
+            trackers.log_history(trainer.state.history, points)
             trainer.reporter.tracker = trackers
         try:
             self.states[fold] = trainer.fit(train_set, valid_set)

@@ -5,6 +5,7 @@ fold<k>.pt, fold<k>_last.pt the best weights of a fold; all that resuming it nee
 fold<k>.json                the record of a fold: how far it is, what it was trained from, its
                             learning curve; see fold_record.py
 history.csv, tensorboard/   the learning curves of all folds
+loss_by_step.csv            their training loss within the epochs
 tracking/                   what other trackers call their runs, and their files
 fold<k>_epoch<n>.pt         weights of the epochs that are averaged, if any
 pseudo_labels.json          figures of the labels that the test samples were given, if any
@@ -36,9 +37,10 @@ from experiments.npy_files import save_array
 from experiments.observation_record import plain_config
 from experiments.run_identity import LOCATIONS, RunSamples
 from experiments.run_records import read_fold_state, read_run_config, read_starts
-from experiments.summary import write_history
+from experiments.summary import LOSS_BY_STEP, write_history
 from runtime.files import TEMPORARY, write_json
 from runtime.locks import hold
+from training.loss_by_step import loss_points
 
 # What a reader of weights or predictions needs beside them.
 DESCRIPTIONS = (
@@ -48,6 +50,7 @@ DESCRIPTIONS = (
     "ids_test.npy",
     "folds.npy",
     "history.csv",
+    LOSS_BY_STEP,
     "pseudo_labels.json",
     "ids_pseudo_labelled.npy",
 )
@@ -239,11 +242,19 @@ class RunDirectory:
             write_json(path, dict(plan.record.state))
 
     def write_history(self) -> None:
-        """Write the learning curves of all folds so far, also of earlier runs, as one CSV."""
+        """Write the learning curves of all folds so far, also of earlier runs, as two tables."""
         states = {fold: self.existing.state(fold) for fold in range(self.config.cv)}
         histories = {fold: state.get("history", []) for fold, state in states.items() if state}
         if histories:
             write_history(self.path / "history.csv", histories)
+        # Records of earlier versions have none.
+        points = {
+            fold: list(loss_points(state["loss_by_step"]))
+            for fold, state in states.items()
+            if state.get("loss_by_step")
+        }
+        if points:
+            write_history(self.path / LOSS_BY_STEP, points)
 
 
 def stays(path: Path) -> bool:

@@ -16,6 +16,7 @@ FOLD_STATE = {
     "epoch": int,
     "finished": bool,
     "history": list,
+    "loss_by_step": list,
     "trained_from": dict,
     "adjusted": (list, type(None)),
     "weights": (str, type(None)),
@@ -53,14 +54,30 @@ def read_fold_state(path: Path) -> dict[str, Any]:
     # The checkpoints hold the state as well, so that nothing is lost by removing this file.
     what_to_do = f"restore or remove it; {path.stem}_last.pt and {path.stem}.pt hold the same"
     state = read_json_object(path, FOLD_STATE, what_to_do)
-    for key in ("history", "adjusted"):
+    for key in ("history", "adjusted", "loss_by_step"):
         if not all(isinstance(entry, dict) for entry in state.get(key) or ()):
             raise UserError(f"{path} has entries of {key!r} that are no objects: {what_to_do}")
+    if not all(is_curve(entry) for entry in state.get("loss_by_step", ())):
+        raise UserError(f"{path} has no steps with their losses in 'loss_by_step': {what_to_do}")
     before = state.get("trained_from", {})
     for key, kind in TRAINED_FROM.items():
         if before and not isinstance(before.get(key), kind):
             raise UserError(f"{path} has no {key!r} in 'trained_from': {what_to_do}")
     return state
+
+
+def is_curve(entry: dict[str, Any]) -> bool:
+    """Whether an entry is what `training.loss_by_step.add_epoch` writes."""
+    steps, losses = entry.get("steps"), entry.get("losses")
+    if not (isinstance(steps, list) and isinstance(losses, list) and len(steps) == len(losses)):
+        return False
+    counts = [entry.get("epoch"), entry.get("before"), *steps]
+    return (
+        bool(steps)
+        and all(type(count) is int for count in counts)
+        and min(steps) > 0
+        and all(type(loss) in (int, float) for loss in losses)
+    )
 
 
 def read_run_config(folder: Path) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from experiments.run_options import RunOptions
 from experiments.run_records import read_run_config
 from experiments.scores import blend_folds
 from experiments.seed_folders import check_seeds, config_of_seed, seed_folder, seeds_in
-from experiments.summary import read_history
+from experiments.summary import LOSS_BY_STEP, read_history
 from experiments.targets import outputs_of
 from runtime.console import LOGGER
 from runtime.errors import UserError
@@ -185,7 +185,8 @@ class SeedRuns:
             directory.write_config(trains=False)
             directory.add_start(self.device, self.options.dry_run)
         directory.write_samples()
-        write_history_of_seeds(directory.path, self.config.seeds)
+        for table in ("history.csv", LOSS_BY_STEP):
+            write_history_of_seeds(directory.path, self.config.seeds, table)
         labels = seed_folder(directory.path, self.config.seeds[0]) / "pseudo_labels.json"
         if labels.is_file():  # the stack asks which run has labelled the test samples
             write_json(directory.path / labels.name, read_json_object(labels))
@@ -262,17 +263,17 @@ def average_stamps(name: str, stamps: Mapping[int, Mapping[str, Any]]) -> dict[s
     return {**first, "folds": folds, "seeds": identities}
 
 
-def write_history_of_seeds(folder: Path, seeds: Sequence[int]) -> None:
-    """Write the learning curves of all seeds as one CSV, one row per seed, fold and epoch."""
+def write_history_of_seeds(folder: Path, seeds: Sequence[int], name: str = "history.csv") -> None:
+    """Write the learning curves of all seeds as one CSV, one row per seed, fold and point."""
     rows = [
         {"seed": seed, **row}
         for seed in seeds
-        for row in read_history(seed_folder(folder, seed) / "history.csv")
+        for row in read_history(seed_folder(folder, seed) / name)
     ]
     if not rows:
         return
     names = list(dict.fromkeys(key for row in rows for key in row))
-    with atomic_path(folder / "history.csv") as temporary, open(temporary, "w", newline="") as file:
+    with atomic_path(folder / name) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.DictWriter(file, names)
         writer.writeheader()
         writer.writerows(rows)

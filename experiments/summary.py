@@ -36,6 +36,8 @@ from runtime.files import atomic_path, write_json
 if TYPE_CHECKING:
     import pandas as pd
 
+LOSS_BY_STEP = "loss_by_step.csv"
+
 
 def write_summary(
     folder: Path,
@@ -204,7 +206,7 @@ def scored_as(kind: str, targets: np.ndarray, scores: np.ndarray) -> dict[str, f
 
 
 def write_history(path: Path, folds: Mapping[int, Sequence[Mapping[str, float]]]) -> None:
-    """Write the learning curves of all folds as one CSV, one row per fold and epoch."""
+    """Write the learning curves of all folds as one CSV, one row per fold and point."""
     rows = [{"fold": fold, **scores} for fold, history in folds.items() for scores in history]
     # Of all rows: a fold that was resumed by a newer version may have further scores.
     names = list(dict.fromkeys(key for row in rows for key in row))
@@ -215,7 +217,7 @@ def write_history(path: Path, folds: Mapping[int, Sequence[Mapping[str, float]]]
 
 
 def read_history(path: Path) -> list[dict[str, float]]:
-    """Return the rows of history.csv; [] if there is none.
+    """Return the rows of history.csv or loss_by_step.csv; [] if there is none.
 
     Raises:
         UserError: it is damaged.

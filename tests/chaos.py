@@ -161,8 +161,9 @@ def differences(first: Path, second: Path) -> Iterator[str]:
     if names[0] != names[1]:
         yield f"files: {' '.join(set(names[0]) ^ set(names[1]))}"
         return
-    if (first / "submission.csv").read_bytes() != (second / "submission.csv").read_bytes():
-        yield "submission.csv"
+    for name in ("submission.csv", "loss_by_step.csv"):
+        if (first / name).read_bytes() != (second / name).read_bytes():
+            yield name
     results = [read_json(folder / "summary.json") for folder in (first, second)]
     yield from nested(*results, "summary.json", torch)
     for name in ("outoffolds.npy", "predictions.npy", "folds.npy", "ids_train.npy"):

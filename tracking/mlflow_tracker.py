@@ -15,7 +15,7 @@ from typing import Any
 
 from runtime.errors import UserError
 from runtime.optional_packages import require
-from tracking.tracked_part import TrackedPart, flatten
+from tracking.tracked_part import BY_STEP, Point, TrackedPart, flatten, points_after
 
 EXPERIMENT = "g2net-toolkit"
 LONGEST_PARAM = 500  # characters; the shortest limit among MLflow's versions
@@ -80,9 +80,16 @@ class MlflowTracker:
             ) from error
         return run
 
-    def log_epochs(self, history: Sequence[Mapping[str, float]], first: int) -> None:
+    def log_epochs(
+        self, history: Sequence[Mapping[str, float]], first: int, points: Sequence[Point] = ()
+    ) -> None:
         now = int(time.time() * 1000)  # ms
         metrics = [
+            self.entities.Metric(BY_STEP, float(point["train_loss"]), now, int(point["step"]))
+            for point in points_after(points, first)
+            if math.isfinite(point["train_loss"])
+        ]
+        metrics += [
             self.entities.Metric(key, float(value), now, int(scores["epoch"]))
             for scores in history[first:]
             for key, value in scores.items()

@@ -8,6 +8,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 ALL_FOLDS = "all_folds"
+# Of the training loss by step: `epoch` done, with its part, `step` since the fit began, and
+# `train_loss`.
+Point = Mapping[str, float]
+BY_STEP = "train_loss_by_step"  # what trackers call this curve
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,15 @@ class Tracker(Protocol):
 
     run: str | None
 
-    def log_epochs(self, history: Sequence[Mapping[str, float]], first: int) -> None:
-        """Send the epochs of a history from position `first` on, from 0."""
+    def log_epochs(
+        self, history: Sequence[Mapping[str, float]], first: int, points: Sequence[Point] = ()
+    ) -> None:
+        """Send the epochs of a history from position `first` on, from 0.
+
+        Args:
+            history: the scores of each epoch.
+            points: the training loss by step, of all epochs; see `points_after`.
+        """
         ...
 
     def log_result(self, figures: Mapping[str, Any], files: Sequence[Path]) -> None:
@@ -58,6 +69,11 @@ class Tracker(Protocol):
     def close(self, finished: bool) -> None:
         """End the run, or leave it to be continued."""
         ...
+
+
+def points_after(points: Sequence[Point], first: int) -> list[Point]:
+    """Return the points of a loss by step that lie after the first epochs."""
+    return [point for point in points if point["epoch"] > first]
 
 
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

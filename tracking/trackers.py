@@ -11,7 +11,7 @@ from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
 from runtime.files import read_json_object, write_json
 from runtime.optional_packages import require
-from tracking.tracked_part import TrackedPart, Tracker
+from tracking.tracked_part import Point, TrackedPart, Tracker
 
 # The file and class of each, so that nothing is imported that no config names.
 CLASSES = {
@@ -78,11 +78,18 @@ class Trackers:
         self.record[name] = {"run": self.trackers[name].run, "epochs": self.sent[name]}
         write_json(self.record_path, self.record)
 
-    def log_history(self, history: Sequence[Mapping[str, float]]) -> None:
-        """Send the epochs that each tracker does not have yet."""
+    def log_history(
+        self, history: Sequence[Mapping[str, float]], points: Sequence[Point] = ()
+    ) -> None:
+        """Send the epochs that each tracker does not have yet.
+
+        Args:
+            history: the scores of each epoch.
+            points: the training loss by step, of all epochs.
+        """
         for name, tracker in self.trackers.items():
             first = self.sent[name]
-            if self.succeeds(name, lambda t=tracker, n=first: t.log_epochs(history, n)):
+            if self.succeeds(name, lambda t=tracker, n=first: t.log_epochs(history, n, points)):
                 self.sent[name] = len(history)
                 if name in REMOTE:
                     self.note(name)

@@ -14,9 +14,10 @@ from typing import Any
 
 from runtime.errors import UserError
 from runtime.optional_packages import require
-from tracking.tracked_part import TrackedPart, flatten
+from tracking.tracked_part import BY_STEP, Point, TrackedPart, flatten
 
 PROJECT = "g2net-toolkit"
+STEPS_AN_EPOCH = 1000  # as wandb counts; more than a loss by step has points
 
 
 class WandbTracker:
@@ -46,15 +47,27 @@ class WandbTracker:
                 # The log of a run is this project's own; wandb would redirect the terminal.
                 settings=self.wandb.Settings(console="off", silent=True),
             )
+            self.handle.define_metric("*", step_metric="epoch")
         except self.wandb.errors.Error as error:
             raise UserError(
                 f"tracker = 'wandb': {' '.join(str(error).split())}: log in with `wandb login`, or "
                 f"track into files with WANDB_MODE=offline in the environment"
             ) from error
 
-    def log_epochs(self, history: Sequence[Mapping[str, float]], first: int) -> None:
+    def log_epochs(
+        self, history: Sequence[Mapping[str, float]], first: int, points: Sequence[Point] = ()
+    ) -> None:
+        # wandb takes steps in ascending order only. The points of the loss by step lie between
+        # the epochs, which are therefore counted in thousands; curves are drawn against "epoch".
         for scores in history[first:]:
-            self.handle.log(dict(scores), step=int(scores["epoch"]))
+            epoch = int(scores["epoch"])
+            inside = [point for point in points if epoch - 1 < point["epoch"] < epoch]
+            for number, point in enumerate(inside, 1):
+                values = {"epoch": point["epoch"], BY_STEP: point["train_loss"]}
+                self.handle.log(values, step=(epoch - 1) * STEPS_AN_EPOCH + number)
+            ends = [point["train_loss"] for point in points if point["epoch"] == epoch]
+            last = {BY_STEP: ends[0]} if ends else {}  # epochs of an earlier version have none
+            self.handle.log({**scores, **last}, step=epoch * STEPS_AN_EPOCH)
 
     def log_result(self, figures: Mapping[str, Any], files: Sequence[Path]) -> None:
         for key, value in flatten(figures):

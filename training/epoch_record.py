@@ -36,14 +36,15 @@ class EpochRecord:
         if target is not None:
             self.outputs.append((logits.detach().float(), target.detach()))
 
-    def mean_loss(self) -> float:
-        """Return the mean of the loss over the rows of all processes; all must call it at once."""
+    def gather_losses(self) -> tuple[Tensor, Tensor]:
+        """Return losses and rows of all batches, (processes, steps) each, on the CPU.
+
+        All processes must call it at once. It waits for a GPU, once an epoch.
+        """
         losses, rows = distributed.gather_rows(torch.stack(self.losses), torch.tensor(self.rows))
-        # The batches that were left out of the training are left out here.
-        finite = losses.isfinite()
-        losses, rows = losses[finite], rows[finite]
-        # Batches differ in size, so that a mean of their means would not be the mean over rows.
-        return ((losses * rows).sum() / rows.sum()).item()
+        # (processes * steps,) -> (processes, steps): all have as many batches
+        shape = (distributed.world_size(), -1)
+        return losses.reshape(shape), rows.reshape(shape)
 
     def scored_rows(self) -> tuple[Tensor, Tensor] | None:
         """Return logits and targets of all processes, (n, 1) each; None where none are scored."""
@@ -71,3 +72,16 @@ class EpochRecord:
         if len(younger) > 1:
             record.gradients = GradientRecord.from_checkpoint(younger[1], device)
         return record
+
+
+def mean_over_rows(losses: Tensor, rows: Tensor) -> float:
+    """Return the mean loss over all rows of batches.
+
+    Args:
+        losses, rows: of the batches, in the same shape: their mean losses, and of how many rows.
+    """
+    # The batches that were left out of the training are left out here.
+    finite = losses.isfinite()
+    losses, rows = losses[finite], rows[finite]
+    # Batches differ in size, so that a mean of their means would not be the mean over rows.
+    return ((losses * rows).sum() / rows.sum()).item()

@@ -14,6 +14,7 @@ from training import distributed
 from training.epoch_record import EpochRecord
 from training.fit_state import TrainerState
 from training.guessing import Guessing, explain_bad_run, score_guessing
+from training.loss_by_step import loss_points
 
 
 class EpochReporter:
@@ -24,7 +25,7 @@ class EpochReporter:
         device: whose memory is said.
 
     Attributes:
-        tracker: gets every score, `log_history(history)`; None for none.
+        tracker: gets every score, `log_history(history, points)`; None for none.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
@@ -60,7 +61,7 @@ class EpochReporter:
             if warning is not None:
                 LOGGER.warning(f"{self.name}: {warning}")
         if self.tracker is not None:
-            self.tracker.log_history(state.history)
+            self.tracker.log_history(state.history, list(loss_points(state.loss_by_step)))
 
     def report_step(self, state: TrainerState, steps: int, record: EpochRecord) -> None:
         """Log the newest loss and gradient, each of which waits for a GPU.

@@ -10,25 +10,29 @@ from torch import Tensor
 
 from runtime.console import LOGGER
 from runtime.errors import UserError
-from training.epoch_record import EpochRecord
+from training.epoch_record import EpochRecord, mean_over_rows
+from training.loss_by_step import group_losses
 
 
 def score_training_pass(
     record: EpochRecord, metric: Callable | None, name: str
-) -> dict[str, float]:
-    """Return the mean training loss and, where targets were not mixed, the training score.
+) -> tuple[dict[str, float], tuple[list[int], list[float]]]:
+    """Return the scores of the training pass, and its loss by step as `group_losses` has it.
+
+    The scores are the mean training loss and, where targets were not mixed, the training score.
 
     Args:
         record: of the epoch; all processes must call this at once.
         metric: (target, logits) -> float; None scores nothing.
         name: of the fit, for warnings.
     """
-    scores = {"train_loss": record.mean_loss(), "train_metric": math.nan}
+    losses = record.gather_losses()
+    scores = {"train_loss": mean_over_rows(*losses), "train_metric": math.nan}
     rows = record.scored_rows()
     if rows is not None and metric is not None:
         logits, targets = rows
         scores["train_metric"] = compute_score(metric, targets, logits, name)
-    return scores
+    return scores, group_losses(*losses)
 
 
 def score_validation(

@@ -36,6 +36,7 @@ class TrainerState:
         updates: optimiser steps made so far.
         learning_rate: of the last of them.
         history: the scores of each epoch.
+        loss_by_step: the training loss within each epoch; see `loss_by_step.add_epoch`.
         weights: content digest of the best weights, as saved.
         rows_per_batch: rows of all processes in a batch, which `step` counts.
         trained_from: digests of all that decided the weights; see experiments/fold_record.py.
@@ -55,6 +56,7 @@ class TrainerState:
     updates: int | None = 0  # None: of a checkpoint older than the count
     learning_rate: float | None = None
     history: list[dict[str, float]] = field(default_factory=list)
+    loss_by_step: list[dict[str, Any]] = field(default_factory=list)
     weights: str | None = None
     rows_per_batch: int | None = None
     trained_from: dict[str, Any] = field(default_factory=dict)

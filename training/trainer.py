@@ -55,6 +55,7 @@ from training.fit_state import (
     recorded_epochs,
     restore_checkpoint,
 )
+from training.loss_by_step import add_epoch
 from training.optimizer_step import step_optimizer
 from training.precision import autocast, choose_amp_dtype, make_scaler
 from training.prediction import forward_rows
@@ -188,7 +189,7 @@ class Trainer:
         self.share_buffers()
         # of this process: a resumed epoch was trained in part before
         rows = sum(self.record.rows[before:]) * distributed.world_size()
-        scores = score_training_pass(self.record, self.metric, self.name)
+        scores, by_step = score_training_pass(self.record, self.metric, self.name)
         scores |= self.validate(valid_loader)
         scores |= {
             "train_seconds": trained - started,
@@ -197,7 +198,7 @@ class Trainer:
             "samples_per_second": rows / max(trained - started, 1e-9),
             **self.record.gradients.scores(),
         }
-        self.end_epoch(scores, started)
+        self.end_epoch(scores, by_step, started)
 
     def check_before_training(self, train_set: Dataset, sampler: CountedBatchSampler) -> None:
         """Try what would otherwise fail after an epoch or later: schedule, optimiser, last batch.
@@ -359,11 +360,14 @@ class Trainer:
             logits, targets, self.criterion, self.metric, self.monitors, self.name
         )
 
-    def end_epoch(self, scores: dict[str, float], started: float) -> None:
+    def end_epoch(
+        self, scores: dict[str, float], by_step: tuple[list[int], list[float]], started: float
+    ) -> None:
         """Record the scores, step the schedule, ask the callbacks, save, and report.
 
         Args:
             scores: of this epoch.
+            by_step: its training loss, as `group_losses` returns it.
             started: when it began, in seconds of the monotonic clock.
 
         Raises:
@@ -379,6 +383,7 @@ class Trainer:
             "learning_rate": state.learning_rate or self.optimizer.param_groups[0]["lr"],
         }
         state.history.append(scores)
+        add_epoch(state.loss_by_step, state.epoch, *by_step)
         step_after_epoch(self.scheduler, self.schedule, state.epoch, scores)
 
         verdicts = [callback.on_epoch_end(state) for callback in self.callbacks]

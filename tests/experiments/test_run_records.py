@@ -23,6 +23,12 @@ DAMAGED = {
     "fold0.json": (
         '{"epoch": "3"}',
         '{"history": [1]}',
+        '{"loss_by_step": {}}',
+        '{"loss_by_step": [1]}',
+        '{"loss_by_step": [{"epoch": 1, "before": 0, "steps": [1], "losses": ["a"]}]}',
+        '{"loss_by_step": [{"epoch": 1, "before": 0, "steps": [0], "losses": [0.5]}]}',
+        '{"loss_by_step": [{"epoch": 1, "before": 0, "steps": [1, 2], "losses": [0.5]}]}',
+        '{"loss_by_step": [{"epoch": 1, "steps": [1], "losses": [0.5]}]}',
         '{"trained_from": 5}',
         '{"trained_from": {"samples": "a"}}',
     ),

@@ -79,6 +79,8 @@ def test_the_run_holds_the_mean_and_the_spread(finished: Path) -> None:
     assert summary["oof_auc_of_seeds"]["deviation"] == pytest.approx(np.std(aucs, ddof=1))
     rows = read_history(run / "history.csv")
     assert {(row["seed"], row["fold"]) for row in rows} == {(0, 0), (0, 1), (7, 0), (7, 1)}
+    points = read_history(run / "loss_by_step.csv")
+    assert {(row["seed"], row["fold"]) for row in points} == {(0, 0), (0, 1), (7, 0), (7, 1)}
     assert json.loads((run / "config.json").read_text())["seeds"] == [0, 7]
     assert json.loads((run / "seed7" / "config.json").read_text())["seed"] == 7
 

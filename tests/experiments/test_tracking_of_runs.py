@@ -11,6 +11,7 @@ import pytest
 from small_run import make_data, run_here
 
 from experiments.fold_record import read_fold
+from experiments.summary import read_history
 from experiments.tracking_of_runs import fold_figures
 from runtime.files import read_json
 from training.fit_state import TrainerState
@@ -60,6 +61,12 @@ def test_a_run_is_tracked_and_a_longer_one_continues(
     (row,) = rows_of(run, "fold0")
     for key in ("valid_metric", "gradient_norm", "clipped_steps", "samples_per_second"):
         assert float(row[key]) >= 0, key
+    points = read_history(run / "loss_by_step.csv")
+    assert {point["fold"] for point in points} == {0.0, 1.0}
+    assert points[-1]["epoch"] == 1.0
+    with open(run / "tracking" / "fold0" / "train_loss_by_step.csv", newline="") as file:
+        tracked = [float(point["train_loss"]) for point in csv.DictReader(file)]
+    assert tracked == [point["train_loss"] for point in points if point["fold"] == 0]
     result = read_json(run / "tracking" / "all_folds" / "result.json")
     assert result["oof_auc"] == read_json(run / "summary.json")["oof_auc"]
     digests = {f"fold{k}": read_fold(run / f"fold{k}.pt").digest for k in (0, 1)}

@@ -149,7 +149,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             [row["train_loss"], row["valid_loss"], row["valid_metric"]]
             for row in trainer.state.history
         ]
-        np.savez(args.folder / "result.npz", history=np.array(rows), prediction=prediction)
+        by_step = np.array([entry["losses"] for entry in trainer.state.loss_by_step])
+        parts = {"history": np.array(rows), "by_step": by_step, "prediction": prediction}
+        np.savez(args.folder / "result.npz", **parts)
     distributed.stop()
 
 

@@ -15,6 +15,11 @@ from tracking.trackers import Trackers
 mlflow = pytest.importorskip("mlflow", reason="the extra mlflow is not installed")
 
 HISTORY = [{"epoch": n, "valid_loss": 1 / n, "train_metric": math.nan} for n in (1, 2, 3)]
+# One group of steps has bad losses alone.
+POINTS = [
+    {"epoch": n / 2, "step": 10 * n, "train_loss": math.nan if n == 3 else 2 / n}
+    for n in range(1, 7)
+]
 CONFIG = {"name": "demo", "transforms": {"train": [{"class": "FlipWave", "p": 0.5}]}}
 
 
@@ -35,7 +40,7 @@ def test_a_resumed_fit_continues_the_same_run(store: Path, tmp_path: Path) -> No
     run_folder = tmp_path / "demo"
     run_folder.mkdir()
     first = Trackers(["mlflow"], part_of(run_folder))
-    first.log_history(HISTORY[:2])
+    first.log_history(HISTORY[:2], POINTS[:4])
     first.close(finished=False)
     client = mlflow.MlflowClient()
     (experiment,) = (e for e in client.search_experiments() if e.name == "g2net-toolkit")
@@ -43,7 +48,7 @@ def test_a_resumed_fit_continues_the_same_run(store: Path, tmp_path: Path) -> No
     assert run.info.status == "KILLED"
 
     again = Trackers(["mlflow"], part_of(run_folder, epochs=2))
-    again.log_history(HISTORY)
+    again.log_history(HISTORY, POINTS)
     picture = run_folder / "summary.png"
     picture.write_bytes(b"a picture")
     again.log_result({"oof_auc": 0.9, "weights": {"fold0": "abc"}}, [picture])
@@ -52,6 +57,9 @@ def test_a_resumed_fit_continues_the_same_run(store: Path, tmp_path: Path) -> No
     assert (run.info.run_name, run.info.status) == ("demo/fold0", "FINISHED")
     points = client.get_metric_history(run.info.run_id, "valid_loss")
     assert [(point.step, point.value) for point in points] == [(1, 1.0), (2, 0.5), (3, 1 / 3)]
+    points = client.get_metric_history(run.info.run_id, "train_loss_by_step")
+    by_step = [(point.step, point.value) for point in points]
+    assert by_step == [(10 * n, 2 / n) for n in range(1, 7) if n != 3]
     assert "train_metric" not in run.data.metrics  # never defined
     assert run.data.metrics["oof_auc"] == 0.9
     assert run.data.tags["weights.fold0"] == "abc"

@@ -44,6 +44,9 @@ def test_an_unknown_tracker_and_a_missing_package_are_refused(monkeypatch) -> No
         read_tracker_names("mlflow")
 
 
+POINTS = [{"epoch": n / 2, "step": 10 * n, "train_loss": 2 / n} for n in range(1, 7)]
+
+
 def curve(folder: Path, key: str) -> list[tuple[int, float]]:
     events = EventAccumulator(str(folder)).Reload()
     return [(event.step, event.value) for event in events.Scalars(key)]
@@ -52,11 +55,11 @@ def curve(folder: Path, key: str) -> list[tuple[int, float]]:
 def test_files_have_every_epoch_once_after_a_resumed_start(tmp_path: Path) -> None:
     first = Trackers(["tensorboard", "csv"], part_of(tmp_path))
     for n in (1, 2):
-        first.log_history(HISTORY[:n])
+        first.log_history(HISTORY[:n], POINTS[: 2 * n])
     first.close(finished=False)
     again = Trackers(["tensorboard", "csv"], part_of(tmp_path, epochs=2))
-    again.log_history(HISTORY[:2])
-    again.log_history(HISTORY)
+    again.log_history(HISTORY[:2], POINTS[:4])
+    again.log_history(HISTORY, POINTS)
     again.log_result({"weights": "abc"})
     again.close(finished=True)
     expected = [(n, pytest.approx(1 / n)) for n in (1, 2, 3)]
@@ -64,6 +67,11 @@ def test_files_have_every_epoch_once_after_a_resumed_start(tmp_path: Path) -> No
     with open(tmp_path / "tracking" / "fold0" / "scores.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == [1, 2, 3]
+    by_step = [(10 * n, pytest.approx(2 / n)) for n in range(1, 7)]
+    assert curve(tmp_path / "tensorboard" / "fold0", "train_loss_by_step") == by_step
+    with open(tmp_path / "tracking" / "fold0" / "train_loss_by_step.csv", newline="") as file:
+        points = [(int(row["step"]), float(row["train_loss"])) for row in csv.DictReader(file)]
+    assert points == by_step
     assert read_json(tmp_path / "tracking" / "fold0" / "result.json") == {"weights": "abc"}
 
 
@@ -87,7 +95,7 @@ class Distant:
         self.run = run or "run 1"
         Distant.begun.append(run)
 
-    def log_epochs(self, history: list, first: int) -> None:
+    def log_epochs(self, history: list, first: int, points: list = ()) -> None:
         if Distant.fails:
             raise ConnectionError("nobody answers")
         Distant.sent += [scores["epoch"] for scores in history[first:]]

@@ -16,6 +16,7 @@ from tracking.trackers import Trackers
 wandb = pytest.importorskip("wandb", reason="the extra wandb is not installed")
 
 HISTORY = [{"epoch": n, "valid_loss": 1 / n} for n in (1, 2)]
+POINTS = [{"epoch": n / 2, "step": 10 * n, "train_loss": 2 / n} for n in (1, 2, 3, 4)]
 
 
 def part_of(folder: Path, epochs: int = 0) -> TrackedPart:
@@ -33,10 +34,10 @@ def assert_holds(file: Path, words: list[bytes]) -> None:
 def test_a_resumed_fit_continues_the_same_run(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setenv("WANDB_MODE", "offline")
     first = Trackers(["wandb"], part_of(tmp_path))
-    first.log_history(HISTORY[:1])
+    first.log_history(HISTORY[:1], POINTS[:2])
     first.close(finished=False)
     again = Trackers(["wandb"], part_of(tmp_path, epochs=1))
-    again.log_history(HISTORY)
+    again.log_history(HISTORY, POINTS)
     again.log_result({"weights": "a digest"})
     again.close(finished=True)
     run = read_json(tmp_path / "tracking" / "fold0" / "runs.json")["wandb"]
@@ -45,7 +46,21 @@ def test_a_resumed_fit_continues_the_same_run(tmp_path: Path, monkeypatch) -> No
     files = sorted((tmp_path / "tracking" / "fold0").rglob(f"run-{run['run']}.wandb"))
     assert len(files) == 2
     for file, words in zip(files, ([], [b"a digest"]), strict=True):
-        assert_holds(file, [b"valid_loss", b"demo/fold0", *words])
+        assert_holds(file, [b"valid_loss", b"train_loss_by_step", b"demo/fold0", *words])
+
+
+def test_steps_ascend_and_each_epoch_has_its_scores(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    trackers = Trackers(["wandb"], part_of(tmp_path))
+    sent = []
+    handle = trackers.trackers["wandb"].handle
+    monkeypatch.setattr(handle, "log", lambda values, step: sent.append((step, values)))
+    trackers.log_history(HISTORY, POINTS)
+    trackers.close(finished=True)
+    assert [step for step, _ in sent] == [1, 1000, 1001, 2000]
+    assert [values["epoch"] for _, values in sent] == [0.5, 1, 1.5, 2]
+    assert [values["train_loss_by_step"] for _, values in sent] == [2.0, 1.0, 2 / 3, 0.5]
+    assert [values.get("valid_loss") for _, values in sent] == [None, 1.0, None, 0.5]
 
 
 def test_train_tracks_offline_and_a_resumed_fold_goes_on(tmp_path: Path, monkeypatch) -> None:

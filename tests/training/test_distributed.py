@@ -179,6 +179,7 @@ def test_two_processes_equal_one_with_twice_the_batch(tmp_path) -> None:
             results[processes] = dict(content)
     # The sums run in another order: float32 rounding, carried through 39 steps of Adam.
     np.testing.assert_allclose(results[1]["history"], results[2]["history"], atol=1e-5)
+    np.testing.assert_allclose(results[1]["by_step"], results[2]["by_step"], atol=1e-5)
     np.testing.assert_allclose(results[1]["prediction"], results[2]["prediction"], atol=1e-4)
 
 

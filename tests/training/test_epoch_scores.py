@@ -42,12 +42,12 @@ def test_a_metric_of_one_class_is_nan_with_a_warning(caplog: pytest.LogCaptureFi
 def test_the_training_pass_is_scored_where_targets_were_not_mixed() -> None:
     record = EpochRecord()
     record.add(torch.tensor(0.5), LOGITS, TARGETS)
-    assert score_training_pass(record, AUC(), "fold0") == {
-        "train_loss": 0.5,
-        "train_metric": pytest.approx(3 / 4),
-    }
+    record.add(torch.tensor(0.25), LOGITS, TARGETS)
+    scores, by_step = score_training_pass(record, AUC(), "fold0")
+    assert scores == {"train_loss": 0.375, "train_metric": pytest.approx(3 / 4)}
+    assert by_step == ([1, 2], [0.5, 0.25])
     mixed = EpochRecord()
     mixed.add(torch.tensor(0.5), LOGITS, None)
-    scores = score_training_pass(mixed, AUC(), "fold0")
+    scores, _ = score_training_pass(mixed, AUC(), "fold0")
     assert scores["train_loss"] == 0.5
     assert math.isnan(scores["train_metric"])
