@@ -419,7 +419,7 @@ def summarize_fold(experiment: Experiment, fold: int) -> str:
     if state is not None and distributed.is_main() and not experiment.options.dry_run:
         # Before anything is refused: the curves of a bad fold help to find out why.
         valid = experiment.targets.true[experiment.folds[fold][1]]
-        draw_fold_curves(folder, fold, state.history, experiment.config, valid)
+        draw_fold_curves(folder, fold, state, experiment.config, valid)
     files = (f"fold{fold}.pt", f"fold{fold}.json", f"fold{fold}.png")
     written = [file for file in files if (folder / file).exists()]
     listed = " and ".join([", ".join(written[:-1]), written[-1]] if written[1:] else written)

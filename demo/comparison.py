@@ -18,7 +18,8 @@ from data.strain_cache import StrainCache
 from experiments.building import observation_of, population_of, read_data
 from experiments.predictions import read_predictions
 from experiments.scores import auc_with_error, blend_folds
-from experiments.summary import read_snr, read_truth
+from experiments.signal_quantities import NETWORK_SNR, SignalParameters
+from experiments.summary import read_truth
 from runtime.errors import UserError
 from runtime.files import read_json_object
 
@@ -90,7 +91,8 @@ def compare(config: ConfigMeta, folder: Path, templates: int) -> Comparison:
     predictions.check_complete("`make demo` does")
     data = Path(config.test_path).parent
     targets = read_truth(data / "test_labels.csv", test)
-    snr = read_snr(data / "parameters.csv", test)
+    known = SignalParameters().quantities(Path(config.test_path), test["id"].to_numpy(str))
+    snr = known.get(NETWORK_SNR)
     if targets is None or snr is None:
         raise UserError(
             f"{data} lacks test_labels.csv or parameters.csv of its samples: simulate them again "

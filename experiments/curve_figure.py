@@ -38,9 +38,15 @@ def guessing_of(config: ConfigMeta, true: np.ndarray) -> Guessing | None:
 
 
 def draw_fold(
-    path: Path, title: str, history: History, metric: str, guessing: Guessing | None
+    path: Path,
+    title: str,
+    history: History,
+    metric: str,
+    guessing: Guessing | None,
+    points: History = (),
+    matched: float | None = None,
 ) -> None:
-    """Draw loss, score, gradients and learning rate of one fold into one PNG.
+    """Draw losses, score, gradients, learning rate and speed of one fold into one PNG.
 
     Args:
         path: where it goes.
@@ -48,22 +54,34 @@ def draw_fold(
         history: scores of each epoch, with `fold`.
         metric: the name of the metric in it.
         guessing: whose lines are drawn; None for none.
+        points: the training loss by step, with `fold`.
+        matched: the score of matched filters on such samples; None where it is not known.
     """
-    figure = make_figure((12, 8.4), title)
-    axes = figure.subplots(2, 2)
+    figure = make_figure((17.5, 8.4), title)
+    axes = figure.subplots(2, 3)
     draw_loss(axes[0, 0], history, guessing)
-    draw_curves(axes[0, 1], history, metric, guessing)
+    draw_loss_by_step(axes[0, 1], points, guessing)
+    draw_curves(axes[0, 2], history, metric, guessing, matched)
     draw_gradients(axes[1, 0], history)
     draw_learning_rate(axes[1, 1], history)
+    draw_speed(axes[1, 2], history)
     save_figure(figure, path)
 
 
-def make_figure(size: tuple[float, float], title: str) -> Figure:
-    """Return an empty figure; size in inches."""
+def make_figure(
+    size: tuple[float, float], title: str, layout: str | None = "constrained"
+) -> Figure:
+    """Return an empty figure.
+
+    Args:
+        size: inches.
+        title: of the whole.
+        layout: how the panels find their places; None leaves that to the caller.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=size, layout="constrained")
+    figure = Figure(figsize=size, layout=layout)
     FigureCanvasAgg(figure)
     # The name of a run may hold a dollar sign, which would begin a formula.
     figure.suptitle(title, fontsize=14, parse_math=False)
@@ -79,14 +97,25 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def draw_curves(
-    axis: Axes, history: History, metric: str, guessing: Guessing | None = None
+    axis: Axes,
+    history: History,
+    metric: str,
+    guessing: Guessing | None = None,
+    matched: float | None = None,
 ) -> None:
-    """Draw the validation metric of each fold, that of the training dotted, and chance."""
+    """Draw the validation metric of each fold, that of the training dotted, and orientation.
+
+    Args:
+        guessing: whose score is drawn as a line; None for none.
+        matched: the score of matched filters on such samples; None where it is not known.
+    """
     draw_pair(axis, history, "metric")
     name = "AUC" if metric == "auc" else metric.replace("_", " ")
     axis.set(xlabel="epoch", ylabel=name, title="Score (dotted: training)")
     if guessing is not None and np.isfinite(guessing.score):
         draw_chance(axis, guessing.score)
+    if matched is not None:
+        axis.axhline(matched, color=CHANCE, lw=1, ls="-.", label=f"matched filters: {matched:.3f}")
     if history:
         axis.legend(loc="lower right", fontsize=8)  # curves of an AUC rise to the right
 
@@ -97,11 +126,37 @@ def draw_loss(axis: Axes, history: History, guessing: Guessing | None = None) ->
     axis.set(xlabel="epoch", ylabel="loss", title="Loss (dotted: training)")
     if guessing is not None and np.isfinite(guessing.loss):
         draw_chance(axis, guessing.loss)
-    # A run that diverged has losses of hundreds, which would hide all others.
-    if losses.size and losses.min() > 0 and losses.max() > WIDE * losses.min():
-        axis.set_yscale("log")
+    scale_losses(axis, losses)
     if history:
         axis.legend(loc="upper right", fontsize=8)  # curves of a loss fall to the right
+
+
+def draw_loss_by_step(axis: Axes, points: History, guessing: Guessing | None = None) -> None:
+    """Draw the training loss of each fold within its epochs, and the loss of guessing.
+
+    Args:
+        points: the rows of loss_by_step.csv.
+    """
+    axis.set(xlabel="epoch", ylabel="training loss", title="Training loss by step")
+    if not points:
+        draw_nothing(axis, "no loss by step: a run of an earlier version")
+        return
+    for rows, colour, label in curves_of(points):
+        losses = [row.get("train_loss", np.nan) for row in rows]
+        axis.plot([row["epoch"] for row in rows], losses, color=colour, lw=0.8, label=label)
+    if guessing is not None and np.isfinite(guessing.loss):
+        draw_chance(axis, guessing.loss)
+    losses = np.array([row.get("train_loss", np.nan) for row in points])
+    scale_losses(axis, losses[np.isfinite(losses)])
+    axis.set_xlim(left=0)
+    axis.grid(alpha=0.3)
+    axis.legend(loc="upper right", fontsize=8)
+
+
+def scale_losses(axis: Axes, losses: np.ndarray) -> None:
+    """Choose a logarithmic axis where a run diverged: its losses of hundreds would hide others."""
+    if losses.size and losses.min() > 0 and losses.max() > WIDE * losses.min():
+        axis.set_yscale("log")
 
 
 def draw_pair(axis: Axes, history: History, quantity: str) -> np.ndarray:
@@ -171,6 +226,19 @@ def draw_learning_rate(axis: Axes, history: History) -> None:
         rates = [row.get("learning_rate", np.nan) for row in rows]
         axis.plot([row["epoch"] for row in rows], rates, "o-", color=colour, ms=3)
     axis.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
+    axis.set_ylim(bottom=0)
+    axis.grid(alpha=0.3)
+
+
+def draw_speed(axis: Axes, history: History) -> None:
+    """Draw how many samples were trained in a second, which falls where a device is shared."""
+    axis.set(xlabel="epoch", ylabel="samples a second", title="Speed of the training")
+    if not any("samples_per_second" in row for row in history):
+        draw_nothing(axis, "no speed in this history")
+        return
+    for rows, colour, _ in curves_of(history):
+        speeds = [row.get("samples_per_second", np.nan) for row in rows]
+        axis.plot([row["epoch"] for row in rows], speeds, "o-", color=colour, ms=3)
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
 

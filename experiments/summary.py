@@ -15,6 +15,7 @@ from data.sample_files import read_table
 from experiments.breakdown import break_down, format_breakdown
 from experiments.curve_figure import draw_fold, guessing_of
 from experiments.npy_files import load_array
+from experiments.orientation import matched_filter_score
 from experiments.outputs_summary import (
     format_scores,
     mean_outputs,
@@ -27,11 +28,15 @@ from experiments.prediction_stamp import unfinished_predictions
 from experiments.run_records import NOT_VALIDATED
 from experiments.sample_table import read_covariate
 from experiments.scores import auc_with_error, aucs_by_fold, blend_folds, ordered_probabilities
+from experiments.signal_quantities import NETWORK_SNR, SignalParameters
+from experiments.strain_maps import SampleFiles, find_worst, map_strain
 from experiments.summary_figure import SummaryPicture, draw_summary, draw_summary_of_outputs
 from experiments.targets import outputs_of
 from runtime.console import LOGGER, format_seconds
 from runtime.errors import UserError
 from runtime.files import atomic_path, write_json
+from training.fit_state import TrainerState
+from training.loss_by_step import loss_points
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -129,44 +134,67 @@ def write_summary(
     if seeds:
         result |= scores_over_seeds(seeds)
     write_json(folder / f"summary{suffix}.json", result)
+    metric = getattr(config.eval_metric.build(), "name", "score")
     drawn = SummaryPicture(
         folder / f"summary{suffix}.png",
         f"{folder.name}{suffix}",
         history,
-        getattr(config.eval_metric.build(), "name", "score"),
+        metric,
         guessing_of(config, true[folds != NOT_VALIDATED]) if history else None,
+        read_history(folder / LOSS_BY_STEP),
+        matched_filters(config, metric),
     )
-    if outputs.target.kind == "binary":
-        parameters = Path(config.train_path).parent / "parameters.csv"
-        snr = read_snr(parameters, train[known])
-        draw_summary(drawn, truth[known], out_of_fold[known], snr, result)
+    if is_signal:
+        ids = train["id"].to_numpy(str)[known]
+        quantities = SignalParameters().quantities(Path(config.train_path), ids)
+        scored = ids, truth[known], out_of_fold[known]
+        snr = quantities.get(NETWORK_SNR)
+        worst = find_worst(folder.name, files_of(config), *scored, folds[known], snr)
+        maps = map_strain(worst)
+        draw_summary(drawn, *scored[1:], quantities, result, maps)
     else:
         draw_summary_of_outputs(drawn, outputs, true[known], every_output[known])
     return result
 
 
+def files_of(config: ConfigMeta) -> SampleFiles:
+    """Return where the strain of a run's training samples lies."""
+    cache = None if config.train_cache is None else Path(config.train_cache)
+    return SampleFiles(Path(config.train_path), cache, config.data_root)
+
+
 def draw_fold_curves(
-    folder: Path,
-    fold: int,
-    history: Sequence[Mapping[str, float]],
-    config: ConfigMeta,
-    true: np.ndarray,
+    folder: Path, fold: int, state: TrainerState, config: ConfigMeta, true: np.ndarray
 ) -> Path | None:
     """Draw the learning curves of one fold, fold<k>.png; return its path, None without an epoch.
 
     Args:
         folder: the run directory.
-        history: the scores of each epoch.
+        state: how far the fold is.
         config: of the run.
         true: (n, outputs), the targets of the validation rows of the fold.
     """
-    if not history:
+    if not state.history:
         return None
     path = folder / f"fold{fold}.png"
-    rows = [{"fold": fold, **row} for row in history]
     metric = getattr(config.eval_metric.build(), "name", "score")
-    draw_fold(path, f"{folder.name}, fold {fold}", rows, metric, guessing_of(config, true))
+    draw_fold(
+        path,
+        f"{folder.name}, fold {fold}",
+        [{"fold": fold, **row} for row in state.history],
+        metric,
+        guessing_of(config, true),
+        [{"fold": fold, **point} for point in loss_points(state.loss_by_step)],
+        matched_filters(config, metric),
+    )
     return path
+
+
+def matched_filters(config: ConfigMeta, metric: str) -> float | None:
+    """Return the score of matched filters on samples like a run's; None where it is not known."""
+    if metric != "auc" or outputs_of(config).target.kind != "binary":
+        return None
+    return matched_filter_score(Path(config.train_path).parent)
 
 
 def scores_over_seeds(seeds: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -282,28 +310,6 @@ def read_truth(path: Path, test: pd.DataFrame) -> np.ndarray | None:
         LOGGER.warning(f"no test score: {path} gives {sample!r} a target other than 0 and 1")
         return None
     return truth
-
-
-def read_snr(path: Path, train: pd.DataFrame) -> np.ndarray | None:
-    """Return the network SNR (n,) of simulated samples, NaN for samples of pure noise.
-
-    None if there is no such file, or it is of other samples or no table of samples: the name is a
-    common one, and a file that a user put there must not stop a run after its training.
-    """
-    import pandas as pd
-
-    if not path.exists():
-        return None
-    try:
-        table = read_table(path, ("id",)).set_index("id")
-    except UserError as error:
-        LOGGER.warning("no SNRs in the summary: %s", error)
-        return None
-    # A table of other data, if it shares no id with these samples.
-    if "network_snr" not in table or not set(train["id"]) & set(table.index):
-        return None
-    snr = pd.to_numeric(table["network_snr"], errors="coerce")
-    return snr.reindex(train["id"]).to_numpy(float)
 
 
 def run_paragraph(

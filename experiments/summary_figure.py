@@ -1,8 +1,8 @@
-"""summary.png: learning curves, ROC, scores by class, calibration, and efficiency by SNR."""
+"""summary.png: learning curves, ROC, scores, calibration, efficiency, and the worst samples."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,9 +10,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from experiments.calibration import calibration_words, measure_reliability
-from experiments.curve_figure import draw_curves, draw_loss, draw_nothing, make_figure, save_figure
+from experiments.curve_figure import (
+    draw_curves,
+    draw_loss,
+    draw_loss_by_step,
+    draw_nothing,
+    make_figure,
+    save_figure,
+)
 from experiments.outputs_summary import draw_outputs
 from experiments.scores import roc_corners
+from experiments.signal_quantities import CHIRP_MASS, NETWORK_SNR
+from experiments.strain_maps import GROUPS, LOUDEST, LOWEST, OCTAVES_ABOVE, Sample, StrainMaps
 from experiments.targets import Outputs
 from training.guessing import Guessing
 
@@ -22,6 +31,7 @@ if TYPE_CHECKING:
 
 SIGNAL, NOISE = "#b2432f", "#4a6fa5"  # one colour per class, in every figure
 FALSE_ALARMS = (0.1, 0.01, 0.001)  # false-alarm probabilities of the efficiency curves
+TICKS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300, 500, 1000)
 FEWEST_ABOVE = 5  # noise samples above a threshold, or it is not known well enough to draw
 TOO_FEW = f"fewer than {round(FEWEST_ABOVE / max(FALSE_ALARMS))} noise samples, or no signals"
 
@@ -36,6 +46,8 @@ class SummaryPicture:
         history: the rows of history.csv.
         metric: the name of the metric in it.
         guessing: what guessing scores, drawn as lines of chance; None for none.
+        points: the rows of loss_by_step.csv.
+        matched: the score of matched filters on such samples; None where it is not known.
     """
 
     path: Path
@@ -43,16 +55,26 @@ class SummaryPicture:
     history: Sequence[dict[str, float]]
     metric: str
     guessing: Guessing | None = None
+    points: Sequence[dict[str, float]] = ()
+    matched: float | None = None
 
-    def begin(self) -> tuple[Figure, np.ndarray]:
-        """Return a figure of 2 x 3 panels and its axes, with loss and score in the first two."""
-        figure = make_figure((17.5, 8.4), self.title)
-        axes = figure.subplots(2, 3)
+    def begin(self, rows: int = 2) -> tuple[Figure, list[Axes]]:
+        """Return a figure and the panels of its first two rows, with three learning curves drawn.
+
+        Args:
+            rows: of panels, four in each.
+        """
+        # By hand: a layout that is computed draws all panels once more.
+        figure = make_figure((23, 4.3 * rows), self.title, layout=None)
+        top = 1 - 0.75 / (4.3 * rows)
+        figure.subplots_adjust(0.035, 0.55 / (4.3 * rows), 0.985, top, wspace=0.2, hspace=0.27)
+        axes = [figure.add_subplot(rows, 4, place) for place in range(1, 9)]
         if self.history:
-            draw_loss(axes[0, 0], self.history, self.guessing)
-            draw_curves(axes[0, 1], self.history, self.metric, self.guessing)
+            draw_loss(axes[0], self.history, self.guessing)
+            draw_loss_by_step(axes[1], self.points, self.guessing)
+            draw_curves(axes[2], self.history, self.metric, self.guessing, self.matched)
         else:
-            for axis in axes[0, :2]:
+            for axis in axes[:3]:
                 draw_nothing(axis, "no training history in this folder")
         return figure, axes
 
@@ -67,7 +89,7 @@ def draw_summary_of_outputs(
         true, found: (n, outputs) each, of the out-of-fold rows.
     """
     figure, axes = picture.begin()
-    draw_outputs(list(axes.flat[2:]), outputs, true, found)
+    draw_outputs(axes[3:], outputs, true, found)
     save_figure(figure, picture.path)
 
 
@@ -75,32 +97,85 @@ def draw_summary(
     picture: SummaryPicture,
     targets: np.ndarray,
     logits: np.ndarray,
-    snr: np.ndarray | None,
+    quantities: Mapping[str, np.ndarray],
     result: dict[str, Any],
+    maps: StrainMaps,
 ) -> None:
-    """Draw learning curves, ROC, score histograms, calibration and efficiency into one PNG.
+    """Draw learning curves, ROC, scores, calibration, efficiency and the worst samples, one PNG.
 
     Args:
         targets, logits: (n,) each, of the out-of-fold rows.
-        snr: (n,) network SNR, NaN for noise; None if it is not known.
+        quantities: (n,) each, what is known of the signals, by name; see signal_quantities.py.
         result: the content of summary.json.
+        maps: of the samples that the run was most wrong about; a third row, where there are any.
     """
-    figure, axes = picture.begin()
+    figure, axes = picture.begin(rows=2 if maps.note else 3)
     both = "oof_auc" in result
-    enough = both and snr is not None and has_efficiency(targets, snr)
     if both:
-        draw_roc(axes[0, 2], targets, logits, result)
-        draw_calibration(axes[1, 1], targets, logits)
+        draw_roc(axes[3], targets, logits, result)
+        draw_calibration(axes[5], targets, logits)
     else:
-        draw_nothing(axes[0, 2], "one class only: no ROC")
-        draw_nothing(axes[1, 1], "one class only: no calibration")
-    draw_histogram(axes[1, 0], targets, logits)
-    if enough:
-        draw_efficiency(axes[1, 2], targets, logits, snr)
-    else:
-        why = "no parameters.csv: the SNRs are unknown" if snr is None else TOO_FEW
-        draw_nothing(axes[1, 2], why)
+        draw_nothing(axes[3], "one class only: no ROC")
+        draw_nothing(axes[5], "one class only: no calibration")
+    draw_histogram(axes[4], targets, logits)
+    for axis, name, what in ((axes[6], NETWORK_SNR, "SNRs"), (axes[7], CHIRP_MASS, "masses")):
+        values = quantities.get(name)
+        if values is None:
+            draw_nothing(axis, f"no parameters.csv: the {what} are unknown")
+        elif both and has_efficiency(targets, values):
+            draw_efficiency(axis, targets, logits, values, name)
+        else:
+            draw_nothing(axis, TOO_FEW)
+    if not maps.note:
+        draw_maps(figure, maps)
     save_figure(figure, picture.path)
+
+
+def draw_maps(figure: Figure, maps: StrainMaps) -> None:
+    """Draw the samples that a run was most wrong about into the third row of a figure."""
+    grid = figure.add_gridspec(3, 2, wspace=0.05)  # of the margins of the figure
+    for column, (title, samples) in enumerate(zip(GROUPS, (maps.noise, maps.signals), strict=True)):
+        inner = grid[2, column].subgridspec(1, max(len(samples), 1), wspace=0.06)
+        for place, (sample, of_detectors) in enumerate(samples):
+            axis = figure.add_subplot(inner[0, place])
+            draw_map(axis, sample, of_detectors, maps)
+            if place:
+                axis.set_yticks([])
+            else:
+                # Above the titles of the maps, which have two lines.
+                axis.annotate(
+                    f"{title}, out of fold (whitened strain, {LOWEST:g} Hz and {OCTAVES_ABOVE} "
+                    f"octaves up)",
+                    (0, 1),
+                    (0, 34),
+                    xycoords="axes fraction",
+                    textcoords="offset points",
+                    fontsize=11,
+                )
+
+
+def draw_map(axis: Axes, sample: Sample, of_detectors: np.ndarray, maps: StrainMaps) -> None:
+    """Draw the amplitude of whitened strain against time, a band for each detector.
+
+    Args:
+        of_detectors: (detectors, rows, columns), as `strain_maps.q_map` returns it.
+    """
+    count, rows, _ = of_detectors.shape
+    # the first detector on top, each with its lowest frequency down
+    picture = of_detectors[::-1].reshape(count * rows, -1)  # (detectors, rows, columns) -> 2-D
+    seconds = maps.sampling.window if maps.sampling is not None else 1.0
+    axis.imshow(
+        picture, vmin=0, vmax=LOUDEST, origin="lower", aspect="auto", extent=(0, seconds, 0, count)
+    )
+    for border in range(1, count):
+        axis.axhline(border, color="white", lw=1.5)
+    names = maps.sampling.detectors if maps.sampling is not None else range(count)
+    axis.set_yticks(np.arange(count) + 0.5, [str(name) for name in reversed(list(names))])
+    axis.tick_params(length=0)
+    axis.set_xlabel("s", labelpad=1)
+    snr = "" if sample.snr is None else f", SNR {sample.snr:.1f}"
+    label = f"{sample.name}\nlogit {sample.score:.2f}{snr}"
+    axis.set_title(label, fontsize=9, parse_math=False)
 
 
 def draw_calibration(axis: Axes, targets: np.ndarray, logits: np.ndarray) -> None:
@@ -153,22 +228,35 @@ def draw_histogram(axis: Axes, targets: np.ndarray, logits: np.ndarray) -> None:
     axis.legend(loc="upper right")
 
 
-def has_efficiency(targets: np.ndarray, snr: np.ndarray) -> bool:
-    """Whether there is a signal of known SNR, and noise enough for one threshold."""
+def has_efficiency(targets: np.ndarray, values: np.ndarray) -> bool:
+    """Whether a quantity is known of a signal, and there is noise enough for one threshold."""
     noise, signals = np.round(targets) == 0, np.round(targets) == 1
-    return bool(np.isfinite(snr[signals]).any() and noise.sum() * max(FALSE_ALARMS) >= FEWEST_ABOVE)
+    return bool(
+        np.isfinite(values[signals]).any() and noise.sum() * max(FALSE_ALARMS) >= FEWEST_ABOVE
+    )
 
 
 def draw_efficiency(
-    axis: Axes, targets: np.ndarray, logits: np.ndarray, snr: np.ndarray, bins: int = 12
+    axis: Axes,
+    targets: np.ndarray,
+    logits: np.ndarray,
+    values: np.ndarray,
+    name: str = NETWORK_SNR,
+    bins: int = 12,
 ) -> None:
-    """Draw the share of signals found against their SNR, at three false-alarm probabilities."""
+    """Draw the share of signals found against a quantity, at three false-alarm probabilities.
+
+    Args:
+        values: (n,) the quantity, NaN where it is not known.
+        name: of the quantity, with its unit.
+    """
     noise = np.sort(logits[np.round(targets) == 0])
-    found = (np.round(targets) == 1) & np.isfinite(snr)
-    edges = np.quantile(snr[found], np.linspace(0, 1, bins + 1))  # bins of equally many signals
-    place = np.clip(np.searchsorted(edges, snr[found], side="right") - 1, 0, bins - 1)
+    found = (np.round(targets) == 1) & np.isfinite(values)
+    known = values[found]
+    edges = np.quantile(known, np.linspace(0, 1, bins + 1))  # bins of equally many signals
+    place = np.clip(np.searchsorted(edges, known, side="right") - 1, 0, bins - 1)
     counts = np.maximum(np.bincount(place, minlength=bins), 1)
-    centres = np.bincount(place, snr[found], minlength=bins) / counts
+    centres = np.bincount(place, known, minlength=bins) / counts
     for index, probability in enumerate(FALSE_ALARMS):
         if len(noise) * probability < FEWEST_ABOVE:
             continue
@@ -184,12 +272,13 @@ def draw_efficiency(
             color=f"C{index}",
             label=f"false-alarm probability {probability:g}",
         )
-    axis.set(
-        xlabel="network SNR", ylabel="efficiency", title="Efficiency against SNR", ylim=(0, 1.02)
-    )
-    axis.set_xscale("log")
-    ticks = [4, 5, 6, 8, 10, 15, 20, 25]
-    axis.set_xticks(ticks, [str(tick) for tick in ticks])
-    axis.minorticks_off()
+    title = f"Efficiency against {name.split(',')[0]}"
+    axis.set(xlabel=name, ylabel="efficiency", title=title, ylim=(0, 1.02))
+    if known.min() > 0:
+        axis.set_xscale("log")
+        low, high = axis.get_xlim()
+        ticks = [tick for tick in TICKS if low <= tick <= high]
+        axis.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+        axis.minorticks_off()
     axis.grid(alpha=0.3)
     axis.legend(loc="lower right", fontsize=8)

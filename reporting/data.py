@@ -18,8 +18,9 @@ from experiments.prediction_stamp import has_predictions, read_stamp
 from experiments.predictions import Predictions
 from experiments.run_names import is_run_directory
 from experiments.scores import aucs_by_fold, blend_folds
+from experiments.signal_quantities import measure_by_quantity
 from experiments.strain_maps import SampleFiles, find_worst
-from experiments.summary import best_validation_scores
+from experiments.summary import LOSS_BY_STEP, best_validation_scores
 from reporting.curves import MeasuredScores, measure_scores
 from reporting.files import (
     Tables,
@@ -29,7 +30,6 @@ from reporting.files import (
     read_starts,
     text_or_none,
 )
-from reporting.quantities import measure_by_quantity
 from reporting.reported_run import ReportedRun, ScoreSet
 from runtime.console import progress
 from runtime.errors import UserError
@@ -90,6 +90,8 @@ def read_run(folder: Path, tables: Tables) -> ReportedRun:
         run.starts = read_starts(folder / "run.json")
     with run.noting():
         run.history = read_learning_curves(folder / "history.csv")
+    with run.noting():
+        run.points = read_learning_curves(folder / LOSS_BY_STEP)
     run.lines = read_lines(run.config, tables)
     # The plain predictions first: `note_samples` lets them decide where there are both.
     for suffix, name in SUFFIXES.items():

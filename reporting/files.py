@@ -16,9 +16,9 @@ import numpy as np
 
 from data.sample_files import read_table
 from experiments.predictions import Predictions, align, align_table, read_predictions
+from experiments.signal_quantities import SignalParameters
 from experiments.summary import read_history
 from reporting.comparison import AlignedScores
-from reporting.quantities import SignalParameters
 from runtime.errors import UserError
 from runtime.files import read_json_object
 
@@ -130,7 +130,7 @@ def read_starts(path: Path) -> list[dict[str, Any]]:
 
 
 def read_learning_curves(path: Path) -> list[dict[str, float]]:
-    """Read history.csv; empty if there is none, as before the first epoch ends."""
+    """Read history.csv or loss_by_step.csv; empty if there is none, as in the first epoch."""
     try:
         history = read_history(path)
     except (OSError, TypeError, ValueError, csv.Error) as error:

@@ -37,6 +37,7 @@ LONGEST = 400  # characters of a setting that are shown
 MOST_SETTINGS = 400
 DEEPEST = 12  # levels of nested settings
 MOST_EPOCHS = 200  # of a learning curve
+MOST_POINTS_BY_STEP = 200  # of a training loss by step
 MOST_STARTS = 5
 # Curves beside those of losses and scores.
 STEP_CURVES = ("learning_rate", "gradient_norm", "clipped_steps", "samples_per_second")
@@ -277,6 +278,7 @@ def run_data(run: ReportedRun) -> dict[str, Any]:
         "complete": run.complete,
         "variants": variants,
         "history": history_data(run),
+        "by_step": loss_by_step_data(run),
         "metric": metric_name(run),
         "lines": run.lines,
         "settings": flat_settings(run.config),
@@ -314,6 +316,31 @@ def history_data(run: ReportedRun) -> dict[str, dict[str, list[float | None]]]:
         for key in shown:
             fold[key].append(round_or_none(row.get(key)))
     return folds
+
+
+def loss_by_step_data(run: ReportedRun) -> dict[str, dict[str, list[float | None]]]:
+    """Return the training loss by step of each fold: `epoch`, with its part, and `train_loss`.
+
+    Of more than `MOST_POINTS_BY_STEP` points the means of equally many are kept.
+    """
+    folds: dict[str, list[Mapping[str, float]]] = {}
+    for row in sorted(run.points, key=lambda row: (row["fold"], row.get("seed", 0), row["epoch"])):
+        folds.setdefault(curve_name(row), []).append(row)
+    found = {}
+    for name, rows in folds.items():
+        size = -(-len(rows) // MOST_POINTS_BY_STEP)  # rounded up
+        groups = [rows[start : start + size] for start in range(0, len(rows), size)]
+        found[name] = {
+            "epoch": [round_or_none(group[-1]["epoch"]) for group in groups],
+            "train_loss": [round_or_none(mean_loss(group)) for group in groups],
+        }
+    return found
+
+
+def mean_loss(rows: Sequence[Mapping[str, float]]) -> float:
+    losses = [row.get("train_loss", math.nan) for row in rows]
+    finite = [loss for loss in losses if math.isfinite(loss)]
+    return sum(finite) / len(finite) if finite else math.nan
 
 
 def curve_name(row: Mapping[str, float]) -> str:

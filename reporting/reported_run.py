@@ -58,6 +58,7 @@ class ReportedRun:
     Attributes:
         starts: the provenance of every start, oldest first.
         history: the rows of history.csv, one per fold and epoch.
+        points: the rows of loss_by_step.csv; none of a run of an earlier version.
         variants: the scores, by 'plain' and 'tta'.
         done: the folds whose logits are complete.
         unfinished: the folds whose training had not ended when they were predicted.
@@ -74,6 +75,7 @@ class ReportedRun:
     config: dict[str, Any] = field(default_factory=dict)
     starts: list[dict[str, Any]] = field(default_factory=list)
     history: list[dict[str, float]] = field(default_factory=list)
+    points: list[dict[str, float]] = field(default_factory=list)
     variants: dict[str, ScoreSet] = field(default_factory=dict)
     done: list[int] = field(default_factory=list)
     unfinished: list[int] = field(default_factory=list)

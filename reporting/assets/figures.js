@@ -145,7 +145,7 @@ function metricLabel(key, runs) {
 
 // The lines of orientation of a quantity: each once, whichever experiments have it.
 function linesOf(curves, key) {
-  const kind = key.endsWith("loss") ? "loss" : key.endsWith("metric") ? "metric" : null;
+  const kind = key.endsWith("loss") || key === BY_STEP ? "loss" : key.endsWith("metric") ? "metric" : null;
   const found = new Map();
   for (const { run } of curves) {
     for (const each of (kind && run.lines[kind]) || []) found.set(`${each.name} ${each.value}`, each);
@@ -153,23 +153,42 @@ function linesOf(curves, key) {
   return [...found.values()];
 }
 
+// The training loss within the epochs is a curve of its own points, beside those of the epochs.
+const BY_STEP = "train_loss_by_step";
+
+function foldsOf(run, key) {
+  if (key !== BY_STEP) return Object.values(run.history).filter((fold) => fold[key]);
+  return Object.values(run.by_step).map((fold) => ({ epoch: fold.epoch, [key]: fold.train_loss }));
+}
+
+// The mean over folds at the points of the first; another fold may have a step more or less.
+function meanByStep(folds, key) {
+  if (!folds.length) return { x: [], y: [], all: [] };
+  const longest = folds.reduce((a, b) => (b.epoch[b.epoch.length - 1] > a.epoch[a.epoch.length - 1] ? b : a));
+  const all = longest.epoch.map((epoch) => folds
+    .filter((fold) => epoch <= fold.epoch[fold.epoch.length - 1])
+    .map((fold) => fold[key][nearest(fold.epoch, epoch)])
+    .filter((value) => value !== null));
+  return { x: longest.epoch, y: all.map(mean), all };
+}
+
 function drawCurves(figure, chosen, state) {
   const canvas = figure.querySelector(".canvas");
-  const key = state.metric;
+  const key = state.metric, within = key === BY_STEP;
   const curves = chosen
     .map(({ run, slot }) => {
-      const folds = Object.values(run.history).filter((fold) => fold[key]);
-      return { run, classes: classesOf(slot), folds, mean: meanCurve(folds, key) };
+      const folds = foldsOf(run, key);
+      return { run, classes: classesOf(slot), folds, mean: within ? meanByStep(folds, key) : meanCurve(folds, key) };
     })
-    .filter((c) => c.mean.x.length);
+    .filter((c) => c.mean.y.some((value) => value !== null));
   const label = metricLabel(key, curves.map((c) => c.run));
-  const falling = key.endsWith("loss");
+  const falling = key.endsWith("loss") || within;
   const show = ["learning_rate", "gradient_norm", "samples_per_second"].includes(key) ? short : (value) => minus(value.toFixed(4));
   legend(figure.querySelector(".legend"), ["folds", "epochs", falling ? "lowest mean" : "highest mean"],
     curves.map((c) => ({
       classes: c.classes, name: c.run.name, run: c.run.name,
       values: [[c.folds.length], [c.mean.x[c.mean.x.length - 1]],
-        [show((falling ? Math.min : Math.max)(...c.mean.y))]],
+        [show((falling ? Math.min : Math.max)(...c.mean.y.filter((value) => value !== null)))]],
     })), label);
   if (!curves.length) {
     nothing(canvas, chosen.length
@@ -178,7 +197,7 @@ function drawCurves(figure, chosen, state) {
   }
   const values = curves.flatMap((c) => c.folds.flatMap((f) => f[key])).filter((v) => v !== null);
   const last = Math.max(...curves.map((c) => c.mean.x[c.mean.x.length - 1]));
-  const first = Math.min(...curves.map((c) => c.mean.x[0]));
+  const first = within ? 0 : Math.min(...curves.map((c) => c.mean.x[0]));
   const lines = state.lines ? linesOf(curves, key) : [];
   let low = Math.min(...values, ...lines.map((l) => l.value)), high = Math.max(...values, ...lines.map((l) => l.value));
   const pad = (high - low) * 0.06 || Math.abs(high) * 0.05 || 0.5;
@@ -206,18 +225,19 @@ function drawCurves(figure, chosen, state) {
     }
   }
   follow(plot, (x) => {
-    const epoch = Math.min(Math.max(Math.round(x), first), last);
+    const marks = within ? curves.flatMap((c) => c.mean.x) : null;
+    const epoch = within ? marks[nearest(marks, x)] : Math.min(Math.max(Math.round(x), first), last);
     const rows = [];
     for (const c of curves) {
-      const i = c.mean.x.indexOf(epoch);
-      if (i < 0) continue;
+      const i = within && epoch <= c.mean.x[c.mean.x.length - 1] ? nearest(c.mean.x, epoch) : c.mean.x.indexOf(epoch);
+      if (i < 0 || c.mean.y[i] === null) continue;
       const all = c.mean.all[i];
       const range = all.length > 1 ? ` (${show(Math.min(...all))} to ${show(Math.max(...all))})` : "";
       rows.push({ classes: c.classes, name: c.run.name, value: show(c.mean.y[i]) + range, y: c.mean.y[i] });
     }
     rows.sort((a, b) => (falling ? a.y - b.y : b.y - a.y));
-    return { x: epoch, title: `epoch ${epoch}, ${label}`, rows };
-  }, (from, sign) => Math.round(from) + sign);
+    return { x: epoch, title: `epoch ${+epoch.toFixed(3)}, ${label}`, rows };
+  }, within ? stepAmong(curves.flatMap((c) => c.mean.x)) : (from, sign) => Math.round(from) + sign);
 }
 
 function drawHistograms(figure, chosen, state) {

@@ -157,7 +157,8 @@
   const metric = document.getElementById("metric");
   const known = new Set(runs.flatMap((run) => Object.values(run.history).flatMap((fold) => Object.keys(fold))));
   known.delete("epoch");
-  const preferred = ["valid_metric", "train_metric", "valid_loss", "train_loss"];
+  if (runs.some((run) => Object.keys(run.by_step).length)) known.add(BY_STEP);
+  const preferred = ["valid_metric", "train_metric", "valid_loss", "train_loss", BY_STEP];
   const metrics = [...preferred.filter((key) => known.has(key)), ...[...known].filter((key) => !preferred.includes(key)).sort()];
   for (const key of metrics) element("option", { value: key }, metric, metricLabel(key, runs));
   state.metric = metrics[0] || "valid_metric";

@@ -12,7 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from configs import Demo
-from experiments.curve_figure import draw_curves, draw_fold, draw_gradients, draw_loss, guessing_of
+from experiments.curve_figure import (
+    draw_curves,
+    draw_fold,
+    draw_gradients,
+    draw_loss,
+    draw_loss_by_step,
+    draw_speed,
+    guessing_of,
+)
 
 HISTORY = [
     {
@@ -25,8 +33,14 @@ HISTORY = [
         "learning_rate": 1e-3 / epoch,
         "gradient_norm": 0.5,
         "clipped_steps": 0.25,
+        "samples_per_second": 100.0 * epoch,
     }
     for epoch in (1, 2)
+]
+POINTS = [
+    {"fold": fold, "epoch": part / 2, "step": 10 * part, "train_loss": 0.7 - 0.1 * part}
+    for fold in (0, 1)
+    for part in (1, 2, 3, 4)
 ]
 
 
@@ -69,6 +83,32 @@ def test_gradients_and_clipped_steps_have_an_axis_each(axis: Axes) -> None:
     assert share.lines[0].get_ydata() == pytest.approx([0.25, 0.25])
 
 
+def test_the_loss_by_step_has_a_curve_for_each_fold(axis: Axes) -> None:
+    draw_loss_by_step(axis, POINTS, guessing_of(Demo, np.array([[0.0], [1.0]] * 20)))
+    for line in axis.lines[:2]:
+        assert line.get_xdata().tolist() == [0.5, 1.0, 1.5, 2.0]
+        assert line.get_ydata() == pytest.approx([0.6, 0.5, 0.4, 0.3])
+    names = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert names == ["fold 0", "fold 1", "guessing: 0.693"]
+
+
+def test_a_run_of_an_earlier_version_says_that_it_has_no_loss_by_step(axis: Axes) -> None:
+    draw_loss_by_step(axis, [])
+    assert "earlier version" in axis.texts[0].get_text()
+    assert not axis.lines
+
+
+def test_a_loss_by_step_that_diverged_hides_no_other(axis: Axes) -> None:
+    draw_loss_by_step(axis, [*POINTS, {"fold": 0, "epoch": 2.5, "train_loss": 300.0}])
+    assert axis.get_yscale() == "log"
+
+
+def test_the_speed_begins_at_zero(axis: Axes) -> None:
+    draw_speed(axis, HISTORY)
+    assert axis.lines[0].get_ydata() == pytest.approx([100.0, 200.0])
+    assert axis.get_ylim()[0] == 0
+
+
 @pytest.mark.parametrize(
     "history",
     [HISTORY, [{"fold": 1, "epoch": 1, "valid_loss": math.nan, "gradient_norm": math.nan}]],
@@ -79,5 +119,5 @@ def test_a_fold_is_drawn_without_a_warning(tmp_path: Path, history: list[dict]) 
         warnings.simplefilter("error")
         # Of matplotlib 3.9 with a later pyparsing, and not of the figure.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        draw_fold(tmp_path / "fold0.png", "demo, fold 0", history, "auc", None)
+        draw_fold(tmp_path / "fold0.png", "demo, fold 0", history, "auc", None, POINTS, 0.87)
     assert (tmp_path / "fold0.png").stat().st_size > 10_000

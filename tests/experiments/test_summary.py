@@ -15,13 +15,7 @@ from configuration.config_class import ConfigMeta
 from experiments import summary
 from experiments.npy_files import save_array
 from experiments.settings import Config
-from experiments.summary import (
-    best_validation_scores,
-    list_run_files,
-    read_snr,
-    run_paragraph,
-    write_summary,
-)
+from experiments.summary import best_validation_scores, list_run_files, run_paragraph, write_summary
 from runtime.files import write_json
 
 
@@ -127,24 +121,6 @@ def test_a_dry_run_states_no_score(tmp_path: Path) -> None:
     "text",
     [
         "",
-        "name,value\nlr,0.1\n",
-        "id,value\na,1\na,2\n",
-        "id,value\na b,1\n",
-        "id,network_snr\nother,8\n",
-        "id,network_snr\nother\n1,2,3\n",
-    ],
-)
-def test_a_foreign_table_of_parameters_is_left_alone(tmp_path: Path, text: str) -> None:
-    """Files of this name are common; one of another kind costs the SNRs and nothing else."""
-    _, train, _ = write_run(tmp_path, n=60)
-    (tmp_path / "input" / "parameters.csv").write_text(text)
-    assert read_snr(tmp_path / "input" / "parameters.csv", train) is None
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
         "id,label\nb0,1\n",
         "id,target\nother,1\n",
         "id,target\nb0,1\nb0,0\n",
@@ -183,9 +159,11 @@ def test_the_figure_shows_the_snrs_that_lie_beside_the_training_table(
     drawn = []
     monkeypatch.setattr(summary, "draw_summary", lambda *arguments: drawn.append(arguments))
     summarize(tmp_path, folder, train, test)
-    ((picture, *_, snr, _),) = drawn
+    ((picture, *_, known, _, _),) = drawn
     assert picture.path == folder / "summary.png"
-    np.testing.assert_allclose(snr, values)  # in the order of the samples, whatever the file's
+    np.testing.assert_allclose(
+        known["network SNR"], values
+    )  # in the order of the samples, whatever the file's
 
 
 def test_views_write_files_of_their_own(tmp_path: Path) -> None:

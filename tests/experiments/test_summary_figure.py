@@ -1,4 +1,4 @@
-"""The figure of a run: its four panels, also with little to show, and without a warning."""
+"""The figure of a run: its panels, also with little to show, and without a warning."""
 
 from __future__ import annotations
 
@@ -10,20 +10,39 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments.signal_quantities import CHIRP_MASS, NETWORK_SNR
+from experiments.strain_maps import COLUMNS, ROWS, Sample, StrainMaps
 from experiments.summary_figure import (
     FALSE_ALARMS,
     SummaryPicture,
     draw_curves,
     draw_efficiency,
+    draw_maps,
     draw_summary,
     has_efficiency,
 )
+from physics.observation import COMPETITION
+from training.guessing import Guessing
 
 HISTORY = [
     {"fold": fold, "epoch": epoch, "valid_metric": 0.6 + 0.1 * epoch, "train_metric": 0.9}
     for fold in (0, 1)
     for epoch in (1, 2)
 ]
+POINTS = [
+    {"fold": fold, "epoch": part / 4, "step": 10 * part, "train_loss": 0.7 - 0.02 * part}
+    for fold in (0, 1)
+    for part in range(1, 9)
+]
+NO_MAPS = StrainMaps("run", note="the strain of its samples is not at hand")
+
+
+def make_maps(signals: int = 4) -> StrainMaps:
+    """Return maps of noise and of so many signals; each detector's is as loud as its number."""
+    values = np.ones((3, ROWS, COLUMNS)) * np.arange(3)[:, None, None]
+    noise = [(Sample(f"noise{k}", 3.5 - k, 0), values) for k in range(4)]
+    quiet = [(Sample(f"$signal{k}", k - 2.25, 1, 6.5), values) for k in range(signals)]
+    return StrainMaps("run", noise, quiet, COMPETITION.sampling)
 
 
 def make_logits(n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -52,17 +71,46 @@ def test_the_figure_warns_of_nothing(tmp_path: Path, known: str, history: list[d
         # Of matplotlib 3.9 with a later pyparsing, and not of the figure.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
         picture = SummaryPicture(
-            tmp_path / "summary.png", "costs $5, not a formula", history, "auc"
+            tmp_path / "summary.png",
+            "costs $5, not a formula",
+            history,
+            "auc",
+            points=POINTS if history else (),
+            matched=0.87,
         )
-        draw_summary(picture, targets, logits, None if known == "none" else snr, result)
+        quantities = {} if known == "none" else {NETWORK_SNR: snr, CHIRP_MASS: 3 * snr}
+        maps = make_maps() if known == "all" else NO_MAPS
+        draw_summary(picture, targets, logits, quantities, result, maps)
     assert (tmp_path / "summary.png").stat().st_size > 10_000
 
 
 def test_one_class_only_has_no_roc(tmp_path: Path) -> None:
     _, logits, _ = make_logits(60)
     picture = SummaryPicture(tmp_path / "summary.png", "noise", [], "auc")
-    draw_summary(picture, np.zeros(60), logits, None, {})
+    draw_summary(picture, np.zeros(60), logits, {}, {}, make_maps(signals=0))
     assert (tmp_path / "summary.png").stat().st_size > 10_000
+
+
+def test_maps_stand_below_their_names_the_first_detector_on_top() -> None:
+    figure = Figure()
+    draw_maps(figure, make_maps())
+    assert len(figure.axes) == 8
+    titles = [axis.get_title() for axis in figure.axes]
+    assert titles[0] == "noise0\nlogit 3.50"
+    assert titles[4] == "$signal0\nlogit -2.25, SNR 6.5"
+    assert figure.axes[0].texts[0].get_text().startswith("Noise that scores")
+    (picture,) = figure.axes[0].images
+    names = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    drawn = dict(zip(names, picture.get_array()[ROWS // 2 :: ROWS, 0], strict=True))
+    assert drawn == {"H1": 0.0, "L1": 1.0, "V1": 2.0}
+    assert figure.axes[0].get_xlim() == (0.0, COMPETITION.window)
+
+
+def test_the_lines_of_chance_and_of_matched_filters_are_named(axis: Axes) -> None:
+    draw_curves(axis, HISTORY, "auc", Guessing(0.6931, 0.5, 0.01), 0.8691)
+    names = [text.get_text() for text in axis.get_legend().get_texts()]
+    assert names[2:] == ["guessing: 0.500", "matched filters: 0.869"]
+    assert [line.get_ydata()[0] for line in axis.lines[-2:]] == [0.5, 0.8691]
 
 
 def test_each_fold_has_a_curve_for_validation_and_one_for_training(axis: Axes) -> None:

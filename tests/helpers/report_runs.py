@@ -47,10 +47,15 @@ def write_run(
     cv: int = 4,
     tta: bool = False,
     epochs: int = 3,
+    by_step: int = 0,
     config: dict[str, Any] | None = None,
     start: dict[str, Any] | None = None,
 ) -> Path:
-    """Write all that train.py leaves of a run, but for weights, logs and pictures."""
+    """Write all that train.py leaves of a run, but for weights, logs and pictures.
+
+    Args:
+        by_step: points of the training loss in each epoch; 0 for none, as of an earlier version.
+    """
     generator = np.random.default_rng([1, seed])  # not that of the tables
     folder = results / name
     folder.mkdir(parents=True)
@@ -74,6 +79,13 @@ def write_run(
         for epoch in range(1, epochs + 1)
     ]
     write_csv(folder / "history.csv", f"{header},valid_seconds", [(*row, 2.0) for row in rows])
+    if by_step:
+        points = [
+            (fold, part / by_step, 10 * part, 0.7 - 0.1 * part / by_step + 0.001 * fold)
+            for fold in range(cv)
+            for part in range(1, epochs * by_step + 1)
+        ]
+        write_csv(folder / "loss_by_step.csv", "fold,epoch,step,train_loss", points)
     settings = {
         "class": name.title(),
         "name": name,

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from markupsafe import escape
-from report_runs import make, read_by_name, write_run
+from report_runs import Samples, make, read_by_name, write_csv, write_run
 from sklearn.metrics import roc_auc_score
 
 from configuration.config_class import ConfigMeta
@@ -261,3 +261,13 @@ def test_losses_are_no_aucs(results: Path, samples, tmp_path: Path) -> None:
     # write_run's curve rises from 0.72
     said = "the best validation scores of the training so far are of LogLoss: fold 0 0.7200, fold 1"
     assert any(note.startswith(said) for note in run.notes)
+
+
+def test_the_page_has_scores_by_loudness(results: Path, samples: Samples, tmp_path: Path) -> None:
+    ids, targets = samples["train"]
+    rows = [(name, 5 + k / 10) for k, name in enumerate(ids) if targets[k] == 1]
+    write_csv(tmp_path / "input" / "parameters.csv", "id,network_snr", rows)
+    variants = make(results).data["runs"][0]["variants"]
+    found = variants["plain"]["by_quantity"]["oof"]["network SNR"]
+    assert sum(found["n"]) == 200
+    assert variants["plain"]["by_quantity"]["test"] == {}  # none of the test samples is in it

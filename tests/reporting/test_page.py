@@ -241,6 +241,31 @@ def test_a_long_history_is_thinned_to_its_last_epoch(
     assert len(epochs["long"]) <= 201
 
 
+def test_the_loss_by_step_is_kept_and_thinned_to_means(
+    results: Path, samples, tmp_path: Path
+) -> None:
+    write_run(results, "short", samples, tmp_path / "input", by_step=2, cv=2)
+    write_run(results, "long", samples, tmp_path / "input", epochs=10, by_step=50, cv=2)
+    by_step = {run["name"]: run["by_step"] for run in make(results).data["runs"]}
+    assert by_step["whole"] == {}  # of an earlier version
+    assert by_step["short"]["1"] == {
+        "epoch": [0.5, 1.0, 1.5, 2.0, 2.5, 3.0],
+        "train_loss": [0.651, 0.601, 0.551, 0.501, 0.451, 0.401],
+    }
+    long = by_step["long"]["0"]
+    assert len(long["epoch"]) == 167  # 500 points, three and three
+    assert long["epoch"][:2] == [0.06, 0.12]
+    assert long["epoch"][-1] == 10
+    assert long["train_loss"][0] == pytest.approx(np.mean([0.698, 0.696, 0.694]), abs=1e-5)
+
+
+def test_a_damaged_loss_by_step_costs_a_note_only(results: Path) -> None:
+    (results / "whole" / "loss_by_step.csv").write_text("fold,epoch\nx\n")
+    page = make(results)
+    assert "loss_by_step.csv is damaged" in page.words()
+    assert page.data["runs"][0]["history"]["1"]["epoch"] == [1, 2, 3]
+
+
 # --- in a browser ----------------------------------------------------------------------------
 
 
@@ -272,6 +297,7 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             strength=strength,
             tta=tta,
             config=config,
+            by_step=4 if name == "cwt_b2" else 0,
         )
     training = write_run(results, "training", samples, root / "input", seed=9)
     for path in training.glob("*.npy"):
@@ -460,6 +486,21 @@ def test_learning_curves_have_a_line_of_guessing_that_can_be_put_away(page: Any)
     assert page.execute_script(names) == ["guessing 0.5000"]
     press(page, "#lines")
     assert page.execute_script(names) == []
+
+
+def test_the_loss_by_step_is_drawn_within_the_epochs(page: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    choose = """const select = document.getElementById("metric");
+        select.value = "train_loss_by_step";
+        select.dispatchEvent(new Event("change"));
+        return [...document.querySelectorAll("#curves path.line:not(.thin)")].map(
+            (path) => [path.dataset.run, path.getAttribute("d").split("L").length])"""
+    assert page.execute_script(choose) == [["cwt_b2", 12]]  # three epochs of four points
+    press(page, "#curves svg", Keys.HOME, Keys.ARROW_RIGHT)
+    readout = page.execute_script("return document.querySelector('#curves .readout').textContent")
+    assert readout.startswith("epoch 0.5, training loss by step")
+    assert readout.endswith("cwt_b20.6515 (0.6500 to 0.6530)")
 
 
 def test_a_table_shows_that_it_scrolls(page: Any) -> None:

@@ -20,10 +20,11 @@ FEWEST = 20  # signals in a bin
 FEWEST_ABOVE = 5  # noise samples above the threshold, or it is mostly chance
 FALSE_ALARM = 0.01
 Columns = Mapping[str, np.ndarray]
+NETWORK_SNR, CHIRP_MASS = "network SNR", "chirp mass, solar masses"
 # What is drawn, in this order, and from which columns of parameters.csv or of the training table.
 QUANTITIES: dict[str, tuple[tuple[str, ...], Callable[[Columns], np.ndarray]]] = {
-    "network SNR": (("network_snr",), lambda c: c["network_snr"]),
-    "chirp mass, solar masses": (
+    NETWORK_SNR: (("network_snr",), lambda c: c["network_snr"]),
+    CHIRP_MASS: (
         ("mass_1", "mass_2"),
         lambda c: (c["mass_1"] * c["mass_2"]) ** 0.6 / (c["mass_1"] + c["mass_2"]) ** 0.2,
     ),

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_runs import Samples, make, write_csv
+from report_runs import write_csv
 
+from experiments.signal_quantities import SignalParameters, measure_by_quantity
 from physics.population import chirp_mass
-from reporting.quantities import SignalParameters, measure_by_quantity
 
 
 def test_shares_and_quartiles_are_those_of_each_bin() -> None:
@@ -58,17 +58,19 @@ def test_parameters_come_from_the_file_beside_the_table_or_from_its_columns(tmp_
     assert other == {}
 
 
-@pytest.mark.parametrize("text", ["", "no,table\n1", "id,network_snr\na,1\na,2\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "no,table\n1",
+        "name,value\nlr,0.1\n",
+        "id,value\na b,1\n",
+        "id,network_snr\na,1\na,2\n",
+        "id,network_snr\nother,8\n",
+        "id,network_snr\nother\n1,2,3\n",
+    ],
+)
 def test_a_foreign_file_of_that_name_is_left_alone(text: str, tmp_path: Path) -> None:
+    """Files of this name are common; one of another kind costs the SNRs and nothing else."""
     (tmp_path / "parameters.csv").write_text(text)
     assert SignalParameters().quantities(tmp_path / "train.csv", np.array(["a"])) == {}
-
-
-def test_the_page_has_them(results: Path, samples: Samples, tmp_path: Path) -> None:
-    ids, targets = samples["train"]
-    rows = [(name, 5 + k / 10) for k, name in enumerate(ids) if targets[k] == 1]
-    write_csv(tmp_path / "input" / "parameters.csv", "id,network_snr", rows)
-    variants = make(results).data["runs"][0]["variants"]
-    found = variants["plain"]["by_quantity"]["oof"]["network SNR"]
-    assert sum(found["n"]) == 200
-    assert variants["plain"]["by_quantity"]["test"] == {}  # none of the test samples is in it
