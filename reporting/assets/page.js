@@ -186,7 +186,7 @@
     if (!keys.length) { nothing(host, "None: the experiments shown have the same settings."); return; }
     const scroll = element("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Settings that differ" }, host);
     const grid = element("table", { class: "plain" }, scroll);
-    element("caption", {}, grid, `${keys.length} settings differ between ${chosen.length} experiments`);
+    element("caption", {}, grid, `${keys.length} ${keys.length > 1 ? "settings differ" : "setting differs"} between ${chosen.length} experiments`);
     const head = element("tr", {}, element("thead", {}, grid));
     element("th", { scope: "col" }, head, "setting");
     for (const c of chosen) element("th", { scope: "col" }, head, c.run.name);
