@@ -9,17 +9,18 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from data.recording import Recording, Source
 from data.time_segments import TimeSegments
+from experiments.side_targets import MERGER_TIME
 from physics.constants import STRAIN_UNIT
 from physics.curves import DetectorNoise
 from physics.observation import Observation
-from physics.population import Population
+from physics.population import Population, chirp_mass
 from search.background import SECONDS_PER_YEAR, Background, Significance
 from search.sensitivity import (
     Injections,
@@ -198,6 +199,10 @@ class InjectionResult:
         combination: (N,) detectors of that trigger, '' where there is none.
         significance: (N,) of that trigger; its rate is infinite where there is none.
         law: how those that are found make a volume, None where distances have no law for that.
+        side_names: names of the S side targets that the networks predict.
+        injected: (N, S) float64 their values as injected, in their own units, a merger time as a
+            GPS time, s; NaN where the injection does not say.
+        predicted: (N, S) those of that trigger; NaN where there is none.
     """
 
     injections: Injections
@@ -205,6 +210,9 @@ class InjectionResult:
     combination: np.ndarray
     significance: Significance
     law: VolumeLaw | None
+    side_names: tuple[str, ...]
+    injected: np.ndarray
+    predicted: np.ndarray
 
     def is_found(self, rate: float) -> np.ndarray:
         """Return which injections have a false-alarm rate (1/s) no higher than this, (N,) bool."""
@@ -272,15 +280,18 @@ def match_injections(
         column("network_snr"),
     )
     score, _ = match_events(injections, found)
-    # the trigger that gave each score, for its detectors
+    # the trigger that gave each score, for its detectors and what the networks say of it
     combination = np.full(len(rows), "", dtype=np.dtype("U32"))
+    predicted = np.full((len(rows), len(found.side_names)), np.nan)
     order = np.argsort(found.time, kind="stable")
     for row, value in enumerate(score):
         if np.isfinite(value):
             near = order[
                 slice(*np.searchsorted(found.time[order], injections.time[row] + np.array([-1, 1])))
             ]
-            combination[row] = found.combination[near[found.score[near] == value][0]]
+            trigger = near[found.score[near] == value][0]
+            combination[row] = found.combination[trigger]
+            predicted[row] = found.sides[trigger]
     significance = background.rate_triggers(score, combination)
     missed = ~np.isfinite(significance.rate)
     significance.rate[missed] = np.inf
@@ -291,7 +302,29 @@ def match_injections(
         combination,
         significance,
         volume_law_of_population(injections, law) if law is not None else None,
+        found.side_names,
+        injected_values(rows, found.side_names),
+        predicted,
     )
+
+
+def injected_values(rows: list[dict[str, float]], names: Sequence[str]) -> np.ndarray:
+    """Return what injections are in the quantities of side targets, (N, S) float64.
+
+    Args:
+        rows: parameters by bilby's names.
+        names: of the side targets; NaN of one that is no parameter.
+    """
+    values = np.full((len(rows), len(names)), np.nan)
+    for place, name in enumerate(names):
+        for number, row in enumerate(rows):
+            if name == MERGER_TIME:
+                values[number, place] = row["geocent_time"]
+            elif name == "chirp_mass":
+                values[number, place] = chirp_mass(row["mass_1"], row["mass_2"])
+            else:
+                values[number, place] = row.get(name, np.nan)
+    return values
 
 
 def list_rates(significance: Significance, background: Background, most: int = 20) -> list[float]:

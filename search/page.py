@@ -27,7 +27,8 @@ from search.injections import InjectionResult, list_rates
 from search.plots import DRAWN, LINEAR_SCORES, MARKED, draw_time_frequency_map
 from search.result import SearchResult
 from search.result_files import format_summary
-from search.trigger_table import side_column, trigger_cells
+from search.sensitivity_files import side_cells
+from search.trigger_table import format_side, side_column, trigger_cells
 
 ASSETS = Path(__file__).parent / "assets"
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]  # heads and rows of text
@@ -196,7 +197,45 @@ def shown_injections(result: SearchResult, found: InjectionResult | None) -> dic
         rows.append([f"{rate * SECONDS_PER_MONTH:.4g}", share, radius])
     heads = ["false alarms a month", "found, %", "sensitive distance, Mpc"]
     level = "" if not rows else f" Found is what has at most {rows[-1][0]} false alarms a month."
-    return {"note": f"{len(found.injections)} injections.{level}", "table": (heads, rows)}
+    return {
+        "note": f"{len(found.injections)} injections.{level}",
+        "table": (heads, rows),
+        "predicted": shown_predictions(found),
+    }
+
+
+def shown_predictions(found: InjectionResult) -> dict[str, Any] | None:
+    """Return the table of what networks predict of the loudest injections beside what was injected.
+
+    None where they predict no side targets or no injection has a trigger. The note has the median
+    difference of each.
+    """
+    rows = np.flatnonzero(np.isfinite(found.score))
+    if not found.side_names or not len(rows):
+        return None
+    words = [name.replace("_", " ") for name in found.side_names]
+    differences = np.abs(found.predicted[rows] - found.injected[rows])
+    notes = []
+    for name, column in zip(words, differences.T, strict=True):
+        known = column[np.isfinite(column)]
+        if len(known):
+            notes.append(f"{name} {format_side(float(np.median(known)))}")
+    note = f"{len(rows)} of {len(found.injections)} injections have a trigger."
+    if notes:
+        note += f" Median distance of what is predicted from what was injected: {', '.join(notes)}."
+    rows = rows[np.argsort(-found.score[rows], kind="stable")][:MOST_CANDIDATES]
+    table = [
+        [
+            f"{found.injections.time[row]:.4f}",
+            f"{found.injections.snr[row]:.2f}",
+            f"{found.score[row]:.2f}",
+            *(cell or "–" for cell in side_cells(found, int(row))),
+        ]
+        for row in rows
+    ]
+    heads = ["GPS", "SNR", "score"]
+    heads += [head for name in words for head in (f"injected {name}", f"predicted {name}")]
+    return {"note": note, "table": (heads, table)}
 
 
 def shown_excluded(result: SearchResult) -> dict[str, Any] | None:

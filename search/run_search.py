@@ -23,7 +23,7 @@ from search.result import SearchResult
 from search.result_files import make_search_record, write_candidates, write_excluded, write_figure
 from search.search import Search
 from search.search_file import SearchFile, read_search_file
-from search.sensitivity_files import write_injections, write_sensitivity
+from search.sensitivity_files import store_injections, write_injections, write_sensitivity
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,6 +63,7 @@ def run_search(search: Search, job: SearchJob, folder: SearchFolder) -> SearchRe
     found = None
     if job.injections is not None:
         found = search_injections(search, result, job, out)
+        store_injections(triggers, found)
         write_injections(out / "injections.csv", found)
         write_sensitivity(out / "sensitivity.csv", found, result)
     write_candidates(out / "candidates.csv", result)

@@ -2,7 +2,7 @@
 
 Groups `triggers` and `live` hold the columns of `TriggerTable` and `LiveTimes`; the attribute
 `identity` is the JSON of all that decides the results of the search. Another search takes such a
-file as background.
+file as background. A search with injections adds the group `injections` (sensitivity_files.py).
 """
 
 from __future__ import annotations

@@ -124,6 +124,7 @@ class ExcessWithSides(Excess):
 
 
 def test_side_targets_are_reported(place, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("lalsimulation", reason="signals need LALSuite")
     sides = (
         Part(SideTarget, name="merger_time", center=0.0, scale=COMPETITION.window),
         Part(SideTarget, name="chirp_mass", log=True, center=math.log(30), scale=1.0),
@@ -133,7 +134,7 @@ def test_side_targets_are_reported(place, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(ConfigMeta.registry, "Demo", config)
     line = ["--config", "Demo", "--results", str(place / "results"), *both(place)]
     line += ["--step", "0.5", "--slides", "2", "--maps", "0", "--out", str(tmp_path)]
-    assert detect.main(line) == 0
+    assert detect.main([*line, "--inject", "Demo", "--every", "5"]) == 0
     first = rows(tmp_path / "candidates.csv")[0]
     # The merger is where the strain of its window is loudest, more precisely than windows begin.
     assert float(first["predicted_merger_time"]) == pytest.approx(START + MERGER, abs=0.05)
@@ -146,6 +147,17 @@ def test_side_targets_are_reported(place, tmp_path, monkeypatch, capsys):
     page = (tmp_path / "detection.html").read_text()
     assert '<th scope="col">predicted merger time</th>' in page
     assert f"<td>{merger}</td><td>30.0000</td>" in page
+    injected = rows(tmp_path / "injections.csv")
+    found = [row for row in injected if row["score"]]
+    assert found
+    for row in injected:
+        assert row["injected_merger_time"] == row["gps"]
+        assert (row["predicted_merger_time"] != "") == (row["score"] != "")
+    # Of a window that holds the injection.
+    window = COMPETITION.window
+    assert all(abs(float(r["predicted_merger_time"]) - float(r["gps"])) < window for r in found)
+    assert {row["predicted_chirp_mass"] for row in found} == {"30.0000"}
+    assert 'id="predicted-table"' in (tmp_path / "detection.html").read_text()
 
 
 def test_segments_and_vetoes_are_not_searched(place, tmp_path, quick, capsys):

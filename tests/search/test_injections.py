@@ -140,6 +140,22 @@ def test_what_is_found_and_how_significantly() -> None:
     assert error > 0
 
 
+def test_what_was_injected_and_what_is_predicted_of_it() -> None:
+    """Of the loudest trigger of each injection; nothing of one that has no trigger."""
+    names = ("merger_time", "chirp_mass", "network_snr", "chi_1", "no_such")
+    values = np.arange(15.0).reshape(3, 5)  # (trigger, side target)
+    found = make_table([100.1, 100.2, 300.0], [8.0, 9.0, 2.5]).with_sides(names, values)
+    rows = [row | {"chi_1": 0.25} for row in rows_at([100.0, 200.0, 300.0])]
+    settings = InjectionSettings(POPULATION, 100.0, 0)
+    result = match_injections(rows, found, background_of([1.0]), [(0.0, 1e3)], settings, 4.0)
+    assert result.side_names == names
+    np.testing.assert_array_equal(result.predicted[[0, 2]], values[1:])
+    assert np.isnan(result.predicted[1]).all()
+    # (30 30)^(3/5) / 60^(1/5) = 30 / 2^(1/5)
+    np.testing.assert_allclose(result.injected[:, 0], [100.0, 200.0, 300.0])
+    np.testing.assert_allclose(result.injected[1, 1:], [30 / 2**0.2, 10.0, 0.25, np.nan])
+
+
 def test_injections_into_a_signal_do_not_count() -> None:
     background = background_of([1.0] * 20)
     background.remove_signals(make_table([100.0], [50.0]), reach=4.0)

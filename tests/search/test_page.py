@@ -93,6 +93,24 @@ def test_the_page_holds_what_was_found(result: SearchResult, injections: Injecti
     assert "probability of an astrophysical origin" in text
 
 
+def test_predictions_of_injections_stand_beside_what_was_injected(
+    result: SearchResult, injections: InjectionResult
+) -> None:
+    page = Tags(search_page_html(result, "title", injections))
+    assert not any(attributes.get("id") == "predicted-table" for _, attributes in page.tags)
+    predicted = np.full((50, 1), np.nan)
+    predicted[1::2, 0] = 21.0  # those that have a trigger
+    sides = dataclasses.replace(
+        injections, side_names=("chirp_mass",), injected=np.full((50, 1), 22.5), predicted=predicted
+    )
+    page = Tags(search_page_html(result, "title", sides))
+    assert any(attributes.get("id") == "predicted-table" for _, attributes in page.tags)
+    text = " ".join(page.words)
+    assert "25 of 50 injections have a trigger" in text
+    assert "what was injected: chirp mass 1.5000." in text
+    assert text.count("21.0000") == 25
+
+
 def test_a_search_without_triggers_or_injections_has_a_page() -> None:
     page = Tags(search_page_html(make_result([], [], []), "title", None))
     text = " ".join(page.words)
