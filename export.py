@@ -6,7 +6,8 @@ onnx holds transforms, front-end and the networks of all folds as one graph from
 probability, for any batch size; torch the same as a program for torch.export.load; safetensors the
 weights, with the config in its metadata, which `predict.py --weights` and `detect.py --weights`
 take. The file is compared with the run, on noise and on samples of its test table, and refused if a
-logit differs by more than 1e-4. A model card lies beside it.
+logit differs by more than 1e-4; where float32 itself is not so exact, by the same network in
+float64. A model card lies beside it.
 """
 
 from __future__ import annotations
@@ -47,9 +48,9 @@ def build_parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     configure_logging()
+    from experiments.export_check import check_export
     from experiments.export_files import (
         SUFFIXES,
-        check_export,
         make_card,
         measure_speed,
         open_export,
@@ -77,9 +78,10 @@ def main(argv: list[str] | None = None) -> int:
     try:
         write_export(predictor, args.format, unchecked)
         score = open_export(args.format, unchecked, predictor)
-        differences = check_export(predictor, score, read_test_samples(predictor))
+        comparison = check_export(predictor, score, read_test_samples(predictor))
         speed = measure_speed(predictor, score)
-        text = make_card(predictor, args.run, args.format, unchecked, differences, speed)
+        words = comparison.in_words()
+        text = make_card(predictor, args.run, args.format, unchecked, words, speed)
         for path in there:
             move_aside(path)
         with atomic_path(card) as temporary:
@@ -87,12 +89,11 @@ def main(argv: list[str] | None = None) -> int:
         unchecked.replace(out)
     finally:
         unchecked.unlink(missing_ok=True)
-    largest = max(differences.values())
     print(
         f"{out} ({out.stat().st_size / 1e6:.1f} MB): {len(predictor.names)} folds of "
-        f"{predictor.config.__name__}, whose logits it gives to {largest:.1e}; "
+        f"{predictor.config.__name__}, whose logits it gives to {comparison.largest:.1e}; "
         f"{speed['export']:.0f} samples a second, the run itself {speed['torch']:.0f}. "
-        f"Its model card is {card}."
+        f"Its model card is {card}." + ("" if comparison.is_near else f" {comparison.judgement()}.")
     )
     return 0
 

@@ -1,4 +1,4 @@
-"""Files of an exported run: ONNX, a program of torch, or weights; checked, with a model card."""
+"""Files of an exported run: ONNX, a program of torch, or weights; with a model card."""
 
 from __future__ import annotations
 
@@ -24,9 +24,7 @@ from runtime.optional_packages import require
 from runtime.versions import versions
 
 SUFFIXES = {"onnx": ".onnx", "torch": ".pt2", "safetensors": ".safetensors"}
-TOLERANCE = 1e-4  # largest difference of a logit between the run and what was exported
 LARGEST_BATCH = 2**31 - 1
-BATCHES = (1, 3, 8)  # sizes that the check tries: the graph must take any
 
 # strain (B, detector, time) -> logits (B, folds), or (B, folds, outputs) where there are several
 Scorer = Callable[[np.ndarray], np.ndarray]
@@ -148,52 +146,6 @@ def random_strain(predictor: Predictor, count: int) -> torch.Tensor:
     return NoiseGenerator("cpu", predictor.observation).sample(count, generator)
 
 
-def compare_with_run(
-    predictor: Predictor, score: Scorer, samples: np.ndarray | None
-) -> dict[str, float]:
-    """Return the largest difference of a logit between an export and its run.
-
-    Args:
-        score: of the export.
-        samples: (n, detector, time) float32; None compares on noise alone.
-
-    Returns:
-        By what was scored: 'noise' and, with samples, 'samples'.
-    """
-    compared = {"noise": random_strain(predictor, sum(BATCHES)).numpy()}
-    if samples is not None:
-        compared["samples"] = samples
-    differences = {}
-    for what, strain in compared.items():
-        # (folds, n) -> (n, folds), and so with several outputs
-        expected = np.moveaxis(predictor.score(strain).logits, 0, 1)
-        found, first = [], 0
-        for size in (*BATCHES, len(strain)):
-            if first < len(strain):
-                found.append(score(np.ascontiguousarray(strain[first : first + size])))
-                first += size
-        differences[what] = float(np.abs(np.concatenate(found) - expected).max())
-    return differences
-
-
-def check_export(
-    predictor: Predictor, score: Scorer, samples: np.ndarray | None
-) -> dict[str, float]:
-    """Compare an export with its run; see `compare_with_run`.
-
-    Raises:
-        UserError: a logit differs by more than 1e-4.
-    """
-    differences = compare_with_run(predictor, score, samples)
-    largest = max(differences.values())
-    if not largest <= TOLERANCE:
-        raise UserError(
-            f"the exported graph differs from the run by {largest:.1e} in a logit, more than "
-            f"{TOLERANCE:g}: nothing was kept; use --format safetensors"
-        )
-    return differences
-
-
 def measure_speed(predictor: Predictor, score: Scorer, seconds: float = 2.0) -> dict[str, float]:
     """Return samples a second of the run in torch and of the export, side by side."""
     strain = random_strain(predictor, 16).numpy()
@@ -232,10 +184,19 @@ def make_card(
     folder: Path,
     kind: str,
     path: Path,
-    differences: Mapping[str, float],
+    comparison: str,
     speed: Mapping[str, float],
 ) -> str:
-    """Return the model card of an export, Markdown."""
+    """Return the model card of an export, Markdown.
+
+    Args:
+        predictor: of the run.
+        folder: of the run.
+        kind: of the file.
+        path: of the file.
+        comparison: with the run, in words.
+        speed: as `measure_speed` returns it.
+    """
     config, observation = predictor.config, predictor.observation
     summary = folder / "summary.json"
     scores = read_json_object(summary) if summary.is_file() else {}
@@ -252,10 +213,7 @@ def make_card(
     if kind != "safetensors":
         lines.append(f"- output: {describe_outputs(predictor.outputs)}")
     lines += [
-        "- compared with the run: "
-        + ", ".join(
-            f"largest difference of a logit on {k} {v:.1e}" for k, v in differences.items()
-        ),
+        f"- compared with the run: {comparison}",
         f"- samples a second on this machine's CPU: {speed['export']:.0f}, and "
         f"{speed['torch']:.0f} by the run itself; front-ends of Fourier transforms are "
         f"convolutions in the exported graph",

@@ -4,8 +4,8 @@ A zero-phase filter F of n samples is one fixed linear map, y = F x. Away from t
 convolution with an impulse response h, that is a symmetric Toeplitz matrix T, which the FFT
 applies. The edges differ (odd extension, initial states, end of the forward pass), but F - T has a
 rank of some tens only. So F = T + R L with thin matrices R and L. Both parts are found in float64
-from scipy's own output, so that the operator equals scipy's filter to float32 precision and is
-several times faster, on a CPU or a GPU and whatever the TF32 setting.
+from scipy's own output and applied in float64, so that the operator equals scipy's filter to
+float32 precision and is several times faster, on a CPU or a GPU.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from runtime.console import LOGGER
 from runtime.errors import UserError
 
 FORMAT = 1  # of kept band-passes; raise it when the same settings would give other arrays
-ROWS_IN_CACHE = 48  # of 4,096 samples; their spectra together fit a cache of some MiB
+ROWS_IN_CACHE = 24  # of 4,096 samples; their spectra together fit a cache of some MiB
 RANK_TOLERANCE = 1e-9  # of the filter's peak gain of one; float32 resolves 6e-8
 
 
@@ -66,7 +66,7 @@ class EdgedConvolution(NamedTuple):
     from the left, so `right` and `left` hold the transposed factors.
     """
 
-    spectrum: Tensor  # (size // 2 + 1,) float32, real: the impulse response is symmetric
+    spectrum: Tensor  # (size // 2 + 1,) float64, real: the impulse response is symmetric
     right: Tensor  # (length, rank) float64
     left: Tensor  # (rank, length) float64
     size: int
@@ -76,30 +76,26 @@ class EdgedConvolution(NamedTuple):
         length = self.left.shape[-1]
         rows = x.reshape(-1, length).float()  # (rows, length)
         with torch.autocast(x.device.type, enabled=False):
-            # In float64, because a float32 product may be rounded to TF32. With a rank of some tens
-            # it costs little.
-            y = ((rows.double() @ self.right) @ self.left).float()  # (rows, length)
+            rows = rows.double()  # see `convolve`; a float32 product may be rounded to TF32 as well
+            y = (rows @ self.right) @ self.left  # (rows, length); with a rank of some tens, cheap
             # On a CPU, a few rows at a time: spectra of the whole batch would leave the cache. Not
             # in an exported graph, which would hold the number of parts and so of samples.
-            if torch.compiler.is_compiling():
-                y = y + self.convolve(rows.double()).float()  # see `convolve`
-            elif rows.device.type == "cpu":
+            if rows.device.type == "cpu" and not torch.compiler.is_compiling():
                 parts = [self.convolve(part) for part in rows.split(ROWS_IN_CACHE)]
-                y = y + (torch.cat(parts) if len(parts) > 1 else parts[0])
+                y += torch.cat(parts) if len(parts) > 1 else parts[0]
             else:
                 y = y + self.convolve(rows)
-        return y.reshape(x.shape)
+        return y.float().reshape(x.shape)
 
     def convolve(self, rows: Tensor) -> Tensor:
-        """Return the convolution of (rows, length), in the precision of the rows.
+        """Return the convolution of (rows, length) in float64.
 
-        An exported graph has it in float64. In float32 onnxruntime's Fourier transforms are 2.6e-6
-        of detector noise off (root mean square), torch's 1.0e-6, and networks that whiten what they
-        see enlarge that; in float64 it is 5e-8.
+        In float32 torch's Fourier transforms are 1.0e-6 of detector noise off (root mean square),
+        onnxruntime's 2.6e-6, as most of the noise is below the band; networks enlarge that, and a
+        run and its exported graph would differ by more than 1e-4 in a logit. In float64 it is 5e-8.
         """
         spectrum = torch.fft.rfft(rows, self.size)  # (rows, size // 2 + 1)
-        filtered = spectrum * self.spectrum.to(rows.dtype)
-        return torch.fft.irfft(filtered, self.size)[:, : rows.shape[-1]]
+        return torch.fft.irfft(spectrum * self.spectrum, self.size)[:, : rows.shape[-1]]
 
 
 BandPassArrays = tuple[np.ndarray, np.ndarray, np.ndarray, int]
@@ -228,7 +224,7 @@ def band_pass_operator(
     # A tensor made in inference mode could not serve a training step later.
     with torch.inference_mode(False):
         return EdgedConvolution(
-            torch.tensor(spectrum, dtype=torch.float32, device=device),
+            torch.tensor(spectrum, device=device),
             torch.tensor(right, device=device),
             torch.tensor(left, device=device),
             size,
@@ -238,14 +234,14 @@ def band_pass_operator(
 class CausalConvolution(NamedTuple):
     """A causal convolution with an impulse response as long as the waveform."""
 
-    spectrum: Tensor  # (size // 2 + 1,) complex64
+    spectrum: Tensor  # (size // 2 + 1,) complex128; see `EdgedConvolution.convolve`
     size: int
 
     def __call__(self, x: Tensor) -> Tensor:
         """Filter (..., time); the result is float32."""
         with torch.autocast(x.device.type, enabled=False):
-            spectrum = torch.fft.rfft(x.float(), self.size) * self.spectrum
-            return torch.fft.irfft(spectrum, self.size)[..., : x.shape[-1]]
+            spectrum = torch.fft.rfft(x.double(), self.size) * self.spectrum
+            return torch.fft.irfft(spectrum, self.size)[..., : x.shape[-1]].float()
 
 
 @functools.lru_cache(maxsize=16)
@@ -272,6 +268,4 @@ def biquad_operator(
     response = signal.lfilter(numerator, denominator, impulse)
     spectrum = np.fft.rfft(response, 2 * length)  # twice the length: nothing wraps around
     with torch.inference_mode(False):
-        return CausalConvolution(
-            torch.tensor(spectrum, dtype=torch.complex64, device=device), 2 * length
-        )
+        return CausalConvolution(torch.tensor(spectrum, device=device), 2 * length)

@@ -23,7 +23,8 @@ def test_band_pass_is_that_of_scipy(lower, upper, order):
     expected = signal.sosfiltfilt(sections, x.double().numpy(), padlen=padding)
     transform = T.BandPass(lower, upper, order=order)
     error = np.abs(transform(x).numpy() - expected).max(-1)
-    assert (error / np.abs(expected).max(-1)).max() < 1e-5
+    # Float32's rounding of the result is 6e-8; transforms in float32 were 1e-6 off, and more.
+    assert (error / np.abs(expected).max(-1)).max() < 2e-7
     # a constant is filtered to nothing; a few units of float32's last place are left of it
     assert transform(torch.ones(1, 3, 4096)).abs().max() < 1e-6
 
@@ -34,7 +35,7 @@ def test_band_pass_of_real_samples_is_that_of_scipy(real_samples):
     sections = signal.butter(8, (12, 512), "bandpass", fs=FS, output="sos")
     expected = signal.sosfiltfilt(sections, x.double().numpy(), padlen=51)
     error = np.abs(T.BandPass(12, 512)(x).numpy() - expected).max(-1)
-    assert (error / np.abs(expected).max(-1)).max() < 1e-5
+    assert (error / np.abs(expected).max(-1)).max() < 2e-7
 
 
 @pytest.mark.parametrize("length", [100, 1001, 3000])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from benchmarks.experiments.export import (
 )
 from configs import Demo
 from configuration.overrides import override
+from experiments.export_check import Comparison
 from experiments.export_files import random_strain
 from runtime.errors import UserError
 
@@ -54,14 +56,20 @@ def test_what_is_measured_and_its_table(tmp_path: Path) -> None:
         np.save(tmp_path / "samples" / f"{number}.npy", rng.normal(0, 1e-20, (3, 4096)))
     found = measure_config(TINY, tmp_path, 2, tmp_path / "samples", kind="safetensors")
     # The same weights, in batches of other sizes.
-    assert found.differences.keys() == {"noise", "samples"}
-    assert max(found.differences.values()) < 1e-4  # what export.py allows
-    assert found.spread > 0
+    assert found.comparison.differences.keys() == {"noise", "samples"}
+    assert found.comparison.is_near  # what export.py allows
+    assert found.comparison.spread > 0
+    assert found.row.extra["accepted"]
+    assert found.row.extra["from_float64"] is None
     assert found.row.extra["rounds"] == 2
     assert found.row.settings["batch"] == BATCH
     table = "\n".join(format_exported([found], {"Other": "it has no graph"}))
-    assert f"| Demo | {found.differences['noise']:.1e} |" in table
+    assert f"| Demo | {found.comparison.differences['noise']:.1e} |" in table
+    assert "| - | taken |" in table
     assert "Other could not be exported: it has no graph." in table
+    far = Comparison({"noise": 0.5}, 10.0, export_error=3e-4, run_error=1e-5)
+    table = "\n".join(format_exported([dataclasses.replace(found, comparison=far)], {}))
+    assert "| 3.0e-04, 1.0e-05 | refused |" in table
 
 
 def test_samples_of_another_shape_are_refused(tmp_path: Path) -> None:
