@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from models1d.arrival_grid import arrival_bounds, largest_delays, make_arrival_grid
 from models1d.classifier import WaveformClassifier
+from models1d.delay_averages import log_average, log_sum_of_products
 from models1d.detector_groups import group_channels
 from models1d.glitch_hypothesis import GlitchHypothesis, GlitchSpan, ratio_beside_glitches
 from models1d.matched_filter_arguments import (
@@ -28,9 +29,6 @@ from physics.bank_settings import BankSettings, draw_parameters
 from physics.observation import COMPETITION, Observation
 from physics.population import COMPETITION_POPULATION, Population
 from runtime.errors import UserError
-
-PAIRED_AT_A_TIME = {"cpu": 2**22}  # numbers, over all delays, that fit a CPU's caches
-SMALLEST_SUM = 1e-30  # of ratios divided by their row's largest; float32 holds no less than 1e-38
 
 
 class MatchedFilter1d(WaveformClassifier):
@@ -268,32 +266,6 @@ class MatchedFilter1d(WaveformClassifier):
         z = template_outputs(x, filters, combinations, start, number, self.stride)
         return z.to(self.amplitude.dtype)
 
-    def average_over_delays(self, log_ratio: Tensor, log_weights: Tensor) -> Tensor:
-        """Return log sum_u k(u) Lambda(t + u): (B, template, time + 2 reach) -> (.., time).
-
-        Where all ratios of a sum are too small beside the row's largest for float32, as beside a
-        loud event, the largest of them stands for the sum, as if delays were equally likely.
-
-        Args:
-            log_ratio: log Lambda of one detector, at times from -reach to time + reach.
-            log_weights: log k(u) up to a constant, (2 reach + 1,).
-        """
-        extended, num_delays = log_ratio.shape[-1], len(log_weights)
-        num_times = extended - num_delays + 1
-        k = F.log_softmax(log_weights, 0).exp()  # weights that sum to one
-        # sum_u k(u) Lambda(t + u) = sum_j Lambda(j) K(j, t) with K(j, t) = k(j - t): a banded
-        # matrix whose column t holds k in its rows t to t + 2 reach. Written out column after
-        # column, k repeats every `extended` + 1 numbers, with zeros between.
-        columns = F.pad(k, (0, num_times)).repeat(num_times)
-        # (num_times x (extended + 1),) -> (num_times, extended) -> (extended, num_times)
-        banded = columns[: extended * num_times].reshape(-1, extended).T
-        # log sum exp with the row's largest ratio taken out before, so that nothing overflows.
-        largest = log_ratio.detach().amax((1, 2), keepdim=True)  # (B, 1, 1)
-        sums = (log_ratio - largest).exp() @ banded  # (B, template, num_times)
-        loudest = F.max_pool1d(log_ratio, num_delays, 1) - math.log(num_delays)
-        exact = sums.clamp_min(SMALLEST_SUM).log() + largest  # the clamp keeps gradients finite
-        return torch.where(sums > SMALLEST_SUM, exact, loudest)
-
     def correlated_pair_ratio(
         self, z_first: Tensor, z_second: Tensor, log_weights: Tensor
     ) -> Tensor:
@@ -325,40 +297,15 @@ class MatchedFilter1d(WaveformClassifier):
         rho = self.correlation.tanh()
         c = rho * (s_0 * s_1).sqrt()
         det = (1 + s_0) * (1 + s_1) - c**2  # D
-        log_weights = F.log_softmax(log_weights, 0)
-        if self.shares is None:
-            log_weights = log_weights - det.log()  # log k(u) - log D
         # Computed once for all delays: the second detector's own term, and c / D times z_0.
         own_second = weighted_power(z_second, 1 - (1 + s_0) / det)  # (B, template, time + 2 reach)
         scale = c / det if self.shares is None else of_quadratures(c / det)
-        scaled_first, num_times = z_first * scale, z_first.shape[-1]
-
-        def sum_over_delays(own_second: Tensor, scaled_first: Tensor, z_second: Tensor) -> Tensor:
-            terms = []
-            for u, log_weight in enumerate(log_weights):
-                delayed = z_second[..., u : u + num_times]
-                term = own_second[..., u : u + num_times] + log_weight
-                for row in range(delayed.shape[2]):  # p_0 p_1 and q_0 q_1 of each component
-                    term = torch.addcmul(term, scaled_first[:, :, row], delayed[:, :, row])
-                terms.append(term)
-            return torch.stack(terms).logsumexp(0)  # (delay, B, template, time) -> without delay
-
-        if torch.compiler.is_compiling():
-            # A recorded graph takes all rows at once: parts would fix the size of its batch.
-            ratio = sum_over_delays(own_second, scaled_first, z_second)
-        else:
-            # Some rows of the batch at a time, so that all delays of them stay in a CPU's caches.
-            numbers_per_row = len(log_weights) * own_second.shape[1:].numel()
-            at_a_time = PAIRED_AT_A_TIME.get(z_first.device.type, 2**30)
-            rows = max(at_a_time // numbers_per_row, 1)
-            parts = zip(
-                *(part.split(rows) for part in (own_second, scaled_first, z_second)), strict=True
-            )
-            ratio = torch.cat([sum_over_delays(*part) for part in parts])
+        ratio = log_sum_of_products(own_second, z_first * scale, z_second, log_weights)
+        log_det = det.log()  # () or (template, K)
         if self.shares is not None:
-            ratio = ratio - det.log().sum(-1, keepdim=True)  # (template, 1)
+            log_det = log_det.sum(-1, keepdim=True)  # (template, 1)
         # The first detector's own term is the same at all delays.
-        return weighted_power(z_first, 1 - (1 + s_1) / det) + ratio
+        return weighted_power(z_first, 1 - (1 + s_1) / det) + (ratio - log_det)
 
     def variance(self, channel: int) -> Tensor:
         """Return s of a detector, (), or nu_k s of several components, (template, K)."""
@@ -455,7 +402,7 @@ class MatchedFilter1d(WaveformClassifier):
                     log_ratio = self.own_power(z[r], r, a) + self.own_constant(r, a)
             others = [d for d in others if z[d] is not None]
             for d in others:
-                own = self.average_over_delays(self.own_power(z[d], d, a), log_k[d])
+                own = log_average(self.own_power(z[d], d, a), log_k[d])
                 log_ratio = log_ratio + own
             return log_ratio + sum(self.own_constant(d, a) for d in others)
 
@@ -535,5 +482,5 @@ class MatchedFilter1d(WaveformClassifier):
         with torch.autocast(x.device.type, enabled=False):
             # log R = log sum_{m, t} w_m / T Lambda_m(t)
             log_prior = self.log_prior()[:, None] - math.log(x.shape[-1])
-            log_r = (x + log_prior).flatten(1).logsumexp(1, keepdim=True)  # (B, 1)
+            log_r = (x + log_prior).logsumexp((1, 2))[:, None]  # (B, 1)
             return self.logits_of(log_r)

@@ -72,6 +72,9 @@ def correlate_frames(x: Tensor, kernel: Tensor, channels: int) -> Tensor:
         (B, n, C), n being the number of places in whole frames that fit.
     """
     frames = x.unfold(1, kernel.shape[0], POLYPHASE)  # (B, frames, K), overlapping views
-    y = frames @ kernel  # (B, frames, POLYPHASE / stride x C)
-    # (B, frames, POLYPHASE / stride x C) -> (B, places, C)
-    return y.reshape(len(x), -1, channels)
+    # One product of two matrices, which needs the frames side by side.
+    y = frames.flatten(0, 1) @ kernel  # (B x frames, POLYPHASE / stride x C)
+    places = frames.shape[1] * (kernel.shape[1] // channels)
+    return y.view(
+        len(x), places, channels
+    )  # (B x frames, POLYPHASE / stride x C) -> (B, places, C)

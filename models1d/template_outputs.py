@@ -5,8 +5,14 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
-from models1d.strided_correlation import POLYPHASE, strided_correlation
+from models1d.strided_correlation import (
+    POLYPHASE,
+    correlate_frames,
+    make_frame_kernel,
+    strided_correlation,
+)
 
 
 def template_outputs(
@@ -23,7 +29,7 @@ def template_outputs(
         stride: samples between them.
 
     Returns:
-        (B, template, 2 K, number).
+        (B, template, 2 K, number); on a CPU the templates are innermost in memory.
     """
     # As many samples as `strided_correlation` needs for `number` places: whole blocks of places,
     # and the blocks that the last filter reaches into.
@@ -35,11 +41,33 @@ def template_outputs(
     x = F.pad(x, (0, length - x.shape[1]))  # (B, length)
     with torch.autocast(x.device.type, enabled=autocasts_safely(x.device.type)):
         # Templates are combinations of the basis, so their outputs are of its outputs.
-        on_basis = strided_correlation(x, filters, stride)[..., :number]
-        # (template x 2 K, basis) @ (B, basis, time) -> (B, template x 2 K, time)
-        z = torch.matmul(combinations.flatten(0, 1), on_basis)
-    # (B, template x 2 K, time) -> (B, template, 2 K, time)
-    return z.unflatten(1, (-1, combinations.shape[1]))
+        if torch.compiler.is_compiling() or x.device.type != "cpu":
+            on_basis = strided_correlation(x, filters, stride)[..., :number]
+            # (template x 2 K, basis) @ (B, basis, time) -> (B, template x 2 K, time)
+            z = torch.matmul(combinations.flatten(0, 1), on_basis)
+            # (B, template x 2 K, time) -> (B, template, 2 K, time)
+            return z.unflatten(1, (-1, combinations.shape[1]))
+        kernel = make_frame_kernel(filters, stride)
+        on_basis = correlate_frames(x, kernel, len(filters))  # (B, time, basis)
+        return combine_basis(on_basis, combinations)[..., :number]
+
+
+def combine_basis(on_basis: Tensor, combinations: Tensor) -> Tensor:
+    """Return the outputs of templates, templates innermost and then times in memory.
+
+    Args:
+        on_basis: outputs of the basis, (B, time, basis).
+        combinations: the templates in it, (template, 2 K, basis).
+
+    Returns:
+        (B, template, 2 K, time).
+    """
+    templates, rows, basis = combinations.shape
+    flat = on_basis.reshape(1, -1, basis).expand(rows, -1, -1)  # (2 K, B x time, basis)
+    # (template, 2 K, basis) -> (2 K, basis, template)
+    z = torch.bmm(flat, combinations.permute(1, 2, 0))
+    # (2 K, B x time, template) -> (2 K, B, time, template) -> (B, template, 2 K, time)
+    return z.view(rows, *on_basis.shape[:2], templates).permute(1, 3, 0, 2)
 
 
 def power(z: Tensor) -> Tensor:
@@ -57,9 +85,57 @@ def weighted_power(z: Tensor, weights: Tensor) -> Tensor:
         z: quadratures.
         weights: w, () where there is one component and otherwise (template, K).
     """
-    if weights.ndim == 0:
-        return weights * power(z)
-    return (z.square() * of_quadratures(weights)).sum(2) / 2
+    if torch.compiler.is_compiling():
+        if weights.ndim == 0:
+            return weights * power(z)
+        return (z.square() * of_quadratures(weights)).sum(2) / 2
+    return WeightedPower.apply(z, weights)
+
+
+class WeightedPower(torch.autograd.Function):
+    """`weighted_power`, a quadrature after the other: no square of all of z is kept or written.
+
+    With the gradient g of the result, d w_k = sum g P_k and d z_q = g w_k z_q.
+    """
+
+    @staticmethod
+    def forward(ctx, z: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(z, weights)
+        if weights.ndim == 0:
+            return sum_of_squares(z).mul_(weights / 2)
+        total = None
+        for k, w in enumerate(weights.unbind(1)):
+            part = sum_of_squares(z[:, :, 2 * k : 2 * k + 2]).mul_(w[:, None] / 2)
+            total = part if total is None else total.add_(part)
+        return total
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        z, weights = ctx.saved_tensors
+        of_z = of_weights = None
+        if ctx.needs_input_grad[0]:
+            factors = weights if weights.ndim == 0 else of_quadratures(weights)
+            of_z = z * factors * gradient[:, :, None]
+        if ctx.needs_input_grad[1] and weights.ndim == 0:
+            of_weights = sum_of_squares(z).mul_(gradient).sum() / 2
+        elif ctx.needs_input_grad[1]:
+            of_weights = torch.stack(
+                [
+                    sum_of_squares(z[:, :, 2 * k : 2 * k + 2]).mul_(gradient).sum((0, 2)) / 2
+                    for k in range(weights.shape[1])
+                ],
+                dim=1,
+            )  # K times (template,) -> (template, K)
+        return of_z, of_weights
+
+
+def sum_of_squares(z: Tensor) -> Tensor:
+    """Return the sum of z^2 over the quadratures: (B, template, q, time) -> (B, template, time)."""
+    total = z[:, :, 0].square()
+    for row in range(1, z.shape[2]):
+        total.addcmul_(z[:, :, row], z[:, :, row])
+    return total
 
 
 def of_quadratures(weights: Tensor) -> Tensor:

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models1d.strided_correlation import POLYPHASE, correlate_frames, make_frame_kernel
-from models1d.template_outputs import of_quadratures
+from models1d.template_outputs import combine_basis, of_quadratures
 from runtime.float32_precision import full_precision
 from search.spectral_whitening import WhitenedStrain
 
@@ -222,9 +222,7 @@ class DetectorOutputs:
         x = self.strain.unfold(0, length, 1)[starts]  # (B, length), a copy
         with full_precision(self.device.type):
             on_basis = correlate_frames(x, kernel, len(bank.filters))[:, :number]
-            # (template x 2 K, basis) @ (B, basis, number) -> (B, template x 2 K, number)
-            z = torch.matmul(bank.templates.flatten(0, 1), on_basis.transpose(1, 2))
-        return z.unflatten(1, (-1, bank.templates.shape[1]))
+            return combine_basis(on_basis, bank.templates)
 
 
 def powers_of(on_basis: Tensor, matrix: Tensor, templates: int) -> Tensor:

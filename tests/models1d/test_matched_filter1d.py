@@ -10,7 +10,7 @@ import torch
 from competition import SAMPLES, window_of
 from network_checks import check_classifier, check_gradients, check_mixing, count
 
-from models1d import MatchedFilter1d, matched_filter1d
+from models1d import MatchedFilter1d, delay_averages
 from models1d.template_outputs import power
 from runtime.errors import UserError
 
@@ -40,34 +40,6 @@ def test_power_is_that_of_two_quadratures(share: bool) -> None:
             times = (model.grid.first - 3 + np.arange(model.grid.num_times + 6)) * 4 - 256 + 1000
             expected = (both[0][times] ** 2 + both[1][times] ** 2) / 2
             np.testing.assert_allclose(found[row, m], expected, rtol=1e-4, atol=1e-5)
-
-
-def test_averaging_over_delays() -> None:
-    """Beside the plain logsumexp, however loud another place of the row is."""
-    model = MatchedFilter1d(**SMALL)
-    log_weights = torch.randn(7, dtype=torch.float64)
-    weights = torch.softmax(log_weights, 0)
-    for loudest in (5, 60, 1000):
-        log_ratio = torch.rand(2, 5, 40, dtype=torch.float64) * 10
-        log_ratio[0, 1, 20] = loudest
-        found = model.average_over_delays(log_ratio, log_weights)
-        for t in range(34):
-            expected = (log_ratio[..., t : t + 7] + weights.log()).logsumexp(-1)
-            # The largest stands for the sum where 1e-30 of the row's largest is more.
-            exact = expected - log_ratio.amax((1, 2))[:, None] > np.log(1e-30)
-            torch.testing.assert_close(found[..., t][exact], expected[exact])
-            error = (found[..., t] - expected).abs().max()
-            assert error < 2 * np.log(7) + weights.log().abs().max()
-    assert not exact.all()
-
-
-def test_averages_have_gradients_beside_a_loud_place() -> None:
-    log_ratio = torch.rand(1, 2, 40) * 10
-    log_ratio[0, 0, 3] = 500
-    log_ratio.requires_grad_()
-    MatchedFilter1d(**SMALL).average_over_delays(log_ratio, torch.zeros(7)).sum().backward()
-    # Every average hands one unit on.
-    torch.testing.assert_close(log_ratio.grad.sum(), torch.tensor(2 * 34.0))
 
 
 @pytest.mark.parametrize("share", [True, False])
@@ -199,7 +171,7 @@ def test_correlated_amplitudes_are_gaussian_together(
                 ratio += signal.logpdf(z[2 * k : 2 * k + 2]).sum()
             expected[row, m, t] += weight * np.exp(ratio)
     of_a_row = 7 * 2 * (model.grid.num_times + 6)
-    monkeypatch.setitem(matched_filter1d.PAIRED_AT_A_TIME, "cpu", 4 * of_a_row)  # then 4, 4 and 1
+    monkeypatch.setitem(delay_averages.TERMS_AT_A_TIME, "cpu", 4 * of_a_row)  # then 4, 4 and 1
     found = model.forward_features(x).detach().numpy()
     np.testing.assert_allclose(found, np.log(expected), rtol=1e-6, atol=1e-6)
     assert model.forward_features(x[:0]).shape == (0, 2, model.grid.num_times)
