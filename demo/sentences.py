@@ -64,7 +64,7 @@ def say_beside_what(comparison: Comparison) -> str:
     other = (
         "no near-optimal figure is recorded for samples of this law"
         if optimum is None
-        else f"the near-optimal statistic, which takes hours, has {optimum} on "
+        else f"the near-optimal statistic, which knows the laws of the signals, has {optimum} on "
         f"{optimum.samples:,} other samples of the same law (docs/explanation/detection.md)"
     )
     if comparison.matched_filter is None:

@@ -169,9 +169,17 @@ def draw_pair(axis: Axes, history: History, quantity: str) -> np.ndarray:
         axis.plot(epochs, valid, "o-", color=colour, ms=3, label=label)
         axis.plot(epochs, train, ":", color=colour, lw=1)
         drawn += [valid, train]
+    count_epochs(axis)
     axis.grid(alpha=0.3)
     values = np.concatenate(drawn) if drawn else np.empty(0)
     return values[np.isfinite(values)]
+
+
+def count_epochs(axis: Axes) -> None:
+    """Put ticks at whole epochs only, also where there is a single one."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def curves_of(history: History) -> list[tuple[list[Mapping[str, float]], str, str | None]]:
@@ -211,6 +219,7 @@ def draw_gradients(axis: Axes, history: History) -> None:
         share.plot(epochs, clipped, "--", color="0.5", lw=1, label="clipped steps (right)")
     if np.nanmin([*norms, np.inf]) > 0:  # NaN where no gradient was finite
         axis.set_yscale("log")
+    count_epochs(axis)
     axis.grid(alpha=0.3)
     lines = [*axis.lines, *share.lines]
     axis.legend(lines, [str(each.get_label()) for each in lines], loc="upper right", fontsize=8)
@@ -225,6 +234,7 @@ def draw_learning_rate(axis: Axes, history: History) -> None:
     for rows, colour, _ in curves_of(history):
         rates = [row.get("learning_rate", np.nan) for row in rows]
         axis.plot([row["epoch"] for row in rows], rates, "o-", color=colour, ms=3)
+    count_epochs(axis)
     axis.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
@@ -239,6 +249,7 @@ def draw_speed(axis: Axes, history: History) -> None:
     for rows, colour, _ in curves_of(history):
         speeds = [row.get("samples_per_second", np.nan) for row in rows]
         axis.plot([row["epoch"] for row in rows], speeds, "o-", color=colour, ms=3)
+    count_epochs(axis)
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
 

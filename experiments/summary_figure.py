@@ -21,7 +21,15 @@ from experiments.curve_figure import (
 from experiments.outputs_summary import draw_outputs
 from experiments.scores import roc_corners
 from experiments.signal_quantities import CHIRP_MASS, NETWORK_SNR
-from experiments.strain_maps import GROUPS, LOUDEST, LOWEST, OCTAVES_ABOVE, Sample, StrainMaps
+from experiments.strain_maps import (
+    GROUPS,
+    LOUDEST,
+    LOWEST,
+    OCTAVES_ABOVE,
+    SHOWN,
+    Sample,
+    StrainMaps,
+)
 from experiments.targets import Outputs
 from training.guessing import Guessing
 
@@ -31,6 +39,8 @@ if TYPE_CHECKING:
 
 SIGNAL, NOISE = "#b2432f", "#4a6fa5"  # one colour per class, in every figure
 FALSE_ALARMS = (0.1, 0.01, 0.001)  # false-alarm probabilities of the efficiency curves
+ROW, MAP_TITLES = 4.3, 0.55  # in: the height of a row of panels, and of what stands above maps
+LEFT, RIGHT = 0.035, 0.985  # margins, as shares of the width
 TICKS = (1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 40, 60, 80, 100, 150, 200, 300, 500, 1000)
 FEWEST_ABOVE = 5  # noise samples above a threshold, or it is not known well enough to draw
 TOO_FEW = f"fewer than {round(FEWEST_ABOVE / max(FALSE_ALARMS))} noise samples, or no signals"
@@ -65,10 +75,19 @@ class SummaryPicture:
             rows: of panels, four in each.
         """
         # By hand: a layout that is computed draws all panels once more.
-        figure = make_figure((23, 4.3 * rows), self.title, layout=None)
-        top = 1 - 0.75 / (4.3 * rows)
-        figure.subplots_adjust(0.035, 0.55 / (4.3 * rows), 0.985, top, wspace=0.2, hspace=0.27)
-        axes = [figure.add_subplot(rows, 4, place) for place in range(1, 9)]
+        height = ROW * rows + (MAP_TITLES if rows > 2 else 0)
+        figure = make_figure((23, height), self.title, layout=None)
+        grid = figure.add_gridspec(
+            2,
+            4,
+            left=LEFT,
+            right=RIGHT,
+            top=1 - 0.75 / height,
+            bottom=1 - (2 * ROW - 0.55) / height,
+            wspace=0.2,
+            hspace=0.27,
+        )
+        axes = [figure.add_subplot(grid[place // 4, place % 4]) for place in range(8)]
         if self.history:
             draw_loss(axes[0], self.history, self.guessing)
             draw_loss_by_step(axes[1], self.points, self.guessing)
@@ -132,26 +151,29 @@ def draw_summary(
 
 
 def draw_maps(figure: Figure, maps: StrainMaps) -> None:
-    """Draw the samples that a run was most wrong about into the third row of a figure."""
-    grid = figure.add_gridspec(3, 2, wspace=0.05)  # of the margins of the figure
+    """Draw the samples that a run was most wrong about below the first two rows of a figure."""
+    height = figure.get_figheight()
+    top, bottom = (ROW - 0.3) / height, 0.55 / height
+    grid = figure.add_gridspec(1, 2, left=LEFT, right=RIGHT, top=top, bottom=bottom, wspace=0.06)
     for column, (title, samples) in enumerate(zip(GROUPS, (maps.noise, maps.signals), strict=True)):
-        inner = grid[2, column].subgridspec(1, max(len(samples), 1), wspace=0.06)
+        if not samples:
+            continue
+        inner = grid[0, column].subgridspec(1, SHOWN, wspace=0.06)
         for place, (sample, of_detectors) in enumerate(samples):
             axis = figure.add_subplot(inner[0, place])
             draw_map(axis, sample, of_detectors, maps)
             if place:
                 axis.set_yticks([])
-            else:
-                # Above the titles of the maps, which have two lines.
-                axis.annotate(
-                    f"{title}, out of fold (whitened strain, {LOWEST:g} Hz and {OCTAVES_ABOVE} "
-                    f"octaves up)",
-                    (0, 1),
-                    (0, 34),
-                    xycoords="axes fraction",
-                    textcoords="offset points",
-                    fontsize=11,
-                )
+                continue
+            axis.annotate(
+                f"{title}, out of fold: whitened strain, {LOWEST:g} Hz and {OCTAVES_ABOVE} octaves "
+                f"up",
+                (0, 1),
+                (0, 36),  # above the titles of the maps, which have two lines
+                xycoords="axes fraction",
+                textcoords="offset points",
+                fontsize=12,  # that of the titles of panels
+            )
 
 
 def draw_map(axis: Axes, sample: Sample, of_detectors: np.ndarray, maps: StrainMaps) -> None:
@@ -171,7 +193,9 @@ def draw_map(axis: Axes, sample: Sample, of_detectors: np.ndarray, maps: StrainM
         axis.axhline(border, color="white", lw=1.5)
     names = maps.sampling.detectors if maps.sampling is not None else range(count)
     axis.set_yticks(np.arange(count) + 0.5, [str(name) for name in reversed(list(names))])
-    axis.tick_params(length=0)
+    # none at the ends, where those of two maps would meet
+    axis.set_xticks(seconds * np.array([0.25, 0.5, 0.75]))
+    axis.tick_params(axis="y", length=0)
     axis.set_xlabel("s", labelpad=1)
     snr = "" if sample.snr is None else f", SNR {sample.snr:.1f}"
     label = f"{sample.name}\nlogit {sample.score:.2f}{snr}"
@@ -224,6 +248,10 @@ def draw_histogram(axis: Axes, targets: np.ndarray, logits: np.ndarray) -> None:
         chosen = logits[np.round(targets) == value]
         axis.hist(chosen, bins, color=colour, alpha=0.55, label=f"{name} ({len(chosen)})")
     axis.set(xlabel="logit", ylabel="samples", title="Scores by class, out of fold")
+    counts = [patch.get_height() for patch in axis.patches]
+    # Long tails, as a logarithm of a likelihood ratio has: one bin would hide all others.
+    if counts and max(counts) > len(logits) / 4:
+        axis.set_yscale("log")
     # A fixed place: to find the best one, matplotlib compares every bar, which is slow and warns.
     axis.legend(loc="upper right")
 

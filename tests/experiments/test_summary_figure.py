@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from experiments import summary_figure
 from experiments.signal_quantities import CHIRP_MASS, NETWORK_SNR
 from experiments.strain_maps import COLUMNS, ROWS, Sample, StrainMaps
 from experiments.summary_figure import (
@@ -17,6 +19,7 @@ from experiments.summary_figure import (
     SummaryPicture,
     draw_curves,
     draw_efficiency,
+    draw_histogram,
     draw_maps,
     draw_summary,
     has_efficiency,
@@ -92,7 +95,7 @@ def test_one_class_only_has_no_roc(tmp_path: Path) -> None:
 
 
 def test_maps_stand_below_their_names_the_first_detector_on_top() -> None:
-    figure = Figure()
+    figure = Figure(figsize=(20, 13))
     draw_maps(figure, make_maps())
     assert len(figure.axes) == 8
     titles = [axis.get_title() for axis in figure.axes]
@@ -121,6 +124,41 @@ def test_each_fold_has_a_curve_for_validation_and_one_for_training(axis: Axes) -
         [0.9, 0.9],
     ] * 2
     assert [text.get_text() for text in axis.get_legend().get_texts()] == ["fold 0", "fold 1"]
+
+
+def test_a_single_epoch_has_one_tick(axis: Axes) -> None:
+    draw_curves(axis, HISTORY[:1], "auc")
+    low, high = axis.get_xlim()
+    assert [tick for tick in axis.get_xticks() if low <= tick <= high] == [1.0]
+
+
+def test_long_tails_of_scores_are_seen(axis: Axes) -> None:
+    targets, logits, _ = make_logits(2000)
+    draw_histogram(axis, targets, logits)
+    assert axis.get_yscale() == "linear"
+    axis.clear()
+    draw_histogram(axis, targets, np.where(targets == 1, np.exp(3 * logits), logits))
+    assert axis.get_yscale() == "log"
+
+
+def test_no_text_of_the_figure_lies_on_another(tmp_path: Path, monkeypatch) -> None:
+    targets, logits, snr = make_logits(2400)
+    drawn = []
+    monkeypatch.setattr(summary_figure, "save_figure", lambda figure, path: drawn.append(figure))
+    picture = SummaryPicture(tmp_path / "x.png", "run", HISTORY, "auc", points=POINTS)
+    quantities = {NETWORK_SNR: snr, CHIRP_MASS: 3 * snr}
+    draw_summary(picture, targets, logits, quantities, {"oof_auc": 0.7}, make_maps())
+    (figure,) = drawn
+    figure.canvas.draw()
+    boxes = [
+        text.get_window_extent()
+        for axis in figure.axes
+        for text in (axis.title, axis.xaxis.label, axis.yaxis.label, *axis.texts)
+        if text.get_text()
+    ]
+    assert len(boxes) > 40
+    for first, second in itertools.combinations(boxes, 2):
+        assert not first.overlaps(second)
 
 
 def test_a_threshold_needs_noise_above_it() -> None:
