@@ -142,6 +142,14 @@ class ImageModel(nn.Module):
             logits = self.network(image)
         return join_outputs(logits, image if self.return_spec else None, lam)
 
+    @property
+    def ignores_sign(self) -> bool:
+        """Whether -strain has the logits of the strain, bit for bit, outside training.
+
+        A child with a forward pass of its own may do something else.
+        """
+        return type(self).forward is ImageModel.forward and self.image.ignores_sign
+
     def parts(self) -> dict[str, list[nn.Module]]:
         """Return the modules of the front-end and of the head; the rest is the backbone."""
         own_head = isinstance(self.network, ImageNetwork)

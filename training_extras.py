@@ -157,7 +157,7 @@ def find_views(
             views.append(IDENTITY)
         elif name == "flip":
             # -h is as likely as h: a polarisation angle turned by 90 degrees changes its sign.
-            views.append(View(name, on_strain=torch.neg))
+            views.append(View(name, on_strain=torch.neg, turns_sign=True))
         elif name in VIEWS:
             swap = find_swap(name, observation, norm_factor)
             views.append(View(name, on_strain=swap))

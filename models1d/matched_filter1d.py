@@ -233,6 +233,11 @@ class MatchedFilter1d(WaveformClassifier):
         self.num_features = 1 + hidden
         self.reset_classifier(num_classes)
 
+    @property
+    def ignores_sign(self) -> bool:
+        """Whether -x has the logits of x, bit for bit: powers and products do; not for a child."""
+        return type(self) is MatchedFilter1d
+
     def reset_classifier(self, num_classes: int) -> None:
         """Put a new last layer, whose logits are at first the log-likelihood ratio itself."""
         super().reset_classifier(num_classes)

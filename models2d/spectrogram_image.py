@@ -119,6 +119,11 @@ class SpectrogramImage(nn.Module):
         self.norm = nn.BatchNorm2d(channels) if options.norm_spec else None
         self.mixup = options.mixup if mixes_image else None
 
+    @property
+    def ignores_sign(self) -> bool:
+        """Whether images of -strain are those of the strain, bit for bit, outside training."""
+        return getattr(self.spectrogram, "ignores_sign", False) and self.augmentations_test is None
+
     @torch.no_grad()
     def find_image_size(self, strain: Tensor) -> tuple[int, int]:
         """Return rows and columns of the image that strain (B, detector, time) becomes.

@@ -30,6 +30,8 @@ class Normalize(WaveTransform):
         observation: how many detectors there are; an experiment gives its own.
     """
 
+    turns_with_sign = True
+
     def __init__(
         self,
         factors: Sequence[float] | None = None,
@@ -90,6 +92,8 @@ class Normalize2(WaveTransform):
 class MinMaxScaler(WaveTransform):
     """Divide each channel by its largest absolute value; silence stays silence."""
 
+    turns_with_sign = True
+
     def __init__(self, always_apply: bool = True, p: float = 0.5) -> None:
         super().__init__(always_apply, p)
 
@@ -103,6 +107,8 @@ class Scale(WaveTransform):
     Args:
         scale: the factor.
     """
+
+    turns_with_sign = True
 
     def __init__(self, scale: float = 10.0, always_apply: bool = True, p: float = 0.5) -> None:
         super().__init__(always_apply, p)

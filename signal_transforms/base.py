@@ -24,11 +24,21 @@ class WaveTransform(nn.Module):
     """
 
     per_channel = False  # whether each detector of a row draws on its own as well
+    # Whether `transform_rows` of -x is minus that of x, bit for bit. It is not inherited: a child
+    # that does something else would be believed as well.
+    turns_with_sign = False
 
     def __init__(self, always_apply: bool = False, p: float = 0.5) -> None:
         super().__init__()
         self.always_apply = always_apply
         self.p = check_probability(type(self).__name__, p)
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether -x becomes minus what x becomes, bit for bit, with nothing drawn."""
+        if self.always_apply:
+            return vars(type(self)).get("turns_with_sign", False)
+        return self.p == 0  # it changes nothing
 
     def transform_rows(self, x: Tensor) -> Tensor:
         raise NotImplementedError
@@ -65,6 +75,11 @@ class Compose(nn.Module):
         elif isinstance(transforms, nn.Module):
             transforms = [transforms]
         self.transforms = nn.ModuleList(transforms)
+
+    @property
+    def is_odd(self) -> bool:
+        """Whether -x becomes minus what x becomes, bit for bit; see `WaveTransform.is_odd`."""
+        return all(getattr(transform, "is_odd", False) for transform in self.transforms)
 
     def __iter__(self) -> Iterator[nn.Module]:
         return iter(self.transforms)

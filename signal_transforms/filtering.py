@@ -40,6 +40,7 @@ class BandPass(WaveTransform):
     """
 
     per_channel = True
+    turns_with_sign = True
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class BandPass2(WaveTransform):
     """
 
     per_channel = True
+    turns_with_sign = True
 
     def __init__(
         self,
@@ -134,6 +136,7 @@ class BandPassTorch(WaveTransform):
     """
 
     per_channel = True
+    turns_with_sign = True
 
     def __init__(
         self,

@@ -61,6 +61,8 @@ class Whiten(WaveTransform):
             fit.
     """
 
+    turns_with_sign = True
+
     def __init__(
         self,
         psds: Sequence[np.ndarray] | None = None,
@@ -157,6 +159,7 @@ class WhitenTorch(WaveTransform):
     """
 
     per_channel = True
+    turns_with_sign = True
 
     def __init__(
         self,

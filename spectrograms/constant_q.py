@@ -91,6 +91,11 @@ class CQT(nn.Module):
         self.row_frequencies = [fmin * 2 ** (row / bins_per_octave) for row in rows]  # Hz
         self.fixed: dict[tuple, Any] = {}
 
+    @property
+    def ignores_sign(self) -> bool:
+        """Whether -x has the image of x, bit for bit, as magnitudes have; not for a child."""
+        return type(self) is CQT
+
     def made_once(self, key: tuple, make: Callable[[], Any]) -> Any:
         """Return the bank of a key (length, device and precision); `make` computes it once."""
         if key not in self.fixed:

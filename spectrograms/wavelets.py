@@ -141,6 +141,11 @@ class ComplexMorletCWT(nn.Module):
             self.filters = nn.Parameter(torch.view_as_real(kernels).permute(2, 0, 1).float())
 
     @property
+    def ignores_sign(self) -> bool:
+        """Whether -x has the image of x, bit for bit, as magnitudes have; not for a child."""
+        return type(self) is ComplexMorletCWT
+
+    @property
     def row_frequencies(self) -> list[float]:
         """The nominal frequency of each row in Hz, row 0 first."""
         return [1 / scale for scale in self.scales]

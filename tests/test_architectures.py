@@ -11,6 +11,7 @@ import spectrograms
 from architectures import MultiInstanceSCNN, SpectroCNN
 from physics.observation import Observation
 from runtime.errors import UserError
+from spectrograms import ComplexMorletCWT
 
 
 @pytest.fixture
@@ -305,3 +306,24 @@ def test_wavelets_to_logits_with_every_gradient(strain: Tensor) -> None:
         custom_classifier="gem",
     )
     check_gradients(model, strain)
+
+
+def test_magnitudes_ignore_the_sign_of_the_strain(strain: Tensor) -> None:
+    """A child with a forward pass of its own, and what augments images, may not."""
+    arguments = {"wavelet_width": 8, "fs": 2048, "lower_freq": 32, "upper_freq": 512}
+    given = {
+        "spectrogram": ComplexMorletCWT,
+        "spec_params": {**arguments, "n_scales": 16, "stride": 16},
+    }
+    model = SpectroCNN("test_resnet", **given).eval()
+    assert model.ignores_sign
+    with torch.no_grad():
+        assert torch.equal(model(strain), model(-strain))
+    assert not SpectroCNN("test_resnet", **given, augmentations_test=nn.Identity()).ignores_sign
+    assert not SpectroCNN("test_resnet", spectrogram=Frames).ignores_sign
+
+    class Signed(SpectroCNN):
+        def forward(self, strain: Tensor) -> Tensor:
+            return super().forward(strain) * strain.mean()
+
+    assert not Signed("test_resnet", **given).ignores_sign

@@ -42,6 +42,12 @@ class Preparation:
     ) -> None:
         self.transform, self.second = transform, second
 
+    @property
+    def is_odd(self) -> bool:
+        """Whether the input of -strain is minus that of the strain, bit for bit."""
+        chains = [self.transform] if self.second is None else [self.transform, self.second]
+        return all(getattr(chain, "is_odd", False) for chain in chains)
+
     def __call__(self, batch: Batch) -> Batch:
         strain = batch["waveform"]
         batch = {**batch, "waveform": self.transform(strain)}

@@ -11,7 +11,7 @@ from datasets import Batch
 from runtime import interruption
 from runtime.interruption import Interrupted
 from training import distributed
-from training.prediction_views import View, prepare_views
+from training.prediction_views import View, distinct_views, prepare_views
 
 
 @torch.inference_mode()
@@ -22,6 +22,7 @@ def forward_rows(
     move: Callable[[Batch], Batch],
     transforms: Callable[[Batch], Batch],
     views: Sequence[View],
+    ignores_sign: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return logits and targets of a data set, (n, K) float32 each, on the CPU, in its own order.
 
@@ -35,11 +36,15 @@ def forward_rows(
         move: moves a batch to the device, once for all views.
         transforms: a batch -> batch there.
         views: the logits are averaged over them; see `prepare_views`.
+        ignores_sign: whether `forward` gives the same for waveforms of either sign, bit for bit:
+            where the transforms are odd, views that differ by the sign are then forwarded once.
 
     Raises:
         Interrupted: a signal asked to stop.
     """
     model.eval()
+    sign_is_ignored = ignores_sign and getattr(transforms, "is_odd", False)
+    distinct, places = distinct_views(views, sign_is_ignored)
     # Of no batch: there may be more processes than rows. torch joins (0,) with rows of any width.
     logits, targets = [torch.empty(0)], [torch.empty(0)]
     indices = [torch.empty(0, dtype=torch.long)]
@@ -47,9 +52,10 @@ def forward_rows(
         if interruption.requested() and distributed.world_size() == 1:
             raise Interrupted
         batch = move(batch)
-        prepared = prepare_views(views, batch, transforms)
+        prepared = prepare_views(distinct, batch, transforms)
         of_views = [forward(model, view).float() for view in prepared]
-        logits.append(torch.stack(of_views).mean(0))  # (views, B, K) -> (B, K)
+        # (views, B, K) -> (B, K)
+        logits.append(torch.stack([of_views[place] for place in places]).mean(0))
         targets.append(batch["target"])
         indices.append(batch["index"])
     if len(logits) > 1:

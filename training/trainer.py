@@ -55,6 +55,7 @@ from training.fit_state import (
     recorded_epochs,
     restore_checkpoint,
 )
+from training.hooks import TrainHook
 from training.loss_by_step import add_epoch
 from training.optimizer_step import step_optimizer
 from training.precision import autocast, choose_amp_dtype, make_scaler
@@ -463,6 +464,9 @@ class Trainer:
             self.to_device,
             self.transforms["test"],
             views or [IDENTITY],
+            # A hook of its own may do anything with a batch.
+            type(self.hook).forward_test is TrainHook.forward_test
+            and getattr(self.scored_model, "ignores_sign", False),
         )
 
     # --- data --------------------------------------------------------------------------------

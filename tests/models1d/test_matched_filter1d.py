@@ -312,3 +312,17 @@ def test_arguments_that_do_not_fit(arguments: dict, words: str) -> None:
 def test_strain_that_does_not_fit(shape: tuple[int, ...]) -> None:
     with pytest.raises(UserError, match="detectors and 2048 samples"):
         MatchedFilter1d(**SMALL)(torch.randn(shape))
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"correlation": -0.6, "components": 2}, {"glitches": True}]
+)
+def test_the_sign_changes_no_bit_of_a_logit(settings: dict) -> None:
+    model, x = randomised(MatchedFilter1d(**SMALL, **settings)), torch.randn(3, 3, 2048)
+    assert model.ignores_sign
+    assert torch.equal(model(x), model(-x))
+
+    class Child(MatchedFilter1d):
+        pass
+
+    assert not Child(**SMALL).ignores_sign

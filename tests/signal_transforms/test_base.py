@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from every_transform import WAVEFORM_TRANSFORMS
 from strain_batches import ALWAYS
 
 import transforms as T
@@ -29,3 +30,25 @@ def test_compose():
     assert len(both) == 2
     assert next(iter(both)) is flip
     assert not both.state_dict()
+
+
+@pytest.mark.parametrize("name", WAVEFORM_TRANSFORMS)
+def test_odd_transforms_turn_the_sign_bit_for_bit(name):
+    transform = WAVEFORM_TRANSFORMS[name](**ALWAYS)
+    if transform.is_odd:
+        x = torch.randn(2, 3, 512)
+        assert torch.equal(transform(-x), -transform(x))
+
+
+def test_what_is_odd():
+    assert T.Compose([T.Normalize(), T.BandPass(), T.Whiten()]).is_odd
+    assert T.FlipWave(p=0.0).is_odd  # it does nothing
+    assert not T.Scale(2.0, always_apply=False).is_odd  # it draws
+    assert not T.Normalize2().is_odd
+    assert not T.Compose([T.Normalize(), T.AddGlitches(p=1.0)]).is_odd
+
+    class Louder(T.Scale):
+        def transform_rows(self, x):
+            return x.abs()
+
+    assert not Louder(2.0).is_odd

@@ -60,3 +60,20 @@ def test_strange_batches(name: str, rows, wild: str, at: int, n: int, seed: int)
 def test_every_front_end_is_tried() -> None:
     known = {getattr(spectrograms, name) for name in spectrograms.__all__}
     assert {type(make()) for make in FRONT_ENDS.values()} == known
+
+
+@pytest.mark.parametrize("name", FRONT_ENDS)
+def test_what_ignores_the_sign_gives_the_same_image_bit_for_bit(name: str) -> None:
+    torch.manual_seed(0)
+    front_end, x = FRONT_ENDS[name]().eval(), torch.randn(2, 3, 700)
+    if getattr(front_end, "ignores_sign", False):
+        assert torch.equal(front_end(x), front_end(-x))
+    else:
+        assert not isinstance(front_end, (ComplexMorletCWT, CQT))
+
+
+def test_a_child_of_a_front_end_does_not_ignore_the_sign_by_itself() -> None:
+    class Signed(ComplexMorletCWT):
+        pass
+
+    assert not Signed(8, FS, 32, 1024, 16).ignores_sign

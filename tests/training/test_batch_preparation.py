@@ -6,6 +6,7 @@ import torch
 from toy import noise_batch
 
 from training.batch_preparation import OnWaveforms, Preparation
+from transforms import Compose, FlipWave, Normalize, Scale
 
 
 def test_one_input_replaces_the_strain_and_leaves_the_other_fields() -> None:
@@ -34,3 +35,12 @@ def test_a_transform_acts_on_every_waveform_alike() -> None:
     assert torch.equal(both["waveform"][:, :1], both["waveform2"])
     assert torch.equal(both["waveform"], 2 * batch["waveform"])
     assert both["target"] is batch["target"]
+
+
+def test_a_preparation_is_odd_where_both_chains_are() -> None:
+    odd, other = Compose([Scale(2.0), Normalize()]), Compose([Scale(2.0), FlipWave(p=0.5)])
+    assert Preparation(odd).is_odd
+    assert Preparation(odd, odd).is_odd
+    assert not Preparation(other).is_odd
+    assert not Preparation(odd, other).is_odd
+    assert not Preparation(torch.abs).is_odd

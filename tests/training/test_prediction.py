@@ -66,3 +66,37 @@ def test_a_signal_stops_between_two_batches(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(Interrupted):
         forward_rows(MeanLogit(), batches, counted, dict, dict, [IDENTITY])
     assert done == [2]
+
+
+class Odd:
+    """Transforms that are odd, or do not say so."""
+
+    def __init__(self, is_odd: bool) -> None:
+        self.is_odd = is_odd
+
+    def __call__(self, batch: dict) -> dict:
+        return {**batch, "waveform": 3 * batch["waveform"]}
+
+
+@pytest.mark.parametrize(("is_odd", "ignores_sign", "calls"), [(1, 1, 2), (1, 0, 3), (0, 1, 3)])
+def test_views_of_either_sign_are_one_where_the_network_ignores_it(
+    is_odd: bool, ignores_sign: bool, calls: int
+) -> None:
+    """Once instead of twice, with the same logits bit for bit."""
+    views = [
+        IDENTITY,
+        View("flip", on_strain=torch.neg, turns_sign=True),
+        View("first", on_strain=lambda x: x[:, :1]),
+    ]
+    done = []
+
+    def forward_power(model: nn.Module, batch: dict) -> Tensor:
+        done.append(len(batch["index"]))
+        return model(batch["waveform"].square())
+
+    batch = noise_batch(4)
+    arguments = ([batch], forward_power, dict, Odd(is_odd), views, ignores_sign)
+    logits, _ = forward_rows(MeanLogit(), *arguments)
+    assert len(done) == calls
+    plain, _ = forward_rows(MeanLogit(), [batch], forward_power, dict, Odd(False), views)
+    assert torch.equal(logits, plain)

@@ -6,7 +6,7 @@ import torch
 from toy import noise_batch
 
 from datasets import Batch
-from training.prediction_views import IDENTITY, View, prepare_views
+from training.prediction_views import IDENTITY, View, distinct_views, prepare_views
 
 
 class CountedSquare:
@@ -50,3 +50,42 @@ def test_a_view_changes_both_inputs_and_neither_targets_nor_the_batch() -> None:
     assert (view["waveform2"] == -1).all()
     assert view["target"] is batch["target"]
     assert torch.equal(batch["waveform"], strain)
+
+
+class CountedDouble:
+    """Odd transforms: twice the strain."""
+
+    is_odd = True
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, batch: Batch) -> Batch:
+        self.calls += 1
+        return {**batch, "waveform": 2 * batch["waveform"]}
+
+
+def test_views_of_either_sign_share_odd_transforms() -> None:
+    batch, flip = noise_batch(4), View("flip", on_strain=torch.neg, turns_sign=True)
+    views = [IDENTITY, flip, View("other", on_strain=torch.abs)]
+    odd, any_other = CountedDouble(), CountedSquare()
+    found = [view["waveform"] for view in prepare_views(views, batch, odd)]
+    twice = 2 * batch["waveform"]
+    for waveform, expected in zip(found, (twice, -twice, twice.abs()), strict=True):
+        assert torch.equal(waveform, expected)
+    assert odd.calls == 2
+    found = [view["waveform"] for view in prepare_views(views, batch, any_other)]
+    assert torch.equal(found[1], batch["waveform"].square())
+    assert any_other.calls == 3
+
+
+def test_views_that_a_network_tells_apart() -> None:
+    flip = View("flip", on_strain=torch.neg, turns_sign=True)
+    later = View("later", on_waveform=torch.abs)
+    views = [IDENTITY, flip, later, View("twice", on_strain=torch.neg), IDENTITY]
+    distinct, places = distinct_views(views, sign_is_ignored=True)
+    assert [view.name for view in distinct] == ["identity", "later", "twice"]
+    assert places == [0, 0, 1, 2, 0]
+    distinct, places = distinct_views(views, sign_is_ignored=False)
+    assert [view.name for view in distinct] == ["identity", "flip", "later"]
+    assert places == [0, 1, 2, 1, 0]
