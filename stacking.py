@@ -34,7 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
         nargs="+",
         default=[],
         metavar="NAME",
-        help="folders or config classes to stack (the published stack's, or else all)",
+        help="folders or config classes to stack, those of a file (mine.py:MyTry) or the "
+        "config.json of a run as well (the published stack's, or else all)",
     )
     add(
         "--method",

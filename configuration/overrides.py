@@ -7,6 +7,7 @@
     criterion=RankLoss                  another class, by name
     callbacks.0=KeepLast                the same for an entry
     transforms.train+=FlipWave          the same, appended
+    monitor_metrics=[LogLoss,AUC]       several classes in place of what is there
     observation.detectors=[H1,L1]       a list; its words need no quotes
 
 Settings are applied in the order they are given: name the class first, then its arguments.
@@ -26,11 +27,11 @@ import re
 import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from configuration.class_with_arguments import Part, arguments_key, class_of_arguments, thaw
-from configuration.config_class import ConfigMeta
+from configuration.config_class import ClassChoices, ConfigMeta
 from configuration.types import (
     Argument,
     accepted_arguments,
@@ -251,11 +252,14 @@ class Overrides:
         if self.names_a_class(current, expected, setting):
             return self.choose_part(current, setting)
         several = isinstance(current, tuple) or (current is None and expected is Any)
+        if choices is not None and several and self.lists_classes(setting, choices):
+            words = (word.strip() for word in setting.value[1:-1].split(","))
+            return tuple(self.choose_part(None, replace(setting, value=w)) for w in words if w)
         if choices is not None and several and setting.value in choices.classes:
             key = ".".join(setting.path)
-            replace = f"replace one entry with {key}.0={setting.value}, or " if current else ""
+            first = f"replace one entry with {key}.0={setting.value}, or " if current else ""
             raise setting.error(
-                f"here stands a tuple of classes: {replace}append one with {key}+={setting.value}"
+                f"here stands a tuple of classes: {first}append one with {key}+={setting.value}"
             )
         return parse_value(setting, current, expected)
 
@@ -280,6 +284,13 @@ class Overrides:
         )
 
     # --- classes by name ---------------------------------------------------------------------
+
+    def lists_classes(self, setting: Setting, choices: ClassChoices) -> bool:
+        """Whether the value is a list of words of which one at least is the name of a class."""
+        if re.fullmatch(r"\[.*\]|\(.*\)", setting.value) is None:
+            return False
+        words = [word.strip() for word in setting.value[1:-1].split(",")]
+        return any(w in choices.classes or find_own_class(self.cls, w) is not None for w in words)
 
     def choose_class(self, key: str, values: Mapping[str, Any], setting: Setting) -> dict[str, Any]:
         """Return a class and its arguments, as two settings side by side."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from configuration.config_class import ConfigMeta, published_stack
+from configuration.config_references import load_config
 from experiments.prediction_stamp import (
     are_of_the_same_networks,
     has_predictions,
@@ -69,10 +70,10 @@ def find_member_runs(
     all predicted runs.
 
     Args:
-        experiments: names of folders or of config classes.
+        experiments: names of folders or of config classes, as `folder_name` takes them.
 
     Raises:
-        UserError: there is no such folder, or none with predictions.
+        UserError: there is no such folder, class or file, or none with predictions.
     """
     if not results.is_dir():
         raise UserError(f"{results} is not a folder: train an experiment first, or name --results")
@@ -135,7 +136,18 @@ def find_unpredicted_runs(
 
 
 def folder_name(experiment: str) -> str:
-    """Return the folder of the run of a config class; any other name is a folder already."""
+    """Return the folder of the run of an experiment; any other name is a folder already.
+
+    Args:
+        experiment: a config class, of a file (mine.py:MyTry) or a package as well, the config.json
+            of a run, or a folder.
+
+    Raises:
+        UserError: there is no such file, package or class.
+    """
+    # Of what `load_config` takes, only places of classes have a colon or these endings.
+    if ":" in experiment or experiment.endswith((".py", ".json")):
+        return load_config(experiment).name
     config = ConfigMeta.registry.get(experiment)
     return experiment if config is None else config.name
 

@@ -44,9 +44,22 @@ def run(finished: Path, tmp_path: Path) -> Path:
 
 
 @needs_onnx
-def test_onnx_runs_without_this_project(run: Path, tmp_path: Path, capsys) -> None:
+def test_onnx_runs_without_this_project(run: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     """By onnxruntime in a process that cannot import torch or the project; any batch size."""
+    import onnxruntime
+
+    sessions = []
+
+    class Recorded(onnxruntime.InferenceSession):
+        def __init__(self, *arguments, **further) -> None:
+            super().__init__(*arguments, **further)
+            sessions.append(self)
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", Recorded)
     assert export.main(["--run", str(run)]) == 0
+    # Timed side by side, on as many threads each.
+    options = [session.get_session_options() for session in sessions]
+    assert [option.intra_op_num_threads for option in options] == [torch.get_num_threads()]
     assert "2 folds of Demo" in capsys.readouterr().out
     strain = (np.random.default_rng(0).normal(size=(5, 3, 4096)) * 1e-20).astype(np.float32)
     np.save(tmp_path / "strain.npy", strain)

@@ -11,6 +11,7 @@ from architectures import SpectroCNN
 from configuration.class_with_arguments import Part, freeze
 from configuration.overrides import override
 from loss_functions import RankLoss
+from metrics import LogLoss, PartialAUC
 from runtime.console import LOGGER
 from runtime.errors import UserError
 from spectrograms import CQT
@@ -227,6 +228,25 @@ def test_appending_by_name() -> None:
     assert override(configs.Baseline, ["transforms.train+=FlipWave"]).transforms["train"] == (
         Part(FlipWave),
     )
+
+
+def test_a_list_of_classes() -> None:
+    """In place of what is there; words that are no classes stay words."""
+    changed = override(
+        configs.Demo,
+        [
+            "monitor_metrics=[PartialAUC, LogLoss]",
+            "monitor_metrics.0.max_fpr=0.01",
+            "transforms.train=(FlipWave,)",
+            "side_targets=[merger_time,chirp_mass]",
+        ],
+    )
+    assert changed.monitor_metrics == (Part(PartialAUC, max_fpr=0.01), Part(LogLoss))
+    assert changed.transforms["train"] == (Part(FlipWave),)
+    assert changed.side_targets == ("merger_time", "chirp_mass")
+    assert override(configs.Demo, ["monitor_metrics=[]"]).monitor_metrics == ()
+    with pytest.raises(UserError, match=r"there is no metric 'LogLos' .did you mean 'LogLoss'"):
+        override(configs.Demo, ["monitor_metrics=[AUC,LogLos]"])
 
 
 def test_no_schedule_is_a_schedule() -> None:

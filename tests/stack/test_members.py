@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 from stack_runs import NAMES, make_stack, write_results, write_run
 
+from configs import Demo
+from configuration.overrides import override
 from experiments.npy_files import load_array, save_array
+from experiments.observation_record import plain_config
 from experiments.prediction_stamp import samples_digest
 from runtime.errors import UserError
 from stack.blend import StackSettings, read_stack_inputs
@@ -261,3 +264,20 @@ def test_who_was_trained_on_the_test_samples(results: Path, tmp_path: Path) -> N
     figures = {"samples": 20, "unfinished_folds": {"1": "killed"}}
     (results / "labelled" / "pseudo_labels.json").write_text(json.dumps(figures))
     assert label_source(results / "child") == "nspec_16, whose fold 1 was not finished"
+
+
+def test_runs_are_named_as_train_py_names_experiments(results: Path, tmp_path: Path) -> None:
+    """By a class of a file of one's own, and by the record of a run, as by class and folder."""
+    own = tmp_path / "own_members.py"
+    own.write_text(
+        'from configs import Demo\n\n\nclass OwnMember(Demo):\n    name = "own_member"\n'
+    )
+    record = tmp_path / "config.json"
+    record.write_text(json.dumps(plain_config(override(Demo, ["name=noted"]))))
+    for name in ("own_member", "noted"):
+        shutil.copytree(results / NAMES[0], results / name)
+    named = [f"{own}:OwnMember", str(own), str(record), "Pseudo07", NAMES[0]]
+    found = find_member_runs(results, named, final_experiments())
+    assert {folder.name for folder in found} == {"own_member", "noted", "pseudo_07", NAMES[0]}
+    with pytest.raises(UserError, match="it defines no such experiment"):
+        find_member_runs(results, [f"{own}:Another"], ())
