@@ -1,7 +1,8 @@
 """Scores for MLflow, at the address that MLFLOW_TRACKING_URI names.
 
 As MLflow's own programs do, it reads MLFLOW_TRACKING_URI (without it MLflow writes into a file of
-the working directory) and MLFLOW_EXPERIMENT_NAME.
+the working directory) and MLFLOW_EXPERIMENT_NAME. Newer versions refuse a folder as a store
+unless MLFLOW_ALLOW_FILE_STORE says otherwise; where the address names one, that is meant.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from runtime.errors import UserError
 from runtime.optional_packages import require
@@ -29,16 +31,26 @@ class MlflowTracker:
         run: the id of the run to continue; None begins one.
 
     Raises:
-        UserError: MLflow is not installed, or its store does not have the run.
+        UserError: MLflow is not installed, its store cannot be used or does not have the run.
     """
 
     def __init__(self, part: TrackedPart, run: str | None = None) -> None:
         mlflow = require("mlflow", "mlflow")
-        self.client = mlflow.MlflowClient()
+        address = os.environ.get("MLFLOW_TRACKING_URI", "")
+        if is_folder(address):
+            os.environ.setdefault("MLFLOW_ALLOW_FILE_STORE", "true")
         self.entities = mlflow.entities
-        self.run = self.begin(part) if run is None else self.continue_run(part, run)
-        # As it is now: a resumed run may have other settings, and parameters cannot be changed.
-        self.client.log_dict(self.run, dict(part.config), "config.json")
+        try:
+            self.client = mlflow.MlflowClient()
+            self.run = self.begin(part) if run is None else self.continue_run(part, run)
+            # As it is now: a resumed run may have other settings, and parameters cannot be changed.
+            self.client.log_dict(self.run, dict(part.config), "config.json")
+        except (mlflow.exceptions.MlflowException, OSError) as error:
+            raise UserError(
+                f"tracker = mlflow: the store {address or 'of the working directory'} cannot be "
+                f"used ({' '.join(str(error).split())[:200]}): name another in "
+                f"MLFLOW_TRACKING_URI, or leave this tracker out with --set tracker=csv"
+            ) from error
 
     def begin(self, part: TrackedPart) -> str:
         """Begin a run and return its id."""
@@ -111,3 +123,8 @@ class MlflowTracker:
 
     def close(self, finished: bool) -> None:
         self.client.set_terminated(self.run, status="FINISHED" if finished else "KILLED")
+
+
+def is_folder(address: str) -> bool:
+    """Whether an address of MLflow names a folder: a path, or file:."""
+    return bool(address) and urlsplit(address).scheme in ("", "file")

@@ -1,6 +1,7 @@
 """What does ONNX give and cost: differences in logits, size, and samples a second beside torch?
 
     python -m benchmarks.experiments.export --out benchmarks/results --samples FOLDER
+    python -m benchmarks.experiments.export --configs Baseline --set KEY=VALUE    # prints alone
 
 Each experiment of `CONFIGS` is written by export.py's own functions, one network with weights that
 were drawn, and run by onnxruntime. The network's batch norms are first given the statistics of
@@ -26,6 +27,7 @@ from benchmarks.harness.measurements import Measurement, markdown_table
 from benchmarks.harness.timing import Spread, interleave, paired_ratios
 from configuration.config_class import ConfigMeta
 from configuration.config_references import load_config
+from configuration.overrides import override
 from experiments.building import build_model
 from experiments.export_check import FACTOR, TOLERANCE, Comparison, compare_with_run
 from experiments.export_files import SUFFIXES, open_export, random_strain, write_export
@@ -209,16 +211,29 @@ def format_exported(found: Sequence[Exported], failed: dict[str, str]) -> list[s
     return lines + [f"{name} could not be exported: {why}." for name, why in failed.items()]
 
 
-def measure(settings: BenchmarkSettings, samples: Path | None = None) -> Findings:
+def measure(
+    settings: BenchmarkSettings,
+    samples: Path | None = None,
+    chosen: Sequence[str] = (),
+    changes: Sequence[str] = (),
+) -> Findings:
+    """Return what was found of the experiments.
+
+    Args:
+        settings: of the benchmark.
+        samples: folder of samples, or None.
+        chosen: experiments in place of `CONFIGS`.
+        changes: settings of all of them.
+    """
     import configs  # noqa: F401 - importing it registers the experiments
 
     rounds = settings.rounds(5)
     found, failed = [], {}
-    for name in settings.choose(cpu=CONFIGS, cuda=CONFIGS, quick=CONFIGS[:1]):
+    for name in chosen or settings.choose(cpu=CONFIGS, cuda=CONFIGS, quick=CONFIGS[:1]):
         with tempfile.TemporaryDirectory(prefix="export_", dir=settings.folder) as folder:
             try:
                 each = measure_config(
-                    load_config(name),
+                    override(load_config(name), changes),
                     Path(folder),
                     rounds,
                     samples,
@@ -240,10 +255,18 @@ def measure(settings: BenchmarkSettings, samples: Path | None = None) -> Finding
 def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandLine(add_help=False)
     parser.add_argument("--samples", type=Path)
+    parser.add_argument("--configs", nargs="+", default=[])
+    parser.add_argument("--set", nargs="+", default=[])
     args, rest = parser.parse_known_args(argv)
     if args.samples is not None and not args.samples.is_dir():
         raise UserError(f"--samples {args.samples} is not a folder: name one with .npy files")
-    return run_benchmark("export", __doc__, functools.partial(measure, samples=args.samples), rest)
+    if (args.configs or args.set) and any(word.startswith("--out") for word in rest):
+        raise UserError(
+            "--configs and --set print figures, and --out records those of all experiments as they "
+            "are: leave one of them out"
+        )
+    what = functools.partial(measure, samples=args.samples, chosen=args.configs, changes=args.set)
+    return run_benchmark("export", __doc__, what, rest)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import pytest
 
 from runtime.errors import UserError
 from runtime.files import read_json, write_json
+from tracking.mlflow_tracker import is_folder
 from tracking.tracked_part import TrackedPart
 from tracking.trackers import Trackers
 
@@ -27,8 +28,9 @@ CONFIG = {"name": "demo", "transforms": {"train": [{"class": "FlipWave", "p": 0.
 def store(tmp_path: Path, monkeypatch) -> Path:
     folder = tmp_path / "store"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", folder.as_uri())
-    # Newer versions advise a database, which takes ten seconds to be made.
-    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    # What the tracker sets is unset again: a database would take ten seconds to be made.
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "")
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE")
     return folder
 
 
@@ -75,3 +77,16 @@ def test_a_run_that_the_store_does_not_have_is_refused(store: Path, tmp_path: Pa
     with pytest.raises(UserError, match="continues the MLflow run 0000"):
         Trackers(["mlflow"], part)
     assert read_json(part.folder / "runs.json")["mlflow"]["epochs"] == 1
+
+
+def test_a_store_that_cannot_be_used_is_a_mistake_of_one_sentence(
+    store: Path, tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "gopher://nowhere")
+    with pytest.raises(UserError, match="the store gopher://nowhere cannot be used"):
+        Trackers(["mlflow"], part_of(tmp_path))
+
+
+def test_which_addresses_are_folders() -> None:
+    assert all(is_folder(address) for address in ("mlruns", "./mlruns", "file:./x", "file:///x"))
+    assert not any(is_folder(address) for address in ("", "sqlite:///x.db", "http://host:5000"))

@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_run import SMALL
 
+from benchmarks.experiments import export as benchmark
 from benchmarks.experiments.export import (
     BATCH,
     format_exported,
@@ -20,6 +21,7 @@ from benchmarks.experiments.export import (
     settle_statistics,
 )
 from configs import Demo
+from configuration.config_class import ConfigMeta
 from configuration.overrides import override
 from experiments.export_check import Comparison
 from experiments.export_files import random_strain
@@ -70,6 +72,21 @@ def test_what_is_measured_and_its_table(tmp_path: Path) -> None:
     far = Comparison({"noise": 0.5}, 10.0, export_error=3e-4, run_error=1e-5)
     table = "\n".join(format_exported([dataclasses.replace(found, comparison=far)], {}))
     assert "| 3.0e-04, 1.0e-05 | refused |" in table
+
+
+def test_figures_of_a_choice_are_not_recorded(tmp_path: Path, monkeypatch) -> None:
+    for words in (["--configs", "Demo"], ["--set", "seed=1"]):
+        with pytest.raises(UserError, match="leave one of them out"):
+            benchmark.main([*words, "--out", str(tmp_path)])
+    seen = []
+
+    def stop(config: ConfigMeta, *_: object, **__: object) -> None:
+        seen.append((config.__name__, config.seed))
+        raise UserError("seen")
+
+    monkeypatch.setattr(benchmark, "measure_config", stop)
+    assert benchmark.main(["--configs", "Wave07", "Demo", "--set", "seed=1", "--quick"]) == 0
+    assert seen == [("Wave07", 1), ("Demo", 1)]
 
 
 def test_samples_of_another_shape_are_refused(tmp_path: Path) -> None:
