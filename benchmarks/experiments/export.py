@@ -29,7 +29,7 @@ from configuration.config_class import ConfigMeta
 from configuration.config_references import load_config
 from configuration.overrides import override
 from experiments.building import build_model
-from experiments.export_check import FACTOR, TOLERANCE, Comparison, compare_with_run
+from experiments.export_check import FACTOR, LARGEST_ERROR, TOLERANCE, Comparison, compare_with_run
 from experiments.export_files import SUFFIXES, open_export, random_strain, write_export
 from experiments.fold_record import FoldRecord
 from experiments.predictor import Predictor
@@ -205,7 +205,7 @@ def format_exported(found: Sequence[Exported], failed: dict[str, str]) -> list[s
     rule = (
         f"A file that differs by more than {TOLERANCE:g} is judged by the network in float64, in "
         f"units of the spread of the logits, or of 1 if that is less: it may be {TOLERANCE:g} off, "
-        f"or {FACTOR} times what the run itself is off."
+        f"or {FACTOR} times what the run itself is off if that is at most {LARGEST_ERROR:g}."
     )
     lines += ["", rule]
     return lines + [f"{name} could not be exported: {why}." for name, why in failed.items()]
