@@ -22,9 +22,12 @@ A B A B ... A machine that slows down slows down both.
 | `tta` | experiments/ | inference with test-time views against without |
 | `export` | experiments/ | ONNX against torch: differences in logits, size, samples a second |
 | `startup` | data/ | the first batch with a 25 GiB cache against without a cache |
+| `first_step` | training/ | from the command to the end of the first step against the imports |
 | `command_line` | runtime/ | `train.py --help` and `--list` against importing torch |
 | `profile_step` | training/ | where the time of one training step goes |
 | `growth` | training/ | how cost grows with scales, stride, batch size and reader processes |
+| `full_size` | training/ | every command of a project, up to the competition's 560,000 samples |
+| `rivals` | rivals/ | the same done by other packages, that they agree, and who is faster |
 
 Five commands stand beside them. `python -m benchmarks.gpu_check` checks a GPU within nine minutes:
 tests, times and two trainings, one after another. `python -m benchmarks.detection` measures how
@@ -60,13 +63,17 @@ MODULES = {
     "mixed_precision": "benchmarks.training.mixed_precision",
     "tta": "benchmarks.experiments.tta",
     "startup": "benchmarks.data.startup",
+    "first_step": "benchmarks.training.first_step",
     "command_line": "benchmarks.runtime.command_line",
     "profile_step": "benchmarks.training.profile_step",
     "growth": "benchmarks.training.growth",
+    "full_size": "benchmarks.training.full_size",
     "export": "benchmarks.experiments.export",
+    "rivals": "benchmarks.rivals",
 }
 
 # What `python -m benchmarks` runs, in this order, which is that of the rows in the tables. The
-# curves of `growth` take much longer, and `export` needs packages that no other part does: both are
-# measured by themselves.
-BENCHMARKS = tuple(name for name in MODULES if name not in ("growth", "export"))
+# others are measured by themselves: `growth` and `full_size` take much longer, `export` and
+# `rivals` need packages that no other part does.
+ALONE = ("growth", "full_size", "export", "rivals")
+BENCHMARKS = tuple(name for name in MODULES if name not in ALONE)

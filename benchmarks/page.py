@@ -12,12 +12,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from benchmarks import FIGURES, RESULTS, ROOT
+from benchmarks.harness.measurements import format_side, format_spread, markdown_table
 from benchmarks.harness.result_files import (
     Results,
     format_conditions,
     format_measurements,
     list_records,
     load_results,
+    measurements_of,
     replace_between_marks,
 )
 from benchmarks.training.growth import draw_recorded_curves
@@ -27,6 +29,14 @@ from runtime.files import atomic_path
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
+# The comparisons with other packages that stand before the others, and what repeats each.
+COMMANDS = {
+    "ml4gw.whitening": "ml4gw",
+    "bilby.fresh": "bilby",
+    "nnaudio.resized_08_aug_4": "nnAudio",
+    "timm.training_step": "timm",
+    "torch.loader.2": "torch",
+}
 # On other pages of docs/explanation.
 ELSEWHERE = (
     "detection.json",
@@ -69,9 +79,15 @@ def results_section(path: Path, results: Results) -> list[str]:
         "",
         f"{format_conditions(results)} All figures: [{path.stem}]({link}).",
         "",
-        *format_measurements(results),
+        *format_measurements(only(results, lambda name: name != "rivals")),
         "",
     ]
+
+
+def only(results: Results, wanted: Callable[[str], bool]) -> Results:
+    """Return the results with the entries of these benchmarks alone."""
+    entries = {name: entry for name, entry in results["benchmarks"].items() if wanted(name)}
+    return {**results, "benchmarks": entries}
 
 
 def make_details_section(name: str) -> Callable[[Path, Results], list[str]]:
@@ -87,6 +103,40 @@ def make_details_section(name: str) -> Callable[[Path, Results], list[str]]:
         return lines
 
     return section
+
+
+def rivals_section(path: Path, results: Results) -> list[str]:
+    """Return the comparisons with other packages: five of them, then all."""
+    alone = only(results, lambda name: name == "rivals")
+    lines = make_details_section("rivals")(path, alone)
+    if not lines:
+        return []
+    rows = [row for row, _ in measurements_of(alone)]
+    body = [
+        (
+            row.what,
+            row.against,
+            format_side(row.ours, row.side_unit),
+            format_side(row.theirs, row.side_unit),
+            format_spread(row.figure, row.unit),
+            f"`python -m benchmarks.rivals {COMMANDS[row.key]}`",
+        )
+        for row in rows
+        if row.key in COMMANDS
+    ]
+    head = ("what", "against", "ours", "theirs", "times as fast", "command")
+    return [
+        *lines[:2],
+        format_conditions(alone),
+        "",
+        *(markdown_table(head, body) if body else []),
+        "",
+        "All of them, and how far the results differ:",
+        "",
+        *format_measurements(alone),
+        "",
+        *lines[2:],
+    ]
 
 
 def growth_section(path: Path, results: Results) -> list[str]:
@@ -105,9 +155,11 @@ def growth_section(path: Path, results: Results) -> list[str]:
 
 
 SECTIONS: dict[str, Callable[[Path, Results], list[str]]] = {
+    "rivals": rivals_section,
     "results": results_section,
     "profile": make_details_section("profile_step"),
     "growth": growth_section,
+    "full_size": make_details_section("full_size"),
     "export": make_details_section("export"),
 }
 

@@ -160,14 +160,22 @@ class StrainCache:
     def order(self) -> np.ndarray:
         return np.argsort(self.names, kind="stable")
 
+    @cached_property
+    def sorted_names(self) -> np.ndarray:
+        return self.names[self.order]
+
     def find(self, ids: Sequence[str] | np.ndarray) -> np.ndarray:
         """Return the row of every id, int64, -1 where the cache does not hold it."""
         if len(self) == 0 or len(ids) == 0:
             return np.full(len(ids), -1)
-        # An id that is not ASCII cannot be in the cache: '?' is in no id either.
-        wanted = np.char.encode(np.asarray(ids, dtype=np.str_), "ascii", "replace")
-        names = self.names
-        place = np.searchsorted(names, wanted, sorter=self.order)
+        wanted, names = encode_ascii(np.asarray(ids, dtype=np.str_)), self.names
+        if np.array_equal(wanted, names):  # of a whole table, whose order a cache keeps
+            return np.arange(len(self))
+        # Looked for in their own order, of which each finds its place near that of the last: a
+        # third of the time, for half a million.
+        turn = np.argsort(wanted, kind="stable")
+        place = np.empty(len(wanted), np.int64)
+        place[turn] = np.searchsorted(self.sorted_names, wanted[turn])
         rows = self.order[np.minimum(place, len(self) - 1)]
         return np.where(names[rows] == wanted, rows, -1)
 
@@ -209,6 +217,20 @@ class StrainCache:
         for place in order:
             strain[place] = self.data[rows[place]]
         return strain
+
+
+def encode_ascii(ids: np.ndarray) -> np.ndarray:
+    """Return ids (n,) as fixed-width bytes; what is not ASCII becomes '?', which is in no id.
+
+    numpy's own `char.encode` calls Python for each: a quarter of a second for half a million.
+    """
+    width = ids.dtype.itemsize // 4
+    if width == 0 or not ids.dtype.isnative:
+        return np.char.encode(ids, "ascii", "replace")
+    # (n,) of `width` characters of four bytes -> (n, width)
+    codes = np.ascontiguousarray(ids).view(np.uint32).reshape(len(ids), width)
+    plain = np.where(codes < 128, codes, ord("?")).astype(np.uint8)
+    return plain.view(f"S{width}").reshape(len(ids))  # (n, width) -> (n,)
 
 
 def read_header(path: Path) -> dict[str, Any]:

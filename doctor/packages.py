@@ -22,6 +22,7 @@ GIVES = {
     "notebook": "the notebooks",
     "pipeline": "the pipeline, SLURM, Kubernetes",
     "notify": "notifications",
+    "bench": "the comparisons with other packages (python -m benchmarks.rivals)",
     "docs": "the site of the documentation",
     "mlflow": "MLflow's tracker",
     "wandb": "the tracker of Weights & Biases",

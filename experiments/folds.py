@@ -34,6 +34,7 @@ from experiments.partial_splits import (
 )
 from experiments.run_records import NOT_VALIDATED
 from experiments.sample_table import check_covariates, limit_rows, read_weights
+from experiments.stratified_folds import stratified_folds
 from experiments.targets import BinaryTarget, check_columns_of_table, columns_of_tables
 from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
@@ -95,6 +96,8 @@ def split_by_scikit_learn(config: ConfigMeta, train: pd.DataFrame, targets: np.n
     Raises:
         UserError: as in `split_folds`.
     """
+    if is_plain_stratified(config, targets):
+        return stratified_folds(targets, config.cv, config.splitter_params["random_state"])
     splitter, groups = build_splitter(config), None
     if config.splitter in COLUMNS:
         groups = read_column(config, train, find_column(config)).to_numpy(str)
@@ -111,6 +114,23 @@ def split_by_scikit_learn(config: ConfigMeta, train: pd.DataFrame, targets: np.n
             f"are no out-of-fold predictions: use KFold or StratifiedKFold, or HoldOut with cv=1"
         )
     return folds
+
+
+def is_plain_stratified(config: ConfigMeta, targets: np.ndarray) -> bool:
+    """Whether the folds are the default ones, for which scikit-learn need not be imported.
+
+    Importing it takes longer than to read a table of half a million samples.
+    """
+    params = config.splitter_params
+    seed = params.get("random_state")
+    return (
+        config.splitter == "StratifiedKFold"
+        and params.keys() == {"shuffle", "random_state"}
+        and params["shuffle"] is True
+        and type(seed) is int
+        and 0 <= seed < 2**32
+        and bool((targets == np.round(targets)).all())
+    )
 
 
 def check_count_of_folds(config: ConfigMeta, targets: np.ndarray) -> None:

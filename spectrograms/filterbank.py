@@ -49,13 +49,15 @@ def transform_length(reach: int, stride: int) -> int:
         reach: number of samples that a circular correlation must tell apart.
         stride: decimation.
     """
-    from scipy.fft import next_fast_len
-
     frames = -(-reach // stride)
     # Powers of two with one small odd factor are the fastest that FFT libraries have.
     candidates = [odd * 2**power for odd in (1, 3, 5) for power in range(1, 24)]
     smooth = min(size for size in candidates if size >= frames)
-    return stride * min(smooth, next_fast_len(frames) if smooth > 1.15 * frames else smooth)
+    if smooth > 1.15 * frames:
+        from scipy.fft import next_fast_len  # only here, as it is slow to import
+
+        smooth = min(smooth, next_fast_len(frames))
+    return stride * smooth
 
 
 def whole_plan(num_filters: int, size: int, stride: int) -> tuple[FilterGroup, ...]:

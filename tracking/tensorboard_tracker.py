@@ -4,31 +4,39 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tracking.tracked_part import ALL_FOLDS, BY_STEP, Point, TrackedPart, points_after
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 
 class TensorBoardTracker:
     """Writes every score of every epoch as a scalar, and the training loss by step.
 
-    A resumed fit adds a file of events.
+    A resumed fit adds a file of events. It is opened for the first epoch that goes into it:
+    TensorBoard takes half a second to import, for which no training has to wait before its first
+    step.
     """
 
     def __init__(self, part: TrackedPart, run: str | None = None) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # only here, as it is slow to import
-
         self.run = None
-        folder = part.run_folder / "tensorboard" / part.part
-        # The result of all folds has no curve.
-        self.writer = None if part.part == ALL_FOLDS else SummaryWriter(str(folder))
+        self.folder = part.run_folder / "tensorboard" / part.part
+        self.has_curve = part.part != ALL_FOLDS  # the result of all folds has none
+        self.writer: SummaryWriter | None = None
 
     def log_epochs(
         self, history: Sequence[Mapping[str, float]], first: int, points: Sequence[Point] = ()
     ) -> None:
-        if self.writer is None:
+        new = list(points_after(points, first))
+        if not self.has_curve or not (history[first:] or new):
             return
-        for point in points_after(points, first):
+        if self.writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self.writer = SummaryWriter(str(self.folder))
+        for point in new:
             self.writer.add_scalar(BY_STEP, point["train_loss"], int(point["step"]))
         for scores in history[first:]:
             for key, value in scores.items():

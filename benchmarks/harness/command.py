@@ -140,6 +140,17 @@ def run_benchmark(
     add_arguments(parser)
     args = parser.parse_args(argv)
     check_arguments(args)
+    return run_entry(name, args, measure, default_out, after)
+
+
+def run_entry(
+    name: str,
+    args: argparse.Namespace,
+    measure: Callable[[BenchmarkSettings], Findings],
+    default_out: Path | None = None,
+    after: Callable[[Path], None] | None = None,
+) -> int:
+    """Measure what a command line asks for, print its table and record it; see `run_benchmark`."""
     device = find_device(args.device)
     with torch_threads(args.threads):
         entry = measure_entry(

@@ -21,7 +21,7 @@ from benchmarks.search import engine
 from benchmarks.signal_transforms import preparation
 from benchmarks.simulation import continuous_strain, simulating, training_noise
 from benchmarks.spectrograms import cqt, cwt, cwt_width
-from benchmarks.training import mixed_precision, profile_step, training_step
+from benchmarks.training import first_step, mixed_precision, profile_step, training_step
 
 MODULES = {
     "cwt": cwt,
@@ -32,6 +32,7 @@ MODULES = {
     "training_step": training_step,
     "tta": tta,
     "startup": startup,
+    "first_step": first_step,
     "command_line": command_line,
     "profile_step": profile_step,
     "simulating": simulating,
@@ -83,6 +84,7 @@ KEYS = {
     ],
     "tta": ["tta.nspec_16"],
     "startup": ["startup.seconds.1", "startup.memory.1"],
+    "first_step": ["first_step.demo.cache.warm"],
     "command_line": ["command_line.help", "command_line.list"],
     "profile_step": [],
 }

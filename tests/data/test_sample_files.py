@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +186,27 @@ def test_a_damaged_header_never_gets_past(tmp_path: Path, rng) -> None:
         except UserError:
             refused += 1
     assert refused > 200  # the rest hit the padding
+
+
+@pytest.mark.parametrize(
+    "path", ["a/b.npy", "./b.npy", "a//b.npy", "a/./b.npy", "a/.b.npy", ".b.npy", "a/b/", "a b.npy"]
+)
+def test_paths_are_those_of_normpath_whether_looked_at_or_not(tmp_path: Path, path: str) -> None:
+    csv = write_csv(tmp_path / "train.csv", f"id,target,path\nabc,0,plain/x.npy\ndef,1,{path}\n")
+    base = os.path.realpath(tmp_path)
+    wanted = [os.path.normpath(os.path.join(base, each)) for each in ("plain/x.npy", path)]
+    assert load_index(csv)["path"].tolist() == wanted
+    assert load_index(csv, "/")["path"].tolist() == wanted
+
+
+def test_an_id_with_a_line_end_is_not_two_plain_ones(tmp_path: Path) -> None:
+    csv = write_csv(tmp_path / "train.csv", 'id,target,path\nabc,0,x.npy\n"d\ne",1,y.npy\n')
+    with pytest.raises(UserError, match=r"row 3: the id 'd\\ne' is not plain"):
+        load_index(csv)
+
+
+def test_targets_are_numbers_in_any_spelling(tmp_path: Path) -> None:
+    words = ["0", "1.0", " 1 ", "TRUE", "False", "2e-1", "1"]
+    rows = [f"s{number},{word},x.npy" for number, word in enumerate(words)]
+    csv = write_csv(tmp_path / "train.csv", "\n".join(["id,target,path", *rows, ""]))
+    assert load_index(csv)["target"].tolist() == [0, 1, 1, 1, 0, 0.2, 1]

@@ -15,7 +15,7 @@ from small_samples import make_files
 
 from data import strain_cache
 from data.cache_writer import write_cache
-from data.strain_cache import PAGE, PREFIX, StrainCache
+from data.strain_cache import PAGE, PREFIX, StrainCache, encode_ascii
 from runtime.errors import UserError
 
 
@@ -173,3 +173,20 @@ def test_a_shuffled_batch_comes_five_times_faster_than_from_files(tmp_path: Path
 
     seconds(cache.read), seconds(from_files)
     assert seconds(from_files) > 5 * seconds(cache.read)
+
+
+@pytest.mark.parametrize("ids", [["a", "b9", "ü", "日本", "x?y"], ["", "a"], [], ["plain"] * 3])
+def test_ids_become_bytes_as_numpy_encodes_them(ids: list[str]) -> None:
+    array = np.array(ids, dtype=np.str_)
+    wanted = np.char.encode(array, "ascii", "replace")
+    np.testing.assert_array_equal(encode_ascii(array), wanted)
+    np.testing.assert_array_equal(encode_ascii(array[::2]), wanted[::2])  # not in one block
+
+
+def test_ids_are_found_in_any_order(cache_path: Path, rng: np.random.Generator) -> None:
+    cache = StrainCache(cache_path)
+    np.testing.assert_array_equal(cache.find(cache.ids), np.arange(len(cache)))
+    for rows in (rng.permutation(len(cache)), np.arange(3, len(cache), 2), [5, 5, 0]):
+        np.testing.assert_array_equal(cache.find(cache.ids[rows]), rows)
+    wanted = np.append(cache.ids[[7, 2]], ["not-there", "ü"])
+    np.testing.assert_array_equal(cache.find(wanted), [7, 2, -1, -1])

@@ -84,6 +84,15 @@ def test_tensorboard_alone_writes_only_its_own_folder(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.rglob("*") if path.is_dir()] == ["tensorboard", "fold0"]
 
 
+def test_tensorboard_begins_with_the_first_epoch(tmp_path: Path) -> None:
+    trackers = Trackers(["tensorboard"], part_of(tmp_path))
+    trackers.log_history([])
+    assert not (tmp_path / "tensorboard").exists()
+    trackers.log_history(HISTORY)
+    trackers.close(finished=True)
+    assert len(list((tmp_path / "tensorboard" / "fold0").iterdir())) == 1
+
+
 class Distant:
     """A tracker on a server that is not always there; it keeps what it was sent."""
 
