@@ -7,11 +7,12 @@ set. Each is the command itself in a process of its own, with its time and its m
 Checking and caching read strain, of which 560,000 samples would be 55 GB of files: they are
 measured at smaller numbers, and a row beside these extrapolates on a straight line. Everything
 else is measured at its full size; files that are only listed, and the cache of the free network,
-are holes in the disk.
+are holes in the disk. Names on the command line measure only these parts.
 """
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,13 @@ from typing import Any
 
 from benchmarks import RESULTS
 from benchmarks.data.startup import start_process, write_inputs
-from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
+from benchmarks.harness.command import (
+    BenchmarkSettings,
+    Findings,
+    add_arguments,
+    check_arguments,
+    run_entry,
+)
 from benchmarks.harness.measured_process import Cost, run_measured
 from benchmarks.harness.measurements import format_duration, format_significant, markdown_table
 from benchmarks.training.full_size_inputs import (
@@ -28,7 +35,8 @@ from benchmarks.training.full_size_inputs import (
     write_kaggle_files,
     write_runs,
 )
-from runtime.command_line import run_command
+from runtime.command_line import CommandLine, run_command
+from runtime.errors import UserError, nearest
 
 FULL = 560_000
 SIZES = (10_000, 100_000, FULL)
@@ -87,27 +95,28 @@ def report(settings: BenchmarkSettings, n: int, work: Path) -> Cost:
     return run_measured(["report.py", "--results", str(results)], work)
 
 
-# What is measured, by what it is called in the table, and whether its files hold strain.
-PARTS: dict[str, tuple[Callable[[BenchmarkSettings, int, Path], Cost], bool]] = {
-    "index of the files (prep_data.py)": (index, False),
-    "check of the files (prep_data.py --check)": (check, True),
-    "cache of the files (prep_data.py --cache)": (cache, True),
-    "from the start to the first batch of Nspec16": (first_batch, False),
-    "an epoch of a network that costs nothing, with its start (train.py)": (free_epoch, False),
-    "a stack of 20 runs (stacking.py)": (stack, False),
-    "the report of 20 runs (report.py)": (report, False),
+# What is measured, whether its files hold strain, and what it is called in the table.
+PARTS: dict[str, tuple[Callable[[BenchmarkSettings, int, Path], Cost], bool, str]] = {
+    "index": (index, False, "index of the files (prep_data.py)"),
+    "check": (check, True, "check of the files (prep_data.py --check)"),
+    "cache": (cache, True, "cache of the files (prep_data.py --cache)"),
+    "first_batch": (first_batch, False, "from the start to the first batch of Nspec16"),
+    "free_epoch": (free_epoch, False, "start and epoch of a network that costs nothing (train.py)"),
+    "stack": (stack, False, f"a stack of {RUNS} runs (stacking.py)"),
+    "report": (report, False, f"the report of {RUNS} runs (report.py)"),
 }
 
 
-def points(settings: BenchmarkSettings, folder: Path) -> Iterator[Point]:
-    """Measure every part at every number of samples."""
-    for what, (measure, holds_strain) in PARTS.items():
+def points(settings: BenchmarkSettings, folder: Path, names: Sequence[str]) -> Iterator[Point]:
+    """Measure some parts at every number of samples."""
+    for name in names:
+        measure, holds_strain, what = PARTS[name]
         known = WITH_STRAIN if holds_strain else SIZES
         for n in settings.choose(cpu=known, cuda=known, quick=(40, 80)):
             cost = in_folder(folder, lambda work, m=measure, n=n: m(settings, n, work))
             print(f"{what}, {n}: {format_duration(cost.seconds)}", flush=True)
             yield {
-                "what": what,
+                "part": name,
                 "samples": n,
                 "seconds": round(cost.seconds, 3),
                 "megabytes": None if cost.megabytes is None else round(cost.megabytes, 1),
@@ -124,8 +133,8 @@ def extrapolate(found: Sequence[Point], n: int = FULL) -> float:
 def format_table(found: Sequence[Point]) -> list[str]:
     """Return a row for every part and number of samples."""
     rows = []
-    for what, (_, holds_strain) in PARTS.items():
-        own = [point for point in found if point["what"] == what]
+    for name, (_, holds_strain, what) in PARTS.items():
+        own = [point for point in found if point["part"] == name]
         for point in own:
             memory = point["megabytes"]
             rows.append(
@@ -137,7 +146,7 @@ def format_table(found: Sequence[Point]) -> list[str]:
                     "-" if memory is None else f"{format_significant(memory)} MB",
                 )
             )
-        if holds_strain:
+        if own and holds_strain:
             seconds = extrapolate(own)
             each = format_duration(seconds / FULL)
             rows.append((what, f"{FULL:,}, extrapolated", format_duration(seconds), each, "-"))
@@ -145,9 +154,9 @@ def format_table(found: Sequence[Point]) -> list[str]:
     return markdown_table(head, rows)
 
 
-def measure(settings: BenchmarkSettings) -> Findings:
+def measure_parts(settings: BenchmarkSettings, names: Sequence[str]) -> Findings:
     with tempfile.TemporaryDirectory(prefix="full_size_", dir=settings.folder) as name:
-        found = list(points(settings, Path(name)))
+        found = list(points(settings, Path(name), names))
     return Findings(
         details={"From ten thousand samples to the competition's": format_table(found)},
         data={"points": found},
@@ -155,7 +164,24 @@ def measure(settings: BenchmarkSettings) -> Findings:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return run_benchmark("full_size", __doc__, measure, argv, default_out=RESULTS)
+    parser = CommandLine(
+        prog="-m benchmarks.training.full_size",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    for name in args.names:
+        if name not in PARTS:
+            raise UserError(f"there is no part {name!r}{nearest(name, PARTS)}")
+    check_arguments(args)
+    return run_entry(
+        "full_size",
+        args,
+        lambda settings: measure_parts(settings, args.names or list(PARTS)),
+        default_out=RESULTS,
+    )
 
 
 if __name__ == "__main__":

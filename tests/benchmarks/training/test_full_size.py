@@ -9,22 +9,37 @@ from benchmark_examples import CPU, run_quick
 
 from benchmarks.harness.command import BenchmarkSettings
 from benchmarks.training import full_size
+from runtime.command_line import run_command
 
 
-def test_parts_in_small(tmp_path: Path, monkeypatch) -> None:
+class TwoParts:
+    """The command for two parts, as `run_quick` calls a benchmark."""
+
+    @staticmethod
+    def main(argv: list[str]) -> int:
+        return full_size.main(["index", "cache", *argv])
+
+
+def test_parts_in_small(tmp_path: Path) -> None:
     # The others are starts of some seconds each: the slow test below.
-    chosen = {
-        what: part
-        for what, part in full_size.PARTS.items()
-        if part[0] in (full_size.index, full_size.cache)
-    }
-    monkeypatch.setattr(full_size, "PARTS", chosen)
-    entry = run_quick(full_size, tmp_path, "full_size")
+    entry = run_quick(TwoParts, tmp_path, "full_size")
     points = entry["points"]
-    assert [point["samples"] for point in points] == [40, 80] * 2
+    assert [(point["part"], point["samples"]) for point in points] == [
+        ("index", 40),
+        ("index", 80),
+        ("cache", 40),
+        ("cache", 80),
+    ]
     assert all(point["seconds"] > 0 for point in points)
     table = entry["details"]["From ten thousand samples to the competition's"]
     assert sum("extrapolated" in line for line in table) == 1  # of the cache
+
+
+def test_a_misspelt_part_is_one_sentence(capsys) -> None:
+    with pytest.raises(SystemExit) as error:
+        run_command(lambda: full_size.main(["indx"]))
+    assert error.value.code == 2
+    assert "there is no part 'indx' (did you mean 'index'?)" in capsys.readouterr().err
 
 
 @pytest.mark.slow  # starts of train.py and stacking.py, whose own tests run them in small
