@@ -74,12 +74,13 @@ def load_all_results(folder: Path) -> list[tuple[Path, Results]]:
 def results_section(path: Path, results: Results) -> list[str]:
     """Return the table of a device, with a link to all of its figures."""
     link = os.path.relpath(path.with_suffix(".md"), PAGE.parent)
+    results = only(results, lambda name: name != "rivals")  # which have a section of their own
     return [
         f"### {results['device']['name']}, {results['device']['cores']} cores",
         "",
         f"{format_conditions(results)} All figures: [{path.stem}]({link}).",
         "",
-        *format_measurements(only(results, lambda name: name != "rivals")),
+        *format_measurements(results),
         "",
     ]
 

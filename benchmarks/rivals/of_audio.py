@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.harness.command import BenchmarkSettings
 from benchmarks.harness.timing import check_agreement
-from benchmarks.rivals.comparison import Comparison
+from benchmarks.rivals.comparison import Comparison, in_words
 from benchmarks.spectrograms.cqt import NNAudioCQT
 from benchmarks.spectrograms.cwt import TOLERANCE, use_full_float32, waveforms
 from configuration.class_with_arguments import thaw
@@ -70,7 +70,7 @@ def compare_torchaudio(settings: BenchmarkSettings) -> Iterator[Comparison]:
         lambda: causal(x),
         biquad,
         (batch, batch),
-        f"differ by {difference:.0e} of the peak",
+        in_words(difference),
         difference,
         {"batch": batch},
     )
@@ -95,7 +95,7 @@ def compare_nnaudio(settings: BenchmarkSettings) -> Iterator[Comparison]:
             lambda ours=ours, x=x: ours(x),
             lambda theirs=theirs, x=x: theirs(x),
             (batch, batch),
-            f"differ by {difference:.0e} of the peak",
+            in_words(difference),
             difference,
             {"batch": batch},
             around=torch.no_grad,

@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.harness.command import BenchmarkSettings
 from benchmarks.harness.timing import check_agreement, one_core
-from benchmarks.rivals.comparison import Comparison
+from benchmarks.rivals.comparison import Comparison, in_words
 from benchmarks.rivals.signals_and_noise import (
     Binaries,
     band_powers_agree,
@@ -44,7 +44,7 @@ def compare_bilby(settings: BenchmarkSettings) -> Iterator[Comparison]:
         ours.fresh,
         theirs,
         (len(binaries.parameters),) * 2,
-        f"differ by {difference:.0e} of the peak",
+        in_words(difference),
         difference,
         shared,
         around=lambda: one_core(settings.device),

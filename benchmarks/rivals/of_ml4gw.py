@@ -15,7 +15,7 @@ import torch
 
 from benchmarks.harness.command import BenchmarkSettings
 from benchmarks.harness.timing import check_agreement
-from benchmarks.rivals.comparison import Comparison
+from benchmarks.rivals.comparison import Comparison, in_words
 from benchmarks.spectrograms.cwt import front_end_of
 from data.strain_conditioning import measure_psd, welch_samples
 from physics.bank_settings import DISTANCE, BankSettings, draw_parameters
@@ -110,7 +110,7 @@ def compare_spectral_density(settings: BenchmarkSettings) -> Comparison:
         ours,
         lambda: density(x),
         (1, 1),
-        f"differ by {difference:.0e} of the peak",
+        in_words(difference),
         difference,
         {"strain": f"{seconds} s", "pieces": f"{size / RATE:g} s"},
     )

@@ -13,7 +13,7 @@ import torch
 
 from benchmarks.harness.command import BenchmarkSettings
 from benchmarks.harness.timing import check_agreement, one_core
-from benchmarks.rivals.comparison import Comparison
+from benchmarks.rivals.comparison import Comparison, in_words
 from benchmarks.rivals.signals_and_noise import (
     Binaries,
     band_powers_agree,
@@ -42,7 +42,7 @@ def compare_pycbc(settings: BenchmarkSettings) -> Iterator[Comparison]:
         ours.fresh,
         theirs,
         (len(binaries.parameters),) * 2,
-        f"differ by {difference:.0e} of the peak",
+        in_words(difference),
         difference,
         {"binaries": len(binaries.parameters), "strain": "2 s of 3 detectors"},
         around=lambda: one_core(settings.device),

@@ -22,7 +22,7 @@ from benchmarks.harness.command import BenchmarkSettings
 from benchmarks.harness.random_data import sample_ids
 from benchmarks.harness.timed_steps import TINY, random_experiment, trainer_of, training_set
 from benchmarks.harness.timing import check_agreement
-from benchmarks.rivals.comparison import Comparison
+from benchmarks.rivals.comparison import Comparison, in_words
 from benchmarks.training.training_step import bare_network, ready_inputs
 from data.cache_writer import write_cache
 from metrics import AUC
@@ -133,7 +133,7 @@ def compare_sklearn(settings: BenchmarkSettings) -> Iterator[Comparison]:
         lambda: metric(targets, scores),
         lambda: roc_auc_score(targets, scores),
         (1, 1),
-        f"differ by {difference:.0e}",
+        in_words(difference, of=""),
         difference,
         {"predictions": n},
     )

@@ -8,7 +8,7 @@ import pytest
 from benchmark_examples import CPU
 
 from benchmarks.harness.command import BenchmarkSettings
-from benchmarks.rivals.comparison import Comparison, measure_comparison, why_not_usable
+from benchmarks.rivals.comparison import Comparison, in_words, measure_comparison, why_not_usable
 
 SETTINGS = BenchmarkSettings(CPU, quick=True)
 
@@ -62,3 +62,9 @@ def test_a_bug_of_a_package_is_not_hidden(tmp_path, monkeypatch) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ZeroDivisionError):
         why_not_usable(("wrong_package",))
+
+
+def test_a_difference_in_words() -> None:
+    assert in_words(0.0) == "equal"
+    assert in_words(2.4e-6) == "differ by 2e-06 of the peak"
+    assert in_words(1e-12, of="") == "differ by 1e-12"
