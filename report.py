@@ -97,8 +97,9 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         raise UserError(f"{out} cannot be written ({error}): name another with --out") from error
     noted = [run.name for run in runs if run.notes]
-    listed = f", {len(searches)} searches" if searches else ""
-    print(f"{out}: {len(runs)} experiments{listed}, {len(content) / 1e6:.1f} MB")
+    listed = f", {len(searches)} search{'es' * (len(searches) != 1)}" if searches else ""
+    experiments = f"{len(runs)} experiment{'s' * (len(runs) != 1)}"
+    print(f"{out}: {experiments}{listed}, {len(content) / 1e6:.1f} MB")
     if noted:
         print(f"with notes on what is missing: {', '.join(noted)}")
     return 0

@@ -210,3 +210,28 @@ function smooth(plot) {
     return plot.x.invert(px);
   };
 }
+
+// --- tables that scroll ---
+
+// Say beside a table how many of its columns lie out of sight, and fade its edge.
+function showScrolling(scroll) {
+  const hint = document.querySelector(`.scroll-hint[data-for="${scroll.id}"]`);
+  const heads = [...scroll.querySelectorAll("thead tr:last-child th")];
+  function update() {
+    const right = scroll.getBoundingClientRect().right;
+    const hidden = heads.filter((head) => head.getBoundingClientRect().right > right + 4).length;
+    scroll.classList.toggle("more-right", hidden > 0);
+    if (!hint) return;
+    hint.hidden = hidden === 0;
+    hint.firstChild.textContent = `${hidden} more column${hidden > 1 ? "s" : ""} to the right `;
+  }
+  if (hint) {
+    hint.textContent = "";
+    hint.appendChild(document.createTextNode(""));
+    const button = element("button", { type: "button" }, hint, "scroll →");
+    button.addEventListener("click", () => scroll.scrollBy({ left: scroll.clientWidth * 0.7, behavior: "smooth" }));
+  }
+  scroll.addEventListener("scroll", update, { passive: true });
+  window.addEventListener("resize", update);
+  update();
+}

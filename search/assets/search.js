@@ -93,9 +93,10 @@
     });
     const key = element("p", { class: "key" }, canvas);
     curves.forEach((curve, i) => {
-      const swatch = shape("svg", { width: 18, height: 8, "aria-hidden": "true" }, key);
+      const entry = element("span", {}, key);
+      const swatch = shape("svg", { width: 18, height: 8, "aria-hidden": "true" }, entry);
       shape("rect", { width: 18, height: 8, fill: curve === data.found ? MISSED : COLOURS[i % COLOURS.length] }, swatch);
-      element("span", {}, key, ` ${curve.name} `);
+      element("span", {}, entry, curve.name);
     });
   }
 
@@ -122,6 +123,7 @@
 
   function draw() { drawTimeline(); drawBackground(); drawInjections(); }
   draw();
+  document.querySelectorAll(".scroll").forEach(showScrolling);
   let waiting = null;
   window.addEventListener("resize", () => { clearTimeout(waiting); waiting = setTimeout(draw, 100); });
 })();

@@ -183,3 +183,22 @@ def test_a_browser_draws_the_charts(
     )
     assert "GPS 1000000" in text
     assert browser.get_log("browser") == []
+
+
+def test_a_phone_scrolls_tables_and_not_the_page(
+    browser: Any, result: SearchResult, injections: InjectionResult, tmp_path: Path
+) -> None:
+    page = tmp_path / "detection.html"
+    page.write_text(search_page_html(result, "title", injections), encoding="utf-8")
+    size = {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.as_uri())
+    wide = "const e = document.documentElement; return [e.scrollWidth - e.clientWidth, innerWidth]"
+    assert browser.execute_script(wide) == [0, 390]
+    hint = browser.execute_script("return document.querySelector('.scroll-hint').textContent")
+    assert int(hint.split(" more column")[0]) > 5
+    # a swatch beside each name of the key, and not across the chart
+    widths = """return [...document.querySelectorAll("#background-chart .key svg")].map(
+        (swatch) => swatch.getBoundingClientRect().width)"""
+    assert browser.execute_script(widths) == [18, 18]
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
