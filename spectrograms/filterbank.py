@@ -29,9 +29,10 @@ from runtime.float32_precision import full_precision
 LEAST = 1e-18  # a magnitude, for waveforms of unit peak, that counts as zero: squares underflow
 NEGLIGIBLE = 1e-8  # of a filter's peak; below what float32 resolves
 SIMILAR = 1.6  # kernels whose lengths differ by less are convolved together
-ROWS_TOGETHER = 32  # filters that share one range of frequencies
-# Complex numbers worked on at a time; on a CPU, by each core. There, some waveforms times
-# `ROWS_TOGETHER` filters fit the cache: the spectra of a whole batch do not, and take longer.
+# Filters that share one range of frequencies, and complex numbers worked on at a time; on a CPU, by
+# each core. There, the filters and some waveforms times their number fit the cache: the spectra of
+# a whole batch do not, and take longer.
+ROWS_TOGETHER = {"cpu": 16, "cuda": 32}
 CHUNK = {"cpu": 2**18, "cuda": 2**26}
 
 
@@ -76,8 +77,9 @@ def banded_plan(bank: Tensor, stride: int) -> tuple[FilterGroup, ...]:
     strength = bank.abs()
     matters = (strength > NEGLIGIBLE * strength.amax(dim=1, keepdim=True)).cpu()
     bands = []
-    for start in range(0, num_filters, ROWS_TOGETHER):
-        rows = slice(start, min(start + ROWS_TOGETHER, num_filters))
+    together = ROWS_TOGETHER.get(bank.device.type, ROWS_TOGETHER["cuda"])
+    for start in range(0, num_filters, together):
+        rows = slice(start, min(start + together, num_filters))
         at = matters[rows].any(dim=0).nonzero().flatten()
         first, last = (int(at[0]), int(at[-1]) + 1) if len(at) else (0, 0)
         pieces = []
@@ -86,6 +88,8 @@ def banded_plan(bank: Tensor, stride: int) -> tuple[FilterGroup, ...]:
             stop = min(last, (part + 1) * folded)
             pieces.append((slice(first, stop), slice(first - part * folded, stop - part * folded)))
             first = stop
+        # the longest first, which is written where the others are added
+        pieces.sort(key=lambda piece: piece[0].start - piece[0].stop)
         bands.append(FilterGroup(rows, tuple(pieces)))
     return tuple(bands)
 
@@ -117,15 +121,21 @@ class Correlator:
         shape = (len(spectrum), band.rows.stop - band.rows.start, self.folded)
         product = self.product.view(-1)[: math.prod(shape)].view(shape)
         result = self.result.view(-1)[: math.prod(shape)].view(shape)
-        product.zero_()
-        if self.bank.is_complex():
-            for full, fold in band.pieces:
-                product[:, :, fold].addcmul_(spectrum[:, None, full], self.bank[band.rows, full])
-        else:  # products of real numbers, which a CPU does three times as fast
+        into, out_of, pieces = product, spectrum, band.pieces
+        if not self.bank.is_complex():  # products of real numbers, which a CPU does faster
             # complex (..., size) -> real (..., 2 size)
             into, out_of = torch.view_as_real(product).flatten(2), view_as_pairs(spectrum)
-            for full, fold in map(slices_of_pairs, band.pieces):
-                into[:, :, fold].addcmul_(out_of[:, None, full], self.bank[band.rows, full])
+            pieces = [slices_of_pairs(piece) for piece in pieces]
+        # What the first piece covers is written, the rest is zero, and the other pieces are added.
+        covered = pieces[0][1] if pieces else slice(0, 0)
+        into[:, :, : covered.start].zero_()
+        into[:, :, covered.stop :].zero_()
+        for i, (full, fold) in enumerate(pieces):
+            x, filters = out_of[:, None, full], self.bank[band.rows, full]
+            if i == 0:
+                torch.mul(x, filters, out=into[:, :, fold])
+            else:
+                into[:, :, fold].addcmul_(x, filters)
         return torch.fft.ifft(product, out=result)
 
 
@@ -137,6 +147,11 @@ def repeat_for_pairs(bank: Tensor) -> Tensor:
 def view_as_pairs(x: Tensor) -> Tensor:
     """View complex (..., size) as real (..., 2 size)."""
     return torch.view_as_real(x).flatten(-2)
+
+
+def sum_pairs(pairs: Tensor, out: Tensor) -> Tensor:
+    """Write the sums of neighbours into `out`, and return it: (..., 2 size) to (..., size)."""
+    return torch.add(pairs[..., 0::2], pairs[..., 1::2], out=out)
 
 
 def slices_of_pairs(piece: tuple[slice, slice]) -> tuple[slice, slice]:
@@ -171,16 +186,17 @@ class CorrelationMagnitude(torch.autograd.Function):
         correlator = Correlator(bank, plan, stride, step)
         out = x.new_empty(len(x), len(bank), frames)
         kept = spectrum.new_empty(out.shape) if any(ctx.needs_input_grad) else None
-        for part in slices_of_rows(len(x), step):
-            for band in plan:
+        # The bands outside: the filters of one stay in the caches.
+        for band in plan:
+            for part in slices_of_rows(len(x), step):
                 y = correlator(spectrum[part], band)[..., :frames]
                 if kept is not None:
                     kept[part, band.rows] = y
-                y = torch.view_as_real(y)
+                # By squares: abs() of a complex tensor takes several times as long on a CPU.
+                # complex (rows, filters, frames) -> real (rows, filters, 2 frames)
+                pairs = torch.view_as_real(y).flatten(2)
                 tile = out[part, band.rows]
-                # By squares: abs() of a complex tensor is twice as slow on a CPU.
-                torch.mul(y[..., 0], y[..., 0], out=tile)
-                tile.addcmul_(y[..., 1], y[..., 1]).sqrt_().mul_(scale[part])
+                sum_pairs(pairs.mul_(pairs), out=tile).sqrt_().mul_(scale[part])
         if kept is not None:
             ctx.save_for_backward(x, bank, out, kept)
             ctx.plan, ctx.stride = plan, stride

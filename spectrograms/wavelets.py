@@ -18,6 +18,7 @@ from runtime.errors import UserError
 from signal_transforms.checks import check_positive, check_waveforms
 from signal_transforms.per_sample_operations import output_for_empty_batch
 from spectrograms import filterbank
+from spectrograms.magnitude_slope import magnitude_of_number
 
 
 def wavelet_scales(fs: float, lower_freq: float, upper_freq: float, n_scales: int) -> list[float]:
@@ -173,6 +174,20 @@ class ComplexMorletCWT(nn.Module):
         )
         return torch.polar(envelope, 2 * torch.pi * u)
 
+    def slope_bank(self, size: int) -> Tensor:
+        """Return the derivative of the bank by a trained width, (n_scales, size) float64.
+
+        d/dw log kernel = (t/s)^2 / w^2 - 1 / (2 w), with the length of the kernels held.
+        """
+        width = self.held_width()
+        _, u = self.scales_and_times(width.device)
+        kernels = self.half_kernels(width) * ((u / width).square() - 0.5 / width)
+        return torch.fft.hfft(kernels, size)
+
+    def held_width(self) -> Tensor:
+        """Return the trained width, (), float64, at or above a hundredth of its first value."""
+        return self.wavelet_width.double().clamp_min(self.initial_width / 100)
+
     def bank(self, size: int, device: torch.device) -> Tensor:
         """Return the transforms of the kernels at `size` frequencies.
 
@@ -185,14 +200,15 @@ class ComplexMorletCWT(nn.Module):
             padded = nn.functional.pad(kernels, (0, size - kernels.shape[1]))  # (n_scales, size)
             return torch.fft.ifft(padded.roll(-self.half, dims=1), norm="forward").to(device)
         if self.trainable_width:
-            width = self.wavelet_width.double().clamp_min(self.initial_width / 100)
+            width = self.held_width()
         else:
             width = torch.tensor(self.initial_width, dtype=torch.float64, device=device)
         # The transform of a Hermitian kernel is real, and hfft computes it from k = 0 .. h alone:
         # hfft(a)[w] = sum_k conj(a[k]) exp(+i w k), with k over both halves. This is the bank of
         # the conjugate kernel, which has the same magnitude for real x and its peak at positive
-        # frequencies. A trained width gets its gradient by autograd: the bank's gradient from
-        # `filterbank.CorrelationMagnitude`, back through hfft and the envelope's derivative.
+        # frequencies. Where x needs a gradient as well, a trained width gets its own by autograd:
+        # the bank's gradient from `filterbank.CorrelationMagnitude`, back through hfft and the
+        # envelope's derivative. Otherwise `magnitude_slope` forms it directly.
         return torch.fft.hfft(self.half_kernels(width), size)
 
     def bank_and_plan(
@@ -227,9 +243,21 @@ class ComplexMorletCWT(nn.Module):
         frames = (x.shape[-1] - 1) // self.stride + 1
         crop = check_crop("ComplexMorletCWT", self.border_crop // self.stride, frames)
         with torch.autocast(x.device.type, enabled=False):
-            bank, plan = self.bank_and_plan(x.shape[-1], x)
-            image = filterbank.correlation_magnitude(x, bank, plan, self.stride, frames)
+            image = self.image(x, frames)
         return image[..., crop : frames - crop]
+
+    def image(self, x: Tensor, frames: int) -> Tensor:
+        """Return all frames: (batch, detector, time) -> (batch, detector, n_scales, frames)."""
+        learns_width = self.trainable_width and self.wavelet_width.requires_grad
+        if learns_width and torch.is_grad_enabled() and not x.requires_grad:
+            with torch.no_grad():
+                bank, plan = self.bank_and_plan(x.shape[-1], x)
+                slopes = self.slope_bank(bank.shape[1])
+            return magnitude_of_number(
+                self.held_width(), x, bank, slopes, plan, self.stride, frames
+            )
+        bank, plan = self.bank_and_plan(x.shape[-1], x)
+        return filterbank.correlation_magnitude(x, bank, plan, self.stride, frames)
 
     def extra_repr(self) -> str:
         return (
