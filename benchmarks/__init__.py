@@ -10,6 +10,7 @@ A B A B ... A machine that slows down slows down both.
 |---|---|---|
 | `cwt` | spectrograms/ | the Morlet front-end against a strided convolution with the same kernels |
 | `cwt_width` | spectrograms/ | the same with a trainable width, forward and backward |
+| `matched_filter` | models1d/ | a training step of matched filters against the plain formula |
 | `cqt` | spectrograms/ | the constant-Q front-end against nnAudio's layer |
 | `preparation` | signal_transforms/ | a batch on the device against scipy, a sample at a time |
 | `simulating` | simulation/ | injections drawn on the fly against samples from files |
@@ -52,6 +53,7 @@ FIGURES = ROOT / "docs" / "figures"  # the plots that the pages of docs/ show
 MODULES = {
     "cwt": "benchmarks.spectrograms.cwt",
     "cwt_width": "benchmarks.spectrograms.cwt_width",
+    "matched_filter": "benchmarks.models1d.matched_filter",
     "cqt": "benchmarks.spectrograms.cqt",
     "preparation": "benchmarks.signal_transforms.preparation",
     "simulating": "benchmarks.simulation.simulating",

@@ -16,6 +16,7 @@ from benchmarks.data import reading, startup
 from benchmarks.experiments import tta
 from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.result_files import load_results
+from benchmarks.models1d import matched_filter
 from benchmarks.runtime import command_line
 from benchmarks.search import engine
 from benchmarks.signal_transforms import preparation
@@ -26,6 +27,7 @@ from benchmarks.training import first_step, mixed_precision, profile_step, train
 MODULES = {
     "cwt": cwt,
     "cwt_width": cwt_width,
+    "matched_filter": matched_filter,
     "cqt": cqt,
     "preparation": preparation,
     "reading": reading,
@@ -45,6 +47,12 @@ MODULES = {
 KEYS = {
     "cwt": ["cwt.nspec_16", "cwt.multi_instance_04"],
     "cwt_width": ["cwt_width.nspec_16"],
+    "matched_filter": [
+        "matched_filter.wave07",
+        "matched_filter.wave06",
+        "matched_filter.mdc3",
+        "matched_filter.wave07_bf16",
+    ],
     "cqt": ["cqt.baseline"],
     "preparation": ["preparation.nspec_16"],
     "simulating": [
@@ -82,7 +90,7 @@ KEYS = {
         "training_step.seq_03_aug_3",
         "training_step.seq_12_arch_4",
     ],
-    "tta": ["tta.nspec_16"],
+    "tta": ["tta.nspec_16", "tta.nspec_16_shared"],
     "startup": ["startup.seconds.1", "startup.memory.1"],
     "first_step": ["first_step.demo.cache.warm"],
     "command_line": ["command_line.help", "command_line.list"],

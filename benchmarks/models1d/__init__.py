@@ -1,0 +1,1 @@
+"""What the networks on the waveform cost."""
