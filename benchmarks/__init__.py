@@ -11,6 +11,7 @@ A B A B ... A machine that slows down slows down both.
 | `cwt` | spectrograms/ | the Morlet front-end against a strided convolution with the same kernels |
 | `cwt_width` | spectrograms/ | the same with a trainable width, forward and backward |
 | `matched_filter` | models1d/ | a training step of matched filters against the plain formula |
+| `grouped_convolution` | models1d/ | other forms of Seq03aug3's convolutions against torch's own |
 | `cqt` | spectrograms/ | the constant-Q front-end against nnAudio's layer |
 | `preparation` | signal_transforms/ | a batch on the device against scipy, a sample at a time |
 | `simulating` | simulation/ | injections drawn on the fly against samples from files |
@@ -54,6 +55,7 @@ MODULES = {
     "cwt": "benchmarks.spectrograms.cwt",
     "cwt_width": "benchmarks.spectrograms.cwt_width",
     "matched_filter": "benchmarks.models1d.matched_filter",
+    "grouped_convolution": "benchmarks.models1d.grouped_convolution",
     "cqt": "benchmarks.spectrograms.cqt",
     "preparation": "benchmarks.signal_transforms.preparation",
     "simulating": "benchmarks.simulation.simulating",

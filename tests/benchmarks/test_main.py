@@ -16,7 +16,7 @@ from benchmarks.data import reading, startup
 from benchmarks.experiments import tta
 from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.result_files import load_results
-from benchmarks.models1d import matched_filter
+from benchmarks.models1d import grouped_convolution, matched_filter
 from benchmarks.runtime import command_line
 from benchmarks.search import engine
 from benchmarks.signal_transforms import preparation
@@ -28,6 +28,7 @@ MODULES = {
     "cwt": cwt,
     "cwt_width": cwt_width,
     "matched_filter": matched_filter,
+    "grouped_convolution": grouped_convolution,
     "cqt": cqt,
     "preparation": preparation,
     "reading": reading,
@@ -52,6 +53,11 @@ KEYS = {
         "matched_filter.wave06",
         "matched_filter.mdc3",
         "matched_filter.wave07_bf16",
+    ],
+    "grouped_convolution": [
+        f"grouped_convolution.{stage}.{form}"
+        for stage in ("first", "third")
+        for form in ("four", "innermost", "frames", "taps")
     ],
     "cqt": ["cqt.baseline"],
     "preparation": ["preparation.nspec_16"],
