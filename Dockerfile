@@ -9,7 +9,7 @@ FROM python:${PYTHON}-slim
 # cpu, or cuda: PyPI's own wheels for Linux, which bring CUDA along (about 6 GB more).
 ARG DEVICE=cpu
 # of pyproject.toml; `notify`, `notebook` and `dev` can be named here as well
-ARG EXTRAS=sim,gwosc,stack,export,parquet,tune,pipeline
+ARG EXTRAS=sim,gwosc,stack,export,tune,parquet,mlflow,pipeline
 
 # rsync: Snakemake's storage copies the marks of the pipeline with it.
 # libgomp1: scikit-learn's and torch's threads, which the slim image lacks.

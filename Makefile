@@ -7,7 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 OLDEST := .venv-oldest
 BIN := $(VENV)/bin
-EXTRAS := sim,gwosc,stack,notebook,pipeline,docs,dev
+EXTRAS := sim,gwosc,stack,export,tune,parquet,mlflow,notebook,pipeline,docs,dev
 READY := $(VENV)/.installed
 
 # uv downloads in parallel: a minute where pip takes five. It does not read pip's own settings (a mirror, a

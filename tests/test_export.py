@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import small_run
 import torch
+from onnx_packages import needs_onnx
 from paths import ROOT
 
 import export
@@ -21,10 +22,6 @@ from experiments import export_files
 from predict import load_run
 from runtime.errors import UserError
 
-needs_onnx = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),
-    reason="needs pip install -e '.[export]'",
-)
 needs_safetensors = pytest.mark.skipif(
     importlib.util.find_spec("safetensors") is None, reason="needs pip install -e '.[export]'"
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
+EXTRAS = "sim,gwosc,stack,export,tune,parquet,mlflow,notebook,pipeline,docs,dev"
 # Stands for python3, and for the interpreter of the environment that it makes: it writes down how
 # it was called.
 INTERPRETER = """#!{python}
@@ -59,7 +60,9 @@ def test_uv_installs_all_extras(checkout: Path) -> None:
         "https://pypi.org/simple  -m uv pip",
     ]
     assert calls[0].endswith(" uv")
-    assert calls[1].endswith(" -e .[sim,gwosc,stack,notebook,pipeline,docs,dev]")
+    assert calls[1].endswith(
+        " -e .[sim,gwosc,stack,export,tune,parquet,mlflow,notebook,pipeline,docs,dev]"
+    )
     assert install(checkout)[1] == calls  # nothing is installed twice
 
 
@@ -75,7 +78,9 @@ def test_pip_installs_where_uv_fails(checkout: Path, fails: str) -> None:
     assert done.returncode == 0, done.stderr
     assert "uv did not install the packages: pip does" in done.stderr
     assert calls[-1].startswith("-m pip install")
-    assert calls[-1].endswith(" -e .[sim,gwosc,stack,notebook,pipeline,docs,dev]")
+    assert calls[-1].endswith(
+        " -e .[sim,gwosc,stack,export,tune,parquet,mlflow,notebook,pipeline,docs,dev]"
+    )
 
 
 def test_an_installation_that_fails_is_tried_again(checkout: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import shutil
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 import small_run
 from command_here import run_main
+from onnx_packages import needs_onnx
 from paths import ROOT
 from scipy.special import expit, softmax
 
@@ -201,10 +201,7 @@ def test_runs_that_know_a_signal_serve_the_stack(trained, data: Path, tmp_path: 
         assert "none of them is said to be a signal" in ended.stderr
 
 
-@pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime", "onnxscript")),
-    reason="needs pip install -e '.[export]'",
-)
+@needs_onnx
 @pytest.mark.parametrize("kind", ["sides", "classes", "numbers"])
 def test_graphs_return_each_output(kind: str, trained, data: Path, tmp_path: Path) -> None:
     """Logits, softmax and numbers in the graph are those of the run; the file names them."""

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 from code_blocks import read_blocks, shell_commands
 from command_here import run_main
+from onnx_packages import needs_onnx
 from paths import ROOT
 
 import configs  # noqa: F401 - registers the experiments, before a test copies them
@@ -25,11 +26,13 @@ from experiments.scores import auc_with_error
 from training.trainer import Trainer
 
 PAGE = ROOT / "docs" / "tutorial" / "your-own-data.md"
-NEEDED = ("onnx", "onnxruntime", "onnxscript", "optuna", "mlflow")
-pytestmark = pytest.mark.skipif(
-    any(importlib.util.find_spec(name) is None for name in NEEDED),
-    reason="needs pip install -e '.[export,tune,mlflow]'",
-)
+pytestmark = [
+    needs_onnx,
+    pytest.mark.skipif(
+        any(importlib.util.find_spec(name) is None for name in ("optuna", "mlflow")),
+        reason="needs pip install -e '.[tune,mlflow]'",
+    ),
+]
 # What is made smaller, and what of each file it replaces.
 SMALLER = {
     "SAMPLES = 500": "SAMPLES = 80",
@@ -55,8 +58,11 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def run_line(words: list[str], code: int = 0) -> str:
     """Run a command of the page in this process and return what it printed."""
     assert words[0] == "python"
-    module = importlib.import_module(words[1].removesuffix(".py"))
-    done = run_main(module.main, words[2:])
+    if words[1] == "-m":
+        name, arguments = f"{words[2]}.__main__", words[3:]
+    else:
+        name, arguments = words[1].removesuffix(".py"), words[2:]
+    done = run_main(importlib.import_module(name).main, arguments)
     assert done.returncode == code, done.stdout + done.stderr
     return done.stdout
 
@@ -112,7 +118,8 @@ def test_the_page_from_the_first_line_to_the_last(place: Path, monkeypatch) -> N
     folds = pd.Series(np.load(run / "folds.npy")).groupby(table["night"].to_numpy())
     assert folds.nunique().eq(1).all()
     logits = np.load(run / "outoffolds.npy")[:, 0]
-    assert auc_with_error(table["target"].to_numpy(), logits)[0] > 0.4  # finite, of both classes
+    auc, _ = auc_with_error(table["target"].to_numpy(), logits)  # of three epochs: near chance
+    assert 0.2 < auc < 0.99
 
     # 4. and 5.
     for block in (predicted, exported):
