@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 
 from configuration.config_class import ConfigMeta
-from configuration.json_types import to_plain
 from runtime.errors import UserError
 from runtime.files import atomic_path
 
@@ -24,27 +23,39 @@ import torch
 
 from configs import {parent}
 from configuration.class_with_arguments import Part
+from physics.observation import COMPETITION
+from signal_transforms.per_sample_operations import roll_rows
 from transforms import WaveTransform
 
 
 class {transform}(WaveTransform):
     """Shift each row in time by up to `most` seconds; what leaves at one end enters at the other.
 
+    Each row has a shift of its own, all detectors together.
+
     `transform_rows` gets float strain (batch, detector, time) on the device of the training, in
     the units in which the transforms before it leave it: 1 at the first place of the chain is a
     strain of 1, after `Whiten` it is one standard deviation of the noise. It returns the changed
     batch and does not write to its input. `p`, the probability with which a row is changed, is an
-    argument of every transform.
+    argument of every transform, and so may be `observation`, which the experiment then gives.
     """
 
-    def __init__(self, most: float = 0.01, always_apply: bool = False, p: float = 0.5) -> None:
+    def __init__(
+        self,
+        most: float = 0.01,
+        always_apply: bool = False,
+        p: float = 0.5,
+        observation=COMPETITION,
+    ) -> None:
         super().__init__(always_apply, p)
-        self.most = most
+        self.most, self.window = most, observation.window  # seconds
 
     def transform_rows(self, x: torch.Tensor) -> torch.Tensor:
-        samples = int(self.most * {rate})  # {rate} samples a second
-        shift = torch.randint(-samples, samples + 1, (), device=x.device)
-        return x.roll(int(shift), dims=-1)
+        # From what arrives: a transform before this one may have left every second sample out.
+        samples_per_second = x.shape[-1] / self.window
+        limit = round(self.most * samples_per_second)
+        shift = torch.randint(-limit, limit + 1, (len(x), 1, 1), device=x.device)
+        return roll_rows(x, shift)
 
 
 class {name}({parent}):
@@ -86,7 +97,6 @@ def write_new_experiment(path: Path, parent: ConfigMeta) -> str:
         config.name == run_name(name) for config in ConfigMeta.registry.values()
     ):
         name = f"My{name}"
-    plain = to_plain(parent)
     lines = "".join(f"    # {key} = {getattr(parent, key)!r}\n" for key in OFTEN_CHANGED)
     text = TEMPLATE.format(
         path=path,
@@ -94,7 +104,6 @@ def write_new_experiment(path: Path, parent: ConfigMeta) -> str:
         run=run_name(name),
         parent=parent.__name__,
         transform=f"{name}Shift",
-        rate=plain["observation"]["sample_rate"],
         settings=lines.rstrip("\n"),
     )
     with atomic_path(path) as temporary:

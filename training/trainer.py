@@ -190,7 +190,9 @@ class Trainer:
         self.share_buffers()
         # of this process: a resumed epoch was trained in part before
         rows = sum(self.record.rows[before:]) * distributed.world_size()
-        scores, by_step = score_training_pass(self.record, self.metric, self.name)
+        scores, by_step = score_training_pass(
+            self.record, self.metric, self.name, in_part=self.max_batches is not None
+        )
         scores |= self.validate(valid_loader)
         scores |= {
             "train_seconds": trained - started,
@@ -358,7 +360,13 @@ class Trainer:
             raise Interrupted(self.checkpointing.last_path) from None
         self.reporter.note_targets(targets, self.criterion, self.metric)
         return score_validation(
-            logits, targets, self.criterion, self.metric, self.monitors, self.name
+            logits,
+            targets,
+            self.criterion,
+            self.metric,
+            self.monitors,
+            self.name,
+            in_part=self.max_batches is not None,
         )
 
     def end_epoch(

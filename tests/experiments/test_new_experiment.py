@@ -8,10 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from paths import ROOT
 
 import configs
 import train
+from configuration.class_with_arguments import Part
+from physics.observation import Observation
 from runtime.errors import UserError
 
 
@@ -41,6 +44,27 @@ def test_the_file_runs_at_once(tmp_path: Path, capsys) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "name = my_tries" in done.stdout
+
+
+def test_its_transform_shifts_each_row_on_its_own(tmp_path: Path) -> None:
+    """By at most `most` seconds of the experiment's own observation, all detectors alike."""
+    path = tmp_path / "of_another_rate.py"
+    train.main(["--new", str(path), "--from", "Demo"])
+    text = path.read_text()
+    assert "2048" not in text
+    assert "Shift each row" in text
+    # The class of the transform alone: the experiment after it would stay registered.
+    names: dict = {}
+    exec(compile(text[: text.index("class OfAnotherRate(Demo)")], str(path), "exec"), names)
+    shift = names["OfAnotherRateShift"]
+    part = Part(shift, most=0.25, always_apply=True)
+    observation = Observation(detectors=("H1", "L1"), sample_rate=64, window=4.0)
+    x = torch.zeros(200, 2, 128)  # every second sample was left out: 32 a second
+    x[..., 64] = 1
+    torch.manual_seed(0)
+    places = part.build_for(observation=observation)(x).argmax(-1) - 64
+    assert (places[:, 0] == places[:, 1]).all()
+    assert set(places[:, 0].tolist()) == set(range(-8, 9))
 
 
 def test_every_experiment_can_be_a_parent(tmp_path: Path) -> None:

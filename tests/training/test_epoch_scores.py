@@ -39,6 +39,25 @@ def test_a_metric_of_one_class_is_nan_with_a_warning(caplog: pytest.LogCaptureFi
     assert "fold0: " in caplog.text
 
 
+def test_one_class_in_two_batches_of_a_dry_run_is_no_fault_of_the_folds(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    one_class = torch.ones(4, 1)
+    scores = score_validation(
+        LOGITS, one_class, BCEWithLogitsLoss(), AUC(), [AUC()], "fold0", in_part=True
+    )
+    record = EpochRecord()
+    record.add(torch.tensor(0.5), LOGITS, one_class)
+    trained, _ = score_training_pass(record, AUC(), "fold0", in_part=True)
+    assert math.isnan(scores["valid_metric"])
+    assert math.isnan(scores["valid_auc"])
+    assert math.isnan(trained["train_metric"])
+    assert caplog.text == ""
+    # Logits that are no numbers are a fault of any sample.
+    compute_score(AUC(), TARGETS, LOGITS * math.nan, "fold0", in_part=True)
+    assert "are NaN" in caplog.text
+
+
 def test_the_training_pass_is_scored_where_targets_were_not_mixed() -> None:
     record = EpochRecord()
     record.add(torch.tensor(0.5), LOGITS, TARGETS)
