@@ -23,7 +23,7 @@ from torch.utils.data import Dataset
 from data.batch_order import IndexBatch
 from data.device_cache import DeviceCache
 from data.sample_files import load_index, read_strain
-from data.strain_cache import NAME_ANOTHER, WRITE_AGAIN, StrainCache
+from data.strain_cache import NAME_ANOTHER, WRITE_AGAIN, StrainCache, encode_utf8
 from data.table_sampling import check_sampling
 from physics.observation import COMPETITION, Observation, Sampling
 from runtime.errors import UserError, nearest
@@ -173,7 +173,8 @@ class G2NetDataset(Dataset):
         if ids is None:
             ids = [Path(path).stem for path in paths]
         # Fixed-width bytes: 560,000 objects would be pickled to each worker one by one.
-        names = np.char.encode(np.asarray(list(ids), dtype=np.str_), "utf-8")
+        text = np.asarray(list(ids), dtype=np.str_)
+        names = encode_utf8(text)
         n = len(names)
         for key, values in (("paths", paths), ("targets", targets)):
             if values is not None and len(values) != n:
@@ -188,7 +189,7 @@ class G2NetDataset(Dataset):
 
         source, row = np.full(n, -1), np.full(n, -1)
         for cache in caches:
-            found = cache.find(np.char.decode(names, "utf-8"))
+            found = cache.find(text)
             twice = (found >= 0) & (row >= 0)
             if twice.any() and cache.path != caches[0].path:
                 raise UserError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -154,16 +155,33 @@ def whitening_matrix(noise: DetectorNoise, n: int, cache_dir: Path | None = None
         raise UserError(f"a whitening matrix needs an even number of samples and n is {n}")
     lags = autocovariance(noise, n)
     # The matrix is a function of these numbers alone, so they are its key.
-    digest = hashlib.blake2b(lags.tobytes(), digest_size=8).hexdigest()
-    name = f"whitening-{Path(noise.curve.name).stem}_asd-{n}-{digest}.npy"
-    path = (cache_dir or cache_folder()) / name
-    kept = read_kept_matrix(path, n)
+    path = (cache_dir or cache_folder()) / kept_name(noise, n, lags.tobytes())
+    return keep_matrix(path, (n, n), lambda: symmetric_power(lags, -0.5).astype(np.float32))
+
+
+def kept_name(noise: DetectorNoise, n: int, key: bytes) -> str:
+    """Return the name of the file of a matrix that is kept.
+
+    Args:
+        noise: of the detector.
+        n: samples of a window.
+        key: what decides the matrix.
+    """
+    digest = hashlib.blake2b(key, digest_size=8).hexdigest()
+    return f"whitening-{Path(noise.curve.name).stem}_asd-{n}-{digest}.npy"
+
+
+def keep_matrix(
+    path: Path, shape: tuple[int, int], compute: Callable[[], np.ndarray]
+) -> np.ndarray:
+    """Return a float32 matrix of that shape: read from the file, or computed and kept there."""
+    kept = read_kept_matrix(path, shape)
     if kept is not None:
         return kept
-    matrix = symmetric_power(lags, -0.5).astype(np.float32)
+    matrix = compute()
     # Another process may have computed it meanwhile, with other numbers of threads, and so with
     # other last digits. All take the one that was kept first: results must not depend on that.
-    kept = read_kept_matrix(path, n)
+    kept = read_kept_matrix(path, shape)
     if kept is not None:
         return kept
     try:
@@ -175,8 +193,8 @@ def whitening_matrix(noise: DetectorNoise, n: int, cache_dir: Path | None = None
     return matrix
 
 
-def read_kept_matrix(path: Path, n: int) -> np.ndarray | None:
-    """Return a whitening matrix (n, n) float32 that was kept; None where there is no sound one."""
+def read_kept_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
+    """Return a float32 matrix of that shape that was kept; None where there is no sound one."""
     try:
         matrix = np.load(path, allow_pickle=False)
     except FileNotFoundError:
@@ -184,7 +202,7 @@ def read_kept_matrix(path: Path, n: int) -> np.ndarray | None:
     except (ValueError, EOFError) as error:
         LOGGER.warning("%s cannot be read (%s) and is computed again", path, error)
         return None
-    if matrix.shape == (n, n) and matrix.dtype == np.float32:
+    if matrix.shape == shape and matrix.dtype == np.float32:
         return matrix
     LOGGER.warning("%s is not a matrix of this size and is computed again", path)
     return None

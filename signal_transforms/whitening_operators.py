@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from physics.cache_folder import cache_folder
 from physics.curves import DetectorNoise
 from runtime.errors import UserError
 from runtime.float32_precision import full_precision
@@ -24,6 +25,7 @@ from signal_transforms.band_pass_operators import zero_phase_filter
 # The lowest frequency that a whitening keeps if it decimates, as a multiple of the frequency at
 # which the noise begins: 12 Hz for noise from 10 Hz on.
 LOWEST_KEPT = 1.2
+FORMAT = 1  # of kept rows; raise it when the same settings would give others
 
 
 def covariance_root(psd: Sequence[float] | np.ndarray, length: int, sr: float) -> np.ndarray:
@@ -167,14 +169,24 @@ def design_whitening(
 ) -> DenseMap:
     """Return the whitening of a detector's noise as an operator, made once.
 
-    Detectors of one curve share it: their noise is equal.
+    Detectors of one curve share it: their noise is equal. A decimated one is kept on disk, like the
+    matrix of the whitening: filtering that takes seconds, most of them to import scipy's filters.
     """
-    from physics.noise import whitening_matrix
+    from physics.noise import autocovariance, keep_matrix, kept_name, whitening_matrix
 
     sr, lowest = noise.sample_rate, LOWEST_KEPT * noise.min_frequency
-    rows = band_pass_and_decimate_rows(
-        whitening_matrix(noise, length), sr, lowest, band, order, decimate
-    )
+
+    def compute() -> np.ndarray:
+        matrix = whitening_matrix(noise, length)
+        return band_pass_and_decimate_rows(matrix, sr, lowest, band, order, decimate)
+
+    if decimate == 1:  # of a square one, the mirrored blocks are taken before it is rounded
+        return make_dense_map(compute(), device)
+    settings = (FORMAT, sr, lowest, band, order, decimate)
+    key = autocovariance(noise, length).tobytes() + repr(settings).encode()
+    path = cache_folder() / kept_name(noise, length, key)
+    count = length // decimate if band is None else -(-length // decimate)
+    rows = keep_matrix(path, (count, length), lambda: compute().astype(np.float32))
     return make_dense_map(rows, device)
 
 

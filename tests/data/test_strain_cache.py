@@ -15,7 +15,7 @@ from small_samples import make_files
 
 from data import strain_cache
 from data.cache_writer import write_cache
-from data.strain_cache import PAGE, PREFIX, StrainCache, encode_ascii
+from data.strain_cache import PAGE, PREFIX, StrainCache, encode_ascii, encode_utf8
 from runtime.errors import UserError
 
 
@@ -181,6 +181,7 @@ def test_ids_become_bytes_as_numpy_encodes_them(ids: list[str]) -> None:
     wanted = np.char.encode(array, "ascii", "replace")
     np.testing.assert_array_equal(encode_ascii(array), wanted)
     np.testing.assert_array_equal(encode_ascii(array[::2]), wanted[::2])  # not in one block
+    np.testing.assert_array_equal(encode_utf8(array), np.char.encode(array, "utf-8"))
 
 
 def test_ids_are_found_in_any_order(cache_path: Path, rng: np.random.Generator) -> None:

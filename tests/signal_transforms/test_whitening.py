@@ -14,6 +14,7 @@ import transforms as T
 from physics import noise
 from physics.observation import COMPETITION
 from runtime.errors import UserError
+from signal_transforms import whitening_operators
 from signal_transforms.whitening_operators import (
     band_pass_and_decimate_rows,
     remove_low_frequencies,
@@ -154,3 +155,38 @@ def test_given_psds_are_copied_to_the_device_once():
     first = transform(x)
     with RefuseHostCopies():
         assert torch.equal(transform(x), first)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rows"), [((None, 8, 2), 32), (((100.0, 400.0), 2, 2), 32), ((None, 8, 3), 21)]
+)
+def test_a_decimated_whitening_is_kept_on_disk(settings, rows, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("G2NET_CACHE", str(tmp_path))
+    curve, device = COMPETITION.noise(0), torch.device("cpu")
+    matrix = noise.whitening_matrix(curve, 64)
+    lowest = whitening_operators.LOWEST_KEPT * curve.min_frequency
+    wanted = band_pass_and_decimate_rows(matrix, curve.sample_rate, lowest, *settings)
+    design = whitening_operators.design_whitening.__wrapped__  # without what this process knows
+    first = design(curve, 64, *settings, device)
+    kept = sorted(tmp_path.glob("whitening-*.npy"))
+    assert len(kept) == 2  # the matrix and what was made of it
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("computed again")
+
+    monkeypatch.setattr(whitening_operators, "band_pass_and_decimate_rows", refuse)
+    again = design(curve, 64, *settings, device)
+    for found in (first, again):
+        (only,) = found.matrices  # (in, out)
+        assert only.shape == (64, rows)
+        np.testing.assert_array_equal(only.numpy(), wanted.T.astype(np.float32))
+
+
+def test_kept_rows_of_other_settings_are_others(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("G2NET_CACHE", str(tmp_path))
+    design, device = whitening_operators.design_whitening.__wrapped__, torch.device("cpu")
+    for number, settings in enumerate(
+        [(None, 8, 2), ((100.0, 400.0), 2, 2), ((90.0, 400.0), 2, 2)]
+    ):
+        design(COMPETITION.noise(0), 64, *settings, device)
+        assert len(list(tmp_path.glob("whitening-*.npy"))) == number + 2
