@@ -42,8 +42,8 @@ SECONDS = 1.5  # more than the imports
 # By (key of the row, kind of device), from the processor's seconds between parts of a start.
 OF_IMAGES = (
     "of the processor's seconds beyond the imports, the first step of a network of this size takes "
-    "1.5, tables of 560,000 samples 0.8, the data sets and what they are recognised by 1.0, pandas "
-    "and our own modules 0.7, the network 0.2; beside other jobs the clock runs several times as fast"
+    "1.5, tables of 560,000 samples 0.8, the data sets 1.0, pandas and our own modules 0.7, the "
+    "network 0.2; beside other jobs all of it takes several times as long by the clock"
 )
 REASONS = {
     ("first_step.nspec16.files.warm", "cpu"): OF_IMAGES,
