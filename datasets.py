@@ -85,6 +85,8 @@ class G2NetDataset(Dataset):
             asked for with indices that carry no seed.
     """
 
+    draws_samples = False  # whether training samples are drawn, so that none is seen twice
+
     def __init__(
         self,
         paths: Sequence[str | os.PathLike[str]] | None,

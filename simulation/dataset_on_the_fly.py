@@ -90,6 +90,8 @@ class SimulatedDataset(G2NetDataset):
             whose noise is not white, or noise that is of no use here.
     """
 
+    draws_samples = True
+
     def __init__(
         self,
         paths: Sequence[Any] | None,

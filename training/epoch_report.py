@@ -11,9 +11,10 @@ from torch import Tensor
 from runtime.console import LOGGER, format_seconds
 from runtime.machine import memory_use
 from training import distributed
+from training.bad_run import FitFacts, explain_bad_run
 from training.epoch_record import EpochRecord
 from training.fit_state import TrainerState
-from training.guessing import Guessing, explain_bad_run, score_guessing
+from training.guessing import Guessing, score_guessing
 from training.loss_by_step import loss_points
 
 
@@ -26,12 +27,14 @@ class EpochReporter:
 
     Attributes:
         tracker: gets every score, `log_history(history, points)`; None for none.
+        facts: what is known of the fit beside its scores; None for nothing.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
         self.name, self.device = name, device
         self.tracker: Any = None
         self.guessing: Guessing | None = None
+        self.facts: FitFacts | None = None
 
     def note_targets(self, targets: Tensor, criterion: Callable, metric: Callable) -> None:
         """Score guessing on the targets (n, 1) of the validation set, once in this process."""
@@ -55,9 +58,9 @@ class EpochReporter:
         LOGGER.info(format_epoch_line(self.name, state, num_epochs, is_best, memory))
         for reason in stop_reasons:
             LOGGER.info(f"{self.name}: {reason}")
-        # After two epochs, soon enough to stop the run, and at its end.
+        # After two epochs, soon enough to stop the run, and at its end, be that after the first.
         if len(state.history) == 2 or state.finished or state.epoch >= num_epochs:
-            warning = explain_bad_run(state.history, self.guessing)
+            warning = explain_bad_run(state.history, self.guessing, self.facts, state.updates)
             if warning is not None:
                 LOGGER.warning(f"{self.name}: {warning}")
         if self.tracker is not None:

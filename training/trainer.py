@@ -29,6 +29,7 @@ from runtime.interruption import Interrupted
 from runtime.seeds import seed_everything
 from training import distributed
 from training.bad_numbers import BadNumbers, advise_lower_rate, explain_bad_numbers, name_samples
+from training.bad_run import facts_of
 from training.checkpoint_average import EpochFiles, borrowed_weights
 from training.checkpoints import content_digest, save_checkpoint
 from training.checks_before_training import (
@@ -164,6 +165,9 @@ class Trainer:
             UserError: the loss stayed NaN or infinite.
         """
         self.train_set = train_set
+        self.reporter.facts = facts_of(
+            train_set, self.transforms["train"], self.model, self.precision.clip_grad
+        )
         # The statistics of batch norm that the first bad batch goes back to may have come from a
         # checkpoint, after the guard was made.
         self.bad_numbers.statistics.keep_or_restore(good=True)
