@@ -18,6 +18,7 @@ COLOURS = {"H1": "#d62728", "L1": "#3b8fd9", "V1": "#8e44ad", "K1": "#c99a00", "
 OTHERS = ("#2a9d55", "#e07b39", "#7a5c3e")
 BAND = 8.0  # in the overview, detectors stand apart by so many spreads of their input
 ROW_HEIGHT, COLUMN_WIDTH = 2.0, 4.4  # inches
+OVERVIEW_LINE = 38  # characters of 9 points in a column of the overview, 3.4 inches
 
 
 def colour_of(name: str, place: int) -> str:
@@ -76,19 +77,27 @@ def title_of(looked: NetworkInput, row: int) -> str:
     return f"{samples.ids[row]}: {samples.labels[row]} ({config.__name__}; {samples.source})"
 
 
-def waveform_columns(looked: NetworkInput, row: int) -> list[tuple[str, np.ndarray, str]]:
-    """Return heading, values (channel, time) and unit of each column of waveforms."""
+def waveform_columns(
+    looked: NetworkInput, row: int, width: int = 52
+) -> list[tuple[str, np.ndarray, str]]:
+    """Return heading, values (channel, time) and unit of each column of waveforms.
+
+    Args:
+        looked: of `look.network_input`.
+        row: of the sample.
+        width: characters of a line of the heading.
+    """
     columns = [("strain", looked.samples.strain[row].numpy(), "strain")]
     stages = (("without augmentation", looked.plain), ("with augmentation", looked.augmented))
     for number in range(len(looked.plain.waveforms)):
         second = "second input, " if number else ""
         for words, stage in stages:
-            heading = f"{second}{words}\n{wrap(stage.transforms[number])}"
+            heading = f"{second}{words}\n{wrap(stage.transforms[number], width)}"
             columns.append((heading, stage.waveforms[number][row].numpy(), unit_of(stage, number)))
     return columns
 
 
-def wrap(text: str, width: int = 52) -> str:
+def wrap(text: str, width: int) -> str:
     import textwrap
 
     return "\n".join(textwrap.wrap(text, width))
@@ -192,7 +201,8 @@ def draw_overview(looked: NetworkInput) -> Figure:
     """
     samples, image = looked.samples, looked.plain.image
     channels = 0 if image is None else image.shape[1]
-    columns = len(waveform_columns(looked, 0))
+    headings = [heading for heading, _, _ in waveform_columns(looked, 0, OVERVIEW_LINE)]
+    columns = len(headings)
     figure = new_figure(
         3.4 * columns + 2.4 * channels,
         1.7 * len(samples) + 1.0,
@@ -209,6 +219,8 @@ def draw_overview(looked: NetworkInput) -> Figure:
     )
     for row, of_row in enumerate(axes):
         draw_overview_row(of_row, looked, row, columns)
+    for axis, heading in zip(axes[0], headings, strict=False):
+        axis.set_title(heading, fontsize=9)
     for axis in axes[-1]:
         axis.set_xlabel("time in the window (s)", fontsize=8)
     return figure
@@ -216,10 +228,8 @@ def draw_overview(looked: NetworkInput) -> Figure:
 
 def draw_overview_row(axes: Sequence[Axes], looked: NetworkInput, row: int, columns: int) -> None:
     """Draw one sample into a row of axes, of which the first `columns` are for waveforms."""
-    for axis, (heading, values, _) in zip(axes, waveform_columns(looked, row), strict=False):
+    for axis, (_, values, _) in zip(axes, waveform_columns(looked, row), strict=False):
         stack_waveforms(axis, looked, values)
-        if row == 0:
-            axis.set_title(heading, fontsize=9)
     axes[0].set_ylabel(
         f"{looked.samples.ids[row]}\n{wrap(looked.samples.labels[row], 24)}",
         fontsize=8,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
 
@@ -67,3 +70,23 @@ def test_colours_do_without_what_is_no_number() -> None:
     assert colour_range(np.array([[np.nan, 1.0], [2.0, np.inf]])) == pytest.approx((1.01, 1.997))
     assert colour_range(np.full((2, 2), np.nan)) == (0.0, 1.0)
     assert colour_range(np.ones((2, 2))) == (1.0, 2.0)
+
+
+def test_titles_of_long_chains_stay_in_their_columns(looked) -> None:
+    """Of an overview without images, whose last column ends at the edge of the page."""
+    chain = " -> ".join(
+        ["Whiten(band=(20, 500))", "SwapChannel", "FlipWave", "AddHighFrequency"] * 2
+    )
+    stages = [
+        dataclasses.replace(stage, transforms=[chain], image=None)
+        for stage in (looked.plain, looked.augmented)
+    ]
+    figure = draw_overview(dataclasses.replace(looked, plain=stages[0], augmented=stages[1]))
+    figure.draw_without_rendering()
+    axes = [axis for axis in figure.axes if axis.get_title()]
+    places = [axis.title.get_window_extent() for axis in axes]
+    assert len(places) == 3
+    assert chain.split()[-1] in axes[-1].get_title()
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(places))
+    assert places[0].x0 > 0
+    assert places[-1].x1 < figure.bbox.x1
