@@ -17,10 +17,12 @@ from torch import Tensor
 from benchmarks.harness.command import BenchmarkSettings, Findings, run_benchmark
 from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.timing import Spread, check_agreement, interleave, paired_ratios
+from physics.observation import COMPETITION
 from runtime.command_line import run_command
 
 GROUPS, TAPS = 32, 16  # of Seq03aug3
-STAGES = {"first": (128, 4096), "third": (512, 256)}  # channels, and columns of a sample
+SAMPLES = COMPETITION.num_samples
+STAGES = {"first": (128, SAMPLES), "third": (512, SAMPLES // 16)}  # channels, columns of a sample
 JOINED = 4  # groups that become one
 TOLERANCE = 1e-4  # of gradients, sums over a batch of columns
 
