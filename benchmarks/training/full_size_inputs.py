@@ -59,20 +59,25 @@ def write_kaggle_files(root: Path, n_train: int, n_test: int, strain: bool) -> N
         strain: whether the files hold strain; without, each is a hole of the right size.
     """
     root.mkdir()
-    for split, ids in write_labels(root, n_train, n_test).items():
-        folders = [root / split / "/".join(name[:3]) for name in ids]
-        for folder in dict.fromkeys(folders):
-            folder.mkdir(parents=True)
-        if strain:
-            (root / "all").mkdir(exist_ok=True)
-            paths = write_files(root / "all", ids)
-            for folder, path in zip(folders, paths, strict=True):
-                path.rename(folder / path.name)
-            (root / "all").rmdir()
-            continue
-        for folder, name in zip(folders, ids, strict=True):
-            with open(folder / f"{name}.npy", "wb") as file:
-                file.truncate(128 + 2 * ROW_BYTES)  # the header and float64
+    splits = write_labels(root, n_train, n_test)
+    paths = [
+        root / split / "/".join(name[:3]) / f"{name}.npy"
+        for split, ids in splits.items()
+        for name in ids
+    ]
+    for folder in dict.fromkeys(path.parent for path in paths):
+        folder.mkdir(parents=True)
+    if strain:
+        (root / "all").mkdir()
+        # All at once: those of the test would else be doubles of the first ones.
+        written = write_files(root / "all", [path.stem for path in paths])
+        for path, place in zip(written, paths, strict=True):
+            path.rename(place)
+        (root / "all").rmdir()
+        return
+    for path in paths:
+        with open(path, "wb") as file:
+            file.truncate(128 + 2 * ROW_BYTES)  # the header and float64
 
 
 def write_free_experiment(folder: Path, n: int) -> list[str]:

@@ -17,7 +17,7 @@ class TwoParts:
 
     @staticmethod
     def main(argv: list[str]) -> int:
-        return full_size.main(["index", "cache", *argv])
+        return full_size.main(["index", "check", *argv])
 
 
 def test_parts_in_small(tmp_path: Path) -> None:
@@ -27,12 +27,12 @@ def test_parts_in_small(tmp_path: Path) -> None:
     assert [(point["part"], point["samples"]) for point in points] == [
         ("index", 40),
         ("index", 80),
-        ("cache", 40),
-        ("cache", 80),
+        ("check", 40),
+        ("check", 80),
     ]
     assert all(point["seconds"] > 0 for point in points)
     table = entry["details"]["From ten thousand samples to the competition's"]
-    assert sum("extrapolated" in line for line in table) == 1  # of the cache
+    assert sum("extrapolated" in line for line in table) == 1  # of the check
 
 
 def test_a_misspelt_part_is_one_sentence(capsys) -> None:
