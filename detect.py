@@ -281,7 +281,8 @@ def main(argv: list[str] | None = None) -> int:
         folder.finish()
     print(
         f"\n{format_summary(result)}\n"
-        f"Written to {out} in {format_seconds(time.monotonic() - started)}."
+        f"Written to {out} in {format_seconds(time.monotonic() - started)}: open "
+        f"{out / 'detection.html'}"
     )
     return 0
 

@@ -82,7 +82,7 @@ def list_cards(result: SearchResult) -> list[tuple[str, str]]:
     """Return the most important numbers, for large figures, with their names."""
     cards = [
         ("Searched", format_seconds(result.live_time)),
-        ("Time slides", format_seconds(result.slid_seconds)),
+        ("Time slides", format_seconds(result.all_slid_seconds)),
         ("Triggers", str(len(result.triggers))),
     ]
     if len(result.triggers):
@@ -106,7 +106,11 @@ def candidate_table(result: SearchResult) -> Table:
     removed = {event.time for event in result.background.removed}
     heads = ["", "GPS", "score", *detectors, *(f"χ² {name}" for name in detectors)]
     sides = [(side_column(name), name.replace("_", " ")) for name in result.triggers.side_names]
-    heads += ["masses", *(f"predicted {words}" for _, words in sides), "detectors"]
+    heads += [
+        "masses, M☉, detector frame",
+        *(f"predicted {words}" for _, words in sides),
+        "detectors",
+    ]
     heads += ["false-alarm rate", "IFAR, years", "p-value", "sigma", ""]
     rows = []
     for row in range(min(len(result.triggers), MOST_CANDIDATES)):
@@ -169,10 +173,13 @@ def live_table(result: SearchResult) -> Table:
     rows = []
     for name, seconds in result.live_seconds.items():
         has_slides = name in background.combinations
+        slid = background.live.seconds[background.live.combination == name].sum()
         live = background.live_time(name) if has_slides else 0.0
         count = len(background.scores(name)) if has_slides else 0
-        rows.append([name, format_seconds(seconds), format_seconds(live), str(count)])
-    return ["detectors", "searched", "time slides", "slid triggers"], rows
+        times = [format_seconds(one) for one in (seconds, float(slid), live)]
+        rows.append([name, *times, str(count)])
+    remaining = "slid triggers that remain"
+    return ["detectors", "searched", "time slides", "after signals are removed", remaining], rows
 
 
 def list_removed(result: SearchResult) -> list[str]:

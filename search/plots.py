@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, MaxNLocator, NullLocator, StrMethodFormatter
 
 from experiments.summary_figure import SIGNAL
 from physics.observation import Observation
@@ -17,6 +21,8 @@ BEFORE, AFTER = 0.45, 0.25  # s around the merger that are drawn
 # Axes of scores have asinh(score / this): even up to about this score and logarithmic beyond, for
 # both signs, so that 20 and 20,000 are both seen.
 LINEAR_SCORES = 10.0
+SCORE_LABEL = "score (log-likelihood ratio)"  # which a logit is an estimate of
+MOST_TICKS = 7  # of an axis of scores
 MARKED = 20  # triggers with a circle, those with the lowest rank
 DRAWN = 5000  # triggers drawn as points, the loudest ones
 
@@ -77,13 +83,38 @@ def draw_scores(axis: Axes, result: SearchResult) -> None:
         axis.set_title(f"Loudest {first:.2f}, second loudest {second:.2f}")
     axis.set(
         xlabel=f"merger time, s after GPS {result.start:.0f}",
-        ylabel="score (mean logit)",
+        ylabel=SCORE_LABEL,
         xlim=(0, result.end - result.start),
     )
     axis.set_yscale("asinh", linear_width=LINEAR_SCORES)
+    axis.autoscale_view()  # with the margins of this scale
+    set_score_ticks(axis.yaxis)
     axis.grid(alpha=0.3)
     if len(triggers):
         axis.legend(loc="upper left", fontsize=8)
+
+
+def set_score_ticks(axis: Axis) -> None:
+    """Put ticks on an axis of scores that do not overlap, evenly where all scores are small.
+
+    Otherwise they are 0, 10, 30, 100, ..., evenly spaced on that scale, or powers of ten alone
+    where those would be many.
+    """
+    low, high = axis.get_view_interval()
+    largest = max(abs(low), abs(high))
+    if largest < LINEAR_SCORES:
+        axis.set_major_locator(MaxNLocator(MOST_TICKS - 1))
+    else:
+        powers = LINEAR_SCORES * 10.0 ** np.arange(math.log10(largest / LINEAR_SCORES) // 1 + 1)
+        for steps in ((1, 3), (1,)):
+            sizes = np.outer(powers, steps).ravel()
+            ticks = np.sort([*-sizes, 0, *sizes])
+            ticks = ticks[(ticks >= low) & (ticks <= high)]
+            if len(ticks) <= MOST_TICKS:
+                break
+        axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_minor_locator(NullLocator())
 
 
 def draw_counts(axis: Axes, result: SearchResult) -> None:
@@ -106,8 +137,10 @@ def draw_counts(axis: Axes, result: SearchResult) -> None:
     axis.step(
         found, np.arange(len(found), 0, -1), where="pre", color=SIGNAL, label="found", zorder=3
     )
-    axis.set(xlabel="score", ylabel="triggers at least as loud", yscale="log")
+    axis.set(xlabel=SCORE_LABEL, ylabel="triggers at least as loud", yscale="log")
     axis.set_xscale("asinh", linear_width=LINEAR_SCORES)
+    axis.autoscale_view()  # with the margins of this scale
+    set_score_ticks(axis.xaxis)
     axis.grid(alpha=0.3)
     axis.legend(loc="upper right", fontsize=8)  # counts fall to the right
 

@@ -71,3 +71,8 @@ class SearchResult:
     def slid_seconds(self) -> float:
         """Live time of all time slides that remain in the background, s."""
         return float(self.background.seconds.sum())
+
+    @property
+    def all_slid_seconds(self) -> float:
+        """Live time of all time slides, before signals were removed from the background, s."""
+        return float(self.background.live.seconds.sum())

@@ -149,6 +149,21 @@ def format_summary(result: SearchResult) -> str:
     return f"{text}. {format_significance(result)}"
 
 
+def format_removal(result: SearchResult) -> str:
+    """Return how much time of all slides remained when signals were removed, in parentheses.
+
+    Empty where nothing was removed.
+    """
+    removed = result.background.removed
+    if not removed:
+        return ""
+    loudest = len(removed) == 1 and removed[0].time == float(result.triggers.time[0])
+    what = "the loudest was removed" if loudest else f"{len(removed)} signals were removed"
+    if len(removed) == 1 and not loudest:
+        what = "a signal was removed"
+    return f" ({format_seconds(result.slid_seconds)} after {what})"
+
+
 def format_significance(result: SearchResult) -> str:
     """Return how significant the loudest trigger is, and what bounds that."""
     rated, background = result.significance, result.background
@@ -165,16 +180,19 @@ def format_significance(result: SearchResult) -> str:
     rate = format_rate(rated.rate[0], bool(rated.is_limit[0]))
     if rated.is_limit[0]:
         text = (
-            f"No slid trigger is as loud in {format_seconds(slides)} of time slides: "
+            f"No slid trigger is as loud in {format_seconds(slides)} of time slides"
+            f"{format_removal(result)}: "
             f"{rate.replace('< ', 'less than ')} as a false-alarm rate (IFAR > "
             f"{rated.ifar_years[0]:.3g} years), p < {p_value:.2g}, more than {sigma:.1f} sigma. "
-            f"This is the floor: more slides or more strain lower it."
+            f"This is the floor that the length of the strain and its time slides set, not the "
+            f"trigger: more slides or more strain lower it."
         )
     else:
         count = int(rated.as_loud[0])
         text = (
             f"{count} slid trigger{'s are' if count > 1 else ' is'} as loud in "
-            f"{format_seconds(slides)} of time slides: a false-alarm rate of {rate} (IFAR "
+            f"{format_seconds(slides)} of time slides{format_removal(result)}: a false-alarm rate "
+            f"of {rate} (IFAR "
             f"{rated.ifar_years[0]:.3g} years), p = {p_value:.2g}, {sigma:.1f} sigma, "
             f"known to {100 / math.sqrt(count + 1):.0f} % as {count + 1} events count."
         )

@@ -99,7 +99,8 @@ def test_finds_the_event(place, tmp_path, excess, capsys):
     assert float(first["score"]) > float(second["score"]) + 1
     assert (first["slid_as_loud"], first["limit"], first["removed"]) == ("0", "<", "1")
     assert "No slid trigger is as loud in" in said
-    assert "This is the floor: more slides or more strain lower it." in said
+    assert "This is the floor that the length of the strain and its time slides set" in said
+    assert said.rstrip().endswith(f": open {tmp_path / 'detection.html'}")
     assert "1 trigger counts as a signal and is removed" in said
     # Its own slid copies are removed, and the loudest of the noise is as quiet as it should be.
     assert facts["slid_loudest"] < float(second["score"]) + 2

@@ -18,7 +18,7 @@ from data.gates import Gate
 from physics.distance_laws import UniformChirpVolume
 from physics.population import Population
 from search.injections import InjectionResult, InjectionSettings, match_injections
-from search.page import search_page_html, thinned_curve
+from search.page import list_cards, live_table, search_page_html, thinned_curve
 from search.result import SearchResult
 
 HOSTILE = '</script ><script>hacked=1</script><img src=x onerror="hacked=1">'
@@ -109,6 +109,20 @@ def test_predictions_of_injections_stand_beside_what_was_injected(
     assert "25 of 50 injections have a trigger" in text
     assert "what was injected: chirp mass 1.5000." in text
     assert text.count("21.0000") == 25
+
+
+def test_times_of_slides_are_the_same_all_over_the_page(result: SearchResult) -> None:
+    """All slides in the head, the sentence and the table, and beside them what remains."""
+    page = search_page_html(result, "title", None)
+    assert dict(list_cards(result))["Time slides"] == "20 h 00 min"
+    heads, (row,) = live_table(result)
+    found = dict(zip(heads, row, strict=True))
+    assert found["time slides"] == "20 h 00 min"
+    left = found["after signals are removed"]
+    assert left != "20 h 00 min"
+    assert f"in 20 h 00 min of time slides ({left} after 2 signals were removed)" in page
+    for words in ("masses, M☉, detector frame", "Scores of one detector", "log-likelihood ratio"):
+        assert words in page
 
 
 def test_a_search_without_triggers_or_injections_has_a_page() -> None:

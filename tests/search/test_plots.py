@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +41,31 @@ def test_the_scale_shows_20_and_20000() -> None:
     height = axis.bbox.height
     assert (high - low) / height > 0.3
     assert (low - bottom) / height > 0.1  # 24 of 20,000 are no thousandth here
+
+
+@pytest.mark.parametrize(
+    ("scores", "wanted"),
+    [
+        ([281.9, 1.4, -3.0], {0.0, 10.0, 30.0, 100.0}),
+        ([20_000.0, 20.0], {100.0, 1000.0, 10_000.0}),
+        ([6.5, 0.5, -3.0], {0.0, 2.0, 4.0, 6.0}),
+        ([-20.0, -300.0], {-30.0, -100.0}),
+    ],
+)
+def test_ticks_of_scores_do_not_overlap(scores: list[float], wanted: set[float]) -> None:
+    figure = draw_search(make_result([1400.0, 500.0, 9.0][: len(scores)], scores, [0.5]), "title")
+    figure.draw_without_rendering()
+    upright, level = figure.axes[0].yaxis, figure.axes[1].xaxis
+    for axis in (upright, level):
+        low, high = axis.get_view_interval()
+        shown = [
+            label.get_window_extent()
+            for place, label in zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=True)
+            if low <= place <= high
+        ]
+        assert not any(a.overlaps(b) for a, b in itertools.combinations(shown, 2))
+        assert not len(axis.get_minorticklocs())
+    assert wanted <= set(np.round(upright.get_majorticklocs(), 6).tolist())
 
 
 def test_a_search_of_one_detector_without_slides(tmp_path: Path) -> None:

@@ -57,11 +57,14 @@ def test_the_summary_names_what_bounds_the_significance() -> None:
     text = format_summary(make_result([100.25, 900.5], [4.0, 1.0], [2.5, 0.5]))
     assert text == (
         "Searched 1 h 00 min of H1L1: 2 triggers, the loudest at GPS 1000000100.25 with a score "
-        "of 4.00, the next 1.00. No slid trigger is as loud in 20 h 00 min of time slides: less "
-        "than 1.2 a day as a false-alarm rate (IFAR > 0.00228 years), p < 0.049, more than 1.7 "
-        "sigma. This is the floor: more slides or more strain lower it. 1 trigger counts as a "
-        "signal and is removed from the background of the others."
+        "of 4.00, the next 1.00. No slid trigger is as loud in 20 h 00 min of time slides "
+        "(19 h 54 min after the loudest was removed): less than 1.2 a day as a false-alarm rate "
+        "(IFAR > 0.00228 years), p < 0.049, more than 1.7 sigma. This is the floor that the "
+        "length of the strain and its time slides set, not the trigger: more slides or more strain "
+        "lower it. 1 trigger counts as a signal and is removed from the background of the others."
     )
+    two = format_summary(make_result([100.25, 900.5], [4.0, 3.0], [2.5, 0.5]))
+    assert "20 h 00 min of time slides (19 h 49 min after 2 signals were removed): less" in two
 
 
 def test_the_summary_of_a_trigger_that_is_none() -> None:
