@@ -96,7 +96,8 @@ def build_parser() -> argparse.ArgumentParser:
     add(
         "--check",
         action="store_true",
-        help=f"first read every file; write what is wrong to {REPORT} and stop with exit code 2",
+        help="first read every file, and compare targets with parameters.csv where that is; write "
+        f"what is wrong to {REPORT} and stop with exit code 2",
     )
     add(
         "--overwrite",
@@ -192,8 +193,10 @@ def main(arguments: list[str] | None = None) -> int:
         root = simulate(options, config)
         export = options.export_dir or root
     tables = {split: read_labels(root / name, split, config) for split, name in SPLITS.items()}
-    if options.check and not check_data(root, export, tables, options.num_workers, sampling):
-        return EXIT_BAD_DATA
+    if options.check:
+        labelled = tables["train"] if predicts_signals(config) else None
+        if not check_data(root, export, tables, options.num_workers, sampling, labelled):
+            return EXIT_BAD_DATA
     indexes = [make_index(root, export, split, table) for split, table in tables.items()]
     write_indexes(export, indexes, options.overwrite, sampling)
     if options.cache:
@@ -220,6 +223,15 @@ def chosen_config(options: argparse.Namespace) -> ConfigMeta | None:
     from experiments.settings import Config
 
     return override(Config if options.config is None else load_config(options.config), options.set)
+
+
+def predicts_signals(config: ConfigMeta | None) -> bool:
+    """Whether the target says if a sample holds a signal, as in the competition."""
+    if config is None:
+        return True
+    from experiments.targets import BinaryTarget
+
+    return config.targets.cls is BinaryTarget
 
 
 def sampling_of(config: ConfigMeta | None) -> Sampling:
@@ -584,17 +596,27 @@ def cache_split(
 
 
 def check_data(
-    root: Path, export: Path, tables: dict[str, pd.DataFrame], processes: int, sampling: Sampling
+    root: Path,
+    export: Path,
+    tables: dict[str, pd.DataFrame],
+    processes: int,
+    sampling: Sampling,
+    labelled: pd.DataFrame | None,
 ) -> bool:
     """Read every file of both splits and return whether all of them are sound.
+
+    Of `labelled`, the training table whose targets say what is a signal, these are compared with
+    parameters.csv as well, where that lies beside it; None compares nothing.
 
     `check_report.csv` gets a line for each fault; data/sample_checks.py lists their kinds. The
     report of an earlier check that found something else is moved aside.
     """
-    from data.sample_checks import find_faults
+    from data.sample_checks import find_contradicted, find_faults
 
     started = time.monotonic()
     faults, count = find_faults(root, tables, processes, sampling)
+    if labelled is not None:
+        faults += find_contradicted(root, "train", labelled)
     return write_check_report(export, faults, count, started)
 
 

@@ -451,6 +451,7 @@ def announce(
     """Say what starts, in the log and, with `tell`, to those who are notified."""
     import torch
 
+    from data.injected_signals import explain_contradictions
     from experiments.partial_splits import explain_validation
     from runtime.console import LOGGER
     from training import distributed
@@ -467,9 +468,13 @@ def announce(
         f"{len(experiment.folds)} folds, {len(experiment.train)} train and "
         f"{len(experiment.test)} test samples, on {where}"
     )
-    partly = explain_validation(config, experiment.directory.samples.folds)
-    if partly is not None and not args.inference:
-        LOGGER.warning(partly)
+    if not args.inference:
+        warnings = [explain_validation(config, experiment.directory.samples.folds)]
+        if experiment.outputs.target.kind == "binary":
+            ids, targets = experiment.train["id"].tolist(), experiment.targets.true[:, 0]
+            warnings.append(explain_contradictions(Path(config.train_path), ids, targets))
+        for warning in filter(None, warnings):
+            LOGGER.warning(warning)
     LOGGER.debug(f"the resolved config:\n{format_config(config.to_plain())}")
     # Whoever named one GPU has chosen it, and needs no advice.
     if torch.cuda.device_count() > 1 and distributed.world_size() == 1 and not args.gpu.isdecimal():

@@ -1,4 +1,7 @@
-"""Faults of samples on disk: files that are missing, damaged, silent, doubled or not listed."""
+"""Faults of samples on disk: files that are missing, damaged, silent, doubled or not listed.
+
+Targets that parameters.csv contradicts are faults as well.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from data.injected_signals import find_contradictions
 from data.sample_files import list_sample_files, read_strain
 from physics.observation import COMPETITION, Sampling
 from runtime.console import progress
@@ -31,7 +35,9 @@ class Fault(NamedTuple):
         path: of the file, below the root.
         problem: 'missing' or 'unlisted' (a file without a label), 'unreadable' (cut short, or no
             `.npy` file), 'wrong shape', 'wrong dtype', 'non-finite', 'silent' (a channel of one
-            constant value) or 'duplicate' (the same strain as a file before it, in either split).
+            constant value), 'duplicate' (the same strain as a file before it, in either split) or
+            'contradicted' (noise that holds an injection by parameters.csv, or a signal that holds
+            none).
         detail: what was found.
     """
 
@@ -84,6 +90,20 @@ def find_faults(
         if digest and first.setdefault(digest, path) != path:
             faults.append(Fault(split, path, "duplicate", f"same strain as {first[digest]}"))
     return faults, len(files)
+
+
+def find_contradicted(root: Path, split: str, table: pd.DataFrame) -> list[Fault]:
+    """Return the samples whose target contradicts the parameters.csv beside the table.
+
+    Args:
+        root: the folder of both.
+        split: 'train' or 'test'.
+        table: (id, target, path), targets from 0 to 1.
+    """
+    ids = table["id"].tolist()
+    found = find_contradictions(root, ids, table["target"].to_numpy())
+    paths = dict(zip(ids, table["path"], strict=True))
+    return [Fault(split, paths[name], "contradicted", detail) for name, detail in found.items()]
 
 
 def check_files(

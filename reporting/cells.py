@@ -63,10 +63,22 @@ def sample_cell(kind: str, variant: str) -> Callable[[ReportedRun], TableCell]:
             return TableCell(DASH, None)
         mark = "stored" if sample.stored else ""
         tip = "from summary.json; it could not be computed again" if mark else ""
-        content = score_html(sample.auc, sample.error, mark, tip) + seeds_html(scores, kind)
+        content = score_html(sample.auc, sample.error, mark, tip) + guessing_html(sample)
+        content += seeds_html(scores, kind)
         return TableCell(content, sample.auc)
 
     return cell
+
+
+def guessing_html(sample: MeasuredScores) -> Markup:
+    """Return the mark of a score that is no better than guessing; '' of a better one."""
+    if not sample.is_guessing:
+        return Markup("")
+    tip = (
+        f"no better than guessing: not above 0.5 by two standard deviations of random scores "
+        f"({sample.above_guessing:.4f})"
+    )
+    return macro("small", "guessing", tip, "mark")
 
 
 def seeds_html(scores: ScoreSet, kind: str) -> Markup:

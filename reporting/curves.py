@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -67,6 +68,23 @@ class MeasuredScores:
     histogram: dict[str, Any] | None = None
     found: dict[float, float] = field(default_factory=dict)
     calibration: dict[str, Any] | None = None
+
+    @property
+    def above_guessing(self) -> float | None:
+        """How far two standard deviations of random scores reach above 0.5; None if unknown.
+
+        The AUC of n1 signals and n0 noise samples that are scored at random has a variance of
+        (n1 + n0 + 1) / (12 n1 n0) (Mann and Whitney 1947).
+        """
+        noise = self.n - self.signals
+        if self.signals > 0 and noise > 0:
+            return 2 * math.sqrt((self.n + 1) / (12 * self.signals * noise))
+        return None if self.error is None else 2 * self.error
+
+    @property
+    def is_guessing(self) -> bool:
+        """Whether random scores might have this AUC, or it lies below 0.5 altogether."""
+        return self.above_guessing is not None and self.auc <= 0.5 + self.above_guessing
 
     def to_plain(self) -> dict[str, Any]:
         plain: dict[str, Any] = {"auc": self.auc, "error": self.error, "stored": self.stored}

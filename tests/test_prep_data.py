@@ -448,6 +448,25 @@ def test_check_in_several_processes(data: Path, capsys: pytest.CaptureFixture) -
     assert "204 files read, all sound" in capsys.readouterr().out
 
 
+def test_check_compares_targets_with_the_injections(data: Path, capsys) -> None:
+    table = pd.read_csv(data / "training_labels.csv", dtype=str)
+    signals = table[table["target"].astype(float) == 1]
+    signals[["id"]].assign(network_snr=9.5).to_csv(data / "parameters.csv", index=False)
+    arguments = ["--root_dir", str(data), "--export_dir", str(data), "--check"]
+    assert prep_data.main([*arguments, "--num_workers", "1"]) == 0
+    (data / "train.csv").unlink()
+    table["target"] = np.roll(table["target"], 1)
+    table.to_csv(data / "training_labels.csv", index=False)
+    wrong = set(signals["id"]) ^ set(table["id"][table["target"].astype(float) == 1])
+    assert wrong
+    assert prep_data.main([*arguments, "--num_workers", "1"]) == 2
+    report = pd.read_csv(data / "check_report.csv", dtype=str)
+    assert set(report["id"]) == wrong
+    assert set(report["problem"]) == {"contradicted"}
+    assert f"faults: {len(wrong)} contradicted" in capsys.readouterr().out
+    assert not (data / "train.csv").exists()
+
+
 # --- simulation and the command line ---------------------------------------------------------
 
 

@@ -124,6 +124,22 @@ def test_out_of_fold_rows_come_from_the_fold_that_never_saw_them(trained: Path, 
         np.testing.assert_allclose(stored[rows], logits.numpy(), rtol=1e-4, atol=1e-5)
 
 
+def test_targets_that_contradict_the_injections_are_told(tmp_path: Path) -> None:
+    data = make_data(tmp_path / "input", n_train=20, n_test=4)
+    table = pd.read_csv(data / "train.csv")
+    signals = table[table["target"] == 1]
+    signals[["id"]].assign(network_snr=9.5).to_csv(data / "parameters.csv", index=False)
+    done = run(data, tmp_path / "results", "--dry_run")
+    assert "targets contradict" not in done.stdout + done.stderr
+    table["target"] = np.roll(table["target"], 1)
+    table.to_csv(data / "train.csv", index=False)
+    wrong = int((table["id"].isin(signals["id"]) != (table["target"] == 1)).sum())
+    done = run(data, tmp_path / "results", "--dry_run")
+    assert (
+        f"{wrong} of 20 targets contradict {data / 'parameters.csv'}" in done.stdout + done.stderr
+    )
+
+
 def test_again_is_bit_identical_and_a_single_fold_equals_its_part(
     trained: Path, data: Path, tmp_path: Path
 ) -> None:

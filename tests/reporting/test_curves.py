@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from reporting.curves import BINS, MOST_POINTS, measure_scores, thin_roc_curve
+from reporting.curves import BINS, MOST_POINTS, MeasuredScores, measure_scores, thin_roc_curve
 
 
 def distances(points: np.ndarray, line: np.ndarray) -> np.ndarray:
@@ -58,3 +58,15 @@ def test_every_sample_is_counted_in_the_histogram(scores: np.ndarray) -> None:
     assert len(drawn["noise"]) == len(drawn["signal"]) == BINS
     assert (sum(drawn["noise"]), sum(drawn["signal"])) == (40, 10)
     assert drawn["low"] < drawn["high"]
+
+
+def test_an_auc_that_random_scores_might_have_is_guessing() -> None:
+    # Two deviations of 2,000 signals and 2,000 of noise are 0.0183.
+    of_samples = {"n": 4000, "signals": 2000}
+    assert MeasuredScores(0.518, **of_samples).is_guessing
+    assert not MeasuredScores(0.519, **of_samples).is_guessing
+    assert MeasuredScores(0.2, **of_samples).is_guessing  # worse still
+    # Of a score from summary.json only its own error is known.
+    assert MeasuredScores(0.53, 0.02, stored=True).is_guessing
+    assert not MeasuredScores(0.6, 0.02, stored=True).is_guessing
+    assert not MeasuredScores(0.5, stored=True).is_guessing

@@ -230,6 +230,21 @@ def test_the_best_is_marked_within_a_set_of_samples_only(
     assert sorted(best) == ["easier", "whole"]
 
 
+def test_a_run_that_guesses_is_marked(results: Path, samples, tmp_path: Path) -> None:
+    write_run(results, "guesses", samples, tmp_path / "input", seed=4, strength=0.0)
+    page = make(results)
+    rows = {
+        name: re.search(rf'aria-label="Show {name} in.*?</tr>', page.text)[0]
+        for name in ("guesses", "whole")
+    }
+    # 200 signals and 200 of noise: 2 sqrt(401 / (12 * 200 * 200)) = 0.0578
+    tip = "by two standard deviations of random scores (0.0578)"
+    mark = rf'class="mark" title="no better than guessing: [^"]*{re.escape(tip)}'
+    assert re.search(mark, rows["guesses"])
+    assert "guessing" not in rows["whole"]
+    assert "guessing Marks an AUC that is no better than guessing" in page.words()
+
+
 def test_a_long_history_is_thinned_to_its_last_epoch(
     results: Path, samples, tmp_path: Path
 ) -> None:
