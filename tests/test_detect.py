@@ -7,7 +7,6 @@ import json
 import math
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -368,13 +367,11 @@ def test_another_observation(tmp_path, capsys):
         detect.main([*arguments, "--set", *SMALL])
 
 
-def test_help_is_quick():
-    started = time.monotonic()
+def test_help_imports_neither_torch_nor_h5py():
     done = subprocess.run(
         [sys.executable, str(ROOT / "detect.py"), "--help"], capture_output=True, text=True
     )
     assert "--strain" in done.stdout
-    assert time.monotonic() - started < 2  # importing torch alone takes longer
     parse = "detect.build_parser().parse_args(['--config', 'x'])"
     code = f"import sys, detect; {parse}; print(sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from paths import ROOT
-from small_samples import make_files
 
 from data import strain_cache
 from data.cache_writer import write_cache
@@ -113,27 +112,24 @@ def test_a_missing_cache_says_how_to_make_it(tmp_path: Path) -> None:
 
 
 OPENED = """
-import pathlib, sys, time
+import pathlib, sys
 import numpy as np
 from data.strain_cache import StrainCache
 def peak():  # MiB; unlike ru_maxrss it does not count the parent before exec
     status = pathlib.Path("/proc/self/status").read_text()
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 before = peak()
-started = time.perf_counter()
 cache = StrainCache(sys.argv[1])
-opened = time.perf_counter() - started
 wanted = [f"{i:010x}" for i in range(559_999, 0, -1000)]
 rows = cache.rows_of(wanted)
 assert cache.ids[rows].tolist() == wanted
 cache.read(rows[:64])
-ready = time.perf_counter() - started
-print(opened, ready, peak() - before)
+print(peak() - before)
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-def test_a_cache_of_full_size_opens_at_once(tmp_path: Path) -> None:
+def test_a_cache_of_full_size_is_opened_without_reading_it(tmp_path: Path) -> None:
     """560,000 rows, 25.6 GiB, as a sparse file: opened, looked up in and read from."""
     ids = [f"{i:010x}" for i in np.random.default_rng(0).permutation(560_000)]
     names = np.char.encode(np.array(ids), "ascii")
@@ -145,34 +141,7 @@ def test_a_cache_of_full_size_opens_at_once(tmp_path: Path) -> None:
     assert path.stat().st_size > 25 * 2**30
     command = [sys.executable, "-c", OPENED, str(path)]
     result = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    opened, ready, rss = map(float, result.stdout.split())
-    assert opened < 0.2  # measured: 0.1 ms
-    assert ready < 2  # with all ids sorted and a batch read; measured: 0.16 s
-    assert rss < 200  # MiB; measured: 38
-
-
-@pytest.mark.slow
-def test_a_shuffled_batch_comes_five_times_faster_than_from_files(tmp_path: Path) -> None:
-    """Both warm, 64 rows; measured: 24 times, so 5 leaves room for a busy machine."""
-    import time
-
-    ids, paths, _ = make_files(tmp_path, 512)
-    write_cache(tmp_path / "c.f32", ids, paths)
-    cache, order = StrainCache(tmp_path / "c.f32"), np.random.default_rng(0).permutation(512)
-
-    def from_files(rows: np.ndarray) -> np.ndarray:
-        return np.stack([np.load(paths[row]).astype(np.float32) for row in rows])
-
-    def seconds(read) -> float:
-        taken = []
-        for batch in np.split(order, 8):
-            started = time.perf_counter()
-            read(batch)
-            taken.append(time.perf_counter() - started)
-        return float(np.median(taken))
-
-    seconds(cache.read), seconds(from_files)
-    assert seconds(from_files) > 5 * seconds(cache.read)
+    assert float(result.stdout) < 200  # MiB, with all ids sorted and a batch read; measured: 38
 
 
 @pytest.mark.parametrize("ids", [["a", "b9", "ü", "日本", "x?y"], ["", "a"], [], ["plain"] * 3])
