@@ -89,6 +89,7 @@ def main(argv: list[str] | None = None) -> int:
     import configs  # noqa: F401 - importing it registers the experiments
     from experiments.new_samples import open_samples
     from experiments.score_files import PART, ScoreFile
+    from experiments.whitened_level import WhitenedLevel
     from train import choose_device
 
     folder = find_folder(args)
@@ -104,6 +105,8 @@ def main(argv: list[str] | None = None) -> int:
     if file.is_finished(args.overwrite):
         print(f"{args.out} holds these very scores: nothing to do.")
         return 0
+    # A norm_factor divides strain before it is whitened.
+    level = WhitenedLevel(None if predictor.norm_factor else predictor.preparation.transform)
     started, count = time.monotonic(), -(-len(samples) // PART)
     with file.begun() as done:
         if done:
@@ -119,6 +122,8 @@ def main(argv: list[str] | None = None) -> int:
             last = min((number + 1) * PART, len(samples))
             file.save_part(number, score_part(predictor, samples, number * PART, last, bar))
         bar.close()
+        if warning := level.format_warning():
+            LOGGER.warning(f"{samples.what}: {warning}")
         seen = find_seen(predictor, samples)
         file.finish(samples.ids, predictor.names, seen, count)
     print(format_summary(args.out, predictor, samples, seen, time.monotonic() - started))
@@ -186,9 +191,11 @@ def score_part(predictor: Predictor, samples: NewSamples, first: int, last: int,
     """Return the logits of some samples, read batch by batch, as `Predictor.score` has them.
 
     Raises:
-        UserError: one is missing or damaged, or holds NaN.
+        UserError: one is missing or damaged, holds NaN, or has no finite score.
     """
     import numpy as np
+
+    from experiments.unscored_samples import UnscoredError
 
     found = []
     for start in range(first, last, predictor.batch_size):
@@ -202,7 +209,12 @@ def score_part(predictor: Predictor, samples: NewSamples, first: int, last: int,
                     f"{samples.what}: sample {name} holds NaN or infinite strain: restore it, and "
                     f"the same command continues; or leave it out"
                 )
-            found.append(predictor.score(strain).logits)
+            found.append(predictor.score(strain, samples.ids[start:stop]).logits)
+        except UnscoredError as error:
+            raise UserError(
+                f"{samples.what}: {error}: restore them, and the same command continues; or leave "
+                f"them out"
+            ) from error
         except UserError as error:
             if samples.what in str(error):
                 raise

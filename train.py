@@ -381,10 +381,11 @@ def summarize(
         The text.
 
     Raises:
-        UserError: there is no score.
+        UserError: there is no score, or a sample has none; all files are written before.
     """
     from experiments.summary import run_paragraph, write_summary
     from experiments.tracking_of_runs import track_result
+    from experiments.unscored_samples import advise, explain_unscored, find_unscored
 
     config, suffix = experiment.config, "_tta" if args.tta else ""
     result = write_summary(
@@ -400,6 +401,10 @@ def summarize(
             f"the out-of-fold logits in {folder} have no score, as those that are finite are of "
             f"one class: check the samples and the log of the training"
         )
+    if not args.dry_run:
+        ids = [table["id"].tolist() for table in (experiment.train, experiment.test)]
+        if unscored := find_unscored(folder, suffix, *ids):
+            raise UserError(f"{folder}: {explain_unscored(unscored)}: {advise(config)}")
     return text
 
 

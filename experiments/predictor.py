@@ -23,6 +23,7 @@ from experiments.samples_learnt_from import fold_number
 from experiments.scores import blend_folds
 from experiments.seed_folders import SEED_FOLDER, seed_folder, seeds_in
 from experiments.targets import Outputs, outputs_of
+from experiments.unscored_samples import UnscoredError, are_unscored, explain_unscored
 from physics.observation import Observation
 from runtime.errors import UserError
 from training.checkpoints import load_model
@@ -157,11 +158,17 @@ class Predictor:
         return tuple(network_name(record.path) for record in self.records)
 
     @torch.inference_mode()
-    def score(self, waveforms: np.ndarray | torch.Tensor) -> Scores | OutputScores:
+    def score(
+        self, waveforms: np.ndarray | torch.Tensor, names: Sequence[str] | None = None
+    ) -> Scores | OutputScores:
         """Return what each fold says of strain (n, detector, time) or of one sample.
 
+        Args:
+            waveforms: the strain.
+            names: of the samples, for messages; None for their numbers.
+
         Raises:
-            UserError: another shape, or NaN.
+            UserError: another shape, or NaN; or a sample has no finite score.
         """
         strain = self.check(waveforms)
         logits = np.empty((len(self.networks), len(strain), self.outputs.width))
@@ -169,7 +176,17 @@ class Predictor:
             part = strain[first : first + self.batch_size]
             logits[:, first : first + len(part)] = self.forward(part)
         # (folds, n, 1) -> (folds, n)
-        return make_scores(logits[..., 0] if self.outputs.is_plain else logits, self.outputs)
+        scores = make_scores(logits[..., 0] if self.outputs.is_plain else logits, self.outputs)
+        unscored = are_unscored(logits)
+        with np.errstate(over="ignore", invalid="ignore"):
+            # A finite output may be the logarithm of what float64 cannot hold.
+            unscored |= are_unscored(scores.of_folds)
+        if unscored.any():
+            rows = np.flatnonzero(unscored).tolist()
+            raise UnscoredError(
+                explain_unscored([str(row if names is None else names[row]) for row in rows])
+            )
+        return scores
 
     def __call__(self, waveforms: np.ndarray | torch.Tensor) -> np.ndarray:
         """Return the probability (n,) float64 that each sample holds a signal; see `score`.

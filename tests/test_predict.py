@@ -17,10 +17,15 @@ import small_run
 from paths import ROOT
 
 import predict
+from configs import Demo
+from configuration.overrides import override
 from experiments import run_identity, score_files
 from experiments.scores import blend_folds
+from experiments.targets import outputs_of
+from physics.observation import COMPETITION
 from predict import load_run
 from runtime.errors import UserError
+from search.conditioning import make_design_noise
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +196,70 @@ def test_a_sample_with_nan_is_named_and_what_is_scored_is_kept(
         "scores.csv.json",
     ]
     pd.testing.assert_frame_equal(continued, score(run, tmp_path / "whole.csv", *words))
+
+
+def test_samples_without_a_finite_score_are_named_and_what_is_scored_is_kept(
+    run: Path,
+    new_samples: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recwarn: pytest.WarningsRecorder,
+) -> None:
+    """Finite strain so large that the network overflows, as that of NaN: with views, twice."""
+    monkeypatch.setattr(score_files, "PART", 8)
+    strain = np.stack([np.load(path) for path in sorted(new_samples.glob("*.npy"))])
+    broken = strain.astype(np.float32)
+    broken[[17, 19], 1] = 1e37
+    array, out = tmp_path / "array.npy", tmp_path / "scores.csv"
+    np.save(array, broken)
+    for words in ((), (), ("--tta",)):
+        with pytest.raises(UserError) as refusal:
+            score(run, out, "--data", str(array), "--batch_size", "8", *words)
+        assert f"{array}: samples 17, 19 have no finite score, likely whitened" in str(
+            refusal.value
+        )
+        assert "restore them, and the same command continues; or leave them out" in str(
+            refusal.value
+        )
+        assert not out.exists()
+        assert (tmp_path / ".scores.csv.unfinished" / "part000001.npy").is_file()
+    predictor = load_run(run)
+    with pytest.raises(UserError, match=r"^sample 1 has no finite score, likely whitened"):
+        predictor(broken[18:20])
+    with pytest.raises(UserError, match=r"^sample 0 has no finite score"):
+        predictor(broken[19])
+    assert not [one for one in recwarn if issubclass(one.category, RuntimeWarning)]
+
+
+def test_an_output_that_float64_cannot_hold_is_no_finite_score(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of several outputs: a side target of which the network learns the logarithm."""
+    predictor = load_run(run)
+    predictor.outputs = outputs_of(override(Demo, ["side_targets=['chirp_mass']"]))
+    outputs = np.zeros((2, 3, 2))
+    monkeypatch.setattr(predictor, "forward", lambda part: outputs)
+    strain = np.zeros((3, 3, 4096))
+    assert np.isfinite(predictor.score(strain).of_folds).all()
+    outputs[1, 2, 1] = 1e4  # finite, and its exponential is not
+    with pytest.raises(UserError, match="sample c has no finite score"):
+        predictor.score(strain, ["a", "b", "c"])
+
+
+def test_strain_of_another_loudness_is_said_to_be_so(
+    run: Path, new_samples: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """White noise of 1e-20 is far louder than detectors' noise at most frequencies."""
+    score(run, tmp_path / "white.csv", "--data", str(new_samples))
+    (line,) = [
+        line for line in capsys.readouterr().out.splitlines() if "the whitened strain" in line
+    ]
+    assert "times the standard deviation that the run expects" in line
+    rng, detectors = np.random.default_rng(0), COMPETITION.detectors
+    noise = [[make_design_noise(name, 4096, rng) for name in detectors] for _ in range(3)]
+    np.save(tmp_path / "noise.npy", np.array(noise) * 1e-21)
+    score(run, tmp_path / "noise.csv", "--data", str(tmp_path / "noise.npy"))
+    assert "the whitened strain" not in capsys.readouterr().out
 
 
 def test_finished_scores_are_kept(

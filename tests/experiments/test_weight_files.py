@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import small_run
 import torch
+from code_blocks import read_blocks
 from paths import ROOT
 
 import configs  # noqa: F401 - importing it registers the experiments
@@ -23,6 +24,7 @@ from benchmarks.detection.networks import file_digest
 from configuration.config_references import load_config
 from configuration.overrides import override
 from experiments import weight_files
+from experiments.building import observation_of
 from experiments.run_identity import deciding_settings, settings_digest
 from experiments.weight_files import (
     SHIPPED,
@@ -239,3 +241,21 @@ def test_bad_references_are_one_sentence(tmp_path: Path) -> None:
         detect.main(["--strain", "H1=x"])
     with pytest.raises(UserError, match="brings its own settings"):
         detect.main(["--strain", "H1=x", "--weights", "wave07", "--set", "amp=bf16"])
+
+
+def test_the_samples_of_the_page_are_what_shipped_weights_expect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    """Noise of the detectors, as the page makes it; and the table of shapes there is right."""
+    page = ROOT / "docs" / "how-to" / "predict-new-samples.md"
+    (block,) = (one for one in read_blocks(page) if "make_design_noise" in one.body)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block.body, page.name, "exec"), {})
+    words = ["--weights", "wave07", "--data", "new_samples/", "--out", "scores.csv"]
+    for _ in range(2):
+        assert predict.main(words) == 0
+    assert "the whitened strain" not in capsys.readouterr().out
+    assert pd.read_csv("scores.csv")["probability"].between(0.01, 0.9).all()
+    for name in ("wave07", "mdc1", "o4"):
+        shape = observation_of(load_config(name.capitalize())).sampling.shape
+        assert re.search(rf"^\| `{name}`.*\| {re.escape(str(shape))}: ", page.read_text(), re.M)
