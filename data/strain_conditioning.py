@@ -18,6 +18,7 @@ from data.recording import Recording
 from physics import noise
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
+from runtime.errors import UserError
 
 # Read at once. With the padding that makes 64 s, a power of two at the usual rates: fast to
 # transform, and small enough for the caches of a processor.
@@ -26,6 +27,8 @@ PADDING_SECONDS = 2  # read beyond either end; more than half of both filters to
 # No five samples of a detector are equal. Written with 32 bits, strain of LIGO has steps of 1e-26
 # and moves by 2e-20 from sample to sample: two are equal once in 10^6, five once in 10^24.
 EQUAL_SAMPLES = 5
+LOUDEST = 1e9  # 1e-12 in strain. Of the median, which glitches do not move
+SIZED_SAMPLES = 16  # every so many are looked at
 MIN_WELCH_PIECES = 7  # half overlapping. The median of fewer is too rough to whiten with
 HIGH_PASS_SECONDS = 2
 HIGH_PASS_ATTENUATION = 120.0  # dB: strain at 1 Hz is 1e5 times that at 100 Hz
@@ -105,7 +108,7 @@ def condition_strain(
         (count,) float32 in 1e-21; NaN where there is no strain or where a filter saw a gap.
 
     Raises:
-        UserError: a file of the recording cannot be read.
+        UserError: a file of the recording cannot be read, or its strain is far too large.
     """
     sample_rate = observation.sample_rate
     result = np.empty(count, np.float32)
@@ -119,7 +122,33 @@ def condition_strain(
         raw = np.where(find_equal_samples(raw), np.nan, raw / STRAIN_UNIT)
         piece = condition_piece(raw, recording.rate, observation)
         result[first : first + wanted] = piece[skip : skip + wanted]
+    check_size(result, recording, start)
     return result
+
+
+def check_size(x: np.ndarray, recording: Recording, start: float) -> None:
+    """Refuse conditioned strain of a size that no detector records and float32 cannot square.
+
+    Args:
+        x: (samples,) in 1e-21.
+        recording: that it is of.
+        start: GPS time in s of its first sample.
+
+    Raises:
+        UserError: its median magnitude is above `LOUDEST`.
+    """
+    some = x[::SIZED_SAMPLES]
+    some = some[np.isfinite(some)]
+    size = float(np.median(np.abs(some))) if len(some) else 0.0
+    if size > LOUDEST:
+        source = next((one for one in reversed(recording.sources) if one.start <= start), None)
+        name = (source or recording.sources[0]).name
+        raise UserError(
+            f"{name}: strain of {recording.detector} with a median "
+            f"magnitude of {size * STRAIN_UNIT:.2g} at GPS {start:.0f}: expected strain as "
+            f"recorded, of 1e-20 or less, neither whitened nor scaled: give the file as it was "
+            f"recorded"
+        )
 
 
 def find_equal_samples(raw: np.ndarray, least: int = EQUAL_SAMPLES) -> np.ndarray:

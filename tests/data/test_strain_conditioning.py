@@ -23,6 +23,7 @@ from data.strain_conditioning import (
     welch_samples,
 )
 from physics.observation import COMPETITION
+from runtime.errors import UserError
 from search.conditioning import make_design_noise
 
 SAMPLE_RATE = COMPETITION.sample_rate
@@ -200,3 +201,16 @@ def test_memory_does_not_grow_with_the_length():
     peak(64)  # what is made once
     short, long = peak(128), peak(512)
     assert long - short < 1.1 * 4 * 384 * SAMPLE_RATE  # the result itself, float32
+
+
+def test_strain_that_is_whitened_or_scaled_already_is_refused(rng):
+    strain = rng.standard_normal(10 * 4096)
+    strain[:4096] = np.nan
+    with pytest.raises(
+        UserError, match=r"^held: strain of H1 with a median magnitude of 0\.\d+ at"
+    ):
+        condition_strain(held(strain), START, 9 * SAMPLE_RATE)
+    strain *= 1e-20
+    strain[5000:5100] = 1.0 + np.arange(100)  # a glitch is no reason
+    condition_strain(held(strain), START, 9 * SAMPLE_RATE)
+    condition_strain(held(strain * np.nan), START, 9 * SAMPLE_RATE)
