@@ -17,7 +17,7 @@ from benchmarks.harness.timing import check_agreement, one_core
 from benchmarks.rivals.comparison import Comparison, in_words
 from benchmarks.rivals.signals_and_noise import (
     Binaries,
-    band_powers_agree,
+    compare_noise,
     draw_binaries,
     own_noise,
     own_signals,
@@ -63,19 +63,7 @@ def compare_bilby(settings: BenchmarkSettings) -> Iterator[Comparison]:
     )
     noise = own_noise(settings)
     draw = noise_of_bilby(settings)
-    difference = band_powers_agree(noise.sample(noise.batch), draw(noise.batch))
-    yield Comparison(
-        "bilby.noise",
-        "noise of three detectors, 2 s",
-        "bilby's PowerSpectralDensity",
-        lambda: noise.sample(noise.batch),
-        lambda: draw(noise.few),
-        (noise.batch, noise.few),
-        f"powers in octaves differ by {difference:.0%}, as random noise does",
-        difference,
-        {"batch": noise.batch},
-        around=lambda: one_core(settings.device),
-    )
+    yield compare_noise("bilby.noise", "bilby's PowerSpectralDensity", noise, draw, settings)
 
 
 def signals_of_bilby(binaries: Binaries) -> Callable[[], torch.Tensor]:

@@ -16,7 +16,7 @@ from benchmarks.harness.timing import check_agreement, one_core
 from benchmarks.rivals.comparison import Comparison, in_words
 from benchmarks.rivals.signals_and_noise import (
     Binaries,
-    band_powers_agree,
+    compare_noise,
     draw_binaries,
     own_noise,
     own_signals,
@@ -49,19 +49,7 @@ def compare_pycbc(settings: BenchmarkSettings) -> Iterator[Comparison]:
     )
     noise = own_noise(settings)
     draw = noise_of_pycbc()
-    difference = band_powers_agree(noise.sample(noise.batch), draw(noise.batch))
-    yield Comparison(
-        "pycbc.noise",
-        "noise of three detectors, 2 s",
-        "pycbc's noise_from_psd",
-        lambda: noise.sample(noise.batch),
-        lambda: draw(noise.few),
-        (noise.batch, noise.few),
-        f"powers in octaves differ by {difference:.0%}, as random noise does",
-        difference,
-        {"batch": noise.batch},
-        around=lambda: one_core(settings.device),
-    )
+    yield compare_noise("pycbc.noise", "pycbc's noise_from_psd", noise, draw, settings)
 
 
 def signals_of_pycbc(binaries: Binaries) -> Callable[[], torch.Tensor]:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
 from benchmarks.harness.command import BenchmarkSettings
+from benchmarks.harness.timing import one_core
+from benchmarks.rivals.comparison import Comparison
 from physics.bank_settings import BankSettings, draw_parameters
 from physics.constants import EARTH_ROTATION, GPS_START, SIDEREAL_TIME, STRAIN_UNIT
 from physics.noise import NoiseGenerator
@@ -128,6 +131,36 @@ class OwnNoise:
 def own_noise(settings: BenchmarkSettings) -> OwnNoise:
     batch = settings.choose(cpu=64, cuda=1024, quick=16)
     return OwnNoise(NoiseGenerator(settings.device), batch, settings.choose(8, 8, 1))
+
+
+def compare_noise(
+    key: str,
+    other: str,
+    noise: OwnNoise,
+    draw: Callable[[int], torch.Tensor],
+    settings: BenchmarkSettings,
+) -> Comparison:
+    """Return the comparison of our noise with another package's, whose powers must agree.
+
+    Args:
+        key: of the comparison.
+        other: what is compared with.
+        noise: ours.
+        draw: returns so many windows of the other's noise, (window, detector, time).
+    """
+    difference = band_powers_agree(noise.sample(noise.batch), draw(noise.batch))
+    return Comparison(
+        key,
+        "noise of three detectors, 2 s",
+        other,
+        lambda: noise.sample(noise.batch),
+        lambda: draw(noise.few),
+        (noise.batch, noise.few),
+        f"powers in octaves differ by {difference:.0%}, as random noise does",
+        difference,
+        {"batch": noise.batch},
+        around=lambda: one_core(settings.device),
+    )
 
 
 def band_powers_agree(ours: torch.Tensor, theirs: torch.Tensor) -> float:
