@@ -419,7 +419,8 @@ def say_what_is_searched(
     """Log what is about to be searched, and with what."""
     seconds = sum(stretch.end - stretch.start for stretch in search.stretches)
     LOGGER.info(
-        f"{config.__name__}, {folds} folds: {len(search.stretches)} stretches of "
+        f"{config.__name__}, {folds} fold{'s' * (folds > 1)}: "
+        f"{len(search.stretches)} stretch{'es' * (len(search.stretches) > 1)} of "
         f"{', '.join(search.detectors)}, {format_seconds(seconds)} from GPS "
         f"{search.stretches[0].start:.0f}"
     )

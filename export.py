@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.command_line import CommandLine, run_command
-from runtime.console import configure_logging
+from runtime.console import LOGGER, configure_logging
 from runtime.errors import UserError
 
 if TYPE_CHECKING:
@@ -76,9 +76,12 @@ def main(argv: list[str] | None = None) -> int:
     # Under another name until it is found to say what the run says.
     unchecked = out.with_name(f".unchecked.{out.name}")
     try:
+        LOGGER.info(f"writing {predictor.config.__name__} as {args.format}")
         write_export(predictor, args.format, unchecked)
+        LOGGER.info("comparing its logits with those of the run")
         score = open_export(args.format, unchecked, predictor)
         comparison = check_export(predictor, score, read_test_samples(predictor))
+        LOGGER.info("timing it")
         speed = measure_speed(predictor, score)
         words = comparison.in_words()
         text = make_card(predictor, args.run, args.format, unchecked, words, speed)

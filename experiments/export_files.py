@@ -204,11 +204,11 @@ def make_card(
     config, observation = predictor.config, predictor.observation
     summary = folder / "summary.json"
     scores = read_json_object(summary) if summary.is_file() else {}
+    description = " ".join((config.__doc__ or "").split())
     lines = [
         f"# {config.__name__} ({config.name})",
         "",
-        (config.__doc__ or "").strip(),
-        "",
+        *([description, ""] if description else []),
         f"- file: `{path.name}`, {path.stat().st_size / 1e6:.1f} MB, format {kind}",
         f"- input: float32 strain (batch, {observation.num_detectors}, {observation.num_samples}), "
         f"channels {', '.join(observation.detectors)}, {observation.sample_rate} Hz, "

@@ -347,7 +347,7 @@ def test_another_observation(tmp_path, capsys):
     arguments = ["--config", "Demo", "--results", str(tmp_path / "results"), *both(tmp_path)]
     arguments += ["--step", "0.5", "--slides", "1", "--maps", "1", "--out", str(tmp_path / "out")]
     assert detect.main([*arguments, "--set", *OTHER]) == 0
-    assert "1 stretches of H1, L1" in capsys.readouterr().out
+    assert "1 stretch of H1, L1" in capsys.readouterr().out
     facts = json.loads((tmp_path / "out" / "detection.json").read_text())
     assert (facts["detectors"], facts["filled"]) == (["H1", "L1"], "")
     # windows of 4 s begin from 1 s to 55 s: a second at either end goes to the high-pass
