@@ -34,7 +34,7 @@ def draw_sensitivity(
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 4.6), layout="constrained")
+    figure = Figure(figsize=(12, 5.0), layout="constrained")
     distance, by_distance, by_snr = figure.subplots(1, 3)
     for place, (name, figures) in enumerate(searches.items()):
         curves = figures["curves"]
@@ -73,7 +73,11 @@ def draw_sensitivity(
         axis.grid(alpha=0.3)
         axis.tick_params(labelsize=8)
     if distance.get_legend_handles_labels()[0]:
-        distance.legend(frameon=False, fontsize=7)
+        # Below the panels, as it would hide published points within one.
+        handles, labels = distance.get_legend_handles_labels()
+        figure.legend(
+            handles, labels, loc="outside lower center", ncol=3, frameon=False, fontsize=8
+        )
     save_figure(figure, path)
 
 
