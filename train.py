@@ -349,6 +349,7 @@ def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:
     set_determinism(config.deterministic)
     if not args.inference:
         experiment.fit()
+        warn_of_targets(experiment)  # again, beside what was made of them
         # Predictions need all folds, and other processes may be training the rest.
         if args.limit_fold is not None:
             text = summarize_fold(experiment, args.limit_fold)
@@ -456,7 +457,6 @@ def announce(
     """Say what starts, in the log and, with `tell`, to those who are notified."""
     import torch
 
-    from data.injected_signals import explain_contradictions
     from experiments.partial_splits import explain_validation
     from runtime.console import LOGGER
     from training import distributed
@@ -474,12 +474,9 @@ def announce(
         f"{len(experiment.test)} test samples, on {where}"
     )
     if not args.inference:
-        warnings = [explain_validation(config, experiment.directory.samples.folds)]
-        if experiment.outputs.target.kind == "binary":
-            ids, targets = experiment.train["id"].tolist(), experiment.targets.true[:, 0]
-            warnings.append(explain_contradictions(Path(config.train_path), ids, targets))
-        for warning in filter(None, warnings):
+        if warning := explain_validation(config, experiment.directory.samples.folds):
             LOGGER.warning(warning)
+        warn_of_targets(experiment)
     LOGGER.debug(f"the resolved config:\n{format_config(config.to_plain())}")
     # Whoever named one GPU has chosen it, and needs no advice.
     if torch.cuda.device_count() > 1 and distributed.world_size() == 1 and not args.gpu.isdecimal():
@@ -489,6 +486,19 @@ def announce(
         )
     if tell:
         notify(f"{config.name} starts", f"{what} on {where}")
+
+
+def warn_of_targets(experiment: Experiment) -> None:
+    """Warn of targets that contradict the injections that are listed beside them."""
+    from data.injected_signals import explain_contradictions
+    from runtime.console import LOGGER
+    from training import distributed
+
+    if experiment.outputs.target.kind != "binary" or not distributed.is_main():
+        return
+    ids, targets = experiment.train["id"].tolist(), experiment.targets.true[:, 0]
+    if warning := explain_contradictions(Path(experiment.config.train_path), ids, targets):
+        LOGGER.warning(warning)
 
 
 def check_arguments(config: ConfigMeta, args: argparse.Namespace) -> None:
