@@ -228,30 +228,28 @@ def draw_gradients(axis: Axes, history: History) -> None:
 def draw_learning_rate(axis: Axes, history: History) -> None:
     """Draw the learning rate at the end of each epoch."""
     axis.set(xlabel="epoch", ylabel="learning rate", title="Learning rate")
-    if not any("learning_rate" in row for row in history):
-        draw_nothing(axis, "no learning rate in this history")
-        return
-    for rows, colour, _ in curves_of(history):
-        rates = [row.get("learning_rate", np.nan) for row in rows]
-        axis.plot([row["epoch"] for row in rows], rates, "o-", color=colour, ms=3)
-    count_epochs(axis)
-    axis.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
-    axis.set_ylim(bottom=0)
-    axis.grid(alpha=0.3)
+    if draw_positive(axis, history, "learning_rate", "no learning rate in this history"):
+        axis.ticklabel_format(axis="y", style="sci", scilimits=(0, 0))
 
 
 def draw_speed(axis: Axes, history: History) -> None:
     """Draw how many samples were trained in a second, which falls where a device is shared."""
     axis.set(xlabel="epoch", ylabel="samples a second", title="Speed of the training")
-    if not any("samples_per_second" in row for row in history):
-        draw_nothing(axis, "no speed in this history")
-        return
+    draw_positive(axis, history, "samples_per_second", "no speed in this history")
+
+
+def draw_positive(axis: Axes, history: History, key: str, missing: str) -> bool:
+    """Draw a number above zero of each epoch, and return True; where there is none, say so."""
+    if not any(key in row for row in history):
+        draw_nothing(axis, missing)
+        return False
     for rows, colour, _ in curves_of(history):
-        speeds = [row.get("samples_per_second", np.nan) for row in rows]
-        axis.plot([row["epoch"] for row in rows], speeds, "o-", color=colour, ms=3)
+        values = [row.get(key, np.nan) for row in rows]
+        axis.plot([row["epoch"] for row in rows], values, "o-", color=colour, ms=3)
     count_epochs(axis)
     axis.set_ylim(bottom=0)
     axis.grid(alpha=0.3)
+    return True
 
 
 def draw_nothing(axis: Axes, why: str) -> None:
