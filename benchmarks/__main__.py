@@ -16,11 +16,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import BENCHMARKS, MODULES, RESULTS, ROOT
-from benchmarks.harness.command import add_arguments, check_arguments
+from benchmarks.harness.command import parse_names
 from benchmarks.harness.machine import describe_device, find_device
-from runtime.command_line import CommandLine, run_command
+from runtime.command_line import run_command
 from runtime.console import format_seconds
-from runtime.errors import UserError, nearest
+from runtime.errors import UserError
 
 
 def passed_on(args: argparse.Namespace, out: Path) -> list[str]:
@@ -34,18 +34,7 @@ def passed_on(args: argparse.Namespace, out: Path) -> list[str]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = CommandLine(
-        prog="-m benchmarks",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(BENCHMARKS)}")
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    for name in args.names:
-        if name not in BENCHMARKS:
-            raise UserError(f"there is no benchmark {name!r}{nearest(name, BENCHMARKS)}")
-    check_arguments(args)
+    args = parse_names(argv, "-m benchmarks", __doc__, BENCHMARKS, "NAME", "benchmark")
     args.device = find_device(args.device)
     out = args.out or (Path(tempfile.mkdtemp(prefix="benchmarks_")) if args.quick else RESULTS)
     failed = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from benchmarks.harness.machine import (
 from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.result_files import FORMAT, format_measurements, record_entry
 from runtime.command_line import CommandLine
-from runtime.errors import UserError
+from runtime.errors import UserError, nearest
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help="put the figures into DIR/<device>.json and .md"
     )
+
+
+def parse_names(
+    argv: Sequence[str] | None,
+    prog: str,
+    description: str | None,
+    known: Iterable[str],
+    metavar: str,
+    what: str,
+) -> argparse.Namespace:
+    """Return the arguments of a command that takes names beside those of every benchmark.
+
+    Args:
+        argv: the command line; None for that of the process.
+        prog, description: of the command.
+        known: names that there are.
+        metavar: of a name.
+        what: there is not, where a name is not known, e.g. 'part'.
+
+    Raises:
+        UserError: a name is not known, or as in `check_arguments`.
+    """
+    known = list(known)
+    parser = CommandLine(
+        prog=prog, description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="*", metavar=metavar, help=f"of {', '.join(known)}")
+    add_arguments(parser)
+    args = parser.parse_args(argv)
+    for name in args.names:
+        if name not in known:
+            raise UserError(f"there is no {what} {name!r}{nearest(name, known)}")
+    check_arguments(args)
+    return args
 
 
 def check_arguments(args: argparse.Namespace) -> None:

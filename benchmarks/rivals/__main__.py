@@ -7,25 +7,17 @@ these packages; without any, all that are installed. The figures are printed, an
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 
-from benchmarks.harness.command import (
-    BenchmarkSettings,
-    Findings,
-    add_arguments,
-    check_arguments,
-    run_entry,
-)
+from benchmarks.harness.command import BenchmarkSettings, Findings, parse_names, run_entry
 from benchmarks.rivals.comparison import Comparisons, measure_comparison, version_of, why_not_usable
 from benchmarks.rivals.of_audio import compare_nnaudio, compare_torchaudio
 from benchmarks.rivals.of_bilby import compare_bilby
 from benchmarks.rivals.of_ml4gw import compare_ml4gw
 from benchmarks.rivals.of_pycbc import compare_pycbc
 from benchmarks.rivals.of_training import compare_sklearn, compare_timm, compare_torch
-from runtime.command_line import CommandLine, run_command
-from runtime.errors import UserError, nearest
+from runtime.command_line import run_command
 
 # Of each package: what must be importable, and its comparisons.
 RIVALS: dict[str, tuple[tuple[str, ...], Comparisons]] = {
@@ -61,18 +53,7 @@ def measure_rivals(settings: BenchmarkSettings, names: Sequence[str]) -> Finding
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = CommandLine(
-        prog="-m benchmarks.rivals",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("names", nargs="*", metavar="PACKAGE", help=f"of {', '.join(RIVALS)}")
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    for name in args.names:
-        if name not in RIVALS:
-            raise UserError(f"there is no comparison with {name!r}{nearest(name, RIVALS)}")
-    check_arguments(args)
+    args = parse_names(argv, "-m benchmarks.rivals", __doc__, RIVALS, "PACKAGE", "comparison with")
     return run_entry(
         "rivals", args, lambda settings: measure_rivals(settings, args.names or list(RIVALS))
     )

@@ -12,7 +12,6 @@ are holes in the disk. Names on the command line measure only these parts.
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -21,13 +20,7 @@ from typing import Any
 
 from benchmarks import RESULTS
 from benchmarks.data.startup import start_process, write_inputs
-from benchmarks.harness.command import (
-    BenchmarkSettings,
-    Findings,
-    add_arguments,
-    check_arguments,
-    run_entry,
-)
+from benchmarks.harness.command import BenchmarkSettings, Findings, parse_names, run_entry
 from benchmarks.harness.measured_process import Cost, run_measured
 from benchmarks.harness.measurements import format_duration, format_significant, markdown_table
 from benchmarks.training.full_size_inputs import (
@@ -35,8 +28,7 @@ from benchmarks.training.full_size_inputs import (
     write_kaggle_files,
     write_runs,
 )
-from runtime.command_line import CommandLine, run_command
-from runtime.errors import UserError, nearest
+from runtime.command_line import run_command
 
 FULL = 560_000
 SIZES = (10_000, 100_000, FULL)
@@ -164,18 +156,7 @@ def measure_parts(settings: BenchmarkSettings, names: Sequence[str]) -> Findings
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = CommandLine(
-        prog="-m benchmarks.training.full_size",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("names", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}")
-    add_arguments(parser)
-    args = parser.parse_args(argv)
-    for name in args.names:
-        if name not in PARTS:
-            raise UserError(f"there is no part {name!r}{nearest(name, PARTS)}")
-    check_arguments(args)
+    args = parse_names(argv, "-m benchmarks.training.full_size", __doc__, PARTS, "PART", "part")
     return run_entry(
         "full_size",
         args,
