@@ -349,7 +349,7 @@ def train_and_predict(experiment: Experiment, args: argparse.Namespace) -> str:
     set_determinism(config.deterministic)
     if not args.inference:
         experiment.fit()
-        warn_of_targets(experiment)  # again, beside what was made of them
+        warn_of_targets(experiment)  # again: the start of the log may be far away
         # Predictions need all folds, and other processes may be training the rest.
         if args.limit_fold is not None:
             text = summarize_fold(experiment, args.limit_fold)

@@ -22,7 +22,8 @@ def find_contradictions(
 ) -> dict[str, str]:
     """Return what contradicts the targets, by the id of the sample.
 
-    A sample of target 0 may have no injection, and one of target 1 has one, of an SNR above 0.
+    A sample of target 0 must have no injection, and one of target 1 must have one, of an SNR above
+    0. A sample that is not listed has none.
     Targets between are rounded, and samples of unknown SNR are left out.
 
     Args:
