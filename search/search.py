@@ -45,8 +45,9 @@ from search.stretches import Stretch, plan_stretches
 from search.trigger_maps import whiten_around
 from search.trigger_table import TriggerTable, concatenate_tables
 
-# Triggers that a search of several stretches keeps of noise, an hour.
-KEPT_PER_HOUR = 200
+# Triggers that a search of several stretches keeps of noise, an hour. Quieter ones cost most of the
+# time, and at such a rate no trigger stands out.
+KEPT_PER_HOUR = 50
 LEAST_KEPT = 5  # of a short first stretch
 
 

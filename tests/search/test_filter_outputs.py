@@ -51,7 +51,7 @@ def test_windows_begin_at_ticks(outputs: DetectorOutputs) -> None:
 def test_summaries_see_the_powers_of_all_blocks(outputs: DetectorOutputs) -> None:
     """Whatever type powers are computed in, with the ticks before and after a block."""
     block, reach = outputs.block, outputs.reach
-    assert block == 32  # 0.125 s
+    assert block == 8  # 1/32 s
     largest, middle = outputs.summarise(
         [Summary(lambda p: p.float().amax(1)), Summary(lambda p: p[:, reach + 5].float())]
     )
