@@ -44,12 +44,14 @@ class BankStatistic(Protocol):
         channels: the channel of the observation that each channel of the network is shown.
         log_ratio_scale: what its values are multiplied by to be about log-likelihood ratios.
         slack: by how much the value of a window may exceed what a bound says of its blocks.
+        glitch_slack: by how much more, where a detector may hold a glitch; 0 without glitches.
     """
 
     network: MatchedFilter1d
     channels: tuple[int, ...]
     log_ratio_scale: float
     slack: float
+    glitch_slack: float
 
     def of_templates(self, z: Outputs, log_delays: Sequence[Tensor] | None = None) -> Tensor:
         """Return the value of each template at each time, (B, template, time).
@@ -120,13 +122,13 @@ class LikelihoodRatio:
         channels: the channel of the observation that each of its channels is shown.
     """
 
-    log_ratio_scale = 1.0
+    log_ratio_scale, slack = 1.0, SLACK
 
     def __init__(self, network: MatchedFilter1d, channels: Sequence[int]) -> None:
         self.network, self.channels = network, tuple(channels)
         self.log_ticks = math.log(network.grid.num_times)
         # With the glitch of a detector explained, the others alone may say e^2 more than all.
-        self.slack = SLACK + (0.0 if network.glitch is None else 2.0)
+        self.glitch_slack = 0.0 if network.glitch is None else 2.0
 
     def of_templates(self, z: Outputs, log_delays: Sequence[Tensor] | None = None) -> Tensor:
         return self.network.log_ratio(z, log_delays)
@@ -230,7 +232,7 @@ class SquaredSNR:
     """
 
     log_ratio_scale = 0.4  # of a squared SNR, 2 P, a P is left
-    slack = 2 * SLACK
+    slack, glitch_slack = 2 * SLACK, 0.0
 
     def __init__(self, network: MatchedFilter1d, channels: Sequence[int]) -> None:
         self.network, self.channels = network, tuple(channels)

@@ -25,6 +25,7 @@ from torch import Tensor
 from search.bank_statistics import BankStatistic, bank_of_channel
 from search.consistency import consistency_of_peaks
 from search.filter_outputs import DetectorOutputs, Summary
+from search.glitch_screen import find_suspected_ticks
 from search.peak_refinement import Fineness, PeakValues, evaluate_peaks
 from search.peaks import Peaks
 from search.spectral_whitening import WhitenedStrain, whiten_stretch
@@ -66,6 +67,8 @@ class FilterBankScorer:
         # by statistic and channel, None without strain
         self.outputs: list[list[DetectorOutputs | None]] = []
         self.summaries: list[list[Tensor | None]] = []
+        # (ticks,) of each channel whose network weighs glitches
+        self.suspected: list[list[np.ndarray]] = []
         self.usable: dict[str, np.ndarray] = {}  # by detector, (ticks,)
         self.white: dict[str, WhitenedStrain] = {}
 
@@ -94,6 +97,15 @@ class FilterBankScorer:
                 self.usable[name] = found.usable
             self.outputs.append(row)
         self.summarise()
+        self.suspected = [
+            [
+                find_suspected_ticks(statistic.network, channel, own).cpu().numpy()
+                if own is not None and statistic.glitch_slack
+                else np.zeros(self.ticks, bool)
+                for channel, own in enumerate(row)
+            ]
+            for statistic, row in zip(self.statistics, self.outputs, strict=True)
+        ]
 
     def summarise(self) -> None:
         """Filter every detector once, and keep the summaries that all statistics need."""
@@ -140,6 +152,15 @@ class FilterBankScorer:
         """Return the shift of each channel of a statistic, in ticks; 0 without strain."""
         names = [self.observation.detectors[c] for c in self.statistics[number].channels]
         return [offsets.get(name, 0) for name in names]
+
+    def glitch_slack(self, number: int, offsets: Mapping[str, int]) -> np.ndarray:
+        """Return how much more than a bound says a window centred on a tick may have, (ticks,)."""
+        shifts = self.channel_offsets(number, offsets)
+        rows = [
+            np.roll(own, -offset)
+            for own, offset in zip(self.suspected[number], shifts, strict=True)
+        ]
+        return np.logical_or.reduce(rows) * self.statistics[number].glitch_slack
 
     @torch.inference_mode()
     def block_bounds(self, number: int, offsets: Mapping[str, int]) -> np.ndarray:
@@ -199,7 +220,10 @@ class FilterBankScorer:
         Shifts are rounded to whole ticks.
         """
         offsets, usable = self.offsets(shifts), self.usable_together(shifts)
-        wanted = [statistic.least_value(least) - statistic.slack for statistic in self.statistics]
+        wanted = [
+            statistic.least_value(least) - statistic.slack - self.glitch_slack(number, offsets)
+            for number, statistic in enumerate(self.statistics)
+        ]
         blocks = self.find_blocks(offsets, usable, wanted)
         ticks = self.find_peak_ticks(blocks, offsets, usable, wanted)
         parts = [
@@ -212,15 +236,22 @@ class FilterBankScorer:
         return found.taken(found.score >= least)
 
     def find_blocks(
-        self, offsets: Mapping[str, int], usable: np.ndarray, wanted: Sequence[float]
+        self, offsets: Mapping[str, int], usable: np.ndarray, wanted: Sequence[np.ndarray]
     ) -> np.ndarray:
-        """Return the blocks with usable ticks in which a statistic could be as large as wanted."""
-        block = self.block
-        padded = np.pad(usable, (0, -len(usable) % block))
-        some = padded.reshape(-1, block).any(1)
+        """Return the blocks with usable ticks in which a statistic could be as large as wanted.
+
+        Args:
+            offsets: of the detectors, in ticks.
+            usable: (ticks,) bool.
+            wanted: of each statistic, at each tick, (ticks,).
+        """
+        block, beyond = self.block, -len(usable) % self.block
+        # (ticks,) -> (blocks, ticks of a block)
+        some = np.pad(usable, (0, beyond)).reshape(-1, block).any(1)
         could = np.zeros(len(some), bool)
-        for number, value in enumerate(wanted):
-            could |= self.block_bounds(number, offsets) >= value
+        for number, values in enumerate(wanted):
+            lowest = np.pad(values, (0, beyond), mode="edge").reshape(-1, block).min(1)
+            could |= self.block_bounds(number, offsets) >= lowest
         return np.flatnonzero(could & some)
 
     def find_peak_ticks(
@@ -228,7 +259,7 @@ class FilterBankScorer:
         blocks: np.ndarray,
         offsets: Mapping[str, int],
         usable: np.ndarray,
-        wanted: Sequence[float],
+        wanted: Sequence[np.ndarray],
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the ticks of peaks, and the mean value of the statistics at each.
 
@@ -254,12 +285,12 @@ class FilterBankScorer:
         # What the blocks around a peak that were computed give for its window.
         near = (found[:, None] + np.arange(times) - times // 2) % ticks  # (peak, time)
         enough = np.zeros(len(found), bool)
-        for statistic, own, value in zip(self.statistics, values, wanted, strict=True):
+        for statistic, own, value_at in zip(self.statistics, values, wanted, strict=True):
             ring = np.full(ticks, -np.inf)
             ring[places] = own
             window = torch.from_numpy(ring[near])
             total = statistic.over_times(window, torch.zeros_like(window))
-            enough |= total.numpy() >= value
+            enough |= total.numpy() >= value_at[found]
         return found[enough], mean[found[enough]]
 
     def group_by_loudness(

@@ -28,8 +28,8 @@ from models1d.template_outputs import combine_basis, of_quadratures
 from runtime.float32_precision import full_precision
 from search.spectral_whitening import WhitenedStrain
 
-# In a longer block the loudest moments of two detectors need not coincide. Its bound is then so much
-# higher that many more blocks are computed: with 0.125 s, slides take four times as long.
+# In a longer block the loudest moments of two detectors need not coincide. Its bound is so much
+# higher then that many more blocks are computed: with 0.125 s, slides take four times as long.
 BLOCK_SECONDS = 1 / 32
 TICKS_AT_A_TIME = 2**11  # filtered together; what they give stays in a core's cache
 ROOM = 2**12  # ticks of silence before and after the strain, so that every cut lies within
