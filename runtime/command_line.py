@@ -7,6 +7,7 @@ import errno
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 from runtime.console import format_as_line
@@ -28,13 +29,20 @@ OF_A_PATH = {
     errno.ENOSPC,
     errno.EDQUOT,
 }
+# Modules of the packages that pyproject.toml requires. Whoever runs another Python than that of
+# the environment lacks them all, and is told so in a sentence.
+REQUIRED = {
+    *("torch", "timm", "nnAudio", "numpy", "pandas", "sklearn", "scipy", "threadpoolctl", "tqdm"),
+    *("safetensors", "matplotlib", "tensorboard", "jinja2", "PIL"),
+}
 
 
 def run_command(main: Callable[[], int | None]) -> NoReturn:
     """Run the `main` of a command line and exit.
 
-    Exit codes: what `main` returns; 2 for a `UserError`, an error of a file or folder or a full
-    memory, which is one line on stderr; 128 + the signal's number for a run that a signal stopped.
+    Exit codes: what `main` returns; 2 for a `UserError`, an error of a file or folder, a full
+    memory or a required package that is missing, which is one line on stderr; 128 + the signal's
+    number for a run that a signal stopped.
 
     Args:
         main: without arguments; returns the exit code, None for 0.
@@ -55,6 +63,11 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     except BrokenPipeError:  # `train.py --list | head`: the program that read the output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    except ModuleNotFoundError as error:
+        if error.name not in REQUIRED:
+            raise
+        print(f"error: {format_missing_package(error.name)}", file=sys.stderr)
+        code = 2
     except (OSError, MemoryError, RuntimeError) as error:
         if is_out_of_memory(error):
             print(f"error: {format_full_memory(error)}", file=sys.stderr)
@@ -71,6 +84,21 @@ def format_full_memory(error: BaseException) -> str:
     """Return a sentence for a command that ran out of memory and knows no better advice."""
     text = format_as_line(str(error)) or type(error).__name__
     return f"the memory is full ({text}): close other programs, or use a machine with more memory"
+
+
+def format_missing_package(name: str) -> str:
+    """Return a sentence for a Python without a package that all of the toolkit needs."""
+    environment = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "python"
+    if environment.exists() and Path(sys.prefix) != environment.parent.parent:
+        return (
+            f"{sys.executable} has no package {name}: run {environment} in place of it, or first "
+            f"`source {environment.parent / 'activate'}`"
+        )
+    return (
+        f"{sys.executable} has no package {name}: install all packages with `make install` in "
+        f"{environment.parent.parent.parent}, or those of this Python with "
+        f"`{sys.executable} -m pip install -e {environment.parent.parent.parent}`"
+    )
 
 
 class StoreAll(argparse.Action):

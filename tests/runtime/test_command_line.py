@@ -106,3 +106,33 @@ def test_windows_is_refused_in_one_sentence(command: str) -> None:
     assert done.returncode == 2, done.stdout + done.stderr
     assert done.stderr.startswith("error: Windows is not supported: use Linux, macOS or")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train.py", "--config", "Demo"],
+        ["predict.py", "--weights", "wave07", "--data", "x.npy", "--out", "x.csv"],
+        ["detect.py", "--weights", "wave07", "--strain", "H1=x.hdf5"],
+        ["-m", "demo"],
+    ],
+)
+def test_another_python_without_the_packages_is_told_where_they_are(words: list[str]) -> None:
+    # -S leaves out the folder of installed packages.
+    line = [sys.executable, "-S", *words]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith(f"error: {sys.executable} has no package ")
+    assert "`make install`" in done.stderr or "/.venv/bin/python" in done.stderr
+
+
+def test_a_module_of_no_package_is_missing_with_a_traceback() -> None:
+    script = (
+        "from runtime.command_line import run_command\n"
+        "def main():\n    import no_such_module\n"
+        "run_command(main)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == 1
+    assert "ModuleNotFoundError" in done.stderr
