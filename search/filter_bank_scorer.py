@@ -15,6 +15,7 @@ Tolerance against windows of the network, whitened by C^(-1/2): see tests/search
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -234,6 +235,25 @@ class FilterBankScorer:
         found = Peaks.joined([Peaks.without_any(detectors), *parts])
         found = found.taken(np.argsort(found.time, kind="stable"))
         return found.taken(found.score >= least)
+
+    def falling_levels(self, count: int) -> Iterator[float]:
+        """Yield ever lower scores, the last minus infinity, to look for some loudest peaks at.
+
+        At the first, some times as many blocks as peaks are wanted come near by their bounds; the
+        lower the score, the longer `peaks` takes.
+
+        Args:
+            count: of peaks that are wanted.
+        """
+        statistic = self.statistics[0]
+        bounds = np.sort(self.block_bounds(0, self.offsets({})))[::-1]
+        place = 4 * count
+        while place < len(bounds):
+            value = torch.tensor([bounds[place]], dtype=torch.float32, device=self.device)
+            with torch.inference_mode():
+                yield statistic.score(value).item()
+            place *= 2
+        yield -math.inf
 
     def find_blocks(
         self, offsets: Mapping[str, int], usable: np.ndarray, wanted: Sequence[np.ndarray]

@@ -292,3 +292,18 @@ def test_glitches_are_weighed_as_by_the_network() -> None:
     with torch.inference_mode():
         expected = network(torch.from_numpy(windows))[:, 0].numpy()
     np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("count", [1, 3, 6])
+def test_the_loudest_peaks_are_found_at_the_first_level_that_has_enough(
+    scorer: FilterBankScorer, count: int
+) -> None:
+    levels = list(scorer.falling_levels(count))
+    assert len(levels) > 2
+    assert (np.diff(levels) <= 0).all()
+    assert levels[-1] == -np.inf
+    found = next(f for f in (scorer.peaks({}, level) for level in levels) if len(f) >= count)
+    every = scorer.peaks({}, -np.inf)
+    assert len(found) < len(every) / 2
+    loudest = [np.sort(peaks.score)[-count:] for peaks in (found, every)]
+    np.testing.assert_array_equal(*loudest)
