@@ -10,7 +10,16 @@ from runtime.errors import UserError
 from runtime.files import atomic_path
 
 # What is changed first, and shown with the value that the parent has.
-OFTEN_CHANGED = ("train_path", "test_path", "train_cache", "num_epochs", "batch_size", "cv", "seed")
+OFTEN_CHANGED = (
+    "train_path",
+    "test_path",
+    "train_cache",
+    "test_cache",
+    "num_epochs",
+    "batch_size",
+    "cv",
+    "seed",
+)
 
 TEMPLATE = '''"""Experiments of my own.
 
