@@ -30,6 +30,7 @@ EQUAL_SAMPLES = 5
 LOUDEST = 1e9  # 1e-12 in strain. Of the median, which glitches do not move
 SIZED_SAMPLES = 16  # every so many are looked at
 MIN_WELCH_PIECES = 7  # half overlapping. The median of fewer is too rough to whiten with
+PIECES_AT_A_TIME = 8  # whose transforms stay in a cache
 HIGH_PASS_SECONDS = 2
 HIGH_PASS_ATTENUATION = 120.0  # dB: strain at 1 Hz is 1e5 times that at 100 Hz
 RESAMPLE_WIDTH = 48.0  # Hz, from pass-band to stop-band around half the rate
@@ -304,14 +305,21 @@ def measure_psd(x: np.ndarray, observation: Observation = COMPETITION) -> np.nda
     if len(x) < size:
         return None
     window = np.hanning(size + 1)[:-1]
-    pieces = np.lib.stride_tricks.sliding_window_view(x, size)[:: size // 2]
-    pieces = [piece for piece in pieces if np.isfinite(piece).all()]
-    if len(pieces) < MIN_WELCH_PIECES:
+    pieces = np.lib.stride_tricks.sliding_window_view(x, size)[:: size // 2]  # (piece, time)
+    clean = np.flatnonzero([np.isfinite(piece).all() for piece in pieces])
+    if len(clean) < MIN_WELCH_PIECES:
         return None
-    powers = np.empty((len(pieces), size // 2 + 1))
-    for row, piece in zip(powers, pieces, strict=True):
-        row[:] = np.abs(np.fft.rfft((piece.astype(np.float64) - piece.mean()) * window)) ** 2
-    power = np.median(powers, axis=0) / median_bias(len(pieces))
+    powers = np.empty((len(clean), size // 2 + 1))
+    for first in range(0, len(clean), PIECES_AT_A_TIME):
+        some = pieces[clean[first : first + PIECES_AT_A_TIME]].astype(np.float64)
+        some -= some.mean(axis=1, keepdims=True)
+        spectra = np.fft.rfft(some * window)
+        rows = powers[first : first + len(some)]
+        np.square(spectra.real, out=rows)
+        rows += np.square(spectra.imag)
+    powers.sort(axis=0)  # many times as fast as a partition, where numpy sorts with vectors
+    middle = (len(clean) - 1) // 2, len(clean) // 2
+    power = (powers[middle[0]] + powers[middle[1]]) / 2 / median_bias(len(clean))
     power *= 2 / (observation.sample_rate * (window**2).sum())
     return raise_to_floor(power, observation)
 

@@ -176,8 +176,10 @@ def format_cost(search: str, figures: Mapping[str, Any]) -> str:
     """Return a line on what a search cost."""
     hours = 2 * figures["strain_seconds"] / 3600  # background and foreground, both
     spent = {name: value / hours for name, value in figures["seconds"].items()}
+    slides = figures["settings"]["events"]["slides"]
+    searched = f"searching (with {slides} time slides of the background)" if slides else "searching"
     return (
-        f"{search}: conditioning {spent['condition']:.1f} and searching {spent['search']:.1f} "
+        f"{search}: conditioning {spent['condition']:.1f} and {searched} {spent['search']:.1f} "
         f"CPU-seconds an hour of strain, {spent['elapsed']:.1f} s elapsed in searching, on "
         f"{figures['device']} with {figures['threads']} threads, at most "
         f"{figures['peak_memory_mib']:,} MiB of memory."

@@ -50,7 +50,9 @@ def make_figures(seed: int = 0, population: Population = POPULATION) -> tuple[Ru
         {"condition": 100.0, "search": 400.0, "elapsed": 800.0},
     )
     figures = figures_of_run(found, population, 20.0, (1000.0, 100.0, 10.0, 1.0))
-    return found, figures | {"device": "a CPU", "threads": 2, "peak_memory_mib": 900}
+    settings = {"events": {"slides": 8}}
+    machine = {"device": "a CPU", "threads": 2, "peak_memory_mib": 900}
+    return found, figures | machine | {"settings": settings}
 
 
 def test_rates_that_a_day_does_not_resolve_are_said_and_not_extrapolated() -> None:
@@ -65,9 +67,12 @@ def test_rates_that_a_day_does_not_resolve_are_said_and_not_extrapolated() -> No
     assert f"| {at_100['population']['value']:,.0f} ± " in rows["100"]
     # 24 hours of background and 24 of foreground
     assert report.format_cost("x", figures) == (
-        "x: conditioning 2.1 and searching 8.3 CPU-seconds an hour of strain, 16.7 s elapsed in "
-        "searching, on a CPU with 2 threads, at most 900 MiB of memory."
+        "x: conditioning 2.1 and searching (with 8 time slides of the background) 8.3 CPU-seconds "
+        "an hour of strain, 16.7 s elapsed in searching, on a CPU with 2 threads, at most 900 MiB of "
+        "memory."
     )
+    without = figures | {"settings": {"events": {"slides": 0}}}
+    assert "and searching 8.3 CPU-seconds" in report.format_cost("x", without)
 
 
 def test_the_published_stand_beside_ours_with_their_sources() -> None:
