@@ -22,7 +22,12 @@ from benchmarks.harness.machine import (
     warn_if_busy,
 )
 from benchmarks.harness.measurements import Measurement
-from benchmarks.harness.result_files import FORMAT, format_measurements, record_entry
+from benchmarks.harness.result_files import (
+    FORMAT,
+    check_recorded_names,
+    format_measurements,
+    record_entry,
+)
 from runtime.command_line import CommandLine
 from runtime.errors import UserError, nearest
 
@@ -184,8 +189,17 @@ def run_entry(
     default_out: Path | None = None,
     after: Callable[[Path], None] | None = None,
 ) -> int:
-    """Measure what a command line asks for, print its table and record it; see `run_benchmark`."""
+    """Measure what a command line asks for, print its table and record it; see `run_benchmark`.
+
+    Raises:
+        UserError: the record holds names that were not asked for, and would lose them.
+    """
     device = find_device(args.device)
+    # Quick figures are only kept where that is asked for.
+    out = args.out or (None if args.quick else default_out)
+    names = sorted(set(getattr(args, "names", ())))  # none: all that there are
+    if out is not None:
+        check_recorded_names(out, device, name, names)
     with torch_threads(args.threads):
         entry = measure_entry(
             measure, BenchmarkSettings(device, args.quick, args.repeats, args.folder)
@@ -195,9 +209,9 @@ def run_entry(
     for title, detail in entry["details"].items():
         lines += ["", f"{title}:", "", *detail]
     print("\n".join(lines))
-    # Quick figures are only kept where that is asked for.
-    out = args.out or (None if args.quick else default_out)
     if out is not None:
+        if names:
+            entry["names"] = names
         path = record_entry(out, device, name, entry)
         print(f"\nrecorded in {path.with_suffix('.md')}")
         if after is not None:

@@ -40,6 +40,33 @@ def load_results(path: Path) -> Results:
     return results
 
 
+def check_recorded_names(
+    folder: Path, device: torch.device, name: str, wanted: Sequence[str]
+) -> None:
+    """Check that the entry of some names would replace no entry of further ones.
+
+    Args:
+        folder: of the records.
+        device: of the record.
+        name: of the entry.
+        wanted: what is to be measured; nothing stands for all that there is.
+
+    Raises:
+        UserError: it would.
+    """
+    path = folder / f"{describe_device(device)['slug']}.json"
+    before = load_results(path)["benchmarks"].get(name) if path.exists() else None
+    if before is None or not wanted:
+        return
+    recorded = before.get("names", ["all names"])
+    if not set(recorded) <= set(wanted):
+        raise UserError(
+            f"{path} holds {name} of {', '.join(recorded)}, which {', '.join(wanted)} would "
+            f"replace: leave --out out to print figures, leave the names out to record all, or "
+            f"record into another folder"
+        )
+
+
 def record_entry(folder: Path, device: torch.device, name: str, entry: Mapping[str, Any]) -> Path:
     """Put one benchmark's entry into the device's files; return the JSON file.
 

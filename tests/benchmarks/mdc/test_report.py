@@ -68,8 +68,8 @@ def test_rates_that_a_day_does_not_resolve_are_said_and_not_extrapolated() -> No
     # 24 hours of background and 24 of foreground
     assert report.format_cost("x", figures) == (
         "x: conditioning 2.1 and searching (with 8 time slides of the background) 8.3 CPU-seconds "
-        "an hour of strain, 16.7 s elapsed in searching, on a CPU with 2 threads, at most 900 MiB of "
-        "memory."
+        "an hour of strain, 16.7 s elapsed in searching, on a CPU with 2 threads, at most 900 MiB "
+        "of memory."
     )
     without = figures | {"settings": {"events": {"slides": 0}}}
     assert "and searching 8.3 CPU-seconds" in report.format_cost("x", without)

@@ -74,6 +74,21 @@ def test_a_package_that_is_not_there_is_left_out_with_the_reason(
     assert "ml4gw: the package no_such_package" in path.with_suffix(".md").read_text()
 
 
+def test_one_package_does_not_replace_the_record_of_several(tmp_path, capsys) -> None:
+    small = ["--quick", "--device", "cpu", "--out", str(tmp_path)]
+    assert rivals.main(["sklearn", "torch", *small]) == 0
+    (path,) = tmp_path.glob("*.json")
+    before = path.read_bytes()
+    with pytest.raises(SystemExit) as error:
+        run_command(lambda: rivals.main(["sklearn", *small]))
+    assert error.value.code == 2
+    said = capsys.readouterr().err
+    assert f"{path} holds rivals of sklearn, torch, which sklearn would replace" in said
+    assert "leave --out out" in said
+    assert path.read_bytes() == before
+    assert rivals.main(["torch", "sklearn", *small]) == 0  # the same names, once more
+
+
 def test_a_misspelt_package_is_one_sentence(capsys) -> None:
     with pytest.raises(SystemExit) as error:
         run_command(lambda: rivals.main(["ml4wg"]))
