@@ -31,12 +31,13 @@ A B A B ... A machine that slows down slows down both.
 | `full_size` | training/ | every command of a project, up to the competition's 560,000 samples |
 | `rivals` | rivals/ | the same done by other packages, that they agree, and who is faster |
 
-Five commands stand beside them. `python -m benchmarks.gpu_check` checks a GPU within nine minutes:
+Six commands stand beside them. `python -m benchmarks.gpu_check` checks a GPU within nine minutes:
 tests, times and two trainings, one after another. `python -m benchmarks.detection` measures how
 well detectors work, on one simulated hold-out, and `python -m benchmarks.mdc` how far they see in
 continuous strain at a rate of false alarms. `python -m benchmarks.page` writes the recorded figures
-into the docs. `python -m benchmarks.network_sizes` counts the parameters of every experiment's
-network.
+into the docs. `python -m benchmarks.training.epoch_on_paper` counts the operations of every
+experiment's training step, for what an epoch costs on a GPU, and `python -m
+benchmarks.network_sizes` the parameters of every experiment's network.
 
 harness/ holds what all benchmarks share; open harness/command.py first. Nothing of the toolkit
 imports benchmarks.

@@ -22,6 +22,7 @@ from benchmarks.harness.result_files import (
     measurements_of,
     replace_between_marks,
 )
+from benchmarks.training import epoch_on_paper as on_paper
 from benchmarks.training.growth import draw_recorded_curves
 from benchmarks.training.growth_plots import plot_paths
 from runtime.command_line import CommandLine, run_command
@@ -37,7 +38,7 @@ COMMANDS = {
     "timm.training_step": "timm",
     "torch.loader.2": "torch",
 }
-# On other pages of docs/explanation.
+# On other pages of docs/explanation, or of no device.
 ELSEWHERE = (
     "detection.json",
     "ablation.json",
@@ -45,6 +46,7 @@ ELSEWHERE = (
     "blips_trained.json",
     "glitch_ranking.json",
     "mdc.json",
+    on_paper.RECORD,
 )
 NO_GPU = [
     "### A CUDA GPU",
@@ -179,7 +181,8 @@ def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
         if name == "results" and kinds == {"cpu"}:
             lines += NO_GPU
         text = replace_between_marks(text, begin, end, lines or [NOTHING, ""], PAGE)
-    return text
+    begin, end = section_marks("on_paper")
+    return replace_between_marks(text, begin, end, on_paper.page_lines() or [NOTHING, ""], PAGE)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

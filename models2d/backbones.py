@@ -6,6 +6,7 @@ kind a network is, `Backbone` finds by trying it on a small image, not from a li
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
 from collections.abc import Mapping
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from runtime.archives import read_torch_file
+from runtime.console import LOGGER
 from runtime.errors import UserError, nearest
 
 PROBE_SIZE = (128, 128)  # four times the coarsest stride of any network, and quick
@@ -303,7 +305,7 @@ class Backbone(nn.Module):
         size = (size, size) if isinstance(size, int) else tuple(size)
         image = torch.zeros(1, timm_params.get("in_chans", 3), *size)
 
-        features = try_image(self.net, self.net.forward_features, image, model_name)
+        features = try_image(self.net, "forward_features", image, model_name)
         self.is_map = torch.is_tensor(features) and features.ndim == 4
         if self.is_map:
             try:
@@ -314,7 +316,7 @@ class Backbone(nn.Module):
                     "only with custom_classifier = 'none' and custom_attention = 'none'"
                 ) from error
         self.channels_last = getattr(self.net, "output_fmt", "NCHW") == "NHWC"
-        self.num_features = try_image(self.net, self, image, model_name).shape[1]
+        self.num_features = try_image(self, "forward", image, model_name).shape[1]
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D, H', W') or (B, D)."""
@@ -340,12 +342,30 @@ def size_params(
 
 
 @torch.no_grad()
-def try_image(net: nn.Module, function: Any, image: Tensor, name: str) -> Any:
-    """Return what a function of a network makes of one image, leaving the network as it was."""
+def try_image(net: nn.Module, method: str, image: Tensor, name: str) -> Tensor:
+    """Return what a network makes of one image, leaving the network as it was.
+
+    Only the shape of the result counts. A copy of the network without numbers tells it in a tenth
+    of the time, and where that does not work, the network itself does, or says what is wrong.
+
+    Args:
+        net: the network.
+        method: of it that takes the image.
+        image: (1, C, H, W).
+        name: of the network in timm, for the error.
+
+    Raises:
+        UserError: the network does not take images of this size.
+    """
+    try:
+        return getattr(without_numbers(net), method)(image.to("meta"))
+    except (RuntimeError, AssertionError, ValueError, TypeError) as error:
+        # Some networks make tensors of their own on the CPU. The network itself is asked next.
+        LOGGER.debug("%s is tried with numbers, as without them: %s", name, first_line(error))
     training = net.training
     net.eval()  # batch-norm statistics stay untouched
     try:
-        return function(image)
+        return getattr(net, method)(image)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise UserError(
             f"model_name = {name!r} does not take images of {tuple(image.shape[-2:])} "
@@ -353,3 +373,16 @@ def try_image(net: nn.Module, function: Any, image: Tensor, name: str) -> Any:
         ) from error
     finally:
         net.train(training)
+
+
+def without_numbers(net: nn.Module) -> nn.Module:
+    """Return a copy of a network for predictions on torch's device 'meta', which has shapes alone.
+
+    The tensors themselves are not copied.
+    """
+    tensors = [*net.parameters(), *net.buffers()]
+    # What deepcopy is told to have copied already, by the identity of the original
+    known = {id(x): x.detach().to("meta") for x in tensors}
+    for parameter in net.parameters():
+        known[id(parameter)] = nn.Parameter(known[id(parameter)], requires_grad=False)
+    return copy.deepcopy(net, known).eval()

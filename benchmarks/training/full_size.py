@@ -5,7 +5,8 @@ Indexing, checking, caching, the first batch, an epoch of a network that costs n
 set. Each is the command itself in a process of its own, with its time and its memory.
 
 Checking and caching read strain, of which 560,000 samples would be 55 GB of files: they are
-measured at smaller numbers, and a row beside these extrapolates on a straight line. Everything
+measured at smaller numbers, and a row beside these extrapolates on a straight line. Both are
+measured with one process a core, and with 1, 2 and 4. Everything
 else is measured at its full size; files that are only listed, and the cache of the free network,
 are holes in the disk. Names on the command line measure only these parts.
 """
@@ -34,7 +35,9 @@ FULL = 560_000
 SIZES = (10_000, 100_000, FULL)
 WITH_STRAIN = (1_000, 2_000, 8_000)  # samples that are checked and cached
 RUNS = 20
+PROCESSES = (1, 2, 4)  # that read strain
 Point = dict[str, Any]
+Measure = Callable[[BenchmarkSettings, int, Path], Cost]
 
 
 def in_folder(folder: Path, measure: Callable[[Path], Cost]) -> Cost:
@@ -53,16 +56,21 @@ def index(settings: BenchmarkSettings, n: int, work: Path) -> Cost:
     return run_measured(line, work)
 
 
-def check(settings: BenchmarkSettings, n: int, work: Path) -> Cost:
-    write_kaggle_files(work / "data", n, 2, strain=True)
-    line = ["prep_data.py", "--root_dir", f"{work}/data", "--export_dir", f"{work}/out", "--check"]
-    return run_measured(line, work)
+def reading_strain(option: str, processes: int | None = None) -> Measure:
+    """Return what measures prep_data.py with an option by which it reads all strain.
 
+    Args:
+        option: --check or --cache.
+        processes: that read; None for one on every core.
+    """
+    readers = [] if processes is None else ["--num_workers", str(processes)]
 
-def cache(settings: BenchmarkSettings, n: int, work: Path) -> Cost:
-    write_kaggle_files(work / "data", n, 2, strain=True)
-    line = ["prep_data.py", "--root_dir", f"{work}/data", "--export_dir", f"{work}/out", "--cache"]
-    return run_measured(line, work)
+    def measure(settings: BenchmarkSettings, n: int, work: Path) -> Cost:
+        write_kaggle_files(work / "data", n, 2, strain=True)
+        line = ["prep_data.py", "--root_dir", f"{work}/data", "--export_dir", f"{work}/out"]
+        return run_measured([*line, option, *readers], work)
+
+    return measure
 
 
 def first_batch(settings: BenchmarkSettings, n: int, work: Path) -> Cost:
@@ -88,10 +96,18 @@ def report(settings: BenchmarkSettings, n: int, work: Path) -> Cost:
 
 
 # What is measured, whether its files hold strain, and what it is called in the table.
-PARTS: dict[str, tuple[Callable[[BenchmarkSettings, int, Path], Cost], bool, str]] = {
+PARTS: dict[str, tuple[Measure, bool, str]] = {
     "index": (index, False, "index of the files (prep_data.py)"),
-    "check": (check, True, "check of the files (prep_data.py --check)"),
-    "cache": (cache, True, "cache of the files (prep_data.py --cache)"),
+    "check": (reading_strain("--check"), True, "check of the files (prep_data.py --check)"),
+    **{
+        f"check_{n}": (reading_strain("--check", n), True, f"check of the files, {n} readers")
+        for n in PROCESSES
+    },
+    "cache": (reading_strain("--cache"), True, "cache of the files (prep_data.py --cache)"),
+    **{
+        f"cache_{n}": (reading_strain("--cache", n), True, f"cache of the files, {n} readers")
+        for n in PROCESSES
+    },
     "first_batch": (first_batch, False, "from the start to the first batch of Nspec16"),
     "free_epoch": (free_epoch, False, "start and epoch of a network that costs nothing (train.py)"),
     "stack": (stack, False, f"a stack of {RUNS} runs (stacking.py)"),

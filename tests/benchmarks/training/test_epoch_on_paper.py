@@ -1,0 +1,108 @@
+"""Operations of a step, beside what is counted by hand, and the record of what they come to."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from benchmarks import page
+from benchmarks.training import epoch_on_paper
+from benchmarks.training.epoch_on_paper import (
+    HALF,
+    MEMORY,
+    SECONDS_A_CALL,
+    TF32,
+    VECTOR,
+    Cost,
+    CountedWork,
+    Work,
+)
+from runtime.command_line import run_command
+from runtime.errors import UserError
+
+
+def counted(function) -> Work:
+    with CountedWork() as found:
+        function()
+    return found.work
+
+
+def test_a_product_of_matrices() -> None:
+    x, y = torch.randn(30, 50), torch.randn(50, 70)
+    work = counted(lambda: x @ y)
+    moved = 4 * (30 * 50 + 50 * 70 + 30 * 70)
+    expected = Work(1, 2 * 30 * 50 * 70, moved, max(2 * 30 * 50 * 70 / TF32, moved / MEMORY))
+    assert work == expected
+    half = counted(lambda: x.half() @ y.half())
+    # Two casts, which make 5,000 numbers, and the product
+    assert (half.calls, half.operations) == (3, 2 * 30 * 50 * 70 + 30 * 50 + 50 * 70)
+    assert half.seconds > 2 * 30 * 50 * 70 / HALF
+
+
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_convolution_in_both_passes(groups: int) -> None:
+    """The backward pass is twice the forward pass, of grouped convolutions as well."""
+    x = torch.randn(2, 8, 100, requires_grad=True)
+    kernel = torch.randn(12, 8 // groups, 5, requires_grad=True)
+    places = 2 * 12 * 96
+    forward = 2 * places * 8 // groups * 5
+    with CountedWork() as found:
+        y = F.conv1d(x, kernel, groups=groups)
+    assert found.work.operations == forward
+    gradient = torch.ones_like(y)
+    with CountedWork() as found:
+        torch.autograd.grad(y, (x, kernel), gradient)
+    assert found.work.operations == 2 * forward
+
+
+def test_transforms_and_what_is_elementwise() -> None:
+    x = torch.randn(3, 1024)
+    work = counted(lambda: torch.fft.rfft(x))
+    assert work.operations == 2.5 * 3 * 1024 * 10
+    assert work.seconds == max(work.operations / VECTOR, work.moved / MEMORY)
+    assert counted(lambda: x + 1) == Work(1, 3072, 2 * 4 * 3072, 2 * 4 * 3072 / MEMORY)
+    assert counted(lambda: x.T) == Work()  # a view moves nothing
+    wide = torch.randn(3, 1).expand(3, 1024)
+    assert counted(lambda: wide + x).moved == 4 * (3 + 2 * 3072)
+
+
+def test_a_larger_batch_follows_on_a_straight_line() -> None:
+    low, high = epoch_on_paper.BATCHES
+    one, two = (Work(7, 100.0 * n, 50.0 + n, 2.0 * n) for n in (low, high))
+    assert one.at_batch(two, 64) == Work(7, 6400.0, 114.0, 128.0)
+    cost = Cost("X", 64, 6400, Work(10, seconds=3 * 10 * SECONDS_A_CALL))
+    assert cost.bound == pytest.approx(100 * 30 * SECONDS_A_CALL)
+    assert Cost("X", 64, 6400, Work(10)).bound == pytest.approx(100 * 10 * SECONDS_A_CALL)
+
+
+def test_a_network_of_files_and_one_that_draws(tmp_path: Path, monkeypatch, capsys) -> None:
+    assert epoch_on_paper.main(["Demo", "Wave07"]) == 0
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if "| " in line]
+    by_name = {line[0].removeprefix("| "): line for line in lines[2:]}
+    assert by_name["Demo"][1:3] == ["64", "448,000"]
+    assert by_name["Wave07"][2] == "32,768"
+    with pytest.raises(UserError, match="leave one of them out"):
+        epoch_on_paper.main(["Demo", "--out", str(tmp_path)])
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(SystemExit) as error:
+        run_command(lambda: epoch_on_paper.main(["Dmo"]))
+    assert error.value.code == 2
+    assert "Demo" in capsys.readouterr().err
+
+
+def test_all_are_recorded_and_stand_on_the_page(tmp_path: Path) -> None:
+    costs = [Cost("Demo", 64, 448_000, Work(687, 9.6e9, 1.6e8, 5e-5))]
+    for _ in range(2):
+        path = epoch_on_paper.record_costs(tmp_path, costs)
+    assert json.loads(path.read_text())["costs"][0]["step"]["calls"] == 687
+    lines = epoch_on_paper.page_lines(tmp_path)
+    assert any(line.startswith("| Demo | 64 | 448,000 | 0.150 | 2.50 | 687 |") for line in lines)
+    assert path.with_suffix(".md").read_text().count("| Demo |") == 1
+    assert epoch_on_paper.page_lines(tmp_path / "none") == []
+    recorded = epoch_on_paper.page_lines()
+    assert recorded
+    assert "\n".join(recorded) in page.PAGE.read_text(), "run: python -m benchmarks.page"
