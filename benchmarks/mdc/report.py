@@ -41,7 +41,7 @@ def strain_name(described: Mapping[str, Any]) -> str:
 
 
 def format_rate(rate: float) -> str:
-    return f"{rate:,.0f}" if rate >= 10 or rate == round(rate) else f"{rate:.2g}"
+    return f"{rate:,.0f}" if rate >= 10 or rate == round(rate) else f"{rate:.3g}"
 
 
 def format_distance(distance: Mapping[str, float] | None) -> str:

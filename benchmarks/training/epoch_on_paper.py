@@ -48,6 +48,7 @@ from runtime.command_line import CommandLine, run_command
 from runtime.console import progress
 from runtime.errors import UserError
 from runtime.files import read_json
+from training.trainer import Trainer
 
 RECORD = "epoch_on_paper.json"
 TRAINING_SAMPLES = 560_000  # of the competition, of which a fold trains on (cv - 1) / cv
@@ -192,17 +193,34 @@ def as_on_a_gpu() -> Iterator[None]:
         delay_averages.TERMS_AT_A_TIME.update(before)
 
 
-def count_step(config: ConfigMeta, batch: int, folder: Path) -> Work:
-    """Return the work of a training step on the CPU in the types that it has on a GPU.
+def count_steps(config: ConfigMeta, folder: Path) -> list[Work]:
+    """Return the work of a training step of each of `BATCHES`, in the types that it has on a GPU.
 
     Raises:
         UserError: the loss of random strain was not finite, so that there was no backward pass.
     """
     # On a GPU `amp = True` is float16; on a CPU bfloat16 has the same size.
     amp = "bf16" if config.amp else "none"
-    changes = [f"batch_size={batch}", f"amp={amp}", "accumulate=1"]
-    experiment = random_experiment(config, folder, torch.device("cpu"), 8 * batch, 8, changes)
+    # A step is the same with pseudo-labels.
+    changes = [f"amp={amp}", "accumulate=1", "pseudo_labels=none"]
+    experiment = random_experiment(config, folder, torch.device("cpu"), 16, 8, changes)
     trainer = experiment.build_trainer(0, training=True)
+    trainer.model.train()
+    works = []
+    with as_on_a_gpu():
+        # Banks and filters that are made at the first batch are no part of a step.
+        take_step(trainer, config, BATCHES[0])
+        for batch in BATCHES:
+            with CountedWork() as counted:
+                take_step(trainer, config, batch)
+            works.append(counted.work)
+    if trainer.state.bad_losses:
+        raise UserError(f"{config.__name__}: random strain has no finite loss: it is not counted")
+    return works
+
+
+def take_step(trainer: Trainer, config: ConfigMeta, batch: int) -> None:
+    """Train for one step on random strain."""
     detectors, samples = observation_of(config).shape
     strain = torch.randn(batch, detectors, samples) * 1e-21
     if draws_its_samples(config):  # they come as the transforms would leave those of files
@@ -212,25 +230,15 @@ def count_step(config: ConfigMeta, batch: int, folder: Path) -> Work:
         "target": (torch.arange(batch) % 2).float()[:, None],
         "index": torch.arange(batch),
     }
-    trainer.model.train()
-    with as_on_a_gpu():
-        # Banks and filters that are made at the first batch are no part of a step.
-        trainer.train_step(trainer.prepare_batch(dict(rows), "train"), 1.0, last=True)
-        with CountedWork() as counted:
-            trainer.train_step(trainer.prepare_batch(dict(rows), "train"), 1.0, last=True)
-    if trainer.state.bad_losses:
-        raise UserError(f"{config.__name__}: random strain has no finite loss: it is not counted")
-    return counted.work
+    trainer.train_step(trainer.prepare_batch(rows, "train"), 1.0, last=True)
 
 
 def cost_of(config: ConfigMeta) -> Cost:
     """Return what an epoch of an experiment costs on paper."""
     rows = TRAINING_SAMPLES * (config.cv - 1) // config.cv if config.cv > 1 else TRAINING_SAMPLES
     samples = count_training_samples(config, rows, 0)
-    works = []
-    for batch in BATCHES:
-        with tempfile.TemporaryDirectory() as folder:
-            works.append(count_step(config, batch, Path(folder)))
+    with tempfile.TemporaryDirectory() as folder:
+        works = count_steps(config, Path(folder))
     step = works[0].at_batch(works[1], config.batch_size)
     return Cost(config.__name__, config.batch_size, samples, step)
 
