@@ -41,8 +41,8 @@ def run_command(main: Callable[[], int | None]) -> NoReturn:
     """Run the `main` of a command line and exit.
 
     Exit codes: what `main` returns; 2 for a `UserError`, an error of a file or folder, a full
-    memory or a required package that is missing, which is one line on stderr; 128 + the signal's
-    number for a run that a signal stopped.
+    memory or a required package that `main` finds missing, which is one line on stderr; 128 + the
+    signal's number for a run that a signal stopped.
 
     Args:
         main: without arguments; returns the exit code, None for 0.
@@ -89,7 +89,8 @@ def format_full_memory(error: BaseException) -> str:
 def format_missing_package(name: str) -> str:
     """Return a sentence for a Python without a package that all of the toolkit needs."""
     environment = Path(__file__).resolve().parent.parent / ".venv" / "bin" / "python"
-    if environment.exists() and Path(sys.prefix) != environment.parent.parent:
+    used = Path(sys.prefix).resolve()  # the checkout may be reached through a link
+    if environment.exists() and used != environment.parent.parent.resolve():
         return (
             f"{sys.executable} has no package {name}: run {environment} in place of it, or first "
             f"`source {environment.parent / 'activate'}`"

@@ -44,7 +44,8 @@ class BankStatistic(Protocol):
         channels: the channel of the observation that each channel of the network is shown.
         log_ratio_scale: what its values are multiplied by to be about log-likelihood ratios.
         slack: by how much the value of a window may exceed what a bound says of its blocks.
-        glitch_slack: by how much more, where a detector may hold a glitch; 0 without glitches.
+        glitch_slack: by how much more, where a detector may hold a glitch; 0 for a statistic that
+            knows no glitches.
     """
 
     network: MatchedFilter1d
@@ -127,7 +128,8 @@ class LikelihoodRatio:
     def __init__(self, network: MatchedFilter1d, channels: Sequence[int]) -> None:
         self.network, self.channels = network, tuple(channels)
         self.log_ticks = math.log(network.grid.num_times)
-        # With the glitch of a detector explained, the others alone may say e^2 more than all.
+        # With the glitch of a detector explained, the others alone may say e^2 more than the bound
+        # of all together says.
         self.glitch_slack = 0.0 if network.glitch is None else 2.0
 
     def of_templates(self, z: Outputs, log_delays: Sequence[Tensor] | None = None) -> Tensor:

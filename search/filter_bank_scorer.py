@@ -32,10 +32,12 @@ from search.peaks import Peaks
 from search.spectral_whitening import WhitenedStrain, whiten_stretch
 
 if TYPE_CHECKING:
+    from models1d import MatchedFilter1d
     from physics.observation import Observation
     from search.conditioned_stretch import ConditionedStretch
 
-BLOCKS_AT_A_TIME, PEAKS_AT_A_TIME = 64, 16
+# So many blocks are bounded, and so many blocks and peaks computed at a time, to save memory.
+BOUNDS_AT_A_TIME, BLOCKS_AT_A_TIME, PEAKS_AT_A_TIME = 2**14, 64, 16
 
 
 class FilterBankScorer:
@@ -68,7 +70,7 @@ class FilterBankScorer:
         # by statistic and channel, None without strain
         self.outputs: list[list[DetectorOutputs | None]] = []
         self.summaries: list[list[Tensor | None]] = []
-        # (ticks,) of each channel whose network weighs glitches
+        # (ticks,) bool, by statistic and channel; all False without strain or a glitch hypothesis
         self.suspected: list[list[np.ndarray]] = []
         self.usable: dict[str, np.ndarray] = {}  # by detector, (ticks,)
         self.white: dict[str, WhitenedStrain] = {}
@@ -98,15 +100,26 @@ class FilterBankScorer:
                 self.usable[name] = found.usable
             self.outputs.append(row)
         self.summarise()
-        self.suspected = [
-            [
-                find_suspected_ticks(statistic.network, channel, own).cpu().numpy()
-                if own is not None and statistic.glitch_slack
-                else np.zeros(self.ticks, bool)
-                for channel, own in enumerate(row)
-            ]
-            for statistic, row in zip(self.statistics, self.outputs, strict=True)
-        ]
+        self.find_suspected()
+
+    def find_suspected(self) -> None:
+        """Find where each channel of a network with a glitch hypothesis may hold a glitch."""
+        # Statistics of views that exchange nothing, or only signs, are of the same channels.
+        known: dict[tuple[MatchedFilter1d, int, DetectorOutputs], np.ndarray] = {}
+        nothing = np.zeros(self.ticks, bool)
+        self.suspected = []
+        for statistic, row in zip(self.statistics, self.outputs, strict=True):
+            of_channels = []
+            for channel, own in enumerate(row):
+                if own is None or not statistic.glitch_slack:
+                    of_channels.append(nothing)
+                    continue
+                key = (statistic.network, channel, own)
+                if key not in known:
+                    found = find_suspected_ticks(statistic.network, channel, own)
+                    known[key] = found.cpu().numpy()
+                of_channels.append(known[key])
+            self.suspected.append(of_channels)
 
     def summarise(self) -> None:
         """Filter every detector once, and keep the summaries that all statistics need."""
@@ -154,8 +167,8 @@ class FilterBankScorer:
         names = [self.observation.detectors[c] for c in self.statistics[number].channels]
         return [offsets.get(name, 0) for name in names]
 
-    def glitch_slack(self, number: int, offsets: Mapping[str, int]) -> np.ndarray:
-        """Return how much more than a bound says a window centred on a tick may have, (ticks,)."""
+    def glitch_slack_at_ticks(self, number: int, offsets: Mapping[str, int]) -> np.ndarray:
+        """Return the extra slack of the window that is centred on each tick, (ticks,)."""
         shifts = self.channel_offsets(number, offsets)
         rows = [
             np.roll(own, -offset)
@@ -166,8 +179,21 @@ class FilterBankScorer:
     @torch.inference_mode()
     def block_bounds(self, number: int, offsets: Mapping[str, int]) -> np.ndarray:
         """Return upper bounds of what each block adds to a window, (blocks,), for a statistic."""
+        block = self.block
+        first = torch.arange(-(-self.ticks // block), device=self.device) * block
+        parts = first.split(BOUNDS_AT_A_TIME)
+        found = [self.bounds_of_blocks(number, offsets, part) for part in parts]
+        return torch.cat(found).double().cpu().numpy()
+
+    def bounds_of_blocks(self, number: int, offsets: Mapping[str, int], first: Tensor) -> Tensor:
+        """Return upper bounds of what some blocks add to a window, (blocks,), for a statistic.
+
+        Args:
+            number: of the statistic.
+            offsets: of the detectors, in ticks.
+            first: (blocks,) ticks at which the blocks begin.
+        """
         block, ticks = self.block, self.ticks
-        first = torch.arange(-(-ticks // block), device=self.device) * block
         shown: list[Tensor | None] = []
         for kept, offset in zip(
             self.summaries[number], self.channel_offsets(number, offsets), strict=True
@@ -194,7 +220,7 @@ class FilterBankScorer:
                         torch.logaddexp(parts, kept[:, other].float()),
                     )
             shown.append(parts)
-        return self.statistics[number].bound(shown, block).double().cpu().numpy()
+        return self.statistics[number].bound(shown, block)
 
     @torch.inference_mode()
     def values_of_blocks(
@@ -222,7 +248,9 @@ class FilterBankScorer:
         """
         offsets, usable = self.offsets(shifts), self.usable_together(shifts)
         wanted = [
-            statistic.least_value(least) - statistic.slack - self.glitch_slack(number, offsets)
+            statistic.least_value(least)
+            - statistic.slack
+            - self.glitch_slack_at_ticks(number, offsets)
             for number, statistic in enumerate(self.statistics)
         ]
         blocks = self.find_blocks(offsets, usable, wanted)
@@ -237,10 +265,10 @@ class FilterBankScorer:
         return found.taken(found.score >= least)
 
     def falling_levels(self, count: int) -> Iterator[float]:
-        """Yield ever lower scores, the last minus infinity, to look for some loudest peaks at.
+        """Yield falling scores, the last minus infinity, to look for some loudest peaks at.
 
-        At the first, some times as many blocks as peaks are wanted come near by their bounds; the
-        lower the score, the longer `peaks` takes.
+        The first level lets the blocks with the 4 x `count` highest bounds pass, and each further
+        level twice as many. The more pass, the longer `peaks` takes.
 
         Args:
             count: of peaks that are wanted.
@@ -305,7 +333,10 @@ class FilterBankScorer:
         # What the blocks around a peak that were computed give for its window.
         near = (found[:, None] + np.arange(times) - times // 2) % ticks  # (peak, time)
         enough = np.zeros(len(found), bool)
-        for statistic, own, value_at in zip(self.statistics, values, wanted, strict=True):
+        every = zip(self.statistics, values, wanted, strict=True)
+        for number, (statistic, own, value_at) in enumerate(every):
+            # Without a detector that holds a glitch the others may say far more than all together.
+            enough |= self.glitch_slack_at_ticks(number, offsets)[found] > 0
             ring = np.full(ticks, -np.inf)
             ring[places] = own
             window = torch.from_numpy(ring[near])

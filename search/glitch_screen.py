@@ -1,13 +1,17 @@
 """Where in a stretch a detector may hold a glitch that matters to a network.
 
-A network with a glitch hypothesis (see models1d/glitch_hypothesis.py) says less of a signal than
-one without, but where it leaves a detector out: the others alone may say e^2 times more than all
-together. A glitch whose probability in a window is q so adds at most log(1 + q e^2) to the window's
-log ratio, 0.3 for q = 0.05. In noise few windows have such odds. A search that knows them before it
-combines detectors has to lower its bounds only there.
+A network with a glitch hypothesis (see models1d/glitch_hypothesis.py) gives a lower ratio than one
+without, except where it leaves a detector out: the others alone may say more than all together. It
+does so only in windows in which a glitch has the odds `NEGLIGIBLE` or more, which few windows of
+noise have. A search that knows them before it combines detectors has to lower its bounds only
+there.
 
 The odds of a window are a sum over all tiles k and times t of it, see `log_glitch_ratio`. The sum
 over tiles is formed once for each time of the stretch, and running sums give those of all windows.
+
+A window ends in silence and the stretch goes on, so that both odds differ where something lies at
+an end of the window. Odds of 0.05 are found, as tests show; what smaller ones change is less than
+the slack of a search.
 """
 
 from __future__ import annotations
@@ -18,16 +22,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from models1d.glitch_hypothesis import log_sum_over_tiles
+from models1d.glitch_hypothesis import NEGLIGIBLE, log_sum_over_tiles
 from models1d.matched_filter1d import MatchedFilter1d
 from models1d.strided_correlation import POLYPHASE, correlate_frames, make_frame_kernel
 from models1d.template_outputs import combine_basis, power
 from runtime.float32_precision import full_precision
 from search.filter_outputs import TICKS_AT_A_TIME, DetectorOutputs
-
-# Log odds from which on a window is suspected, far below 0.05: windows of the network end in
-# silence, and the stretch goes on, so that the odds of both differ where something is at the ends.
-LEAST_LOG_ODDS = math.log(1e-3)
 
 
 @torch.inference_mode()
@@ -50,9 +50,9 @@ def find_suspected_ticks(
     sums = sums_over_tiles(network, channel, outputs, a)  # (ticks,), log
     # log(pi G) is the logarithm of the sum over all times and these factors.
     factors = glitch.log_odds[channel] + torch.log1p(-a) - math.log(len(glitch.tiles[0]) * times)
-    # In units of it, a time that is more than enough by itself counts as just enough: running sums
-    # of numbers up to 1 lose nothing that matters, however loud a glitch is.
-    shares = (sums.double() + factors - LEAST_LOG_ODDS).clamp_max(0).exp()
+    # Each time's share of the odds that are enough. Shares are cut off at 1, so that running sums
+    # stay exact however loud a glitch is.
+    shares = (sums.double() + factors - NEGLIGIBLE).clamp_max(0).exp()
     running = torch.cat([shares.new_zeros(1), shares.cumsum(0)])
     # The window of tick t begins grid.first + num_times // 2 ticks before it.
     first = torch.arange(len(sums), device=sums.device)

@@ -48,7 +48,8 @@ from search.trigger_table import TriggerTable, concatenate_tables
 # Triggers that a search of several stretches keeps of noise, an hour. Quieter ones cost most of the
 # time, and at such a rate no trigger stands out.
 KEPT_PER_HOUR = 50
-LEAST_KEPT = 5  # of a short first stretch
+LEAST_KEPT = 5  # of a short stretch
+STRETCHES_LOOKED_AT = 3  # for the score that is kept
 
 
 class SlideProgress:
@@ -151,9 +152,9 @@ class Search:
         """The lowest score of triggers that are kept.
 
         Without --least all triggers of windows in a search of one stretch are kept. Else they are
-        the `KEPT_PER_HOUR` loudest triggers an hour of the first stretch, and all that are as loud
-        elsewhere. Millions of quiet triggers would say nothing, and a scorer may pass over strain
-        that cannot be so loud.
+        the `KEPT_PER_HOUR` loudest triggers an hour of one of the first stretches, and all that are
+        as loud elsewhere. Millions of quiet triggers would say nothing, and a scorer may pass over
+        strain that cannot be so loud.
         """
         if self._least is None:
             self._least = self.choose_least()
@@ -169,27 +170,38 @@ class Search:
         before = self.store.load(name)
         if before is not None:
             return float(before["least"])
-        least = -math.inf
+        # The lowest of a few stretches: signals and glitches could make that of one too high. Of
+        # windows one has to do, as it costs as much as searching it.
+        levels: list[float] = []
         for stretch in self.stretches:
+            if len(levels) == (STRETCHES_LOOKED_AT if is_bank else 1):
+                break
             conditioned = self.load(stretch)
-            if conditioned is None:
-                continue
-            self.scorer.prepare(conditioned)
-            seconds = self.scorer.live_time({})
-            if not seconds:
-                continue
-            count = max(math.ceil(KEPT_PER_HOUR * seconds / 3600), LEAST_KEPT)
-            # Most of the time would go into peaks of the noise that are not among the loudest.
-            for level in self.scorer.falling_levels(count) if is_bank else (-math.inf,):
-                peaks = self.scorer.peaks({}, level)
-                kept = find_loudest_within(peaks.time, peaks.score, self.settings.cluster)
-                if len(kept) > count:
-                    break
-            if count < len(kept):
-                least = float(np.sort(peaks.score[kept])[-count])
-            break
+            if conditioned is not None:
+                levels += self.quietest_kept(conditioned)
+        least = min(levels, default=-math.inf)
         self.store.save(name, least=np.array(least))
         return least
+
+    def quietest_kept(self, conditioned: ConditionedStretch) -> list[float]:
+        """Return the score of the quietest of the triggers that are to be kept of a stretch.
+
+        Returns:
+            One score; none where nothing could be searched, or has fewer triggers.
+        """
+        self.scorer.prepare(conditioned)
+        seconds = self.scorer.live_time({})
+        if not seconds:
+            return []
+        count = max(math.ceil(KEPT_PER_HOUR * seconds / 3600), LEAST_KEPT)
+        # Most of the time would go into peaks of the noise that are not among the loudest.
+        is_bank = isinstance(self.scorer, FilterBankScorer)
+        for level in self.scorer.falling_levels(count) if is_bank else (-math.inf,):
+            peaks = self.scorer.peaks({}, level)
+            kept = find_loudest_within(peaks.time, peaks.score, self.settings.cluster)
+            if len(kept) > count:
+                return [float(np.sort(peaks.score[kept])[-count])]
+        return []
 
     def load(self, stretch: Stretch) -> ConditionedStretch | None:
         """Return the conditioned strain of a stretch, None where there is too little."""

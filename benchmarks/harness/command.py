@@ -195,9 +195,9 @@ def run_entry(
         UserError: the record holds names that were not asked for, and would lose them.
     """
     device = find_device(args.device)
-    # Quick figures are only kept where that is asked for.
-    out = args.out or (None if args.quick else default_out)
     names = sorted(set(getattr(args, "names", ())))  # none: all that there are
+    # Quick figures, and those of some names, are only kept where that is asked for.
+    out = args.out or (None if args.quick or names else default_out)
     if out is not None:
         check_recorded_names(out, device, name, names)
     with torch_threads(args.threads):

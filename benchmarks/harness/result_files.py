@@ -43,7 +43,7 @@ def load_results(path: Path) -> Results:
 def check_recorded_names(
     folder: Path, device: torch.device, name: str, wanted: Sequence[str]
 ) -> None:
-    """Check that the entry of some names would replace no entry of further ones.
+    """Refuse to replace the record of more names by one of fewer.
 
     Args:
         folder: of the records.
@@ -52,7 +52,7 @@ def check_recorded_names(
         wanted: what is to be measured; nothing stands for all that there is.
 
     Raises:
-        UserError: it would.
+        UserError: the record holds names that are not in `wanted`.
     """
     path = folder / f"{describe_device(device)['slug']}.json"
     before = load_results(path)["benchmarks"].get(name) if path.exists() else None

@@ -23,6 +23,7 @@ from benchmarks.harness.random_data import write_data_set
 from benchmarks.harness.timing import synchronise
 from configuration.config_class import ConfigMeta
 from configuration.overrides import override
+from experiments.building import observation_of
 from experiments.experiment import Experiment
 from experiments.run_options import RunOptions
 from training.trainer import Trainer
@@ -153,7 +154,8 @@ def random_experiment(
     share = config.cv / (config.cv - 1)
     n = -(-int(n_train * share) // 10) * 10 + 10  # of both classes alike in every fold
     folder.mkdir(parents=True, exist_ok=True)
-    settings = [*write_data_set(folder, n, n_test), *changes]
+    sampling = observation_of(override(config, list(changes))).sampling
+    settings = [*write_data_set(folder, n, n_test, sampling=sampling), *changes]
     options = {"pretrained": False, "show_progress": False, **options}
     options = RunOptions(results=folder / "results", **options)
     return Experiment(override(config, settings), options, device)

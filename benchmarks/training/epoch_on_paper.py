@@ -41,6 +41,7 @@ from benchmarks.harness.measurements import format_duration, format_significant,
 from benchmarks.harness.result_files import locked_record, write_record
 from benchmarks.harness.timed_steps import random_experiment
 from configuration.config_class import ConfigMeta, find_config
+from configuration.overrides import override
 from experiments.building import count_training_samples, draws_its_samples, observation_of
 from experiments.experiment_list import decimation_of
 from models1d import delay_averages
@@ -201,9 +202,12 @@ def count_steps(config: ConfigMeta, folder: Path) -> list[Work]:
     """
     # On a GPU `amp = True` is float16; on a CPU bfloat16 has the same size.
     amp = "bf16" if config.amp else "none"
-    # A step is the same with pseudo-labels.
+    # A step is the same with pseudo-labels and with any noise curve.
     changes = [f"amp={amp}", "accumulate=1", "pseudo_labels=none"]
-    experiment = random_experiment(config, folder, torch.device("cpu"), 16, 8, changes)
+    if "curves" in config.observation.params:
+        changes.append("observation.curves=none")
+    config = override(config, changes)
+    experiment = random_experiment(config, folder, torch.device("cpu"), 16, 8)
     trainer = experiment.build_trainer(0, training=True)
     trainer.model.train()
     works = []

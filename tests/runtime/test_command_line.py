@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 from paths import ROOT
 
+from runtime import command_line
 from runtime.command_line import CommandLine
 
 
@@ -117,14 +121,37 @@ def test_windows_is_refused_in_one_sentence(command: str) -> None:
         ["-m", "demo"],
     ],
 )
-def test_another_python_without_the_packages_is_told_where_they_are(words: list[str]) -> None:
+def test_a_python_without_the_packages_says_so_in_a_sentence(words: list[str]) -> None:
     # -S leaves out the folder of installed packages.
     line = [sys.executable, "-S", *words]
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1, done.stderr
     assert done.stderr.startswith(f"error: {sys.executable} has no package ")
-    assert "`make install`" in done.stderr or "/.venv/bin/python" in done.stderr
+
+
+def test_a_missing_package_is_installed_or_another_python_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command_line, "__file__", str(tmp_path / "runtime" / "command_line.py"))
+    text = command_line.format_missing_package("torch")
+    assert text.startswith(f"{sys.executable} has no package torch: install all packages with")
+    assert f"`make install` in {tmp_path}" in text
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    assert f": run {python} in place of it" in command_line.format_missing_package("torch")
+    # This very environment lacks it, reached through a link as well.
+    (tmp_path / "link").symlink_to(tmp_path)
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "link" / ".venv"))
+    assert "install all packages with" in command_line.format_missing_package("torch")
+
+
+def test_required_are_the_modules_of_the_projects_dependencies() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {re.match(r"[A-Za-z0-9-]+", line)[0] for line in project["dependencies"]}
+    modules = {"scikit-learn": "sklearn", "pillow": "PIL"}
+    assert {modules.get(name, name) for name in names} == command_line.REQUIRED
 
 
 def test_a_module_of_no_package_is_missing_with_a_traceback() -> None:

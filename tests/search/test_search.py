@@ -10,15 +10,19 @@ import numpy as np
 import pytest
 from fake_scorer import TWO, PowerScorer
 from real_strain import START
+from small_bank import PAIR, chirp_network
 
 from data.gates import Gate
 from data.recording import Recording, StrainInMemory
 from physics.observation import Observation
 from runtime.errors import UserError
+from search.bank_statistics import LikelihoodRatio
+from search.clustering import find_loudest_within
+from search.filter_bank_scorer import FilterBankScorer
 from search.folder import StretchStore
 from search.live_times import LiveTimes
 from search.result import SearchResult
-from search.search import Search
+from search.search import LEAST_KEPT, Search
 from search.search_file import read_search_file
 from search.settings import SearchSettings
 from search.stretch_results import StretchResult, pack_stretch_result, unpack_stretch_result
@@ -217,7 +221,7 @@ def test_a_long_search_keeps_the_loudest_triggers_alone(tmp_path: Path) -> None:
     _, every = run(strain, tmp_path)
     assert search.least > every.triggers.score.min()
     assert len(found.triggers) == (every.triggers.score >= search.least).sum()
-    # 200 an hour of the first minute would be 4; at least 5 are kept of it
+    # 50 an hour of a minute would be 1; at least 5 are kept of it
     assert 5 <= len(found.triggers) < len(every.triggers) / 2
     # what was chosen is what is resumed with, and no stretch is searched for it again
     scorer = PowerScorer()
@@ -292,3 +296,21 @@ def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
     peak(379)  # what is made once
     short, long = peak(379), peak(1387)  # in stretches of the same length
     assert long - short < 2e6  # bytes; 1,008 s of one detector are 17 MB
+
+
+def test_a_filter_bank_keeps_the_loudest_of_its_first_stretches(tmp_path: Path) -> None:
+    """Whatever is left out on the way; a loud stretch does not raise what is kept."""
+    scorer = FilterBankScorer([LikelihoodRatio(chirp_network(), (0, 1))], PAIR, 2)
+    waves = [10.0 + 2 * n for n in range(20)]  # in the first of five stretches
+    strain = {name: held(name, 256, *waves) for name in PAIR.detectors}
+    settings = dataclasses.replace(QUICK, least=None, slides=1)
+    (tmp_path / "store").mkdir()
+    search = Search(strain, scorer, settings, StretchStore(tmp_path / "store"), observation=PAIR)
+    assert len(search.stretches) == 5
+    levels = []
+    for stretch in search.stretches[:3]:
+        scorer.prepare(search.load(stretch))
+        peaks = scorer.peaks({}, -np.inf)
+        kept = find_loudest_within(peaks.time, peaks.score, settings.cluster)
+        levels.append(np.sort(peaks.score[kept])[-LEAST_KEPT])
+    assert search.least == min(levels[1:]) < levels[0] - 1
