@@ -92,7 +92,7 @@ class WindowsOfNetwork:
 def measure(settings: BenchmarkSettings) -> Findings:
     from configs import Mdc1
 
-    seconds = settings.choose(cpu=256, cuda=1024, quick=20)
+    seconds = settings.choose(cpu=3600, cuda=3600, quick=20)
     observation = observation_of(Mdc1)
     network = build_model(Mdc1, pretrained=not settings.quick).eval().to(settings.device)
     stretch = simulate_stretch(observation, seconds)
