@@ -1,6 +1,6 @@
 """What does an epoch of each experiment cost on an H200, on paper?
 
-    python -m benchmarks.training.epoch_on_paper --out benchmarks/results
+    python -m benchmarks.training.epoch_on_paper --out benchmarks/results  # those not recorded yet
     python -m benchmarks.training.epoch_on_paper Nspec16 Wave07    # these, printed
 
 A training step of the trainer, from the batch of strain to the optimiser, runs on the CPU with a
@@ -280,15 +280,20 @@ def format_costs(costs: Sequence[dict[str, Any]]) -> list[str]:
     return markdown_table(head, body)
 
 
-def record_costs(folder: Path, costs: Sequence[Cost]) -> Path:
-    """Write the record and its table; return the JSON file."""
+def record_costs(folder: Path, costs: Sequence[dict[str, Any]]) -> Path:
+    """Write the record and its table; return the JSON file.
+
+    Args:
+        folder: of the record.
+        costs: of experiments, each in JSON's own types.
+    """
     path = folder / RECORD
     folder.mkdir(parents=True, exist_ok=True)
     record = {
         "card": CARD,
         "rates": {"half": HALF, "tf32": TF32, "vector": VECTOR, "memory": MEMORY},
         "seconds_a_call": SECONDS_A_CALL,
-        "costs": [asdict(cost) for cost in costs],
+        "costs": list(costs),
     }
     lines = [f"# An epoch on paper, {CARD}", "", *format_costs(record["costs"])]
     with locked_record(path):
@@ -296,10 +301,16 @@ def record_costs(folder: Path, costs: Sequence[Cost]) -> Path:
     return path
 
 
+def read_costs(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return what is recorded in a folder, by the name of the experiment."""
+    path = folder / RECORD
+    return {cost["config"]: cost for cost in read_json(path)["costs"]} if path.exists() else {}
+
+
 def page_lines(folder: Path = RESULTS) -> list[str]:
     """Return the recorded table for the page of performance; nothing without a record."""
-    path = folder / RECORD
-    return [*format_costs(read_json(path)["costs"]), ""] if path.exists() else []
+    costs = read_costs(folder)
+    return [*format_costs(list(costs.values())), ""] if costs else []
 
 
 def make_parser() -> CommandLine:
@@ -312,6 +323,9 @@ def make_parser() -> CommandLine:
     parser.add_argument(
         "--out", type=Path, metavar="DIR", help=f"record all experiments in DIR/{RECORD} and .md"
     )
+    parser.add_argument(
+        "--fresh", action="store_true", help="with --out: count those anew that are recorded"
+    )
     return parser
 
 
@@ -320,11 +334,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.names and args.out is not None:
         raise UserError("names print their figures, and --out records all: leave one of them out")
     known = [name for name, each in ConfigMeta.registry.items() if each.__module__ == "configs"]
-    chosen = [find_config(name) for name in args.names or known]
-    costs = [cost_of(config) for config in progress(chosen, desc="counted", unit="experiment")]
-    print("\n".join(format_costs([asdict(cost) for cost in costs])))
-    if args.out is not None:
-        print(f"\nrecorded in {record_costs(args.out, costs).with_suffix('.md')}")
+    costs = {} if args.out is None or args.fresh else read_costs(args.out)
+    costs = {name: cost for name, cost in costs.items() if name in known}
+    chosen = [find_config(name) for name in args.names or known if name not in costs]
+    for config in progress(chosen, desc="counted", unit="experiment"):
+        costs[config.__name__] = asdict(cost_of(config))
+        if args.out is not None:  # a count that is killed goes on from here
+            path = record_costs(args.out, list(costs.values()))
+    print("\n".join(format_costs(list(costs.values()))))
+    if args.out is not None and chosen:
+        print(f"\nrecorded in {path.with_suffix('.md')}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from benchmarks.training.epoch_on_paper import (
     CountedWork,
     Work,
 )
+from configuration.config_class import ConfigMeta
 from runtime.command_line import run_command
 from runtime.errors import UserError
 
@@ -95,7 +97,7 @@ def test_a_network_of_files_and_one_that_draws(tmp_path: Path, monkeypatch, caps
 
 
 def test_all_are_recorded_and_stand_on_the_page(tmp_path: Path) -> None:
-    costs = [Cost("Demo", 64, 448_000, Work(687, 9.6e9, 1.6e8, 5e-5))]
+    costs = [asdict(Cost("Demo", 64, 448_000, Work(687, 9.6e9, 1.6e8, 5e-5)))]
     for _ in range(2):
         path = epoch_on_paper.record_costs(tmp_path, costs)
     assert json.loads(path.read_text())["costs"][0]["step"]["calls"] == 687
@@ -104,5 +106,26 @@ def test_all_are_recorded_and_stand_on_the_page(tmp_path: Path) -> None:
     assert path.with_suffix(".md").read_text().count("| Demo |") == 1
     assert epoch_on_paper.page_lines(tmp_path / "none") == []
     recorded = epoch_on_paper.page_lines()
-    assert recorded
     assert "\n".join(recorded) in page.PAGE.read_text(), "run: python -m benchmarks.page"
+
+
+def test_a_count_that_was_killed_goes_on(tmp_path: Path, monkeypatch) -> None:
+    known = [name for name, each in ConfigMeta.registry.items() if each.__module__ == "configs"]
+    counted = []
+
+    def count(config: type) -> Cost:
+        counted.append(config.__name__)
+        if len(counted) == 3:
+            raise KeyboardInterrupt
+        return Cost(config.__name__, 64, 6400, Work(1, 1.0, 1.0, 1.0))
+
+    monkeypatch.setattr(epoch_on_paper, "cost_of", count)
+    line = ["--out", str(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        epoch_on_paper.main(line)
+    assert list(epoch_on_paper.read_costs(tmp_path)) == known[:2]
+    assert epoch_on_paper.main(line) == 0
+    assert counted == [*known[:3], *known[2:]]
+    assert list(epoch_on_paper.read_costs(tmp_path)) == known
+    assert epoch_on_paper.main(line) == 0  # nothing is left to count
+    assert len(counted) == len(known) + 1
