@@ -30,6 +30,10 @@ from runtime.files import atomic_path
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
+NONE_ON_PAPER = (
+    "Nothing is recorded yet: run `python -m benchmarks.training.epoch_on_paper --out "
+    "benchmarks/results`."
+)
 # The comparisons with other packages that stand before the others, and what repeats each.
 COMMANDS = {
     "ml4gw.whitening": "ml4gw",
@@ -182,7 +186,9 @@ def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
             lines += NO_GPU
         text = replace_between_marks(text, begin, end, lines or [NOTHING, ""], PAGE)
     begin, end = section_marks("on_paper")
-    return replace_between_marks(text, begin, end, on_paper.page_lines() or [NOTHING, ""], PAGE)
+    return replace_between_marks(
+        text, begin, end, on_paper.page_lines() or [NONE_ON_PAPER, ""], PAGE
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -29,9 +29,7 @@ def test_the_page_holds_what_was_recorded(tmp_path: Path) -> None:
     assert "Not measured: none was at hand" in text  # of a GPU
     empty = page.replace_sections(text, [])
     assert "| ours | theirs | 4.00" not in empty
-    # Epochs on paper are of no device.
-    on_paper = not (RESULTS / page.on_paper.RECORD).exists()
-    assert empty.count(page.NOTHING) == len(page.SECTIONS) + on_paper
+    assert empty.count(page.NOTHING) == len(page.SECTIONS)
 
 
 def test_a_page_without_marks_is_refused() -> None:
