@@ -167,14 +167,19 @@ class FilterBankScorer:
         names = [self.observation.detectors[c] for c in self.statistics[number].channels]
         return [offsets.get(name, 0) for name in names]
 
-    def glitch_slack_at_ticks(self, number: int, offsets: Mapping[str, int]) -> np.ndarray:
-        """Return the extra slack of the window that is centred on each tick, (ticks,)."""
+    def suspected_together(self, number: int, offsets: Mapping[str, int]) -> np.ndarray | None:
+        """Return at which ticks a shifted detector may hold a glitch, (ticks,) bool.
+
+        None for a statistic that knows no glitches.
+        """
+        if not self.statistics[number].glitch_slack:
+            return None
         shifts = self.channel_offsets(number, offsets)
         rows = [
             np.roll(own, -offset)
             for own, offset in zip(self.suspected[number], shifts, strict=True)
         ]
-        return np.logical_or.reduce(rows) * self.statistics[number].glitch_slack
+        return np.logical_or.reduce(rows)
 
     @torch.inference_mode()
     def block_bounds(self, number: int, offsets: Mapping[str, int]) -> np.ndarray:
@@ -247,14 +252,10 @@ class FilterBankScorer:
         Shifts are rounded to whole ticks.
         """
         offsets, usable = self.offsets(shifts), self.usable_together(shifts)
-        wanted = [
-            statistic.least_value(least)
-            - statistic.slack
-            - self.glitch_slack_at_ticks(number, offsets)
-            for number, statistic in enumerate(self.statistics)
-        ]
-        blocks = self.find_blocks(offsets, usable, wanted)
-        ticks = self.find_peak_ticks(blocks, offsets, usable, wanted)
+        wanted = [statistic.least_value(least) - statistic.slack for statistic in self.statistics]
+        suspected = [self.suspected_together(n, offsets) for n in range(len(self.statistics))]
+        blocks = self.find_blocks(offsets, usable, wanted, suspected)
+        ticks = self.find_peak_ticks(blocks, offsets, usable, wanted, suspected)
         parts = [
             self.evaluate(part, levels, offsets, usable)
             for part, levels in self.group_by_loudness(*ticks)
@@ -284,30 +285,42 @@ class FilterBankScorer:
         yield -math.inf
 
     def find_blocks(
-        self, offsets: Mapping[str, int], usable: np.ndarray, wanted: Sequence[np.ndarray]
+        self,
+        offsets: Mapping[str, int],
+        usable: np.ndarray,
+        wanted: Sequence[float],
+        suspected: Sequence[np.ndarray | None],
     ) -> np.ndarray:
         """Return the blocks with usable ticks in which a statistic could be as large as wanted.
 
         Args:
             offsets: of the detectors, in ticks.
             usable: (ticks,) bool.
-            wanted: of each statistic, at each tick, (ticks,).
+            wanted: of each statistic.
+            suspected: of each statistic, see `suspected_together`.
         """
-        block, beyond = self.block, -len(usable) % self.block
-        # (ticks,) -> (blocks, ticks of a block)
-        some = np.pad(usable, (0, beyond)).reshape(-1, block).any(1)
-        could = np.zeros(len(some), bool)
-        for number, values in enumerate(wanted):
-            lowest = np.pad(values, (0, beyond), mode="edge").reshape(-1, block).min(1)
-            could |= self.block_bounds(number, offsets) >= lowest
-        return np.flatnonzero(could & some)
+        could = np.zeros(-(-self.ticks // self.block), bool)
+        every = zip(self.statistics, wanted, suspected, strict=True)
+        for number, (statistic, value, glitches) in enumerate(every):
+            bounds = self.block_bounds(number, offsets)
+            could |= bounds >= value
+            if glitches is not None:
+                lower = bounds >= value - statistic.glitch_slack
+                could |= lower & self.blocks_with_any(glitches)
+        return np.flatnonzero(could & self.blocks_with_any(usable))
+
+    def blocks_with_any(self, ticks: np.ndarray) -> np.ndarray:
+        """Return which blocks have any of some ticks: (ticks,) bool -> (blocks,) bool."""
+        padded = np.pad(ticks, (0, -len(ticks) % self.block))
+        return padded.reshape(-1, self.block).any(1)  # (blocks x ticks of a block,) -> (blocks,)
 
     def find_peak_ticks(
         self,
         blocks: np.ndarray,
         offsets: Mapping[str, int],
         usable: np.ndarray,
-        wanted: Sequence[np.ndarray],
+        wanted: Sequence[float],
+        suspected: Sequence[np.ndarray | None],
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the ticks of peaks, and the mean value of the statistics at each.
 
@@ -333,15 +346,16 @@ class FilterBankScorer:
         # What the blocks around a peak that were computed give for its window.
         near = (found[:, None] + np.arange(times) - times // 2) % ticks  # (peak, time)
         enough = np.zeros(len(found), bool)
-        every = zip(self.statistics, values, wanted, strict=True)
-        for number, (statistic, own, value_at) in enumerate(every):
-            # Without a detector that holds a glitch the others may say far more than all together.
-            enough |= self.glitch_slack_at_ticks(number, offsets)[found] > 0
+        every = zip(self.statistics, values, wanted, suspected, strict=True)
+        for statistic, own, value, glitches in every:
             ring = np.full(ticks, -np.inf)
             ring[places] = own
             window = torch.from_numpy(ring[near])
             total = statistic.over_times(window, torch.zeros_like(window))
-            enough |= total.numpy() >= value_at[found]
+            enough |= total.numpy() >= value
+            if glitches is not None:
+                # Without a detector that holds a glitch the others may say far more than all.
+                enough |= glitches[found]
         return found[enough], mean[found[enough]]
 
     def group_by_loudness(

@@ -218,13 +218,30 @@ class DetectorOutputs:
 
     def filtered(self, starts: Tensor, number: int, kernel: Tensor, stride: int) -> Tensor:
         """Return z at places `stride` samples apart: (B,) starts -> (B, template, 2 K, number)."""
-        bank = self.bank
+        on_basis = self.on_basis(starts, number, kernel, len(self.bank.filters), stride)
+        with full_precision(self.device.type):
+            return combine_basis(on_basis, self.bank.templates)
+
+    def on_basis(
+        self, starts: Tensor, number: int, kernel: Tensor, channels: int, stride: int
+    ) -> Tensor:
+        """Return the outputs of any basis of filters at places `stride` samples apart.
+
+        Args:
+            starts: (B,) where in `strain` the filters of the first place begin.
+            number: of places.
+            kernel: of `make_frame_kernel`, float32.
+            channels: filters of the basis.
+            stride: samples between places, that of the kernel.
+
+        Returns:
+            (B, number, basis), float32.
+        """
         frames = -(-number * stride // POLYPHASE)
         length = (frames - 1) * POLYPHASE + len(kernel)
         x = self.strain.unfold(0, length, 1)[starts]  # (B, length), a copy
         with full_precision(self.device.type):
-            on_basis = correlate_frames(x, kernel, len(bank.filters))[:, :number]
-            return combine_basis(on_basis, bank.templates)
+            return correlate_frames(x, kernel, channels)[:, :number]
 
 
 def powers_of(on_basis: Tensor, matrix: Tensor, templates: int) -> Tensor:

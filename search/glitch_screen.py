@@ -19,12 +19,11 @@ from __future__ import annotations
 import math
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from models1d.glitch_hypothesis import NEGLIGIBLE, log_sum_over_tiles
 from models1d.matched_filter1d import MatchedFilter1d
-from models1d.strided_correlation import POLYPHASE, correlate_frames, make_frame_kernel
+from models1d.strided_correlation import make_frame_kernel
 from models1d.template_outputs import combine_basis, power
 from runtime.float32_precision import full_precision
 from search.filter_outputs import TICKS_AT_A_TIME, DetectorOutputs
@@ -74,16 +73,12 @@ def sums_over_tiles(
     kernel = make_frame_kernel(filters, bank.stride)
     # From where the filter of a template begins to where that of a tile does
     shift = bank.before + glitch.span.first % bank.stride - filters.shape[1] // 2
-    frames = -(-TICKS_AT_A_TIME * bank.stride // POLYPHASE)
-    length = (frames - 1) * POLYPHASE + len(kernel)
     found = torch.empty(outputs.ticks, device=outputs.device)
     for done in range(0, outputs.ticks, TICKS_AT_A_TIME):
         number = min(TICKS_AT_A_TIME, outputs.ticks - done)
-        start = outputs.sample_of(done) + shift
-        cut = outputs.strain[start : start + length]
-        cut = F.pad(cut, (0, length - len(cut)))
+        start = torch.tensor([outputs.sample_of(done) + shift], device=outputs.device)
+        on_basis = outputs.on_basis(start, number, kernel, len(filters), bank.stride)
         with full_precision(outputs.device.type):
-            on_basis = correlate_frames(cut[None], kernel, len(filters))[:, :number]
             powers = power(combine_basis(on_basis, tiles))  # (1, tile, number)
         found[done : done + number] = log_sum_over_tiles(powers, a)[0]
     return found

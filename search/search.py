@@ -160,11 +160,15 @@ class Search:
             self._least = self.choose_least()
         return self._least
 
+    @property
+    def has_bank(self) -> bool:
+        """Whether a filter bank scores, which takes less time the less it is asked for."""
+        return isinstance(self.scorer, FilterBankScorer)
+
     def choose_least(self) -> float:
         """Return the score that `least` is where it was not given."""
         # A filter bank passes over what cannot be loud enough, which makes it many times as fast.
-        is_bank = isinstance(self.scorer, FilterBankScorer)
-        if len(self.stretches) == 1 and not is_bank:
+        if len(self.stretches) == 1 and not self.has_bank:
             return -math.inf
         name = f"{self.name}_least"
         before = self.store.load(name)
@@ -174,7 +178,7 @@ class Search:
         # windows one has to do, as it costs as much as searching it.
         levels: list[float] = []
         for stretch in self.stretches:
-            if len(levels) == (STRETCHES_LOOKED_AT if is_bank else 1):
+            if len(levels) == (STRETCHES_LOOKED_AT if self.has_bank else 1):
                 break
             conditioned = self.load(stretch)
             if conditioned is not None:
@@ -195,8 +199,7 @@ class Search:
             return []
         count = max(math.ceil(KEPT_PER_HOUR * seconds / 3600), LEAST_KEPT)
         # Most of the time would go into peaks of the noise that are not among the loudest.
-        is_bank = isinstance(self.scorer, FilterBankScorer)
-        for level in self.scorer.falling_levels(count) if is_bank else (-math.inf,):
+        for level in self.scorer.falling_levels(count) if self.has_bank else (-math.inf,):
             peaks = self.scorer.peaks({}, level)
             kept = find_loudest_within(peaks.time, peaks.score, self.settings.cluster)
             if len(kept) > count:

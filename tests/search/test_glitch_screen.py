@@ -71,7 +71,7 @@ def test_the_screen_is_of_use_and_changes_nothing(
     assert len(expected) > 1
     np.testing.assert_array_equal(found.time, expected.time)
     np.testing.assert_array_equal(found.score, expected.score)
-    assert (scorer.glitch_slack_at_ticks(0, scorer.offsets(shifts)) == 0).mean() > 0.3
+    assert (~scorer.suspected_together(0, scorer.offsets(shifts))).mean() > 0.3
 
 
 @pytest.mark.parametrize("correlation", [-0.6, -0.9])
@@ -103,4 +103,4 @@ def test_a_signal_beside_the_glitch_of_another_detector_is_found(
 def test_networks_without_the_hypothesis_suspect_nothing() -> None:
     scorer = FilterBankScorer([LikelihoodRatio(chirp_network(), (0, 1))], PAIR, 2)
     scorer.prepare(white_stretch(noise_and_chirps(4, [])))
-    assert not scorer.glitch_slack_at_ticks(0, scorer.offsets({})).any()
+    assert scorer.suspected_together(0, scorer.offsets({})) is None
