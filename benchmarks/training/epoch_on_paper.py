@@ -38,7 +38,7 @@ from torch.utils.flop_counter import flop_registry
 import configs  # noqa: F401 - importing it registers the experiments
 from benchmarks import RESULTS
 from benchmarks.harness.measurements import format_duration, format_significant, markdown_table
-from benchmarks.harness.result_files import locked_record, write_record
+from benchmarks.harness.result_files import FORMAT, load_results, locked_record, write_record
 from benchmarks.harness.timed_steps import random_experiment
 from configuration.config_class import ConfigMeta, find_config
 from configuration.overrides import override
@@ -48,7 +48,6 @@ from models1d import delay_averages
 from runtime.command_line import CommandLine, run_command
 from runtime.console import progress
 from runtime.errors import UserError
-from runtime.files import read_json
 from training.trainer import Trainer
 
 RECORD = "epoch_on_paper.json"
@@ -290,6 +289,7 @@ def record_costs(folder: Path, costs: Sequence[dict[str, Any]]) -> Path:
     path = folder / RECORD
     folder.mkdir(parents=True, exist_ok=True)
     record = {
+        "format": FORMAT,
         "card": CARD,
         "rates": {"half": HALF, "tf32": TF32, "vector": VECTOR, "memory": MEMORY},
         "seconds_a_call": SECONDS_A_CALL,
@@ -302,9 +302,13 @@ def record_costs(folder: Path, costs: Sequence[dict[str, Any]]) -> Path:
 
 
 def read_costs(folder: Path) -> dict[str, dict[str, Any]]:
-    """Return what is recorded in a folder, by the name of the experiment."""
+    """Return what is recorded in a folder, by the name of the experiment.
+
+    Raises:
+        UserError: the file is damaged, or of another format.
+    """
     path = folder / RECORD
-    return {cost["config"]: cost for cost in read_json(path)["costs"]} if path.exists() else {}
+    return {cost["config"]: cost for cost in load_results(path)["costs"]} if path.exists() else {}
 
 
 def page_lines(folder: Path = RESULTS) -> list[str]:

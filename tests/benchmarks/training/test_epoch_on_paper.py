@@ -105,6 +105,10 @@ def test_all_are_recorded_and_stand_on_the_page(tmp_path: Path) -> None:
     assert any(line.startswith("| Demo | 64 | 448,000 | 0.150 | 2.50 | 687 |") for line in lines)
     assert path.with_suffix(".md").read_text().count("| Demo |") == 1
     assert epoch_on_paper.page_lines(tmp_path / "none") == []
+    path.write_text('{"a": 1}')
+    with pytest.raises(UserError, match="holds no results of format 1: move it away"):
+        epoch_on_paper.main(["--out", str(tmp_path)])
+    assert path.read_text() == '{"a": 1}'
     recorded = epoch_on_paper.page_lines()
     assert "\n".join(recorded) in page.PAGE.read_text(), "run: python -m benchmarks.page"
 
