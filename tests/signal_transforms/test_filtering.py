@@ -11,6 +11,7 @@ from strain_batches import FS, red_noise
 import transforms as T
 from runtime.errors import UserError
 from signal_transforms import band_pass_operators
+from signal_transforms.band_pass_operators import biquad_operator
 
 BANDS = [(12, 360, 4), (12, 512, 8), (16, 512, 8), (24, 300, 4), (24, 350, 4), (30, 300, 4)]
 
@@ -131,6 +132,24 @@ def test_causal_band_pass():
     time = torch.arange(4096) / FS
     tone = torch.sin(2 * torch.pi * 100 * time).expand(1, 3, -1)
     assert abs(T.BandPassTorch(lower, upper)(tone)[..., 2000:].abs().max() - 1) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("lower", "upper", "size"),
+    [(16, 512, 5000), (20, 21, 9000)],
+    ids=["its response ends early", "its response outlasts the waveform"],
+)
+def test_causal_band_pass_is_scipys_recursion_to_the_last_sample(lower, upper, size):
+    x = torch.randn(65, 3, 4096)  # more rows than are filtered at a time
+    operator = biquad_operator(4096, lower, upper, FS, x.device)
+    assert operator.size < size  # a wide band needs little more than the waveform
+    angle = 2 * np.pi * np.sqrt(lower * upper) / FS
+    alpha = np.sin(angle) * (upper - lower) / np.sqrt(lower * upper) / 2
+    expected = signal.lfilter(
+        [alpha, 0, -alpha], [1 + alpha, -2 * np.cos(angle), 1 - alpha], x.double().numpy()
+    )
+    # float32 rounds to 6e-8 of a value
+    np.testing.assert_allclose(operator(x), expected, atol=2e-7 * np.abs(expected).max())
 
 
 def test_spectral_dropout_removes_one_band_of_all_detectors():
