@@ -12,6 +12,7 @@ from physics.cache_folder import cache_folder
 KINDS = {
     "whitening-": "whitening matrices",
     "band-pass-": "band-pass matrices",
+    "edges-": "corrections at a window's edges",
     "waveforms-": "waveform banks",
     "templates-": "choices of templates",
     "strain-": "conditioned strain",

@@ -18,7 +18,7 @@ from runtime.files import TEMPORARY, atomic_path
 from runtime.locks import try_lock
 
 # Only what this module writes is cleaned up: others may keep files of their own in the folder.
-KEPT = ("waveforms-", "whitening-", "templates-", "strain-", "band-pass-")
+KEPT = ("waveforms-", "whitening-", "templates-", "strain-", "band-pass-", "edges-")
 
 
 def cache_folder() -> Path:

@@ -189,7 +189,7 @@ def keep_matrix(
         with kept_path(path) as temporary:
             np.save(temporary, matrix, allow_pickle=False)
     except OSError as error:
-        LOGGER.warning("the whitening matrix cannot be kept in %s (%s)", path.parent, error)
+        LOGGER.warning("%s cannot be kept in %s (%s)", path.name, path.parent, error)
     return matrix
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from physics.cache_folder import cache_folder
 from physics.constants import STRAIN_UNIT
-from physics.noise import FLOOR
+from physics.noise import FLOOR, keep_matrix
 from physics.signals import SignalGenerator
 from runtime.float32_precision import full_precision
 from signal_transforms.whitening import Whiten
@@ -21,6 +23,7 @@ FITTED_AT_A_TIME = 64
 RANK = 48  # of the correction
 RIDGE = 1e-8  # of the fit, as a fraction of the mean square of what it is fitted from
 FINE = 64  # bins in the finer of two tables of phase factors, see `phase_factors`
+FORMAT = 1  # of kept corrections; raise it when the same signals would give others
 EDGE_FRACTION = 16  # the correction depends on the first sixteenth of the window, among others
 
 
@@ -40,8 +43,8 @@ class WhitenedSignals:
     Args:
         signals: draws them.
         whiten: a `Whiten` of the design curves that decimates without a band.
-        corrected: fit the correction at the edges, which takes seconds. Signals that are whitened
-            by other PSDs than those of the design curves have none.
+        corrected: correct at the edges. The fit takes seconds and is kept on disk. Signals that are
+            whitened by other PSDs than those of the design curves have no correction.
     """
 
     def __init__(self, signals: SignalGenerator, whiten: Whiten, corrected: bool = True) -> None:
@@ -75,7 +78,7 @@ class WhitenedSignals:
         self.coarse_bins = torch.arange(0, bins, FINE, **options)
         self.fine_bins = torch.arange(FINE, **options)
         if corrected:
-            self.right, self.left = self.fit_edges(whiten)
+            self.right, self.left = self.keep_edges(whiten)
 
     def products_beyond(self, spectra: Tensor) -> Tensor:
         """Return what decimation leaves out of each waveform, as products of its polarisations.
@@ -176,7 +179,56 @@ class WhitenedSignals:
         beginning = stretch[..., : self.length // EDGE_FRACTION]
         return torch.cat([stretch[..., self.length :], beginning], dim=-1)
 
-    def fit_edges(self, whiten: Whiten) -> tuple[Tensor, Tensor]:
+    def keep_edges(self, whiten: Whiten) -> tuple[Tensor, Tensor]:
+        """Return what `fit_edges` returns, of which both are kept as one file.
+
+        All processes take what was kept first: with other numbers of threads the last digits
+        differ, and results must not depend on that.
+        """
+        generator = torch.Generator(self.signals.device).manual_seed(0)
+        fitted = [
+            self.signals.draw_placements(FITTED_AT_A_TIME, generator)
+            for _ in range(0, FITTED, FITTED_AT_A_TIME)
+        ]
+        detectors, edge = len(self.noises), self.size - self.length + self.length // EDGE_FRACTION
+
+        def compute() -> np.ndarray:
+            right, left = self.fit_edges(whiten, fitted)
+            # (detector, edge, RANK) and (detector, length, RANK) below it -> (rows, RANK)
+            return torch.cat([right, left.mT], dim=1).flatten(0, 1).cpu().numpy()
+
+        path = cache_folder() / f"edges-{self.length}-{self.digest(whiten, fitted)}.npy"
+        kept = keep_matrix(path, (detectors * (edge + self.length), RANK), compute)
+        # (rows, RANK) -> (detector, edge + length, RANK)
+        both = torch.tensor(kept, device=self.signals.device).unflatten(0, (detectors, -1))
+        return both[:, :edge].contiguous(), both[:, edge:].mT.contiguous()
+
+    def digest(self, whiten: Whiten, fitted: Sequence[Mapping[str, Tensor]]) -> str:
+        """Return a digest of all that decides the correction: signals, placements, whitening."""
+        signals, network = self.signals, self.signals.network
+        used = torch.cat([drawn["waveform"] for drawn in fitted]).unique()
+        samples = whiten.observation.num_samples
+        maps = [whiten.operator(d, samples, signals.device) for d in range(len(self.noises))]
+        matrices = {id(part): part for each in maps for part in each.matrices}  # shared ones once
+        settings = (
+            *(FORMAT, RANK, RIDGE, EDGE_FRACTION, self.size, self.length, self.decimate),
+            *(self.sample_rate, self.lowest, signals.series.before),
+            [self.noises.index(noise) for noise in self.noises],  # which share a curve
+        )
+        content = (
+            *(drawn[name] for drawn in fitted for name in sorted(drawn)),
+            *(network.x_arm, network.y_arm, network.travel),
+            *(signals.spectra[used], self.gain),
+            *matrices.values(),
+        )
+        hashed = hashlib.blake2b(repr(settings).encode(), digest_size=8)
+        for part in content:
+            hashed.update(part.cpu().contiguous().numpy())
+        return hashed.hexdigest()
+
+    def fit_edges(
+        self, whiten: Whiten, fitted: Sequence[Mapping[str, Tensor]]
+    ) -> tuple[Tensor, Tensor]:
         """Fit the correction at the edges, a linear map of low rank.
 
         With N fitted signals, let E (N, edge) be what `edges_of` returns and M (N, length) what
@@ -186,14 +238,16 @@ class WhitenedSignals:
         few dimensions with the orthonormal basis V (length, RANK), M ~ M V V^T, so that
         A ~ [(E^T E + lambda)^(-1) E^T M V] V^T: two thin factors, right and left.
 
+        Args:
+            whiten: the exact whitening.
+            fitted: what `SignalGenerator.draw_placements` returned, batch by batch.
+
         Returns:
             right (detector, edge, RANK) and left (detector, RANK, length), float32.
         """
-        generator = torch.Generator(self.signals.device).manual_seed(0)
         edge_parts, missing_parts = [], []
         with full_precision(self.signals.device.type):
-            for _ in range(0, FITTED, FITTED_AT_A_TIME):
-                drawn = self.signals.draw_placements(FITTED_AT_A_TIME, generator)
+            for drawn in fitted:
                 stretch = self.whitened_stretch(drawn, self.antenna_patterns(drawn))
                 without_edges = self.window_of(stretch)
                 exact = whiten(self.signals.project(**drawn) * STRAIN_UNIT)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -84,6 +86,37 @@ def test_a_bank_of_one_binary(tmp_path) -> None:
     )
     exact = whiten(one.project(**drawn) * STRAIN_UNIT)
     assert (norms(fast.whitened(drawn)[0] - exact) / norms(exact)).max() < 0.02
+
+
+def test_the_correction_is_fitted_once_for_the_same_signals(
+    signals, tmp_path, monkeypatch, caplog
+) -> None:
+    whiten = Whiten(decimate=4)
+    # The matrices of the whitening are made before the folder of kept files is another one.
+    whiten(torch.zeros(1, 3, 4096))
+    monkeypatch.setenv("G2NET_CACHE", str(tmp_path))
+    first = WhitenedSignals(signals, whiten)
+    (path,) = tmp_path.glob("edges-1024-*.npy")
+    content = path.read_bytes()
+    with monkeypatch.context() as never:
+        never.setattr(WhitenedSignals, "fit_edges", None)
+        again = WhitenedSignals(signals, whiten)
+    assert torch.equal(again.right, first.right)
+    assert torch.equal(again.left, first.left)
+    # One waveform that is another one by a thousandth asks for another fit, and so does another
+    # whitening.
+    other = copy.copy(signals)
+    other.spectra = signals.spectra.clone()
+    other.spectra[7] *= 1.001
+    WhitenedSignals(other, whiten)
+    WhitenedSignals(signals, Whiten(decimate=2))
+    assert len(list(tmp_path.glob("edges-1024-*.npy"))) == 2
+    assert len(list(tmp_path.glob("edges-2048-*.npy"))) == 1
+    assert path.read_bytes() == content
+    path.write_bytes(content[:1000])
+    assert torch.equal(WhitenedSignals(signals, whiten).left, first.left)
+    assert path.read_bytes() == content
+    assert f"{path} cannot be read" in caplog.text
 
 
 def test_phases_are_products_of_two_tables(signals) -> None:
