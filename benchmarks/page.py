@@ -1,7 +1,8 @@
 """Put the recorded figures into docs/explanation/performance.md: `python -m benchmarks.page`.
 
-Everything between the marks of a section is generated from benchmarks/results/*.json, and so are
-the plots. The text outside of the marks is left alone.
+Five of the comparisons with other packages go into README.md as well. Everything between the marks
+of a section is generated from benchmarks/results/*.json, and so are the plots. The text outside of
+the marks is left alone.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from runtime.command_line import CommandLine, run_command
 from runtime.files import atomic_path
 
 PAGE = ROOT / "docs" / "explanation" / "performance.md"
+README = ROOT / "README.md"
 NOTHING = "Nothing is recorded yet: run `python -m benchmarks`."
 NONE_ON_PAPER = (
     "Nothing is recorded yet: run `python -m benchmarks.training.epoch_on_paper --out "
@@ -118,7 +120,22 @@ def rivals_section(path: Path, results: Results) -> list[str]:
     lines = make_details_section("rivals")(path, alone)
     if not lines:
         return []
-    rows = [row for row, _ in measurements_of(alone)]
+    return [
+        *lines[:2],
+        format_conditions(alone),
+        "",
+        *chosen_rivals(alone),
+        "",
+        "All of them, and how far the results differ:",
+        "",
+        *format_measurements(alone),
+        "",
+        *lines[2:],
+    ]
+
+
+def chosen_rivals(results: Results) -> list[str]:
+    """Return a table of the comparisons that stand before the others; nothing where none is."""
     body = [
         (
             row.what,
@@ -128,22 +145,11 @@ def rivals_section(path: Path, results: Results) -> list[str]:
             format_spread(row.figure, row.unit),
             f"`python -m benchmarks.rivals {COMMANDS[row.key]}`",
         )
-        for row in rows
+        for row, _ in measurements_of(results)
         if row.key in COMMANDS
     ]
     head = ("what", "against", "ours", "theirs", "times as fast", "command")
-    return [
-        *lines[:2],
-        format_conditions(alone),
-        "",
-        *(markdown_table(head, body) if body else []),
-        "",
-        "All of them, and how far the results differ:",
-        "",
-        *format_measurements(alone),
-        "",
-        *lines[2:],
-    ]
+    return markdown_table(head, body) if body else []
 
 
 def growth_section(path: Path, results: Results) -> list[str]:
@@ -191,6 +197,22 @@ def replace_sections(text: str, every: Sequence[tuple[Path, Results]]) -> str:
     )
 
 
+def replace_rivals(text: str, every: Sequence[tuple[Path, Results]]) -> str:
+    """Return the README with the comparisons of the CPU on which they were made last.
+
+    Raises:
+        UserError: a mark is missing.
+    """
+    alone = [only(results, lambda name: name == "rivals") for _, results in every]
+    made = [each for each in alone if each["benchmarks"] and each["device"]["kind"] == "cpu"]
+    lines = [NOTHING, ""]
+    if made:
+        last = max(made, key=lambda each: each["benchmarks"]["rivals"]["date"])
+        name = f"{last['device']['name']}, {last['device']['cores']} cores"
+        lines = [f"{name}: {format_conditions(last)}", "", *chosen_rivals(last), ""]
+    return replace_between_marks(text, *section_marks("rivals"), lines, README)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     parser = CommandLine(
         prog="-m benchmarks.page",
@@ -203,9 +225,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if "growth" in results["benchmarks"]:
             draw_recorded_curves(path)
     text = replace_sections(PAGE.read_text(), every)
-    with atomic_path(PAGE) as temporary:
-        temporary.write_text(text)
-    print(f"{PAGE} holds the figures of {len(every)} devices")
+    # Both before either is written: a mark may be missing in one of them.
+    pages = {PAGE: text, README: replace_rivals(README.read_text(), every)}
+    for path, content in pages.items():
+        with atomic_path(path) as temporary:
+            temporary.write_text(content)
+        print(f"{path} holds the figures of {len(every)} devices")
     return 0
 
 
