@@ -65,6 +65,21 @@ class ConditioningSettings:
             raise UserError(f"--gate-snr {self.gate_snr:g}: expected an SNR, or 0 to gate nothing")
 
 
+@dataclass(frozen=True)
+class MissingStrain:
+    """A time in which a detector has no strain that can be used, for another reason than a gate.
+
+    Attributes:
+        detector: name.
+        start: GPS time in s of the first sample.
+        end: GPS time in s at which the last one ends.
+    """
+
+    detector: str
+    start: float
+    end: float
+
+
 @dataclass
 class ConditionedStretch:
     """A stretch of strain that is ready to be whitened.
@@ -245,6 +260,36 @@ def cut_psds(psds: Sequence[TrackedPSD], stretch: Stretch) -> list[TrackedPSD]:
 def cut_gates(gates: Sequence[Gate], stretch: Stretch) -> list[Gate]:
     """Return the gates that reach into a stretch."""
     return [gate for gate in gates if gate.start < stretch.end and gate.end > stretch.start]
+
+
+def find_missing(stretch: Stretch, conditioned: ConditionedStretch | None) -> list[MissingStrain]:
+    """Return where the detectors of a stretch have gaps, excluded times and equal samples.
+
+    With what is too near to them, as `ConditionedStretch.usable` has it, and without the gates.
+
+    Args:
+        stretch: as it was planned.
+        conditioned: what `load_stretch` made of it; a detector that it left out is missing whole.
+    """
+    if conditioned is None:
+        return [MissingStrain(name, stretch.start, stretch.end) for name in stretch.detectors]
+    start, rate = conditioned.stretch.start, conditioned.rate
+    missing = [
+        MissingStrain(name, stretch.start, stretch.end)
+        for name in stretch.detectors
+        if name not in conditioned.usable
+    ]
+    for name, usable in conditioned.usable.items():
+        lost = ~usable
+        for gate in conditioned.gates:
+            if gate.detector == name:
+                first, last = ((each - start) * rate for each in (gate.start, gate.end))
+                lost[max(round(first), 0) : max(round(last), 0)] = False
+        missing += [
+            MissingStrain(name, start + first / rate, start + last / rate)
+            for first, last in find_runs(lost)
+        ]
+    return missing
 
 
 def explain_losses(conditioned: ConditionedStretch) -> Iterator[str]:

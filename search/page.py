@@ -249,14 +249,20 @@ def shown_excluded(result: SearchResult) -> dict[str, Any] | None:
     """Return the table of strain that was not searched; None where all was."""
     rows = [[item.detector, item.what, "", f"{item.seconds:g}"] for item in result.excluded]
     rows += [
+        [gap.detector, "gap", f"{gap.start:.2f}", f"{gap.end - gap.start:.2f}"]
+        for gap in result.missing[:MOST_GATES]
+    ]
+    rows += [
         [gate.detector, "gate", f"{gate.start:.2f}", f"{gate.end - gate.start:.2f}"]
         for gate in result.gates[:MOST_GATES]
     ]
     if not rows:
         return None
-    note = ""
-    if len(result.gates) > MOST_GATES:
-        note = f"{MOST_GATES} of {len(result.gates)} gates are shown."
+    note = " ".join(
+        f"{MOST_GATES} of {len(found)} {kind} are shown."
+        for kind, found in (("gaps", result.missing), ("gates", result.gates))
+        if len(found) > MOST_GATES
+    )
     heads = ["detector", "reason", "GPS", "seconds"]
     return {"table": (heads, rows), "note": note}
 

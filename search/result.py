@@ -10,6 +10,7 @@ from data.data_quality import ExcludedTimes
 from data.gates import Gate
 from physics.observation import COMPETITION, Observation
 from search.background import Background, Significance
+from search.conditioned_stretch import MissingStrain
 from search.trigger_table import TriggerTable
 
 
@@ -42,6 +43,7 @@ class SearchResult:
         live_seconds: that were searched, by combination of detectors.
         slides: time slides of each stretch.
         gates: glitches that were taken out of the strain.
+        missing: strain that was not there, excluded or constant, within stretches.
         excluded: strain that was not to be searched, and why.
         whitened: strain around some triggers, by their place in `triggers`.
         observation: gives the detectors, the rate and the length of a window.
@@ -58,6 +60,7 @@ class SearchResult:
     live_seconds: dict[str, float] = field(default_factory=dict)
     slides: int = 0
     gates: list[Gate] = field(default_factory=list)
+    missing: list[MissingStrain] = field(default_factory=list)
     excluded: list[ExcludedTimes] = field(default_factory=list)
     whitened: dict[int, WhitenedStrain] = field(default_factory=dict)
     observation: Observation = COMPETITION

@@ -61,12 +61,20 @@ def rate_cells(result: SearchResult, row: int) -> dict[str, str]:
 
 
 def write_excluded(path: Path, result: SearchResult) -> None:
-    """Write the strain that was not searched: gates one by one, other reasons as sums."""
+    """Write the strain that was not searched.
+
+    What flags and files exclude as a sum for each of them; gaps of a stretch, to which its excluded
+    times and runs of equal samples belong, and gates one by one.
+    """
     with atomic_path(path) as temporary, open(temporary, "w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["detector", "reason", "gps_start", "gps_end", "seconds", "snr"])
         for item in result.excluded:
             writer.writerow([item.detector, item.what, "", "", f"{item.seconds:g}", ""])
+        for gap in result.missing:
+            row = [gap.detector, "gap, excluded or equal samples"]
+            row += [f"{gap.start:.4f}", f"{gap.end:.4f}", f"{gap.end - gap.start:.4f}", ""]
+            writer.writerow(row)
         for gate in result.gates:
             row = [gate.detector, "gate", f"{gate.start:.4f}", f"{gate.end:.4f}"]
             writer.writerow([*row, f"{gate.end - gate.start:.4f}", f"{gate.snr:.1f}"])
@@ -107,6 +115,7 @@ def make_search_record(
         "slid_loudest": round(float(slid.max()), 4) if len(slid) else None,
         "removed_from_background": [asdict(event) for event in background.removed],
         "gates": len(result.gates),
+        "gaps": len(result.missing),
         "excluded": [asdict(item) for item in result.excluded],
     }
 

@@ -29,6 +29,7 @@ from search.conditioned_stretch import (
     ConditionedStretch,
     ConditioningSettings,
     divide_by_detectors,
+    find_missing,
     load_stretch,
 )
 from search.filter_bank_scorer import FilterBankScorer
@@ -264,9 +265,13 @@ class Search:
         if conditioned is None:
             nothing = LiveTimes.of_stretch(detectors, stretch.number, (0, 0), (), [], np.empty(0))
             empty = TriggerTable.empty(detectors, side_names_of(self.scorer))
-            return StretchResult(empty, nothing, [], True)
+            return StretchResult(empty, nothing, [], True, find_missing(stretch, None))
         return StretchResult(
-            concatenate_tables(tables), concatenate_live_times(lives), conditioned.gates, False
+            concatenate_tables(tables),
+            concatenate_live_times(lives),
+            conditioned.gates,
+            False,
+            find_missing(stretch, conditioned),
         )
 
     def with_chi_squared(self, table: TriggerTable) -> TriggerTable:
@@ -355,6 +360,7 @@ class Search:
             live_seconds=own.observed_seconds,
             slides=self.settings.slides,
             gates=[gate for part in parts for gate in part.gates],
+            missing=[missing for part in parts for missing in part.missing],
             excluded=self.excluded,
             observation=self.observation,
         )

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from data.gates import Gate
 from runtime.errors import UserError
+from search.conditioned_stretch import MissingStrain
 from search.live_times import LiveTimes
 from search.trigger_table import TriggerTable
+
+GATE_COLUMNS = ("detector", "start", "end", "peak", "snr")
+MISSING_COLUMNS = ("detector", "start", "end")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,21 +27,27 @@ class StretchResult:
         live: seconds of all slides.
         gates: glitches that were taken out of the strain.
         skipped: whether there was too little clean strain.
+        missing: strain that was not there, excluded or constant.
     """
 
     table: TriggerTable
     live: LiveTimes
     gates: list[Gate]
     skipped: bool
+    missing: list[MissingStrain] = dataclasses.field(default_factory=list)
 
 
 def pack_stretch_result(found: StretchResult) -> dict[str, np.ndarray]:
     """Return arrays by name, from which `unpack_stretch_result` makes the same again."""
     arrays = {f"trigger_{name}": values for name, values in found.table.arrays().items()}
     arrays |= {f"live_{name}": values for name, values in found.live.arrays().items()}
-    arrays["gate_detector"] = np.array([gate.detector for gate in found.gates], "U8")
-    for name in ("start", "end", "peak", "snr"):
-        arrays[f"gate_{name}"] = np.array([getattr(gate, name) for gate in found.gates], "f8")
+    for kind, (names, rows) in {
+        "gate": (GATE_COLUMNS, found.gates),
+        "missing": (MISSING_COLUMNS, found.missing),
+    }.items():
+        for name in names:
+            values = [getattr(row, name) for row in rows]
+            arrays[f"{kind}_{name}"] = np.array(values, "U8" if name == "detector" else "f8")
     return arrays | {"skipped": np.array(found.skipped)}
 
 
@@ -65,16 +76,22 @@ def unpack_stretch_result(
             if name.startswith(prefix)
         }
 
-    gates = named("gate_")
-    if set(gates) != {"detector", "start", "end", "peak", "snr"} or "skipped" not in arrays:
+    gates, missing = named("gate_"), named("missing_")
+    whole = set(gates) == set(GATE_COLUMNS) and set(missing) == set(MISSING_COLUMNS)
+    if not whole or "skipped" not in arrays:
         raise UserError(
-            f"{where} is damaged (its gates are missing): remove it and start again with "
-            f"--resume, which searches that stretch again"
+            f"{where} is damaged or of an older version (it lacks gates or gaps): remove it and "
+            f"start again with --resume, which searches that stretch again"
         )
-    columns = (gates[name].tolist() for name in ("detector", "start", "end", "peak", "snr"))
     return StretchResult(
         TriggerTable.from_arrays(detectors, named("trigger_"), where, side_names),
         LiveTimes.from_arrays(detectors, named("live_"), where),
-        [Gate(*values) for values in zip(*columns, strict=True)],
+        [Gate(*values) for values in rows_of(gates, GATE_COLUMNS)],
         bool(arrays["skipped"]),
+        [MissingStrain(*values) for values in rows_of(missing, MISSING_COLUMNS)],
     )
+
+
+def rows_of(arrays: Mapping[str, np.ndarray], names: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of some columns, as Python's own types."""
+    return zip(*(arrays[name].tolist() for name in names), strict=True)

@@ -165,6 +165,14 @@ def test_segments_and_vetoes_are_not_searched(place, tmp_path, quick, capsys):
     assert not any(abs(time - MERGER) < 1 for time in times)
     excluded = rows(out / "excluded.csv")
     assert [(row["detector"], row["seconds"]) for row in excluded[:2]] == [("H1", "2"), ("L1", "2")]
+    # And where, with what the filters spoil on either side.
+    for row, detector in zip(excluded[2:], ("H1", "L1"), strict=True):
+        assert (row["detector"], row["reason"]) == (detector, "gap, excluded or equal samples")
+        assert START + 14.5 < float(row["gps_start"]) < START + 16
+        assert START + 18 < float(row["gps_end"]) < START + 19.5
+        assert float(row["seconds"]) == pytest.approx(
+            float(row["gps_end"]) - float(row["gps_start"]), abs=2e-4
+        )
 
 
 def test_a_search_is_the_background_of_another(place, tmp_path, quick, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from real_strain import START, coloured_noise
 
+from data.gates import Gate
 from data.recording import Recording, StrainInMemory
 from data.strain_conditioning import condition_strain
 from data.strain_files import open_recordings
@@ -17,7 +19,9 @@ from runtime.errors import UserError
 from search.conditioned_stretch import (
     ConditionedStretch,
     ConditioningSettings,
+    MissingStrain,
     divide_by_detectors,
+    find_missing,
     load_stretch,
 )
 from search.stretches import Stretch, edge_seconds, plan_stretches
@@ -193,6 +197,17 @@ def test_excluded_times_are_gaps() -> None:
     assert usable[: first - 2].all()
     assert usable[last + 2 :].all()
     assert conditioned.seconds_lost["H1"] == pytest.approx(5 + 2 * lost, abs=0.01)
+    (missing,) = find_missing(conditioned.stretch, conditioned)
+    assert missing.detector == "H1"
+    assert missing.start == pytest.approx(START + 40 - lost, abs=2 / RATE)
+    assert missing.end == pytest.approx(START + 45 + lost, abs=2 / RATE)
+    # A gate in the midst of it is none of it, and one of another detector changes nothing.
+    times = {"H1": (START + 42.0, START + 43.0), "L1": (START + 41.0, START + 44.0)}
+    gates = [Gate(name, *time, 60, 80) for name, time in times.items()]
+    gated = dataclasses.replace(conditioned, gates=gates)
+    first, second = find_missing(conditioned.stretch, gated)
+    assert (first.start, second.end) == (missing.start, missing.end)
+    assert (first.end, second.start) == (START + 42.0, START + 43.0)
 
 
 def test_a_detector_without_clean_strain_leaves_the_others(caplog) -> None:
@@ -203,6 +218,10 @@ def test_a_detector_without_clean_strain_leaves_the_others(caplog) -> None:
     assert conditioned.stretch.detectors == ("H1",)
     assert set(conditioned.strain) == {"H1"}
     assert "searched without L1, of which too little is clean for a PSD" in caplog.text
+    planned = dataclasses.replace(conditioned.stretch, detectors=("H1", "L1"))
+    whole = (planned.start, planned.end)
+    assert find_missing(planned, conditioned) == [MissingStrain("L1", *whole)]
+    assert [each.detector for each in find_missing(planned, None)] == ["H1", "L1"]
     assert load_first({"L1": recordings["L1"]}) is None
     broken = noise.copy()
     broken[30 * RAW : 31 * RAW] = 0

@@ -14,6 +14,7 @@ from search_results import HOUR, make_result
 from data.data_quality import ExcludedTimes
 from data.gates import Gate
 from search.background import SECONDS_PER_YEAR
+from search.conditioned_stretch import MissingStrain
 from search.result_files import format_summary, make_search_record, write_candidates, write_excluded
 from search.settings import SearchSettings
 
@@ -80,6 +81,7 @@ def test_the_record_is_json_and_counts(tmp_path: Path) -> None:
     result = dataclasses.replace(
         make_result([100.25, 900.5], [4.0, 1.0], [2.5, 0.5]),
         gates=[Gate("H1", 1e9 + 5, 1e9 + 6, 70.0, 90.0)],
+        missing=[MissingStrain("L1", 1e9 + 7, 1e9 + 7.5)],
         excluded=[ExcludedTimes("--veto x.txt", "L1", 12.5)],
     )
     record = make_search_record(result, SearchSettings(), {"config": "Demo"})
@@ -89,6 +91,8 @@ def test_the_record_is_json_and_counts(tmp_path: Path) -> None:
     assert record["slid_loudest"] == 2.5
     assert [event["score"] for event in record["removed_from_background"]] == [4.0]
     write_excluded(tmp_path / "excluded.csv", result)
-    veto, gate = read_rows(tmp_path / "excluded.csv")
+    veto, gap, gate = read_rows(tmp_path / "excluded.csv")
     assert (veto["detector"], veto["reason"], veto["seconds"]) == ("L1", "--veto x.txt", "12.5")
+    assert (gap["detector"], gap["reason"]) == ("L1", "gap, excluded or equal samples")
+    assert (gap["gps_start"], gap["gps_end"]) == ("1000000007.0000", "1000000007.5000")
     assert (gate["reason"], gate["gps_start"], gate["snr"]) == ("gate", "1000000005.0000", "90.0")

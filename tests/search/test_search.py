@@ -18,6 +18,7 @@ from physics.observation import Observation
 from runtime.errors import UserError
 from search.bank_statistics import LikelihoodRatio
 from search.clustering import find_loudest_within
+from search.conditioned_stretch import MissingStrain
 from search.filter_bank_scorer import FilterBankScorer
 from search.folder import StretchStore
 from search.live_times import LiveTimes
@@ -251,11 +252,13 @@ def test_strain_of_detectors_that_are_not_observed() -> None:
 def test_what_is_stored_of_a_stretch_is_checked() -> None:
     live = LiveTimes.of_stretch(("H1", "L1"), 0, (0, 10), ("H1", "L1"), [{}], np.ones(1))
     gates = [Gate("H1", 1.0, 2.0, 60.0, 80.0)]
-    found = StretchResult(TriggerTable.empty(("H1", "L1")), live, gates, False)
+    missing = [MissingStrain("L1", 3.0, 4.5)]
+    found = StretchResult(TriggerTable.empty(("H1", "L1")), live, gates, False, missing)
     arrays = pack_stretch_result(found)
     again = unpack_stretch_result(arrays, ("H1", "L1"), "x.npz")
     assert (again.gates, again.skipped, again.live.seconds.tolist()) == (gates, False, [1.0])
-    for name in ("trigger_score", "live_seconds", "gate_snr"):
+    assert again.missing == missing
+    for name in ("trigger_score", "live_seconds", "gate_snr", "missing_end"):
         broken = {key: value for key, value in arrays.items() if key != name}
         with pytest.raises(UserError, match=r"x\.npz is damaged"):
             unpack_stretch_result(broken, ("H1", "L1"), "x.npz")
