@@ -7,7 +7,7 @@ once: `ImageOptions` for what happens before the backbone, `BackboneOptions` for
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -111,6 +111,17 @@ class ImageModel(nn.Module):
         else:
             self.network = ImageNetwork(backbone, head, self.image.size, in_chans, n_patch)
         self.memory_format = MemoryFormat(self.network, channels_last)
+        self.memory_format.arrange_weights(self.network)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> ImageModel:
+        """Move or convert the weights, as `to`, `cuda` and `double` do.
+
+        The format of weights depends on the device. Arranged here, once, they need not be arranged
+        anew in each forward pass.
+        """
+        super()._apply(fn, recurse)
+        self.memory_format.arrange_weights(self.network)
+        return self
 
     def try_input(self, strain: Tensor) -> None:
         """See whether strain as the data set gives it, (B, detector, time), becomes an image.
@@ -194,8 +205,8 @@ class SpectroCNN(ImageModel):
         feature_mode: return the 512 features of the custom head (or timm's pooled ones).
         weights: local file of backbone weights, instead of timm's.
         channels_last: keep images and weights with the channels of a pixel side by side, which is
-            faster. Networks that could crash so on a CPU are left as they are there, see
-            models2d/memory_format.py.
+            faster. On a CPU, networks with a batch norm, which would be less exact, and those that
+            could crash are left as they are; see models2d/memory_format.py.
         observation: detectors, sampling rate and window; an experiment gives its own.
 
     Raises:
