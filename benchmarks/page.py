@@ -230,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for path, content in pages.items():
         with atomic_path(path) as temporary:
             temporary.write_text(content)
-        print(f"{path} holds the figures of {len(every)} devices")
+    print(f"{PAGE} holds the figures of {len(every)} devices, {README} comparisons of one")
     return 0
 
 

@@ -1,8 +1,8 @@
 """Files that are computed once and kept for later runs: where they lie and how they get there.
 
-Matrices of whitening and of band-passes, and waveform banks take seconds to minutes to compute and
-up to some hundred MB of disk. They lie in one folder that all runs of a user share, so several
-processes may write there at once, and any of them may be killed.
+Matrices of whitening and of band-passes, corrections at a window's edges and waveform banks take
+seconds to minutes to compute and up to some hundred MB of disk. They lie in one folder that all
+runs of a user share, so several processes may write there at once, and any may be killed.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def read_kept_matrix(path: Path, shape: tuple[int, int]) -> np.ndarray | None:
         matrix = np.load(path, allow_pickle=False)
     except FileNotFoundError:
         return None
-    except (ValueError, EOFError) as error:
+    except (ValueError, EOFError, OSError) as error:
         LOGGER.warning("%s cannot be read (%s) and is computed again", path, error)
         return None
     if matrix.shape == shape and matrix.dtype == np.float32:

@@ -27,7 +27,7 @@ from runtime.errors import UserError
 
 FORMAT = 1  # of kept band-passes; raise it when the same settings would give other arrays
 ROWS_IN_CACHE = 24  # of 4,096 samples; their spectra together fit a cache of some MiB
-RANK_TOLERANCE = 1e-9  # of the filter's peak gain of one; float32 resolves 6e-8
+TOLERANCE = 1e-9  # of a filter's peak gain, or of a response; float32 resolves 6e-8
 
 
 # --- the Butterworth filter ----------------------------------------------------------------------
@@ -180,7 +180,7 @@ def compute_band_pass(
     length of the extension plus the filter's states, so the images of that many random vectors
     span its range (Halko, Martinsson and Tropp, SIAM Review 53, 217, 2011). With an orthonormal
     basis Q of that range, E = Q Q^T E. A singular value decomposition then drops the directions
-    below `RANK_TOLERANCE`. Takes seconds for 4,096 samples, once for each user.
+    below `TOLERANCE`. Takes seconds for 4,096 samples, once for each user.
 
     Returns:
         spectrum (size // 2 + 1,), right (length, rank), left (rank, length), size; float64.
@@ -218,7 +218,7 @@ def compute_band_pass(
         right[start : start + step] += zero_phase_filter(units, *band) @ basis
     # E^T Q = U S V^T, so for a row x: x E^T = x (E^T Q) Q^T = (x U S) (V^T Q^T)
     vectors, values, mixing = np.linalg.svd(right, full_matrices=False)
-    keep = values > RANK_TOLERANCE
+    keep = values > TOLERANCE
     return spectrum, vectors[:, keep] * values[keep], mixing[keep] @ basis.T, size
 
 
@@ -243,6 +243,10 @@ class CausalConvolution(NamedTuple):
 
     spectrum: Tensor  # (size // 2 + 1,) complex128; see `EdgedConvolution.convolve`
     size: int  # at least the waveform and the response, so that nothing wraps around
+    exported_spectrum: Tensor  # the same for the size in an exported graph
+    exported_size: (
+        int  # a power of two: onnxruntime takes five times as long for 4,500 as for 8,192
+    )
 
     def __call__(self, x: Tensor) -> Tensor:
         """Filter (..., time); the result is float32."""
@@ -252,8 +256,11 @@ class CausalConvolution(NamedTuple):
 
     def convolve(self, rows: Tensor) -> Tensor:
         """Return the convolution of (rows, time) in float64."""
-        spectrum = torch.fft.rfft(rows.double(), self.size) * self.spectrum
-        return torch.fft.irfft(spectrum, self.size)[:, : rows.shape[-1]]
+        spectrum, size = self.spectrum, self.size
+        if torch.compiler.is_compiling():
+            spectrum, size = self.exported_spectrum, self.exported_size
+        product = torch.fft.rfft(rows.double(), size) * spectrum  # (rows, size // 2 + 1)
+        return torch.fft.irfft(product, size)[:, : rows.shape[-1]]
 
 
 @functools.lru_cache(maxsize=16)
@@ -266,8 +273,8 @@ def biquad_operator(
     z^-2) with w0 = 2 pi f0 / sr, alpha = sin(w0) / (2 Q), Q = f0 / (upper - lower) and
     f0 = sqrt(lower upper) (Bristow-Johnson, Audio EQ Cookbook, BPF with 0 dB peak gain). At rest
     before the first sample, the recursion equals a convolution with its first `length` responses,
-    of which those that together are below `RANK_TOLERANCE` are left out. Of 4,096 for a band of 16
-    to 512 Hz some 400 remain, and the Fourier transforms are little longer than the waveform.
+    of which those that together are below `TOLERANCE` of all are left out. Of 4,096 for a band of
+    16 to 512 Hz some 400 remain, and the Fourier transforms are little longer than the waveform.
     """
     from scipy import signal
     from scipy.fft import next_fast_len
@@ -283,8 +290,11 @@ def biquad_operator(
     response = signal.lfilter(numerator, denominator, impulse)
     # What all responses from each one on can add to a waveform of peak 1; it falls with the index.
     rest = np.abs(response)[::-1].cumsum()[::-1]
-    response = response[rest > RANK_TOLERANCE]
-    size = next_fast_len(length + len(response), real=True)
-    spectrum = np.fft.rfft(response, size)
+    response = response[rest > TOLERANCE * rest[0]]
+    needed = length + len(response)
+    sizes = (next_fast_len(needed, real=True), 2 ** math.ceil(math.log2(needed)))
     with torch.inference_mode(False):
-        return CausalConvolution(torch.tensor(spectrum, device=device), size)
+        plain, exported = (
+            torch.tensor(np.fft.rfft(response, size), device=device) for size in sizes
+        )
+    return CausalConvolution(plain, sizes[0], exported, sizes[1])

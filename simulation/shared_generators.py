@@ -29,7 +29,7 @@ def shared_signals(
 def shared_whitened(
     signals: SignalGenerator, whiten: Part, observation: Observation, corrected: bool
 ) -> WhitenedSignals:
-    """Return what draws these signals whitened; the fit is made once in a process."""
+    """Return what draws these signals whitened; one for all folds of a process."""
     return WhitenedSignals(signals, whiten.build_for(observation=observation), corrected)
 
 

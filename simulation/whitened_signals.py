@@ -212,7 +212,7 @@ class WhitenedSignals:
         matrices = {id(part): part for each in maps for part in each.matrices}  # shared ones once
         settings = (
             *(FORMAT, RANK, RIDGE, EDGE_FRACTION, self.size, self.length, self.decimate),
-            *(self.sample_rate, self.lowest, signals.series.before),
+            *(self.sample_rate, self.lowest, signals.series.before, whiten.unit),
             [self.noises.index(noise) for noise in self.noises],  # which share a curve
         )
         content = (
