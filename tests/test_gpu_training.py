@@ -66,7 +66,8 @@ def trainer_on(device: torch.device, folder: Path, ema: bool = False, **options)
 
 
 def state_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    """Return copies on the CPU: of a network there, `cpu()` alone gives its own tensors."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
 # --- precision ------------------------------------------------------------------------------------
@@ -221,7 +222,7 @@ def test_crops_behind_a_front_end_that_learns_are_deterministic(device: torch.de
         there = copy.deepcopy(network)
         torch.manual_seed(1)
         there(x).sum().backward()
-        found.append([p.grad.cpu() for p in there.parameters()])
+        found.append([p.grad.cpu().clone() for p in there.parameters()])
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
 

@@ -186,7 +186,7 @@ STEPS = (
         "does every transform, front-end, network, loss and hook give what the CPU gives, and does "
         "none make the host wait?",
         100,
-        make_test_step("tests/test_gpu_parts.py", "RankLoss or MixupTrain2 or CQT or FlipWave"),
+        make_test_step("tests/test_gpu_parts.py", "RankLoss or MixupTrain2 or CQT or FlipWave or CNN1d"),
     ),
     Step(
         "training",

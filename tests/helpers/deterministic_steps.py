@@ -41,4 +41,4 @@ def two_steps(config: ConfigMeta, device: torch.device) -> dict[str, torch.Tenso
         loss.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-    return {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
