@@ -186,7 +186,9 @@ STEPS = (
         "does every transform, front-end, network, loss and hook give what the CPU gives, and does "
         "none make the host wait?",
         100,
-        make_test_step("tests/test_gpu_parts.py", "RankLoss or MixupTrain2 or CQT or FlipWave or CNN1d"),
+        make_test_step(
+            "tests/test_gpu_parts.py", "RankLoss or MixupTrain2 or CQT or FlipWave or CNN1d"
+        ),
     ),
     Step(
         "training",
@@ -194,7 +196,7 @@ STEPS = (
         140,
         make_test_step(
             "tests/test_gpu_training.py",
-            "memory or (unbroken and bf16) or (step and norm and bf16) or crops",
+            "memory or (unbroken and bf16) or (step and norm and bf16) or crops or pairs",
         ),
     ),
     Step(
