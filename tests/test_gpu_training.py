@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from deterministic_steps import DETERMINISTIC, deterministic_config, two_steps
+from every_network import NETWORKS, make_batch
 from host_copies import no_waits
 from small_run import make_data, run_here, same_arrays
 from torch import nn
@@ -66,7 +68,8 @@ def trainer_on(device: torch.device, folder: Path, ema: bool = False, **options)
 
 
 def state_of(model: nn.Module) -> dict[str, torch.Tensor]:
-    return {name: value.detach().cpu() for name, value in model.state_dict().items()}
+    """Return copies on the CPU: of a network there, `cpu()` alone gives its own tensors."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
 
 
 # --- precision ------------------------------------------------------------------------------------
@@ -103,6 +106,46 @@ def test_a_step_does_not_wait(device: torch.device, tmp_path: Path, amp, clip) -
         with no_waits(device):
             trainer.train_step(trainer.prepare_batch(batch, "train"), 1.0, last=False)
     assert trainer.state.updates == 4
+
+
+@pytest.mark.parametrize("name", ["SpectroCNN", "MatchedFilter1d of pairs"])
+def test_whole_networks_step_in_every_precision(
+    device: torch.device, tmp_path: Path, name: str
+) -> None:
+    """Scaled, clipped and without a wait; the first loss is near that of float32."""
+    first_losses = {}
+    for amp in (False, "bf16", "fp16") if device.type == "cuda" else (False, "bf16"):
+        torch.manual_seed(0)
+        model = NETWORKS[name]().to(device)
+        trainer = make_trainer(
+            tmp_path / str(amp),
+            model=model,
+            device=device,
+            optimizer=build_optimizer(override(configs.Demo, []), model, device),
+            scheduler=None,
+            ema=WeightAverage(model, 0.9),
+            amp=amp,
+            clip_grad="norm",
+            max_grad_norm=1.0,
+            log_every=50,
+        )
+        batch, before = make_batch(4, device), state_of(model)
+        model.train()
+        for step in range(4):
+            trainer.state.step = step
+            # The first make banks and the optimiser's state, and choose kernels.
+            with no_waits(device) if step >= 2 else contextlib.nullcontext():
+                trainer.train_step(trainer.prepare_batch(batch, "train"), 1.0, last=False)
+        after = state_of(model)
+        assert trainer.state.updates == 4
+        assert all(torch.isfinite(value).all() for value in after.values())
+        # fp16 may leave out its first steps, until the scale of the loss fits.
+        assert amp == "fp16" or any(
+            not torch.equal(after[key], before[key]) for key, _ in model.named_parameters()
+        )
+        first_losses[amp] = trainer.record.losses[0].item()
+    for amp, loss in first_losses.items():
+        assert loss == pytest.approx(first_losses[False], rel=0.05), amp
 
 
 class BadHook(TrainHook):
@@ -201,18 +244,18 @@ def test_a_checkpoint_goes_on_at_another_device(
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
-def test_deterministic_runs_are_equal_bit_by_bit(device: torch.device, name: str) -> None:
+def test_deterministic_runs_are_equal_bit_by_bit(
+    device: torch.device, tmp_path: Path, name: str
+) -> None:
     set_determinism(True)
     config = deterministic_config(name, small=device.type == "cpu")
     with explains_device(config, device):
-        first, second = two_steps(config, device), two_steps(config, device)
+        first, second = (two_steps(config, device, tmp_path / str(run)) for run in range(2))
     for key, value in first.items():
         assert torch.equal(value, second[key]), key
 
 
 def test_crops_behind_a_front_end_that_learns_are_deterministic(device: torch.device) -> None:
-    from every_network import NETWORKS, make_batch
-
     set_determinism(True)
     torch.manual_seed(0)
     network = NETWORKS["SpectroCNN that crops"]().to(device).train()
@@ -221,7 +264,7 @@ def test_crops_behind_a_front_end_that_learns_are_deterministic(device: torch.de
         there = copy.deepcopy(network)
         torch.manual_seed(1)
         there(x).sum().backward()
-        found.append([p.grad.cpu() for p in there.parameters()])
+        found.append([p.grad.cpu().clone() for p in there.parameters()])
     assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
 

@@ -8,6 +8,7 @@ by torch.cuda.set_sync_debug_mode.
 from __future__ import annotations
 
 import inspect
+from pathlib import Path
 
 import pytest
 import torch
@@ -21,9 +22,11 @@ import architectures
 import loss_functions
 import models1d
 import training_extras
+from datasets import Batch
 from layers.mixing import mix_rows
 from models1d import matched_filter1d
 from models1d.delay_averages import log_average_of_any
+from training.trainer import Trainer
 
 
 @pytest.mark.parametrize(
@@ -73,9 +76,8 @@ def average_of_any(log_ratio: torch.Tensor, log_weights: torch.Tensor) -> torch.
     return log_average_of_any(log_ratio, log_weights.softmax(0))
 
 
-@pytest.mark.parametrize("name", NETWORKS)
-def test_networks(name: str, monkeypatch) -> None:
-    """Forward and backward of a training step, then of a prediction."""
+def network_as_on_a_gpu(name: str, monkeypatch: pytest.MonkeyPatch) -> nn.Module:
+    """Return a network that leaves out what it asks its values for on a CPU alone."""
     if "glitches" in name:  # on a CPU it asks which rows are worth the time
         monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
     # On a CPU they ask which rows are loud.
@@ -84,6 +86,13 @@ def test_networks(name: str, monkeypatch) -> None:
     front_end = getattr(getattr(network, "image", None), "spectrogram", None)
     if front_end is not None:
         front_end.bank_and_plan = lambda length, x: whole_bank(front_end, length)
+    return network
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks(name: str, monkeypatch) -> None:
+    """Forward and backward of a training step, then of a prediction."""
+    network = network_as_on_a_gpu(name, monkeypatch)
     batch = make_batch(2)
     network(batch["waveform"])  # scales and times are copied to the device once
     with refuse_host_waits():
@@ -125,28 +134,51 @@ def test_views() -> None:
         assert len(list(training_extras.prepare_views(views, batch, dict))) == 4
 
 
-@pytest.mark.parametrize("clip", [None, "norm", "value", "agc"])
-def test_the_trainers_own_step(tmp_path, clip: str | None) -> None:
-    """Scaling, clipping, optimiser, average, guard and record, between two looks at the losses."""
-    model = nn.Sequential(nn.Flatten(), nn.Linear(24, 16), nn.BatchNorm1d(16), nn.Linear(16, 1))
+def trainer_as_on_a_gpu(model: nn.Module, folder: Path, **options) -> Trainer:
+    """Return a trainer that looks at no loss in its first steps."""
     trainer = make_trainer(
-        tmp_path,
+        folder,
         model=model,
         # In one kernel, as on a GPU: it counts its steps on the device.
         optimizer=torch.optim.AdamW(model.parameters(), lr=1e-2, fused=True),
         ema=training_extras.WeightAverage(model, 0.9),
         scheduler=None,
-        clip_grad=clip,
         log_every=50,
+        **options,
     )
-    trainer.train_set = Toy(16)
     trainer.bad_numbers.device = torch.device("cuda")  # nothing is computed there
+    return trainer
+
+
+def take_steps(trainer: Trainer, batch: Batch, steps: int) -> None:
+    for step in range(steps):
+        trainer.state.step = step
+        trainer.train_step(trainer.prepare_batch(batch, "train"), 1.0, last=False)
+
+
+@pytest.mark.parametrize("clip", [None, "norm", "value", "agc"])
+def test_the_trainers_own_step(tmp_path: Path, clip: str | None) -> None:
+    """Scaling, clipping, optimiser, average, guard and record, between two looks at the losses."""
+    model = nn.Sequential(nn.Flatten(), nn.Linear(24, 16), nn.BatchNorm1d(16), nn.Linear(16, 1))
+    trainer = trainer_as_on_a_gpu(model, tmp_path, clip_grad=clip)
+    trainer.train_set = Toy(16)
     batch = trainer.train_set.__getitems__(range(16))
     with refuse_host_waits():
-        for step in range(3):
-            trainer.state.step = step
-            trainer.train_step(trainer.prepare_batch(batch, "train"), 1.0, last=False)
+        take_steps(trainer, batch, 3)
     assert trainer.state.updates == len(trainer.record.losses) == 3
+
+
+@pytest.mark.parametrize("amp", [False, "bf16"])
+@pytest.mark.parametrize("name", ["SpectroCNN", "MatchedFilter1d of pairs"])
+def test_the_trainers_step_of_a_whole_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, amp: bool | str
+) -> None:
+    network, batch = network_as_on_a_gpu(name, monkeypatch), make_batch(4)
+    network(batch["waveform"])  # scales and times are copied to the device once
+    trainer = trainer_as_on_a_gpu(network.train(), tmp_path, clip_grad="norm", amp=amp)
+    with refuse_host_waits():
+        take_steps(trainer, batch, 2)
+    assert trainer.state.updates == 2
 
 
 def test_every_part_is_tried() -> None:

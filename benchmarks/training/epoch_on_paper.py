@@ -23,7 +23,7 @@ from __future__ import annotations
 import argparse
 import math
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -37,8 +37,19 @@ from torch.utils.flop_counter import flop_registry
 
 import configs  # noqa: F401 - importing it registers the experiments
 from benchmarks import RESULTS
-from benchmarks.harness.measurements import format_duration, format_significant, markdown_table
-from benchmarks.harness.result_files import FORMAT, load_results, locked_record, write_record
+from benchmarks.harness.measurements import (
+    Measurement,
+    format_duration,
+    format_significant,
+    markdown_table,
+)
+from benchmarks.harness.result_files import (
+    FORMAT,
+    list_records,
+    load_results,
+    locked_record,
+    write_record,
+)
 from benchmarks.harness.timed_steps import random_experiment
 from configuration.config_class import ConfigMeta, find_config
 from configuration.overrides import override
@@ -48,6 +59,7 @@ from models1d import delay_averages
 from runtime.command_line import CommandLine, run_command
 from runtime.console import progress
 from runtime.errors import UserError
+from runtime.files import read_json
 from training.trainer import Trainer
 
 RECORD = "epoch_on_paper.json"
@@ -246,12 +258,44 @@ def cost_of(config: ConfigMeta) -> Cost:
     return Cost(config.__name__, config.batch_size, samples, step)
 
 
-def format_costs(costs: Sequence[dict[str, Any]]) -> list[str]:
-    """Return the table of all experiments."""
+def measured_steps(folder: Path) -> dict[str, dict[tuple[str, int], float]]:
+    """Return what `training_step` has recorded of GPUs.
+
+    Returns:
+        By the device's name the seconds of a whole step, by the `name` and batch of an experiment.
+    """
+    found: dict[str, dict[tuple[str, int], float]] = {}
+    for path in list_records(folder):
+        record = read_json(path)
+        if not isinstance(record, dict) or record.get("device", {}).get("kind") != "cuda":
+            continue
+        entry = record["benchmarks"].get("training_step")
+        if entry is None or entry["quick"]:
+            continue
+        rows = [Measurement.from_plain(row) for row in entry["rows"]]
+        # One with the cache on the device has a key of its own, which is that of no experiment.
+        steps = {(row.key.partition(".")[2], row.settings["batch"]): row.ours for row in rows}
+        found[record["device"]["name"]] = {key: step.median for key, step in steps.items()}
+    return found
+
+
+def format_costs(
+    costs: Sequence[dict[str, Any]],
+    measured: Mapping[str, Mapping[tuple[str, int], float]] | None = None,
+) -> list[str]:
+    """Return the table of all experiments.
+
+    Args:
+        costs: of experiments, each in JSON's own types.
+        measured: as `measured_steps` returns it; each device has a column.
+    """
+    measured = measured or {}
     body = []
     for plain in costs:
         cost = Cost(**{**plain, "step": Work(**plain["step"])})
-        step = cost.step
+        step, config = cost.step, ConfigMeta.registry.get(cost.config)
+        name = None if config is None else config.name
+        seconds = [steps.get((name, cost.batch)) for steps in measured.values()]
         body.append(
             (
                 cost.config,
@@ -263,6 +307,7 @@ def format_costs(costs: Sequence[dict[str, Any]]) -> list[str]:
                 format_duration(step.seconds),
                 format_duration(step.calls * SECONDS_A_CALL),
                 format_duration(cost.bound),
+                *("-" if each is None else format_duration(each) for each in seconds),
             )
         )
     head = (
@@ -275,6 +320,7 @@ def format_costs(costs: Sequence[dict[str, Any]]) -> list[str]:
         "a step by arithmetic and memory",
         "by launches",
         "an epoch, at least",
+        *(f"a step, measured on {device}" for device in measured),
     )
     return markdown_table(head, body)
 
@@ -312,9 +358,12 @@ def read_costs(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def page_lines(folder: Path = RESULTS) -> list[str]:
-    """Return the recorded table for the page of performance; nothing without a record."""
+    """Return the recorded table for the page of performance; nothing without a record.
+
+    Steps that GPUs have been measured to take stand beside those on paper.
+    """
     costs = read_costs(folder)
-    return [*format_costs(list(costs.values())), ""] if costs else []
+    return [*format_costs(list(costs.values()), measured_steps(folder)), ""] if costs else []
 
 
 def make_parser() -> CommandLine:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -13,11 +14,20 @@ import pytest
 import torch
 
 from benchmarks.gpu_check import __main__ as command
+from benchmarks.gpu_check import steps
 from benchmarks.gpu_check.processes import Ended, run_process, stopped_with_its_children
 from benchmarks.gpu_check.record import CheckRecord, StepRecord
 from benchmarks.gpu_check.ruler import describe_curve
-from benchmarks.gpu_check.steps import STEPS, CheckSettings, Step, fill_in_tests
+from benchmarks.gpu_check.steps import (
+    STEPS,
+    CheckSettings,
+    Step,
+    fill_in_tests,
+    time_parts,
+    why_skipped,
+)
 from runtime.errors import UserError
+from runtime.optional_packages import require
 
 
 def check(out: Path, *arguments: str) -> dict:
@@ -29,23 +39,23 @@ def check(out: Path, *arguments: str) -> dict:
 def test_the_rehearsal_goes_the_whole_way(tmp_path: Path) -> None:
     pytest.importorskip("lalsimulation")  # the ruler's signals
     content = check(tmp_path, "--minutes", "60")
-    steps = {step["name"]: step for step in content["steps"]}
-    assert [step.name for step in STEPS] == list(steps)
-    assert {name: step["outcome"] for name, step in steps.items()} == dict.fromkeys(
-        steps, "passed"
+    found = {step["name"]: step for step in content["steps"]}
+    assert [step.name for step in STEPS] == list(found)
+    assert {name: step["outcome"] for name, step in found.items()} == dict.fromkeys(
+        found, "passed"
     ), content
-    assert steps["parts"]["figures"]["passed"] >= 4
-    assert steps["training"]["figures"]["passed"] >= 4
-    assert steps["times"]["figures"]["done"] == ["cwt_width"]
+    assert found["parts"]["figures"]["passed"] >= 4
+    assert found["training"]["figures"]["passed"] >= 4
+    assert found["times"]["figures"]["done"] == ["cwt_width"]
     for name in ("Wave07", "Wave01"):
-        points = steps[name]["figures"]["points"]
+        points = found[name]["figures"]["points"]
         assert [point["samples"] for point in points] == [16, 32]
         assert all(0 <= point["auc"] <= 1 for point in points)
     assert content["rehearsed"]
     assert content["seconds"] > 0
     text = (tmp_path / "gpu_check.md").read_text()
     assert "A rehearsal" in text
-    for name in steps:
+    for name in found:
         assert f"| {name} |" in text
         assert f"## {name}" in text
 
@@ -72,13 +82,13 @@ def test_a_step_that_fails_and_a_time_that_is_over_are_recorded(tmp_path: Path) 
         assert [step["outcome"] for step in written["steps"]] == ["failed", None, None]
         found.outcome, found.lines = "passed", ["a line"]
 
-    steps = [
+    three = [
         Step("one", "fails?", 7, fails, least=1),
         Step("two", "passes?", 1000, passes, least=1),
         Step("three", "has time?", 1000, passes, least=900),
     ]
     settings, record = record_in(tmp_path, 100)
-    command.run_steps(steps, settings, record)
+    command.run_steps(three, settings, record)
     assert [step.outcome for step in record.steps] == ["failed", "passed", "skipped"]
     assert record.steps[2].reason == "no time was left"
     assert seen[0] == 7 * command.PATIENCE
@@ -144,6 +154,48 @@ def test_what_tests_print_is_counted(output: str, code: int, cut: bool, outcome:
             "skipped": 1,
         }
         assert "AssertionError: 0.1" in "\n".join(record.lines)
+
+
+def test_a_missing_package_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "lalsimulation", None)
+    with pytest.raises(UserError) as error:
+        require("lalsimulation", "sim")
+    why = why_skipped(Ended(1, f"train: {error.value}", 1.0, False))
+    assert "the package 'lalsimulation' is needed here" in why
+    assert why_skipped(Ended(1, "CUDA error: invalid argument", 1.0, False)) is None
+    assert why_skipped(Ended(0, "", 1.0, False)) is None
+
+
+def test_benchmarks_that_are_cut_leave_those_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last of them are cut; a missing package is said, and a failure stays one."""
+    missing = "the package 'lalsimulation' is needed here and not installed: install it"
+    ends = {
+        "tta": Ended(-15, "", 60.0, True),
+        "simulating": Ended(1, missing, 1.0, False),
+        "cqt": Ended(1, "CUDA error", 1.0, False),
+    }
+
+    def ending(line, seconds, environment) -> Ended:
+        return ends.get(line[3], Ended(0, "", 10.0, False))
+
+    monkeypatch.setattr(steps, "run_process", ending)
+    settings = CheckSettings(torch.device("cuda"), tmp_path, False)
+    record = StepRecord("times", "?")
+    time_parts(settings, 110, record)
+    assert record.outcome == "failed"
+    assert "cqt" not in record.figures["done"]
+    assert record.figures["done"][-1] == "training_step"
+    assert "simulating: the package" in record.reason
+    assert "tta: its time was over" in record.reason
+    del ends["cqt"]
+    time_parts(settings, 110, record)
+    assert record.outcome == "cut short"
+    del ends["tta"]
+    time_parts(settings, 110, record)
+    assert record.outcome == "passed"
+    assert "simulating: the package" in record.reason
 
 
 def test_a_curve_says_when_it_reaches_the_ruler() -> None:

@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 
 from benchmarks import page
+from benchmarks.harness.measurements import Measurement
+from benchmarks.harness.timing import Spread
 from benchmarks.training import epoch_on_paper
 from benchmarks.training.epoch_on_paper import (
     HALF,
@@ -111,6 +113,38 @@ def test_all_are_recorded_and_stand_on_the_page(tmp_path: Path) -> None:
     assert path.read_text() == '{"a": 1}'
     recorded = epoch_on_paper.page_lines()
     assert "\n".join(recorded) in page.PAGE.read_text(), "run: python -m benchmarks.page"
+
+
+def test_steps_that_a_gpu_takes_stand_beside_those_on_paper(tmp_path: Path) -> None:
+    costs = [asdict(Cost(name, 64, 6400, Work(687))) for name in ("Nspec16", "Seq03aug3", "Gone")]
+    epoch_on_paper.record_costs(tmp_path, costs)
+    spread = Spread(1.0, 1.0, 1.0, 1)
+
+    def record(kind: str, name: str, quick: bool = False) -> None:
+        rows = [
+            Measurement(key, key, "", spread, "×", False, {}, step, spread, settings={"batch": n})
+            for key, step, n in (
+                ("training_step.nspec_16", Spread(0.0345, 0.03, 0.04, 11), 64),
+                ("training_step.nspec_16.cache_device", Spread(0.99, 0.9, 1.0, 11), 64),
+                ("training_step.seq_03_aug_3", Spread(0.0234, 0.02, 0.03, 11), 32),
+            )
+        ]
+        entry = {"quick": quick, "rows": [row.to_plain() for row in rows]}
+        device = {"kind": kind, "name": name}
+        content = {"format": 1, "device": device, "benchmarks": {"training_step": entry}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(content))
+
+    record("cpu", "A CPU")
+    record("cuda", "Rehearsed", quick=True)
+    (tmp_path / "blips.json").write_text("[]")  # other records lie there too
+    assert "measured" not in epoch_on_paper.page_lines(tmp_path)[0]
+    record("cuda", "A GPU")
+    head, _, *body = epoch_on_paper.page_lines(tmp_path)
+    assert head.endswith("| an epoch, at least | a step, measured on A GPU |")
+    last = {line.split(" | ")[0]: line.split(" | ")[-1] for line in body}
+    # The second was measured with another batch; the third is an experiment no more.
+    assert last["| Nspec16"] == "34.5 ms |"
+    assert last["| Seq03aug3"] == last["| Gone"] == "- |"
 
 
 def test_a_count_that_was_killed_goes_on(tmp_path: Path, monkeypatch) -> None:
