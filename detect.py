@@ -355,8 +355,7 @@ def find_networks(args: argparse.Namespace) -> tuple[ConfigMeta, list[Path], lis
         folder = args.results / config.name
     weights = find_weights(folder, config)
     records = [read_fold(path) for path in weights]
-    advice = "train it to its end with --resume, or use it as it is with --allow_unfinished"
-    check_finished(records, args.allow_unfinished, advice)
+    check_finished(records, args.allow_unfinished)
     unfinished = [
         int(record.path.stem.removeprefix("fold"))
         for record in records
