@@ -7,12 +7,12 @@
 Takes files, folders, lists and frame caches of each detector. Every second is searched with the
 detectors that have data, stretch by stretch, as it was recorded and with the detectors shifted
 against one another in time slides, which give the background. Writes into --out:
-`candidates.csv` (all triggers, with false-alarm rates), `triggers.hdf5` (the same and those of the
-time slides; the background of another search with --background), `excluded.csv` (what was not
-searched), `detection.json` (settings, live times, counts), `detection.png` and `detection.html`;
-with --inject also `injections.csv` and `sensitivity.csv`. They appear together, when all are
-finished. A search that was interrupted is resumed with --resume. A folder that holds another search
-is only used with --overwrite, which moves the old results aside.
+`candidates.csv` (all triggers that were kept, with false-alarm rates), `triggers.hdf5` (the same
+and those of the time slides; the background of another search with --background), `excluded.csv`
+(what was not searched), `detection.json` (settings, live times, counts), `detection.png` and
+`detection.html`; with --inject also `injections.csv` and `sensitivity.csv`. They appear together,
+when all are finished. A search that was interrupted is resumed with --resume. A folder that holds
+another search is only used with --overwrite, which moves the old results aside.
 """
 
 from __future__ import annotations
@@ -122,7 +122,12 @@ def build_parser() -> argparse.ArgumentParser:
         type=float,
         help="seconds within which only the loudest trigger is kept (a window's length)",
     )
-    add("--least", type=float, help="keep no triggers with a lower score (chosen, if long)")
+    add(
+        "--least",
+        type=float,
+        help="keep no triggers with a lower score (chosen, so that noise leaves some 50 an hour; "
+        "of windows in a single stretch all are kept)",
+    )
     add("--maps", type=int, default=3, help="triggers with maps in the figure (%(default)d)")
     add(
         "--step",
@@ -355,8 +360,7 @@ def find_networks(args: argparse.Namespace) -> tuple[ConfigMeta, list[Path], lis
         folder = args.results / config.name
     weights = find_weights(folder, config)
     records = [read_fold(path) for path in weights]
-    advice = "train it to its end with --resume, or use it as it is with --allow_unfinished"
-    check_finished(records, args.allow_unfinished, advice)
+    check_finished(records, args.allow_unfinished)
     unfinished = [
         int(record.path.stem.removeprefix("fold"))
         for record in records

@@ -39,6 +39,8 @@ from experiments.run_records import read_fold_state, read_run_config
 from runtime.errors import UserError
 from training.checkpoints import content_digest, load_checkpoint
 
+FINISH_OR_ALLOW = "train it to its end with --resume, or use it as it is with --allow_unfinished"
+
 
 @dataclass(frozen=True)
 class FoldRecord:
@@ -186,7 +188,9 @@ def last_checkpoint(weights: Path) -> Path:
     return weights.with_name(f"{weights.stem}_last.pt")
 
 
-def check_finished(records: Iterable[FoldRecord], allow_unfinished: bool, advice: str) -> None:
+def check_finished(
+    records: Iterable[FoldRecord], allow_unfinished: bool, advice: str = FINISH_OR_ALLOW
+) -> None:
     """Refuse weights of a training that has not ended.
 
     Weights that nothing is known of, of another toolkit say, are not refused.

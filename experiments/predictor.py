@@ -268,7 +268,6 @@ def find_run(config: ConfigMeta, folder: Path, allow_unfinished: bool = False) -
             f"(python train.py --config {config.reference}), or name the folder that has them"
         )
     records = [read_fold(path) for path in found]
-    advice = "train it to its end with --resume, or use it as it is with --allow_unfinished"
-    check_finished(records, allow_unfinished, advice)
+    check_finished(records, allow_unfinished)
     warn_of_changed_code(config, records)
     return records

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -108,6 +109,23 @@ class LiveTimes:
     def take(self, rows: np.ndarray) -> LiveTimes:
         """Return some rows, by a mask or by their numbers."""
         return dataclasses.replace(self, **{name: getattr(self, name)[rows] for name in COLUMNS})
+
+    def count_short_of_slides(self, wanted: int) -> tuple[int, int]:
+        """Return how many pieces of strain have fewer time slides than wanted, and of how many.
+
+        A piece is a stretch, or a part of one that some of its detectors interrupt. Those of a
+        single detector cannot be slid and do not count.
+        """
+        several = np.isfinite(self.shifts).sum(axis=1) > 1
+        rows = zip(
+            self.stretch[several].tolist(),
+            self.start[several].tolist(),
+            self.end[several].tolist(),
+            self.combination[several].tolist(),
+            strict=True,
+        )
+        pieces = Counter(rows)  # the strain as it was recorded has a row as well
+        return sum(count - 1 < wanted for count in pieces.values()), len(pieces)
 
     def total_by_combination(self) -> dict[str, float]:
         """Return the seconds of all rows, by combination."""

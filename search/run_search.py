@@ -17,6 +17,7 @@ from search.injections import (
     inject_into_recordings,
     match_injections,
 )
+from search.live_times import LiveTimes
 from search.page import write_page
 from search.parts import Part
 from search.result import SearchResult
@@ -58,8 +59,10 @@ def run_search(search: Search, job: SearchJob, folder: SearchFolder) -> SearchRe
     search.search_stretches(job.show_bar)
     triggers = out / "triggers.hdf5"
     search.write_triggers(triggers, folder.identity)
-    result = search.rate(read_search_file(triggers), job.others)
+    own = read_search_file(triggers)
+    result = search.rate(own, job.others)
     say_what_was_left_out(result)
+    say_where_slides_are_fewer(own.live, search.settings.slides)
     found = None
     if job.injections is not None:
         found = search_injections(search, result, job, out)
@@ -143,4 +146,15 @@ def say_what_was_left_out(result: SearchResult) -> None:
         LOGGER.info(
             f"{seconds} of {name} have no false-alarm rates: there are no time slides of {name}"
             + (", as one detector cannot be slid against another" if len(name) == 2 else "")
+        )
+
+
+def say_where_slides_are_fewer(live: LiveTimes, slides: int) -> None:
+    """Log how many parts of stretches have no room for all time slides; a stretch always has."""
+    short, pieces = live.count_short_of_slides(slides)
+    if short:
+        LOGGER.info(
+            f"{short} of {pieces} pieces of strain, parts of stretches that a detector interrupts, "
+            f"are too short for --slides {slides} and have fewer: the live time of the background "
+            f"counts what was slid"
         )

@@ -87,6 +87,9 @@ def make_parser() -> CommandLine:
         help="the experiment whose observation and population the hold-out has "
         "(default: the one that all of --config have, else the competition's)",
     )
+    parser.add_argument(
+        "--allow_unfinished", action="store_true", help="score folds whose training has not ended"
+    )
     parser.add_argument("--tta", action="store_true", help="average over their test-time views")
     parser.add_argument(
         "--samples",
@@ -250,7 +253,7 @@ def find_scorers(
     """Return the scorers that the arguments ask for.
 
     Raises:
-        UserError: an experiment without weights.
+        UserError: an experiment without weights, or with unfinished ones that are not allowed.
     """
     found: list[SampleScorer] = [KnownSignal(), MatchedFilter(args.bank)]
     if args.near_optimal != 0:
@@ -259,7 +262,8 @@ def find_scorers(
         found += [NearOptimal(samples, n, args.draws, args.share, snr) for n in args.templates]
     for config in experiments:
         views = tuple(config.views) if args.tta else ("identity",)
-        scorer = NetworkScorer(config, args.results / config.name, views)
+        folder = args.results / config.name
+        scorer = NetworkScorer(config, folder, views, args.allow_unfinished)
         scorer.weights()  # reports missing files before anything is computed
         found.append(scorer)
     return found

@@ -251,11 +251,14 @@ def format_figures(figures: dict[str, dict[str, float]]) -> str:
     return "\n".join(markdown_table(head, body))
 
 
-def open_network(config: ConfigMeta, folder: Path | None) -> MatchedFilter1d:
+def open_network(
+    config: ConfigMeta, folder: Path | None, allow_unfinished: bool = False
+) -> MatchedFilter1d:
     """Return the network of an experiment with its first fold's weights, or its initial ones.
 
     Raises:
-        UserError: it is no bank of matched filters with the hypothesis of glitches.
+        UserError: it is no bank of matched filters with the hypothesis of glitches, or its weights
+            are unfinished and not allowed.
     """
     from benchmarks.detection.networks import NetworkScorer
     from training.checkpoints import load_model
@@ -267,7 +270,8 @@ def open_network(config: ConfigMeta, folder: Path | None) -> MatchedFilter1d:
             f"or another with --set model_params.glitches=true"
         )
     if folder is not None:
-        load_model(model, NetworkScorer(config, folder).weights()[0])
+        scorer = NetworkScorer(config, folder, allow_unfinished=allow_unfinished)
+        load_model(model, scorer.weights()[0])
     return model
 
 
@@ -287,6 +291,9 @@ def make_parser() -> CommandLine:
         help="folder of all results (%(default)s)",
     )
     parser.add_argument("--untrained", action="store_true", help="use its initial weights")
+    parser.add_argument(
+        "--allow_unfinished", action="store_true", help="use a fold whose training has not ended"
+    )
     parser.add_argument("--samples", type=int, default=2000, metavar="N", help="of each kind")
     parser.add_argument("--bank_size", type=int, default=2000, metavar="N", help="of the signals")
     parser.add_argument(
@@ -309,7 +316,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     from configuration.overrides import override
 
     config = override(load_config(args.config), args.set)
-    model = open_network(config, None if args.untrained else args.results / config.name)
+    folder = None if args.untrained else args.results / config.name
+    model = open_network(config, folder, args.allow_unfinished)
     drawer = Drawer.of(config, args.bank_size)
     rate = model.samples / drawer.observation.window / model.stride  # arrival times a second
     windows = MONTH * rate / model.grid.num_times

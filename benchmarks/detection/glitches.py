@@ -189,6 +189,9 @@ def make_parser() -> CommandLine:
         help="folder of all results (%(default)s)",
     )
     parser.add_argument("--untrained", action="store_true", help="use their initial weights")
+    parser.add_argument(
+        "--allow_unfinished", action="store_true", help="score folds whose training has not ended"
+    )
     parser.add_argument("--samples", type=int, default=1000, metavar="N", help="of either kind")
     parser.add_argument("--blip", type=float, default=25.0, metavar="SNR", help="(default: 25)")
     parser.add_argument("--merger", type=float, default=12.0, metavar="SNR", help="(default: 12)")
@@ -225,7 +228,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     observation, population = laws.pop()
     scorer_class = InitialScorer if args.untrained else NetworkScorer
-    scorers = [scorer_class(config, args.results / config.name) for config in found]
+    allow = args.allow_unfinished
+    scorers = [
+        scorer_class(config, args.results / config.name, allow_unfinished=allow) for config in found
+    ]
     for scorer in scorers:
         scorer.weights()  # reports missing files before anything is computed
     device, figures = find_device(args.device), {}

@@ -18,6 +18,7 @@ from benchmarks.detection.holdout import Holdout
 from configuration.config_class import ConfigMeta
 from configuration.json_types import to_plain
 from experiments.building import build_model, build_preparation, observation_of
+from experiments.fold_record import check_finished, read_fold
 from experiments.npy_files import load_array
 from experiments.run_identity import changed_settings
 from experiments.summary import read_history
@@ -43,11 +44,13 @@ class NetworkScorer:
         config: names the network and what prepares its input.
         folder: where fold<k>.pt lie.
         views: names of the test-time views that are averaged over.
+        allow_unfinished: whether folds whose training has not ended may be scored.
     """
 
     config: ConfigMeta
     folder: Path
     views: tuple[str, ...] = ("identity",)
+    allow_unfinished: bool = False
 
     @property
     def key(self) -> str:
@@ -55,7 +58,16 @@ class NetworkScorer:
 
     @property
     def name(self) -> str:
-        return self.config.name + ("" if self.views == ("identity",) else ", with views")
+        words = [self.config.name, *(["with views"] if self.views != ("identity",) else [])]
+        return ", ".join([*words, *(["unfinished"] if self.has_unfinished else [])])
+
+    @property
+    def has_unfinished(self) -> bool:
+        """Whether it scores, because that is allowed, with folds whose training has not ended."""
+        if not self.allow_unfinished:
+            return False
+        records = [read_fold(path) for path in self.weights()]
+        return any(record.is_known and not record.finished for record in records)
 
     @property
     def names(self) -> tuple[str]:
@@ -65,7 +77,8 @@ class NetworkScorer:
         """Return the checkpoints of all folds that there are.
 
         Raises:
-            UserError: there is none, or they were trained with another network or preparation.
+            UserError: there is none, they were trained with another network or preparation, or a
+                training has not ended and `allow_unfinished` is not set.
         """
         found = {
             int(match[1]): path
@@ -86,7 +99,10 @@ class NetworkScorer:
                 f"the networks in {self.folder} were trained with another {', '.join(changed)}: "
                 f"score them as they were trained, with --set"
             )
-        return [found[fold] for fold in sorted(found)]
+        weights = [found[fold] for fold in sorted(found)]
+        records = [read_fold(path) for path in weights]
+        check_finished(records, self.allow_unfinished)
+        return weights
 
     def settings(self) -> dict[str, Any]:
         # Scores of the competition were kept before there were other observations, without these.

@@ -179,6 +179,9 @@ def add_search_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="take filter banks as they begin, with no weights of a run",
     )
+    search.add_argument(
+        "--allow_unfinished", action="store_true", help="use folds whose training has not ended"
+    )
     search.add_argument("--tta", action="store_true", help="average over their test-time views")
     search.add_argument(
         "--no_plain",
@@ -342,6 +345,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             plain=not args.no_plain,
             least=args.least,
             slides=args.slides,
+            allow_unfinished=args.allow_unfinished,
         )
         searches = find_searches(choice, device)
         if part is not None:

@@ -294,8 +294,14 @@ def format_page_section(record: Record) -> list[str]:
 
 
 def update_page(path: Path = RESULTS / RECORD) -> Sequence[Path]:
-    """Write recorded figures into the page and draw its plots; return the written files."""
-    record = load_record(path)
+    """Write recorded figures into the page and draw its plots; return the written files.
+
+    The record's own Markdown is written as well: else its tables would be those of an earlier
+    version of this file beside a page of this one.
+    """
+    with locked_record(path):
+        record = load_record(path)
+        write_record(path, record, format_record(record))
     # Before the plots: a page without its marks is refused while nothing has changed yet.
     text = replace_between_marks(PAGE.read_text(), BEGIN, END, format_page_section(record), PAGE)
     drawn = []
@@ -306,4 +312,4 @@ def update_page(path: Path = RESULTS / RECORD) -> Sequence[Path]:
         )
     with atomic_path(PAGE) as temporary:
         temporary.write_text(text)
-    return [PAGE, *drawn]
+    return [PAGE, path.with_suffix(".md"), *drawn]

@@ -116,10 +116,12 @@ def run_searches(
         segments: that are wanted; default all of the source.
 
     Raises:
-        UserError: the folder holds other searches under these keys, or a scorer gave a NaN.
+        UserError: the folder holds other searches under these keys, the segments have no room for
+            the time slides, or a scorer gave a NaN.
     """
     findings = open_findings(folder, searches, conditioning)
     segments = source.segments() if segments is None else segments
+    check_room_for_slides(segments, searches)
     to_do = [
         segment
         for segment in segments
@@ -145,6 +147,27 @@ def run_searches(
                 said, left = now, (now - began) * (total - done) / done
                 LOGGER.info("%d of %d s searched, %s left", done, total, format_seconds(left))
     return findings
+
+
+def check_room_for_slides(segments: Sequence[Segment], searches: Sequence[Search]) -> None:
+    """Check, before hours of work, that whole segments have room for all time slides.
+
+    Raises:
+        UserError: even the longest is too short.
+    """
+    longest = max((segment.duration for segment in segments), default=0)
+    length = min(float(longest), LONGEST_STRETCH)
+    for search in searches:
+        events, detectors = search.events, search.observation.detectors
+        if len(detectors) < 2 or not segments:
+            continue  # there is nothing to slide against
+        room = len(list_time_slides(length, detectors, events.slides, events.shift)) - 1
+        if room < events.slides:
+            raise UserError(
+                f"--slides {events.slides}: a segment of {length:g} s has room for {room} time "
+                f"slides by multiples of {events.shift:g} s: ask for no more, or give longer "
+                f"segments with --segment"
+            )
 
 
 def search_segment(
@@ -209,10 +232,12 @@ def search_stretches(
     began, elapsed, events = time.process_time(), time.perf_counter(), search.events
     tables = [TriggerTable.empty(search.observation.detectors)]
     live = np.zeros(2)  # of the strain as it is, and of all slides together
+    short = 0  # stretches with fewer slides
     for stretch in stretches:
         shifts = list_time_slides(
             stretch.stretch.seconds, stretch.stretch.detectors, slides, events.shift
         )
+        short += len(shifts) - 1 < slides
         table, seconds = search_stretch(
             stretch, search.scorer, shifts, events.cluster, events.least
         )
@@ -223,6 +248,16 @@ def search_stretches(
             )
         tables.append(table)
         live += seconds[0], seconds[1:].sum()
+    if short:
+        LOGGER.warning(
+            "%s: %d of the %d stretches from GPS %.0f on, of one detector or short, "
+            "have fewer than %d time slides: live time counts what was slid",
+            search.name,
+            short,
+            len(stretches),
+            stretches[0].stretch.start,
+            slides,
+        )
     spent = {
         "condition": condition_seconds,
         "search": time.process_time() - began,

@@ -15,6 +15,7 @@ from configuration.config_class import ConfigMeta, find_config
 from configuration.json_types import to_plain
 from configuration.overrides import override
 from experiments.building import observation_of
+from experiments.fold_record import check_finished, read_fold
 from experiments.observation_record import plain_config
 from runtime.errors import UserError
 from search.scorers import find_bank_decimation, make_plain_scorer, make_scorer
@@ -42,6 +43,7 @@ class SearchChoice:
         least: score of the quietest trigger of the networks that is kept; None for one that suits
             the kind of network.
         slides: time slides of the background.
+        allow_unfinished: whether folds whose training has not ended may search.
     """
 
     configs: tuple[str, ...]
@@ -53,6 +55,7 @@ class SearchChoice:
     plain: bool = True
     least: float | None = None
     slides: int = 0
+    allow_unfinished: bool = False
 
 
 def find_searches(choice: SearchChoice, device: torch.device) -> list[Search]:
@@ -87,7 +90,8 @@ def network_search(config: ConfigMeta, choice: SearchChoice, device: torch.devic
     """Return the search with the networks of an experiment.
 
     Raises:
-        UserError: there are no weights, or the experiment cannot search untrained.
+        UserError: there are no weights, or unfinished ones that are not allowed, or the experiment
+            cannot search untrained.
     """
     is_bank = find_bank_decimation(config) is not None
     if choice.untrained and not is_bank:
@@ -96,8 +100,12 @@ def network_search(config: ConfigMeta, choice: SearchChoice, device: torch.devic
             f"it and leave --untrained out"
         )
     weights = [] if choice.untrained else find_weights(choice.results / config.name, config)
+    records = [read_fold(path) for path in weights]
+    check_finished(records, choice.allow_unfinished)
+    unfinished = any(record.is_known and not record.finished for record in records)
     views = tuple(config.views) if choice.views else ("identity",)
     words = [config.name, *(["untrained"] if choice.untrained else ())]
+    words += ["unfinished"] if unfinished else []  # tables and folders say so
     words += ["with views"] if views != ("identity",) else []
     usual = LEAST_LOGIT_OF_BANK if is_bank else LEAST_LOGIT
     events = EventSettings(CLUSTER, usual if choice.least is None else choice.least, choice.slides)

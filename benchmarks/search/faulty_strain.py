@@ -153,10 +153,13 @@ def scale_blip(
 
 
 def search_strain(
-    recordings: Mapping[str, Recording], scorer: StretchScorer, observation: Observation
+    recordings: Mapping[str, Recording],
+    scorer: StretchScorer,
+    observation: Observation,
+    slides: int = 0,
 ) -> SearchResult:
-    """Return what detect.py finds with its own settings and no time slides."""
-    settings = SearchSettings(slides=0, maps=0, cluster=observation.window)
+    """Return what detect.py finds with its own settings and so many time slides."""
+    settings = SearchSettings(slides=slides, maps=0, cluster=observation.window)
     search = Search(recordings, scorer, settings, observation=observation)
     search.search_stretches(show_bar=False)
     with tempfile.TemporaryDirectory() as folder:
@@ -168,6 +171,8 @@ def search_strain(
 def format_row(result: SearchResult, event: float) -> list[str]:
     """Return the cells of a search: the event's place, scores and chi-squared, and the next.
 
+    With time slides the rate of false alarms follows the place.
+
     Args:
         result: of a search.
         event: GPS time, s.
@@ -175,12 +180,13 @@ def format_row(result: SearchResult, event: float) -> list[str]:
     triggers, detectors = result.triggers, result.detectors
     columns = [result.observation.detectors.index(name) for name in detectors]
     near = np.flatnonzero(np.abs(triggers.time - event) <= TOLERANCE)
-    cells = ["-"] * (2 + 2 * len(detectors))
+    cells = ["-"] * (2 + (result.slides > 0) + 2 * len(detectors))
     others = np.delete(np.arange(len(triggers)), near)
     if len(near):
         row = int(near[0])  # the loudest, as triggers are in order of their score
         cells = [
             str(row + 1),
+            *([format_hourly_rate(result, row)] if result.slides else []),
             f"{triggers.score[row]:.1f}",
             *(f"{triggers.detector_scores[row, column]:.1f}" for column in columns),
             *(format_cell(triggers.chi_squared[row, column], 2) or "-" for column in columns),
@@ -192,10 +198,17 @@ def format_row(result: SearchResult, event: float) -> list[str]:
     return [*cells, loudest, str(len(result.gates))]
 
 
+def format_hourly_rate(result: SearchResult, row: int) -> str:
+    """Return the false alarms an hour of a trigger, marked where they are only a limit."""
+    limit = "< " if result.significance.is_limit[row] else ""
+    return f"{limit}{3600 * result.significance.rate[row]:.1f}"
+
+
 def measure_faults(
     recordings: Mapping[str, Recording],
     event: float,
     scorers: Mapping[str, tuple[StretchScorer, Observation]],
+    slides: int = 0,
 ) -> list[str]:
     """Return the table of all cases and scorers.
 
@@ -203,6 +216,7 @@ def measure_faults(
         recordings: of two detectors or more, with the event in all.
         event: GPS time, s.
         scorers: with what they observe, by name.
+        slides: time slides of each search.
 
     Raises:
         UserError: the recordings have different rates or times, or the event lies too near their
@@ -229,10 +243,11 @@ def measure_faults(
             changed = {key: values.copy() for key, values in strain.items()}
             for fault in faults:
                 fault(changed, rate, event - start)
-            result = search_strain(hold(changed, rate, start), scorer, observation)
+            result = search_strain(hold(changed, rate, start), scorer, observation, slides)
             body.append([name, case, *format_row(result, event)])
     names = list(strain)
-    head = ["network", "strain", "place", "score", *names, *(f"χ² {name}" for name in names)]
+    rate = ["false alarms an hour"] if slides else []
+    head = ["network", "strain", "place", *rate, "score", *names, *(f"χ² {name}" for name in names)]
     return markdown_table([*head, "loudest other trigger", "gates"], body)
 
 
@@ -252,6 +267,7 @@ def make_parser() -> CommandLine:
         metavar="NAME",
         help="experiments whose filter banks search, untrained (default: Wave07 Wave09)",
     )
+    add("--slides", type=int, default=0, metavar="N", help="time slides, for rates (default: 0)")
     add("--out", type=Path, metavar="FILE", help="write the table there as well")
     return parser
 
@@ -268,7 +284,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         scorers[name] = (make_scorer(config), observation)
         # The rate of what was recorded, at least that of every network
         recordings = recordings or open_recordings(args.strain, observation=observation)
-    lines = measure_faults(recordings, args.event, scorers)
+    lines = measure_faults(recordings, args.event, scorers, args.slides)
     print("\n".join(lines))
     if args.out is not None:
         with atomic_path(args.out) as temporary:

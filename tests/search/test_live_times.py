@@ -93,3 +93,13 @@ def test_totals_by_combination(live: LiveTimes) -> None:
     other = dataclasses.replace(live, combination=np.full(3, "H1L1V1"))
     both = concatenate_live_times([live, other.take(np.array([0]))])
     assert both.total_by_combination() == {"H1L1": 294.0, "H1L1V1": 99.0}
+
+
+def test_pieces_that_have_fewer_slides_than_wanted_are_counted(live: LiveTimes) -> None:
+    """Of H1 alone there is nothing to slide, and of other bounds there is another piece."""
+    part = LiveTimes.of_stretch(NAMES, 3, (1020.0, 1030.0), ("H1", "V1"), [{}], np.ones(1))
+    alone = LiveTimes.of_stretch(NAMES, 3, (1020.0, 1030.0), ("H1",), [{}], np.ones(1))
+    every = concatenate_live_times([live, part, alone])
+    assert every.count_short_of_slides(0) == (0, 2)
+    assert every.count_short_of_slides(2) == (1, 2)
+    assert every.count_short_of_slides(3) == (2, 2)

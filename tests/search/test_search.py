@@ -23,6 +23,7 @@ from search.filter_bank_scorer import FilterBankScorer
 from search.folder import StretchStore
 from search.live_times import LiveTimes
 from search.result import SearchResult
+from search.run_search import say_where_slides_are_fewer
 from search.search import LEAST_KEPT, Search
 from search.search_file import read_search_file
 from search.settings import SearchSettings
@@ -125,6 +126,21 @@ def test_every_second_is_searched_with_the_detectors_that_have_data(tmp_path: Pa
     late = found.triggers.time > START + 105
     assert set(found.triggers.combination[late]) == {"H1L1"}
     assert np.isnan(found.triggers.detector_scores[late, 2]).all()
+
+
+def test_a_part_without_room_for_all_slides_has_fewer_and_it_is_said(tmp_path, caplog) -> None:
+    """Where Virgo has a gap of 1 s, the others are left for the windows that it spoils."""
+    strain = {name: held(name, 64) for name in ("H1", "L1", "V1")}
+    strain["V1"].sources[0].values[30 * RATE : 31 * RATE] = np.nan
+    settings = dataclasses.replace(QUICK, slides=100, shift=0.1)
+    run(strain, tmp_path, settings, observation=Observation())
+    live = read_search_file(tmp_path / "triggers.hdf5").live
+    assert set(live.combination) == {"H1L1V1", "H1L1"}
+    assert live.count_short_of_slides(100) == (1, 2)
+    with caplog.at_level("INFO"):
+        say_where_slides_are_fewer(live, 100)
+    assert "1 of 2 pieces of strain" in caplog.text
+    assert "too short for --slides 100 and have fewer" in caplog.text
 
 
 def test_strain_that_is_nothing_but_gaps(tmp_path: Path) -> None:

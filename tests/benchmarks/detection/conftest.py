@@ -45,5 +45,7 @@ def runs(tmp_path) -> Path:
         save_checkpoint(
             tmp_path / "demo" / f"fold{fold}.pt", {"model": build_model(Demo).state_dict()}
         )
-        (tmp_path / "demo" / f"fold{fold}_last.pt").write_bytes(b"not to be read")
+        # holds no network to score, and says that the training has ended
+        state = {"epoch": Demo.num_epochs, "finished": True}
+        save_checkpoint(tmp_path / "demo" / f"fold{fold}_last.pt", {"state": state})
     return tmp_path

@@ -10,12 +10,16 @@ import pytest
 import torch
 from detection_examples import CPU
 
+from benchmarks.detection import __main__ as detection
+from benchmarks.detection import glitches
 from benchmarks.detection import report as detection_report
 from benchmarks.detection.networks import DECISIVE, InitialScorer, NetworkScorer
 from configs import Demo, Wave01
 from configuration.overrides import override
 from experiments.building import build_model, build_preparation, observation_of
+from runtime.command_line import run_command
 from runtime.errors import UserError
+from training.checkpoints import save_checkpoint
 from training_extras import find_views, prepare_views
 
 pytest.importorskip("lalsimulation")
@@ -65,6 +69,27 @@ def test_runs_that_are_not_there_or_another_network(runs) -> None:
     (runs / "demo" / "config.json").write_text(json.dumps(plain))
     with pytest.raises(UserError, match="trained with another model_params"):
         NetworkScorer(Demo, runs / "demo").weights()
+
+
+def test_unfinished_folds_are_scored_only_where_that_is_allowed_and_are_marked(runs) -> None:
+    content = {"model": build_model(Demo).state_dict(), "state": {"epoch": 1, "finished": False}}
+    save_checkpoint(runs / "demo" / "fold1.pt", content)
+    (runs / "demo" / "fold1_last.pt").unlink()
+    for command, line in (
+        (detection.main, ["--near_optimal", "0", "--samples", "24"]),
+        (glitches.main, ["--samples", "8"]),
+    ):
+        with pytest.raises(SystemExit) as exit_info:
+            run_command(
+                lambda c=command, w=line: c(["--config", "Demo", *w, "--results", str(runs)])
+            )
+        assert exit_info.value.code == 2
+    words = r"fold1\.pt is of a training that has not ended .*with --allow_unfinished$"
+    with pytest.raises(UserError, match=words):
+        NetworkScorer(Demo, runs / "demo").weights()
+    scorer = NetworkScorer(Demo, runs / "demo", allow_unfinished=True)
+    assert [path.name for path in scorer.weights()] == ["fold0.pt", "fold1.pt"]
+    assert scorer.name == "demo, unfinished"
 
 
 def test_the_observation_and_the_population_decide_too(runs) -> None:

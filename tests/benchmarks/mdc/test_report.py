@@ -168,3 +168,13 @@ def test_the_page_is_not_stale() -> None:
     record = report.load_record(RESULTS / report.RECORD)
     lines = report.format_page_section(record)
     assert "\n".join(lines) in report.PAGE.read_text(), "run: python -m benchmarks.mdc --page"
+
+
+@pytest.mark.skipif(not (RESULTS / report.RECORD).exists(), reason="nothing is recorded yet")
+def test_the_tables_of_the_record_are_not_stale() -> None:
+    """A rate of 1.04 a month is no rate of 1: page and record head their columns alike."""
+    path = RESULTS / report.RECORD
+    expected = "\n".join(report.format_record(report.load_record(path))) + "\n"
+    said = "run: python -m benchmarks.mdc --page"
+    assert path.with_suffix(".md").read_text() == expected, said
+    assert report.format_rate(1.0392) == "1.04"

@@ -13,9 +13,13 @@ from child_processes import kill_when, start
 from mdc_runs import POPULATION, SETTINGS, content_digests, make_search, run
 
 from benchmarks.mdc.figures_of_merit import figures_of_run
+from benchmarks.mdc.search_run import condition_segment, search_stretches
 from benchmarks.mdc.strain_sources import SimulatedStrain
+from data.recording import Recording, StrainInMemory
 from runtime.errors import UserError
+from search.conditioned_stretch import ConditioningSettings
 from search.sensitivity import match_events
+from simulation.continuous_strain_files import Segment
 
 pytest.importorskip("lalsimulation")
 
@@ -108,6 +112,29 @@ def test_slides_lengthen_the_background_alone(tmp_path: Path) -> None:
     assert slid.is_unslid.sum() == len(plain.background)
     assert len(slid.background) > 2 * len(plain.background)
     assert np.array_equal(slid.foreground.score, plain.foreground.score)
+
+
+def test_segments_without_room_for_the_slides_are_refused_before_any_work(tmp_path: Path) -> None:
+    """Segments of 128 s have room for 41 shifts by multiples of 3 s."""
+    settings = replace(SETTINGS, seconds=128)
+    words = "--slides 50: a segment of 128 s has room for 41 time slides by multiples of 3 s: ask"
+    with pytest.raises(UserError, match=words):
+        run(tmp_path / "run", settings, make_search(slides=50))
+    assert not list(tmp_path.glob("run/**/*.npz"))
+
+
+def test_short_stretches_have_fewer_slides_and_it_is_said(caplog) -> None:
+    search, observation = make_search(slides=30), make_search().observation
+    recordings = {}
+    for number, name in enumerate(observation.detectors):
+        x = np.random.default_rng(number).normal(0, 1e-21, 64 * 2048)
+        recordings[name] = Recording(name, [StrainInMemory(name, x, 2048, 1e9)])
+    segment = Segment(0, 1_000_000_000, 64)
+    stretches = condition_segment(recordings, segment, observation, ConditioningSettings())
+    with caplog.at_level("WARNING"):
+        found = search_stretches(search, stretches, 30, 0.0)
+    assert "have fewer than 30 time slides: live time counts what was slid" in caplog.text
+    assert found.live[1] == pytest.approx(19 * found.live[0])  # of 62 s that are conditioned
 
 
 def test_other_strain_and_other_searches_are_refused(finished: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+import benchmarks.mdc.__main__ as mdc
 from benchmarks.mdc import searches
 from benchmarks.mdc.searches import SearchChoice, find_searches
+from runtime.command_line import run_command
 from runtime.errors import UserError
 from search.conditioning import ConditioningSettings
 from training.checkpoints import save_checkpoint
@@ -25,9 +28,10 @@ def no_networks(monkeypatch) -> list[tuple]:
     return built
 
 
-def write_weights(results: Path, name: str, value: float) -> None:
+def write_weights(results: Path, name: str, value: float, **further: Any) -> None:
     (results / name).mkdir(parents=True, exist_ok=True)
-    save_checkpoint(results / name / "fold0.pt", {"model": {"weight": torch.tensor([value])}})
+    content = {"model": {"weight": torch.tensor([value])}, **further}
+    save_checkpoint(results / name / "fold0.pt", content)
 
 
 def identities(choice: SearchChoice) -> dict[str, dict]:
@@ -79,3 +83,20 @@ def test_what_cannot_search_is_refused(tmp_path: Path) -> None:
         find_searches(SearchChoice(("Mdc1ResNet",), (), tmp_path, untrained=True), CPU)
     with pytest.raises(UserError, match="names mdc_1, untrained twice"):
         find_searches(SearchChoice(("Mdc1", "Mdc1"), (), tmp_path, untrained=True), CPU)
+
+
+def test_unfinished_weights_search_only_where_that_is_allowed_and_are_marked(
+    tmp_path: Path, capsys
+) -> None:
+    write_weights(tmp_path, "mdc_1", 1.0, state={"epoch": 1, "finished": False})
+    line = ["--config", "Mdc1", "--results", str(tmp_path), "--out", str(tmp_path / "run")]
+    with pytest.raises(SystemExit) as exit_info:
+        run_command(lambda: mdc.main(line))
+    assert exit_info.value.code == 2
+    said = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "fold0.pt is of a training that has not ended (epoch 1): train it to its end" in said
+    assert "or use it as it is with --allow_unfinished" in said
+    choice = SearchChoice(("Mdc1",), (), tmp_path, plain=False, allow_unfinished=True)
+    (search,) = find_searches(choice, CPU)
+    assert (search.name, search.key) == ("mdc_1, unfinished", "mdc_1_unfinished")
+    assert mdc.make_parser().parse_args([*line, "--allow_unfinished"]).allow_unfinished

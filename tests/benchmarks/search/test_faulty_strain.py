@@ -60,6 +60,18 @@ def test_the_event_is_in_every_row(strain) -> None:
         assert (found["χ² H1"], found["χ² L1"]) == ("-", "-")  # too short for sixteen bands
 
 
+def test_time_slides_give_a_rate_of_false_alarms(strain, monkeypatch) -> None:
+    monkeypatch.setattr(Faults, "cases", lambda self: {"as recorded": ()})
+    scorer = FilterBankScorer([LikelihoodRatio(chirp_network(), (0, 1))], PAIR, 2)
+    head, _, row = measure_faults(
+        hold(strain, RATE, START), START + EVENT, {"small": (scorer, PAIR)}, slides=4
+    )
+    found = dict(zip(cells(head), cells(row), strict=True))
+    # The event is louder than all noise in at most 4 slides of 30 s, two minutes.
+    assert found["false alarms an hour"].startswith("< ")
+    assert float(found["false alarms an hour"][2:]) > 30
+
+
 def test_a_blip_has_its_snr_in_the_noise_of_its_detector(strain) -> None:
     blip = scale_blip(strain, RATE, START, EVENT, "H1", PAIR)
     faulty = {name: values.copy() for name, values in strain.items()}
