@@ -70,18 +70,28 @@ class BadNumbers:
         return distributed.any_of(~torch.isfinite(torch.stack(list(losses))), self.device)
 
     def gradients_are_usable(
-        self, parameters: Iterable[nn.Parameter], state: TrainerState, accumulate: int
+        self,
+        parameters: Iterable[nn.Parameter],
+        norm: torch.Tensor,
+        state: TrainerState,
+        accumulate: int,
     ) -> bool:
         """Return whether to make this optimiser step, and update `state.bad_gradients`.
 
         A finite loss may have a NaN gradient, as the root of zero has. On a GPU the scaler skips
         such steps, and they are counted at one step in `look_every`.
+
+        Args:
+            parameters: with gradients.
+            norm: of all gradients, as `gradient_norm` returns it.
+            state: its counts are updated.
+            accumulate: batches of a step.
         """
         on_cpu = self.device.type == "cpu"
         if not on_cpu and (state.step + 1) % self.look_every >= accumulate:
             return True
         # No need to ask other processes: the gradients are averaged, and so the same in all.
-        finite = are_finite(parameters)
+        finite = are_finite(parameters, norm)
         state.bad_gradients = 0 if finite else state.bad_gradients + 1
         return finite or not on_cpu
 

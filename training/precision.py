@@ -55,22 +55,29 @@ def autocast(dtype: torch.dtype | None, device: torch.device) -> contextlib.Abst
 
 
 def clip_gradients(
-    parameters: Iterable[nn.Parameter], mode: str | None, limit: float
+    parameters: Iterable[nn.Parameter], mode: str | None, limit: float, norm: torch.Tensor
 ) -> GradientSize:
     """Clip unscaled gradients elementwise ('value'), by their 2-norm ('norm') or adaptively.
 
     'agc' is adaptive gradient clipping (Brock et al. 2021, arXiv:2102.06171), timm's.
 
+    Args:
+        parameters: with gradients.
+        mode: how to clip; None leaves them as they are.
+        limit: of each value, of the norm, or of its ratio to the norm of the weights.
+        norm: of all gradients, as `gradient_norm` returns it.
+
     Returns:
         How large they were before, and whether any was changed.
     """
     parameters = list(parameters)
+    clipped = torch.zeros_like(norm, dtype=torch.bool)
+    # No value is larger than the norm. To read it on a GPU, the host would have to wait.
+    within = norm.device.type == "cpu" and bool(norm <= limit)
     if mode == "norm":
         norm = nn.utils.clip_grad_norm_(parameters, limit)
-        return GradientSize(norm, norm > limit)
-    norm = gradient_norm(parameters)
-    clipped = torch.zeros_like(norm, dtype=torch.bool)
-    if mode == "value":
+        clipped = norm > limit
+    elif mode == "value" and not within:
         clipped = largest_gradient(parameters) > limit
         nn.utils.clip_grad_value_(parameters, limit)
     elif mode == "agc":
@@ -90,7 +97,13 @@ def check_clipping(mode: str | None, limit: float = 1.0) -> None:
         raise UserError(f"max_grad_norm = {limit}: expected a number above 0")
 
 
-def are_finite(parameters: Iterable[nn.Parameter]) -> bool:
-    """Whether no gradient is NaN or infinite."""
+def are_finite(parameters: Iterable[nn.Parameter], norm: torch.Tensor) -> bool:
+    """Whether no gradient is NaN or infinite.
+
+    Args:
+        parameters: with gradients.
+        norm: of all gradients, as `gradient_norm` returns it.
+    """
     # One transfer to the host for all of them: each `bool` of a GPU tensor waits for the device.
-    return bool(torch.isfinite(largest_gradient(parameters)))
+    # The squares of a norm may overflow where the gradients themselves are finite.
+    return bool(norm.isfinite()) or bool(largest_gradient(parameters).isfinite())
