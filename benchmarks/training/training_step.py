@@ -42,7 +42,8 @@ CPU_BATCH = {"Nspec16": 8, "Seq03aug3": 16, "Seq12arch4": 4}  # seconds a step, 
 REASONS = {
     ("training_step.nspec_16", "cpu"): "the front-end with a learnt width takes 4 to 5 % of the "
     "step, two thirds of that in its backward pass, and the gradient of the image, which the bare "
-    "backbone need not hand on, another 1 %; reading and transforms take 0.2 %, clipping 0.5 %. "
+    "backbone need not hand on, another 1 %; reading and transforms take 0.2 %, the norm of the "
+    "gradients 0.5 %. "
     "Kernels and their gradient cost the same for 8 samples as for the config's 64."
 }
 
