@@ -18,13 +18,13 @@ from benchmarks.harness.timing import Spread, interleave, paired_ratios
 TARGET = 1.0  # no slower than the other package
 # Why a target is missed, found by measuring: by (key of the row, kind of device).
 REASONS: dict[tuple[str, str], str] = {
-    ("torchaudio.biquad", "cpu"): "ours is computed in float64, in which the Fourier transforms take "
+    ("torchaudio.biquad", "cpu"): "ours is computed in float64, in which Fourier transforms take "
     "twice as long as in float32 and are twenty times as exact: so a run and its exported graph "
     "agree; torchaudio's recursion is in float32.",
     ("timm.training_step", "cpu"): "ours makes the images as well, and looks at the gradients: "
     "the front-end with its learnt width takes 2 to 4 % of the step, the gradient of the image "
     "1 %, their norm half a percent (`profile_step`), samples, transforms and the loop 1 %; what "
-    "is left is less than the spread between runs."
+    "is left is less than the spread between runs.",
 }
 
 
