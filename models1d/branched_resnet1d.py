@@ -268,15 +268,39 @@ class BranchedResNet1d(WaveformClassifier):
 
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, D, T) -> (B, C, T')."""
+        return self.join(self.forward_branches(self.grouped(x)))
+
+    def grouped(self, x: Tensor) -> Tensor:
+        """Put the detectors of (B, D, ...) into the order of `groups`."""
         order = [channel for group in self.groups for channel in group]
-        if order != sorted(order):
-            # Slices, since a list as an index of a CUDA tensor makes the host wait for the device.
-            x = torch.cat([x[:, channel : channel + 1] for channel in order], dim=1)
-        x = self.forward_branches(x)
+        if order == sorted(order):
+            return x
+        # Slices, since a list as an index of a CUDA tensor makes the host wait for the device.
+        return torch.cat([x[:, channel : channel + 1] for channel in order], dim=1)
+
+    def join(self, x: Tensor) -> Tensor:
+        """Let the detectors meet: what `forward_branches` returns -> (B, C, T')."""
         if not self.late_branches:
             return self.stages(x)
         late = self.forward_branches(x, self.late_branches)
         return self.stages[1:](torch.cat([self.stages[0](x), late], dim=1))
+
+    def forward_apart(self, x: Tensor) -> Tensor:
+        """Return what the branches make of each detector alone, (B, D, T) -> (B, D, C', T').
+
+        A detector's part depends on no other detector, nor, outside training, on other rows. A
+        search computes it once and puts it together anew in each time slide.
+        """
+        y = self.forward_branches(self.grouped(x))
+        y = y.unflatten(1, (self.in_channels, -1))  # (B, D·C', T') -> (B, D, C', T')
+        order = [channel for group in self.groups for channel in group]
+        places = [order.index(channel) for channel in range(self.in_channels)]
+        return y if places == sorted(places) else torch.stack([y[:, p] for p in places], dim=1)
+
+    def forward_joined(self, apart: Tensor) -> Tensor:
+        """Return logits (B, num_classes) of what `forward_apart` returned, of any rows of each."""
+        # (B, D, C', T') -> (B, D·C', T'), in the order of the groups
+        return self.forward_head(self.join(self.grouped(apart).flatten(1, 2)))
 
     def forward_head(self, x: Tensor) -> Tensor:
         """(B, C, T') -> (B, num_classes)."""

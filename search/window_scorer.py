@@ -9,7 +9,7 @@ design curve, and then goes through the config's transforms.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from experiments.observation_record import (
     recorded_digest,
 )
 from experiments.targets import outputs_of, without_default_targets
+from models1d.branched_resnet1d import BranchedResNet1d
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
 from physics.population import COMPETITION_POPULATION
@@ -34,6 +35,7 @@ from runtime.errors import UserError
 from runtime.files import read_json
 from search.conditioning import colouring_matrix, design_whitening_matrix
 from training.checkpoints import content_digest, load_model
+from training.hooks import TrainHook
 from training_extras import WAVEFORMS, Preparation, find_views, prepare_views
 from transforms import Compose, DropChannel, Normalize, Scale, Whiten
 
@@ -239,6 +241,30 @@ class WindowScorer:
         """Return a batch of conditioned strain as the networks take it."""
         return {key: self.transforms[key](value) for key, value in batch.items()}
 
+    @property
+    def detectors_meet_late(self) -> bool:
+        """Whether the networks compute something of each detector alone; see `apart`.
+
+        These are branched networks that take strain as `conditioning` leaves it, without views.
+        """
+        return (
+            all(type(each) is BranchedResNet1d for each in self.networks)
+            and type(self.hook).forward_test is TrainHook.forward_test
+            and all(view.on_strain is None and view.on_waveform is None for view in self.views)
+            and [(field, len(others)) for field, others in self.transforms.items()]
+            == [(WAVEFORMS[0], 0)]
+        )
+
+    @torch.inference_mode()
+    def apart(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return what each network computes of each detector of conditioned windows alone.
+
+        Returns:
+            By the number of the network, (batch, detector, C, T'), for `score_apart`.
+        """
+        waveform = batch[WAVEFORMS[0]]
+        return {str(i): each.forward_apart(waveform) for i, each in enumerate(self.networks)}
+
     def release(self) -> None:
         """Forget the matrices of the last segment."""
         self.conditioning, self.transforms = None, {}
@@ -257,17 +283,33 @@ class WindowScorer:
             Logits (batch,) float64, and the values (batch, S) float64 of the side targets in their
             own units.
         """
-        total, sides = np.zeros(len(batch["waveform"])), self.outputs.sides
-        encoded = np.zeros((len(self.networks), len(total), len(sides)))
-        for prepared in prepare_views(self.views, batch, self.transform):
-            for network, of_network in zip(self.networks, encoded, strict=True):
-                logits = self.hook.forward_test(network, prepared)  # (batch, outputs)
-                logits = logits.double().cpu().numpy()
-                total += self.outputs.signal_logits(logits, self.config.__name__)
-                of_network += logits[:, self.outputs.count : self.outputs.width]
+        return self.average(
+            [self.hook.forward_test(network, prepared) for network in self.networks]
+            for prepared in prepare_views(self.views, batch, self.transform)
+        )
+
+    @torch.inference_mode()
+    def score_apart(self, apart: dict[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        """Score windows put together from what `apart` returned; as `score_conditioned`."""
+        networks = enumerate(self.networks)
+        return self.average([[each.forward_joined(apart[str(i)]) for i, each in networks]])
+
+    def average(self, logits: Iterable[Sequence[Tensor]]) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `score_conditioned` returns.
+
+        Args:
+            logits: of each view those of each network, (batch, outputs).
+        """
+        sides, totals, encoded = self.outputs.sides, [], []
+        for of_view in logits:
+            arrays = [each.double().cpu().numpy() for each in of_view]
+            totals += [self.outputs.signal_logits(each, self.config.__name__) for each in arrays]
+            encoded.append([each[:, self.outputs.count : self.outputs.width] for each in arrays])
+        # (view, network, batch, S) -> (network, batch, S)
+        means = np.sum(encoded, axis=0) / len(encoded)
         values = [
-            side.quantity.decode(encoded[..., number] / len(self.views)).mean(0)  # (batch,)
+            side.quantity.decode(means[..., number]).mean(0)  # (batch,)
             for number, side in enumerate(sides)
         ]
-        scores = total / (len(self.networks) * len(self.views))
-        return scores, np.stack(values, axis=1) if sides else encoded[0]
+        scores = np.sum(totals, axis=0) / len(totals)
+        return scores, np.stack(values, axis=1) if sides else means[0]

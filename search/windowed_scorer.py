@@ -1,11 +1,12 @@
 """Peaks of networks that need windows: every window of a stretch is scored.
 
 What does not depend on the other detectors is computed once: the windows of each detector are
-whitened in `prepare`, and a time slide puts them together anew. The rest of the transforms and the
-networks see windows of all detectors, and run for every slide.
+whitened in `prepare`, and a time slide puts them together anew. Networks with a branch for each
+detector run these once as well, and a time slide runs what follows where the detectors meet. The
+rest of the transforms and other networks see windows of all detectors, and run for every slide.
 
-Memory: the whitened windows of a stretch are kept if they fit `KEPT_BYTES`, which are half an hour
-of three detectors for ten windows of 2,048 samples a second. Otherwise every slide whitens again.
+Memory: what is computed once for a stretch is kept if it fits `KEPT_BYTES`, which are half an hour
+of three detectors for ten windows of 2,048 samples a second. Otherwise every slide computes it.
 """
 
 from __future__ import annotations
@@ -63,7 +64,9 @@ class WindowedScorer:
         self.starts = np.empty(0, np.int64)  # first samples of the windows
         self.clean: dict[str, np.ndarray] = {}  # by detector with strain, (windows,) bool
         self.strain = np.empty((0, 0), np.float32)  # (detector, samples)
-        self.kept: list[dict[str, Tensor]] | None = None  # by channel, conditioned windows
+        # By channel: conditioned windows, or what the networks compute of each detector alone.
+        self.kept: list[dict[str, Tensor]] | None = None
+        self.is_apart = False
 
     def prepare(self, stretch: ConditionedStretch) -> None:
         """Whiten the windows of a stretch; what was prepared before is forgotten."""
@@ -121,16 +124,26 @@ class WindowedScorer:
         return self.scorer.conditioning({"waveform": strain})
 
     def keep_conditioned(self) -> None:
-        """Condition all windows and keep them, if they fit `KEPT_BYTES`."""
+        """Keep what is computed of each detector alone in all windows, if it fits `KEPT_BYTES`."""
         detectors, count = len(self.strain), len(self.starts)
-        first = self.condition(np.zeros((detectors, 1), np.int64))
-        size = sum(value.element_size() * value.numel() for value in first.values()) * count
-        if size > KEPT_BYTES:
+
+        def compute(numbers: np.ndarray) -> dict[str, Tensor]:
+            windows = self.condition(np.tile(numbers, (detectors, 1)))
+            return self.scorer.apart(windows) if self.is_apart else windows
+
+        def size() -> int:
+            one = compute(np.zeros(1, np.int64)).values()
+            return count * sum(value.element_size() * value.numel() for value in one)
+
+        self.is_apart = self.scorer.detectors_meet_late
+        if self.is_apart and size() > KEPT_BYTES:
+            self.is_apart = False  # whitened windows may be smaller
+        if not self.is_apart and size() > KEPT_BYTES:
             return
-        parts = [self.condition(np.tile(part, (detectors, 1))) for part in self.batches(count)]
-        # (n, D, time) -> by channel (n, time)
+        parts = [compute(part) for part in self.batches(count)]
+        # (n, D, ...) -> by channel (n, ...)
         self.kept = [
-            {key: torch.cat([part[key][:, c] for part in parts]) for key in first}
+            {key: torch.cat([part[key][:, c] for part in parts]) for key in parts[0]}
             for c in range(detectors)
         ]
 
@@ -186,7 +199,8 @@ class WindowedScorer:
                     )
                     for key in self.kept[0]
                 }
-            scores[windows], sides[windows] = self.scorer.score_conditioned(batch)
+            score = self.scorer.score_apart if self.is_apart else self.scorer.score_conditioned
+            scores[windows], sides[windows] = score(batch)
         return scores, sides
 
     def peaks(self, shifts: Mapping[str, float], least: float) -> Peaks:

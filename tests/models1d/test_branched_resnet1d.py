@@ -165,3 +165,30 @@ def test_branched_sizes(size: str) -> None:
 def test_branched_refuses(arguments: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         BranchedResNet1d(**{**SMALL, **arguments})
+
+
+@pytest.mark.parametrize("stages", [0, 1, 3])
+@pytest.mark.parametrize("second_concat", [False, True])
+@pytest.mark.parametrize("share", [True, False, [["H1", "V1"]]])
+def test_detectors_are_apart_until_they_meet(stages: int, second_concat: bool, share) -> None:
+    """What is computed of each detector alone is put together anew, as time slides need it."""
+    if second_concat and stages != 1:
+        pytest.skip("needs a branch stage and a joint one")
+    observation = window_of(512, "H1", "L1", "V1")
+    torch.manual_seed(0)
+    model = BranchedResNet1d(
+        branch_stages=stages,
+        second_concat=second_concat,
+        share_branches=share,
+        observation=observation,
+        **SMALL,
+    ).eval()
+    x = torch.randn(6, 3, 512)
+    apart = model.forward_apart(x)
+    assert apart.shape[:2] == (6, 3)
+    torch.testing.assert_close(model.forward_joined(apart), model(x))
+    # L1 of other rows beside H1 and V1 of these.
+    slid = torch.stack([x[:, 0], x.roll(2, 0)[:, 1], x[:, 2]], dim=1)
+    other = torch.stack([apart[:, 0], apart.roll(2, 0)[:, 1], apart[:, 2]], dim=1)
+    torch.testing.assert_close(model.forward_joined(other), model(slid))
+    assert not torch.allclose(model(slid), model(x))

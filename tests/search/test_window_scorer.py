@@ -7,6 +7,7 @@ import pytest
 import torch
 from competition import design_matrix
 from small_run import SMALL
+from torch import nn
 
 from configs import Demo, Nspec12, Nspec16
 from configuration.class_with_arguments import Part
@@ -15,6 +16,8 @@ from configuration.json_types import to_plain
 from configuration.overrides import override
 from experiments.building import build_model, build_transforms, observation_of
 from experiments.predictor import Predictor, find_run
+from models1d import BranchedResNet1d
+from physics.constants import STRAIN_UNIT
 from physics.noise import NoiseGenerator
 from physics.observation import COMPETITION
 from runtime.errors import UserError
@@ -26,7 +29,7 @@ from search.window_scorer import (
     trains_with_zeroed_detectors,
 )
 from training.checkpoints import save_checkpoint
-from transforms import Compose, DropChannel, GetDiff, Normalize, Whiten
+from transforms import Compose, DropChannel, GetDiff, Normalize, Scale, Whiten
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +120,40 @@ def test_logits_are_the_mean_over_folds_and_views(tmp_path, config, design):
     assert np.allclose(
         logits(weights, ("identity", "flip")), (logits(weights) + flipped) / 2, atol=1e-5
     )
+
+
+def test_detectors_apart_give_the_same_scores(tmp_path, config, design):
+    config = override(config, ["side_targets=[chirp_mass]", "transforms.train.3.p=0.0"])
+    for fold in (0, 1):
+        save(config, tmp_path, fold)
+    scorer = WindowScorer(config, find_weights(tmp_path, config), torch.device("cpu"))
+    scorer.adapt(design)
+    assert scorer.detectors_meet_late
+    windows = np.random.default_rng(0).standard_normal((5, *COMPETITION.shape)).astype(np.float32)
+    strain = scorer.conditioning({"waveform": torch.from_numpy(windows) * STRAIN_UNIT})
+    apart = scorer.apart(strain)
+    assert [value.shape[:2] for value in apart.values()] == [(5, 3), (5, 3)]
+    for found, expected in zip(
+        scorer.score_apart(apart), scorer.score_conditioned(strain), strict=True
+    ):
+        assert found.shape == expected.shape
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "further", "views"),
+    [("Demo", False, ("flip",)), ("Nspec16", False, ("identity",)), ("Demo", True, ("identity",))],
+    ids=["views", "another network", "further transforms"],
+)
+def test_when_detectors_meet_early(design, name, further, views):
+    config = find_config(name)
+    if further:
+        chain = {**config.transforms, "test": (*config.transforms["test"], Part(Scale, scale=2.0))}
+        config = ConfigMeta("Child", (config,), {"transforms": chain}, register=False)
+    scorer = WindowScorer(config, [], torch.device("cpu"), views)
+    scorer.networks = [BranchedResNet1d() if name == "Demo" else nn.Identity()]
+    scorer.adapt(design)
+    assert not scorer.detectors_meet_late
 
 
 def test_side_targets_are_those_of_predictions(tmp_path, config, design):

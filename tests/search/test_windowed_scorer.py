@@ -19,6 +19,8 @@ from transforms import Whiten
 class LoudestProduct:
     """Scores windows by the largest product of two detectors; has what is read of WindowScorer."""
 
+    detectors_meet_late = False
+
     def __init__(self) -> None:
         self.observation, self.device = PAIR, torch.device("cpu")
         self.side_names = ("merger_time", "score_again")
@@ -85,6 +87,51 @@ def test_windows_are_whitened_once_for_all_slides(stretch, monkeypatch) -> None:
     for shifts, expected in zip(slides, scores, strict=True):
         np.testing.assert_allclose(again.window_scores(shifts)[0], expected, rtol=1e-5)
     assert again.scorer.conditioned == 3 * windows + 1
+
+
+class ProductOfParts(LoudestProduct):
+    """The same by way of something that is computed of each detector alone, thrice as long."""
+
+    detectors_meet_late = True
+
+    def __init__(self, repeats: int = 3) -> None:
+        super().__init__()
+        self.computed, self.repeats = 0, repeats
+
+    def apart(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        self.computed += len(batch["waveform"])
+        # (B, D, T) -> (B, D, C, T)
+        return {"0": batch["waveform"][:, :, None].repeat(1, 1, self.repeats, 1)}
+
+    def score_apart(self, apart: dict[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        return self.score_conditioned({"waveform": apart["0"].mean(2)})
+
+
+def test_what_is_of_one_detector_is_computed_once_for_all_slides(stretch, monkeypatch) -> None:
+    slides = [{}, {"L1": 2.0}, {"L1": 4.0}]
+    plain, parts = (
+        WindowedScorer(each, arrival=0.75) for each in (LoudestProduct(), ProductOfParts())
+    )
+    for scorer in (plain, parts):
+        scorer.prepare(stretch)
+    for shifts in slides:
+        expected = plain.window_scores(shifts)
+        for one, other in zip(parts.window_scores(shifts), expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5)
+    windows = len(parts.starts)
+    assert parts.scorer.computed == windows + 1  # one tells how large they are
+    # Where the parts are too large to keep, the whitened windows are kept.
+    kept = sum(
+        value.numel() * value.element_size() for each in plain.kept for value in each.values()
+    )
+    monkeypatch.setattr(windowed_scorer, "KEPT_BYTES", 2 * kept)
+    large = WindowedScorer(ProductOfParts(), arrival=0.75)
+    large.prepare(stretch)
+    assert (large.scorer.computed, large.is_apart) == (1, False)
+    np.testing.assert_allclose(
+        large.window_scores(slides[1])[0], plain.window_scores(slides[1])[0], rtol=1e-5
+    )
+    assert large.scorer.conditioned == windows + 2
 
 
 def test_gaps_and_missing_detectors(stretch) -> None:
