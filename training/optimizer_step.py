@@ -48,7 +48,8 @@ def step_optimizer(
         optimizer.zero_grad(set_to_none=True)
         return None
     limit = precision.max_grad_norm
-    size = clip_gradients(model.parameters(), precision.clip_grad, limit, norm)
+    on_cpu = bad_numbers.device.type == "cpu"
+    size = clip_gradients(model.parameters(), precision.clip_grad, limit, norm, may_read=on_cpu)
     with warmed_up(optimizer, schedule.warmup_steps, state.updates or 0):
         parts.scaler.step(optimizer)
         state.learning_rate = float(optimizer.param_groups[0]["lr"])

@@ -55,7 +55,11 @@ def autocast(dtype: torch.dtype | None, device: torch.device) -> contextlib.Abst
 
 
 def clip_gradients(
-    parameters: Iterable[nn.Parameter], mode: str | None, limit: float, norm: torch.Tensor
+    parameters: Iterable[nn.Parameter],
+    mode: str | None,
+    limit: float,
+    norm: torch.Tensor | None = None,
+    may_read: bool = False,
 ) -> GradientSize:
     """Clip unscaled gradients elementwise ('value'), by their 2-norm ('norm') or adaptively.
 
@@ -65,19 +69,20 @@ def clip_gradients(
         parameters: with gradients.
         mode: how to clip; None leaves them as they are.
         limit: of each value, of the norm, or of its ratio to the norm of the weights.
-        norm: of all gradients, as `gradient_norm` returns it.
+        norm: of all gradients, as `gradient_norm` returns it; computed if it is not given.
+        may_read: whether the host may read the norm, which on a GPU makes it wait.
 
     Returns:
         How large they were before, and whether any was changed.
     """
     parameters = list(parameters)
-    clipped = torch.zeros_like(norm, dtype=torch.bool)
-    # No value is larger than the norm. To read it on a GPU, the host would have to wait.
-    within = norm.device.type == "cpu" and bool(norm <= limit)
     if mode == "norm":
         norm = nn.utils.clip_grad_norm_(parameters, limit)
-        clipped = norm > limit
-    elif mode == "value" and not within:
+        return GradientSize(norm, norm > limit)
+    norm = gradient_norm(parameters) if norm is None else norm
+    clipped = torch.zeros_like(norm, dtype=torch.bool)
+    # No value is larger than the norm.
+    if mode == "value" and not (may_read and bool(norm <= limit)):
         clipped = largest_gradient(parameters) > limit
         nn.utils.clip_grad_value_(parameters, limit)
     elif mode == "agc":

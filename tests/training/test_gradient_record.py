@@ -35,6 +35,7 @@ def test_norms_are_of_all_gradients_together() -> None:
     [
         ("value", 3.9, True),
         ("value", 4.0, False),
+        ("value", 5.1, False),
         ("norm", 4.9, True),
         ("norm", 5.1, False),
         (None, 1e-9, False),
@@ -42,9 +43,12 @@ def test_norms_are_of_all_gradients_together() -> None:
         ("agc", 1e6, False),
     ],
 )
-def test_the_size_is_that_before_clipping(mode: str | None, limit: float, clipped: bool) -> None:
+@pytest.mark.parametrize("may_read", [False, True])
+def test_the_size_is_that_before_clipping(
+    mode: str | None, limit: float, clipped: bool, may_read: bool
+) -> None:
     parameters = parameters_with([3.0, 0.0], [0.0, -4.0, 0.0])
-    size = clip_gradients(parameters, mode, limit, gradient_norm(parameters))
+    size = clip_gradients(parameters, mode, limit, may_read=may_read)
     assert size.norm.item() == pytest.approx(5.0)
     assert size.clipped.item() == clipped
     assert (gradient_norm(parameters).item() < 4.99) == clipped
