@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from runtime.errors import UserError
-from training.gradient_record import GradientSize, gradient_norm, largest_gradient
+from training.gradient_record import GradientSize, gradient_norm, gradients_of, largest_gradient
 
 
 def make_scaler(dtype: torch.dtype | None, device: torch.device) -> torch.amp.GradScaler:
@@ -76,13 +76,15 @@ def clip_gradients(
         How large they were before, and whether any was changed.
     """
     parameters = list(parameters)
-    if mode == "norm":
-        norm = nn.utils.clip_grad_norm_(parameters, limit)
-        return GradientSize(norm, norm > limit)
     norm = gradient_norm(parameters) if norm is None else norm
     clipped = torch.zeros_like(norm, dtype=torch.bool)
+    if mode == "norm":
+        clipped = norm > limit
+        # What torch's clip_grad_norm_ does, bit for bit, once it has computed the norm.
+        if gradients := gradients_of(parameters):
+            torch._foreach_mul_(gradients, (limit / (norm + 1e-6)).clamp(max=1.0))
     # No value is larger than the norm.
-    if mode == "value" and not (may_read and bool(norm <= limit)):
+    elif mode == "value" and not (may_read and bool(norm <= limit)):
         clipped = largest_gradient(parameters) > limit
         nn.utils.clip_grad_value_(parameters, limit)
     elif mode == "agc":

@@ -54,6 +54,19 @@ def test_the_size_is_that_before_clipping(
     assert (gradient_norm(parameters).item() < 4.99) == clipped
 
 
+@pytest.mark.parametrize("limit", [0.5, 4.9999, 5.0, 100.0])
+def test_clipping_by_the_norm_is_torchs_bit_for_bit(limit: float) -> None:
+    torch.manual_seed(0)
+    gradients = [torch.randn(n).tolist() for n in (3, 1000, 17)]
+    ours, theirs = parameters_with(*gradients), parameters_with(*gradients)
+    size = clip_gradients(ours, "norm", limit, gradient_norm(ours))
+    assert torch.equal(size.norm, nn.utils.clip_grad_norm_(theirs, limit))
+    for one, other in zip(ours[:-1], theirs[:-1], strict=True):
+        assert torch.equal(one.grad, other.grad)
+    nothing = [nn.Parameter(torch.ones(2))]
+    assert not clip_gradients(nothing, "norm", limit).clipped
+
+
 def test_an_epoch_is_its_median_and_continues_from_a_checkpoint() -> None:
     record = GradientRecord()
     assert all(math.isnan(value) for value in record.scores().values())
