@@ -362,9 +362,7 @@ def find_networks(args: argparse.Namespace) -> tuple[ConfigMeta, list[Path], lis
     records = [read_fold(path) for path in weights]
     check_finished(records, args.allow_unfinished)
     unfinished = [
-        int(record.path.stem.removeprefix("fold"))
-        for record in records
-        if record.is_known and not record.finished
+        int(record.path.stem.removeprefix("fold")) for record in records if record.is_unfinished
     ]
     return config, weights, unfinished
 

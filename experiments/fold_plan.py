@@ -55,7 +55,7 @@ def plan_fold(
     path = record.path
     anew = f"train the fold anew with --overwrite --limit_fold {fold}"
     if skip_existing and record.digest is not None:
-        if record.is_known and not (record.finished or allow_unfinished):
+        if record.is_unfinished and not allow_unfinished:
             raise UserError(
                 f"{record.explain_unfinished()}: --resume instead of --skip_existing trains it to "
                 f"its end; --allow_unfinished keeps it as it is"

@@ -108,6 +108,11 @@ class FoldRecord:
     def finished(self) -> bool:
         return self.has_final_weights and not self.lacks_epochs
 
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether it is known that the training has not ended; of strangers' weights it is not."""
+        return self.is_known and not self.finished
+
     def explain_unfinished(self) -> str:
         """Return why these weights do not count as finished, as a clause."""
         if self.digest is None:
@@ -205,8 +210,7 @@ def check_finished(
     refused = [
         record.explain_unfinished()
         for record in records
-        if record.is_known
-        and not record.finished
+        if record.is_unfinished
         # missing weights cannot be allowed
         and (record.digest is None or not allow_unfinished)
     ]

@@ -167,7 +167,7 @@ def warn_of_unfinished(records: Mapping[int, FoldRecord]) -> None:
             f"and pseudo-labels will refuse them until it is trained"
         )
     for fold, record in records.items():
-        if record.digest is not None and record.is_known and not record.finished:
+        if record.digest is not None and record.is_unfinished:
             LOGGER.warning(
                 f"fold {fold} is not finished: these are its best weights so far, and the "
                 f"predictions are marked as such; --resume trains it to its end"

@@ -66,8 +66,7 @@ class NetworkScorer:
         """Whether it scores, because that is allowed, with folds whose training has not ended."""
         if not self.allow_unfinished:
             return False
-        records = [read_fold(path) for path in self.weights()]
-        return any(record.is_known and not record.finished for record in records)
+        return any(read_fold(path).is_unfinished for path in self.weights())
 
     @property
     def names(self) -> tuple[str]:

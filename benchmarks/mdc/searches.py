@@ -102,7 +102,7 @@ def network_search(config: ConfigMeta, choice: SearchChoice, device: torch.devic
     weights = [] if choice.untrained else find_weights(choice.results / config.name, config)
     records = [read_fold(path) for path in weights]
     check_finished(records, choice.allow_unfinished)
-    unfinished = any(record.is_known and not record.finished for record in records)
+    unfinished = any(record.is_unfinished for record in records)
     views = tuple(config.views) if choice.views else ("identity",)
     words = [config.name, *(["untrained"] if choice.untrained else ())]
     words += ["unfinished"] if unfinished else []  # tables and folders say so
