@@ -12,6 +12,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from layers.front import FrontStep
 from models2d.backbones import BackboneOptions, create_timm, size_params
 from models2d.image_network import HeadOptions, ImageNetwork, check_patches
 from models2d.memory_format import MemoryFormat
@@ -146,12 +147,31 @@ class ImageModel(nn.Module):
         """
         check_mixing(lam, idx)
         image, lam = self.image(strain, lam, idx)
+        return self.forward_image(image, lam, idx)
+
+    def forward_image(
+        self, image: Tensor, lam: Tensor | None = None, idx: Tensor | None = None
+    ) -> Tensor | tuple[Tensor, ...]:
+        """Return what `forward` returns, of images (B, C, F, T') as the network takes them."""
         image = self.memory_format.arrange(image)
         if self.image.mixup is None:  # features are mixed instead of images
             logits = self.network(image, lam, idx)
         else:
             logits = self.network(image)
         return join_outputs(logits, image if self.return_spec else None, lam)
+
+    def front_steps(self) -> list[FrontStep]:
+        """Return the front-end and what follows it; see `layers/front.py`.
+
+        None for a child with a forward pass of its own, or where images are returned as well.
+        """
+        if type(self).forward is not ImageModel.forward or self.return_spec:
+            return []
+
+        def rest(spectrogram: Tensor) -> Tensor:
+            return self.forward_image(self.image.finish(spectrogram)[0])
+
+        return [FrontStep(self.image.spectrogram, rest)]
 
     @property
     def ignores_sign(self) -> bool:

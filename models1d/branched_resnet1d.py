@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from layers.activations import make_activation
 from layers.attention import Cbam1d
+from layers.front import FrontStep
 from layers.pooling import GeMPool1d, GlobalPool1d
 from layers.stochastic_depth import DropPath
 from models1d.classifier import WaveformClassifier
@@ -305,6 +306,10 @@ class BranchedResNet1d(WaveformClassifier):
     def forward_head(self, x: Tensor) -> Tensor:
         """(B, C, T') -> (B, num_classes)."""
         return self.classifier(self.head_drop(self.pool(x)))
+
+    def front_steps(self) -> list[FrontStep]:
+        """Return the branches, up to where the detectors meet; see `layers/front.py`."""
+        return [FrontStep(self.forward_apart, self.forward_joined)]
 
 
 def check_stages(

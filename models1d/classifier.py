@@ -2,21 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
+from layers.front import FrontStep
 from layers.mixing import mix_input
 
 
 class WaveformClassifier(nn.Module):
     """Base of the 1-D networks: a child sets `num_features`, calls `reset_classifier`, and defines
-    `forward_features`, (B, D, T) -> (B, C, T').
+    `feature_layers`, or `forward_features` where its layers do not follow one after the other.
     """
 
     num_features: int
 
+    def feature_layers(self) -> Sequence[nn.Module]:
+        """Return the layers that make the features, in order: (B, D, T) -> (B, C, T')."""
+        raise NotImplementedError
+
     def forward_features(self, x: Tensor) -> Tensor:
         """(B, D, T) -> (B, C, T')."""
-        raise NotImplementedError
+        for layer in self.feature_layers():
+            x = layer(x)
+        return x
+
+    def front_steps(self) -> list[FrontStep]:
+        """Return the layers, each with what follows it; see `layers/front.py`.
+
+        A child with features of its own making says so itself, or gives none.
+        """
+        if type(self).forward_features is not WaveformClassifier.forward_features:
+            return []
+        layers = self.feature_layers()
+
+        def step(place: int) -> FrontStep:
+            rest = nn.Sequential(*layers[place + 1 :])
+            return FrontStep(layers[place], lambda features: self.forward_head(rest(features)))
+
+        return [step(place) for place in range(len(layers))]
 
     def forward_head(self, x: Tensor) -> Tensor:
         """(B, C, T') -> (B, num_classes)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import nn
 
 from models1d.classifier import WaveformClassifier
 from models1d.convolutions import SameConv1d, reinitialise
@@ -44,6 +44,6 @@ class CNN1d(WaveformClassifier):
         if reinit:
             reinitialise(self)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, D, T) -> (B, C, T)."""
-        return self.features(x)
+    def feature_layers(self) -> Sequence[nn.Module]:
+        """Convolution, norm and activation of each width: (B, D, T) -> (B, C, T)."""
+        return list(self.features)

@@ -132,9 +132,9 @@ class DenseNet1d(WaveformClassifier):
         if reinit:
             reinitialise(self)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, D, T) -> (B, C, T / 32) with four blocks."""
-        return self.features(x)
+    def feature_layers(self) -> Sequence[nn.Module]:
+        """Stem, blocks and transitions: (B, D, T) -> (B, C, T / 32) with four blocks."""
+        return list(self.features)
 
 
 def densenet121_1d(*, observation: Observation = COMPETITION, **params: Any) -> DenseNet1d:

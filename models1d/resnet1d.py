@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -200,6 +202,6 @@ class ResNet1d(WaveformClassifier):
         if reinit:
             reinitialise(self)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, D, T) -> (B, C, T')."""
-        return self.activation(self.norm(self.body(x)))
+    def feature_layers(self) -> Sequence[nn.Module]:
+        """Stem, blocks, norm and activation: (B, D, T) -> (B, C, T')."""
+        return [self.body.stem, *self.body.blocks, self.norm, self.activation]

@@ -190,6 +190,6 @@ class WaveNet1d(WaveformClassifier):
         if reinit:
             reinitialise(self)
 
-    def forward_features(self, x: Tensor) -> Tensor:
-        """(B, D, T) -> (B, C, T')."""
-        return self.activation(self.blocks(x))
+    def feature_layers(self) -> Sequence[nn.Module]:
+        """Wave blocks with their norms, and the activation: (B, D, T) -> (B, C, T')."""
+        return [*self.blocks, self.activation]

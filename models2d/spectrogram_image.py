@@ -169,6 +169,12 @@ class SpectrogramImage(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Return images (B, C, F, T') of strain (B, detector, T), and the λ that was used."""
         image = self.spectrogram(strain)  # (B, detector, T) -> (B, C, F, T')
+        return self.finish(image, lam, idx)
+
+    def finish(
+        self, image: Tensor, lam: Tensor | None = None, idx: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return what `forward` returns, of what the front-end gives, (B, C, F, T')."""
         self.check_channels(image)
         # Before the augmentations: partners are mixed as they are, then augmented as one image.
         if lam is not None and idx is not None:

@@ -1,13 +1,11 @@
 """Networks of a finished run, applied to windows of real strain.
 
-A network was trained on strain with the noise of the detectors' design curves, and real noise is
-different. If the config's transforms begin with `Whiten`, it is given the whitening matrices of
-the real strain. If they do not, the real strain is whitened by its own PSD, coloured with the
-design curve, and then goes through the config's transforms.
+How strain becomes windows that a network knows: search/stretch_windows.py.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from configuration.class_with_arguments import Part, thaw
+from configuration.class_with_arguments import Part
 from configuration.config_class import ConfigMeta
 from experiments.building import build_model, build_transforms, observation_of
 from experiments.observation_record import (
@@ -27,13 +25,14 @@ from experiments.observation_record import (
     recorded_digest,
 )
 from experiments.targets import outputs_of, without_default_targets
-from models1d.branched_resnet1d import BranchedResNet1d
 from physics.constants import STRAIN_UNIT
 from physics.observation import COMPETITION, Observation
 from physics.population import COMPETITION_POPULATION
 from runtime.errors import UserError
 from runtime.files import read_json
-from search.conditioning import colouring_matrix, design_whitening_matrix
+from search.conditioning import colouring_matrix
+from search.local_front import LocalFront, choose_fronts
+from search.stretch_windows import WholeWhitening
 from training.checkpoints import content_digest, load_model
 from training.hooks import TrainHook
 from training_extras import WAVEFORMS, Preparation, find_views, prepare_views
@@ -144,7 +143,7 @@ def build_adapted_transforms(
     *,
     observation: Observation = COMPETITION,
 ) -> tuple[Compose, Compose]:
-    """Return what makes strain like that of the training, and the config's transforms after it.
+    """Return what recolours strain like that of the training, and the config's transforms.
 
     In between, and nowhere before, the noise of detectors with one curve, as H1 and L1 have it, is
     alike and they can be exchanged.
@@ -160,18 +159,6 @@ def build_adapted_transforms(
         Two modules. The first takes strain (batch, detector, time), the second what the first
         returns.
     """
-    parts = list(parts or ())
-    if parts and parts[0].cls is Whiten and norm_factor is None:
-        # whiten the real strain in the config's own band, order and decimation
-        own = {k: v for k, v in thaw(parts[0].params).items() if k not in ("psds", "matrices")}
-        matrices = [
-            whitening[name] if name in whitening else design_whitening_matrix(name, observation)
-            for name in observation.detectors
-        ]
-        unit = own.setdefault("unit", STRAIN_UNIT)
-        matrices = [matrix * (unit / STRAIN_UNIT) for matrix in matrices]
-        others = build_transforms(parts[1:], observation)
-        return Compose([Whiten(matrices=matrices, **own, observation=observation)]), others
     matrices = [
         colouring_matrix(name, observation) @ whitening[name]
         if name in whitening
@@ -184,7 +171,28 @@ def build_adapted_transforms(
         Whiten(matrices=matrices, unit=STRAIN_UNIT, observation=observation),
         Scale(STRAIN_UNIT),
     ]
-    return Compose(recolour), Compose([*scale, *build_transforms(parts, observation)])
+    return Compose(recolour), Compose([*scale, *build_transforms(parts or (), observation)])
+
+
+def find_whole_whitenings(
+    config: ConfigMeta, observation: Observation
+) -> dict[str, WholeWhitening] | None:
+    """Return how a stretch is whitened as a whole for a config's networks, by field of the batch.
+
+    None if a chain of the config's transforms does not begin with a `Whiten` of the strain.
+    """
+    if config.dataset_params.get("norm_factor") is not None:
+        return None
+    found = {}
+    for field, stages in zip(WAVEFORMS, (config.transforms, config.transforms2), strict=True):
+        if stages is None:
+            continue  # a network of one input
+        parts = stages["test"] or ()
+        whitening = WholeWhitening.of_part(parts[0], observation) if parts else None
+        if whitening is None:
+            return None
+        found[field] = whitening
+    return found
 
 
 class WindowScorer:
@@ -200,6 +208,8 @@ class WindowScorer:
 
     Attributes:
         side_names: of the side targets.
+        whitenings: how stretches are whitened as a whole, by field of the batch; None where windows
+            are recoloured, which `adapt` prepares.
     """
 
     def __init__(
@@ -221,9 +231,14 @@ class WindowScorer:
             self.networks.append(network.to(device).eval())
         self.conditioning: Preparation | None = None
         self.transforms: dict[str, Compose] = {}  # by field of the batch
+        self.whitenings = find_whole_whitenings(config, self.observation)
+        stages = dict(zip(WAVEFORMS, (config.transforms, config.transforms2), strict=True))
+        for field in self.whitenings or ():
+            others = build_transforms(stages[field]["test"][1:], self.observation)
+            self.transforms[field] = others.to(device)
 
     def adapt(self, whitening: Mapping[str, np.ndarray]) -> None:
-        """Prepare for the windows of a segment, whose strain these matrices whiten."""
+        """Prepare to recolour the windows of a segment, whose strain these matrices whiten."""
         config = self.config
         factor = config.dataset_params.get("norm_factor")
         conditioning = []
@@ -242,28 +257,32 @@ class WindowScorer:
         return {key: self.transforms[key](value) for key, value in batch.items()}
 
     @property
-    def detectors_meet_late(self) -> bool:
-        """Whether the networks compute something of each detector alone; see `apart`.
+    def decimation(self) -> int:
+        """Samples of strain that windows begin at multiples of."""
+        return math.lcm(*(each.decimate for each in (self.whitenings or {}).values()))
 
-        These are branched networks that take strain as `conditioning` leaves it, without views.
+    def choose_fronts(self, step: float) -> list[LocalFront]:
+        """Return the parts of the networks that are best run over whole stretches; [] for none.
+
+        Only networks that take strain as it is whitened have such parts: further transforms and
+        views are of windows.
+
+        Args:
+            step: seconds from one window to the next.
         """
-        return (
-            all(type(each) is BranchedResNet1d for each in self.networks)
+        observation = self.observation
+        takes_whitened_strain = (
+            self.whitenings is not None
             and type(self.hook).forward_test is TrainHook.forward_test
             and all(view.on_strain is None and view.on_waveform is None for view in self.views)
             and [(field, len(others)) for field, others in self.transforms.items()]
             == [(WAVEFORMS[0], 0)]
         )
-
-    @torch.inference_mode()
-    def apart(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return what each network computes of each detector of conditioned windows alone.
-
-        Returns:
-            By the number of the network, (batch, detector, C, T'), for `score_apart`.
-        """
-        waveform = batch[WAVEFORMS[0]]
-        return {str(i): each.forward_apart(waveform) for i, each in enumerate(self.networks)}
+        if not takes_whitened_strain:
+            return []
+        samples = observation.num_samples // self.decimation
+        hop = int(step * observation.sample_rate / self.decimation + 1e-9)
+        return choose_fronts(self.networks, observation.num_detectors, samples, hop, self.device)
 
     def release(self) -> None:
         """Forget the matrices of the last segment."""
@@ -289,10 +308,16 @@ class WindowScorer:
         )
 
     @torch.inference_mode()
-    def score_apart(self, apart: dict[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
-        """Score windows put together from what `apart` returned; as `score_conditioned`."""
-        networks = enumerate(self.networks)
-        return self.average([[each.forward_joined(apart[str(i)]) for i, each in networks]])
+    def score_features(
+        self, fronts: Sequence[LocalFront], features: Sequence[Tensor]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Score windows of which the fronts of all networks made features (batch, ..., T').
+
+        Returns:
+            As `score_conditioned`.
+        """
+        pairs = zip(fronts, features, strict=True)
+        return self.average([[front.rest(each) for front, each in pairs]])
 
     def average(self, logits: Iterable[Sequence[Tensor]]) -> tuple[np.ndarray, np.ndarray]:
         """Return what `score_conditioned` returns.

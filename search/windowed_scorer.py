@@ -1,17 +1,18 @@
 """Peaks of networks that need windows: every window of a stretch is scored.
 
-What does not depend on the other detectors is computed once: the windows of each detector are
-whitened in `prepare`, and a time slide puts them together anew. Networks with a branch for each
-detector run these once as well, and a time slide runs what follows where the detectors meet. The
-rest of the transforms and other networks see windows of all detectors, and run for every slide.
+What the windows of a stretch share is computed once: the whitening (search/stretch_windows.py), and
+the first part of a network that sees a short time at a time (search/local_front.py). Where that
+part is of each detector alone, such as a branch or a spectrogram, it serves all time slides, and a
+slide runs what follows. Where it sees all detectors, every slide runs it over the slid stretch. The
+rest of a network, further transforms and views are computed window by window.
 
-Memory: what is computed once for a stretch is kept if it fits `KEPT_BYTES`, which are half an hour
-of three detectors for ten windows of 2,048 samples a second. Otherwise every slide computes it.
+Memory: what is kept of a stretch for all slides is kept if it fits `KEPT_BYTES`. Otherwise every
+slide computes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,20 +20,16 @@ import torch
 from torch import Tensor
 
 from experiments.side_targets import MERGER_TIME
-from physics.constants import STRAIN_UNIT
 from runtime.seeds import counted_seed
 from search.conditioning import make_design_noise
 from search.peaks import Peaks
-from search.spectral_whitening import robust_scale
-from signal_transforms.whitening_operators import covariance_root
+from search.stretch_features import StretchFeatures
+from search.stretch_windows import KEPT_BYTES, RecolouredWindows, WhitenedWindows
 
 if TYPE_CHECKING:
-    from data.tracked_psds import TrackedPSD
     from search.conditioned_stretch import ConditionedStretch
+    from search.local_front import LocalFront
     from search.window_scorer import WindowScorer
-
-KEPT_BYTES = 2**29
-SCALED_WINDOWS = 256  # of a stretch, that the scale of its whitening is measured in
 
 
 class WindowedScorer:
@@ -41,7 +38,8 @@ class WindowedScorer:
     Args:
         scorer: of windows.
         arrival: of the merger that a window shows best, s after the window begins.
-        step: seconds between the starts of successive windows.
+        step: seconds between the starts of successive windows. Where a part of the networks runs
+            over whole stretches, it is rounded down to the columns of that part.
         zeros: fill the channel of a missing detector with zeros, rather than with noise of its
             design curve.
         batch_size: windows scored at once.
@@ -60,97 +58,72 @@ class WindowedScorer:
         self.scorer, self.observation = scorer, scorer.observation
         self.step, self.zeros, self.batch_size, self.seed = step, zeros, batch_size, seed
         self.arrival, self.side_names = arrival, scorer.side_names
+        self.fronts: list[LocalFront] = scorer.choose_fronts(step)
+        # Windows begin at multiples of so many samples.
+        self.grid = scorer.decimation
+        if self.fronts:
+            reach, rate = self.fronts[0].reach, self.observation.sample_rate
+            self.grid *= reach.stride if reach.is_local else 1
+            # Successive windows of a front lie evenly, a whole number of its columns apart.
+            self.step = int(step * rate / self.grid + 1e-9) * self.grid / rate
         self.stretch: ConditionedStretch | None = None
         self.starts = np.empty(0, np.int64)  # first samples of the windows
         self.clean: dict[str, np.ndarray] = {}  # by detector with strain, (windows,) bool
-        self.strain = np.empty((0, 0), np.float32)  # (detector, samples)
-        # By channel: conditioned windows, or what the networks compute of each detector alone.
-        self.kept: list[dict[str, Tensor]] | None = None
-        self.is_apart = False
+        self.windows: WhitenedWindows | RecolouredWindows | None = None
+        self.features: list[StretchFeatures] | None = None  # of each network, for all slides
 
     def prepare(self, stretch: ConditionedStretch) -> None:
-        """Whiten the windows of a stretch; what was prepared before is forgotten."""
-        self.scorer.release()  # two sets of matrices at a time would be the peak of memory
-        self.stretch, self.kept = stretch, None
+        """Compute what the windows of a stretch share; what was prepared before is forgotten."""
+        self.windows = self.features = None
+        self.stretch = stretch
         observation, size = self.observation, self.observation.num_samples
         samples = len(next(iter(stretch.strain.values())))
-        count = int((samples - size) / (self.step * stretch.rate)) + 1 if samples >= size else 0
-        self.starts = np.round(np.arange(count) * self.step * stretch.rate).astype(np.int64)
-        self.strain = np.zeros((observation.num_detectors, samples), np.float32)
-        whitening, self.clean = {}, {}
+        hop, last = self.step * stretch.rate, (samples - size) // self.grid * self.grid
+        count = int(last / hop) + 1 if samples >= size else 0
+        places = np.round(np.arange(count) * hop / self.grid)
+        self.starts = places.astype(np.int64) * self.grid
+        strain, self.clean = np.zeros((observation.num_detectors, samples), np.float32), {}
         for channel, name in enumerate(observation.detectors):
             if name in stretch.stretch.detectors:
-                self.strain[channel] = stretch.strain[name]
+                strain[channel] = stretch.strain[name]
                 # bad[i] counts the unusable samples before sample i: a window is clean where the
                 # count is the same at both of its ends.
                 bad = np.concatenate([[0], np.cumsum(~stretch.usable[name])])
                 self.clean[name] = bad[self.starts + size] == bad[self.starts]
-                whitening[name] = self.whitening_matrix(channel, stretch.psds[name])
             elif not self.zeros:
                 seed = counted_seed(self.seed, "filler", name, stretch.stretch.number)
                 rng = np.random.default_rng(seed)
-                self.strain[channel] = make_design_noise(name, samples, rng, observation)
-        self.scorer.adapt(whitening)
-        if count:
-            self.keep_conditioned()
+                strain[channel] = make_design_noise(name, samples, rng, observation)
+        whitenings, device = self.scorer.whitenings, self.scorer.device
+        if whitenings is None:
+            self.windows = RecolouredWindows(
+                self.scorer, stretch, strain, self.starts, self.clean, self.batch_size
+            )
+        else:
+            self.windows = WhitenedWindows(whitenings, stretch, strain, self.starts, device)
+        if self.fronts and count:
+            self.keep_features()
 
-    def whitening_matrix(self, channel: int, psds: Sequence[TrackedPSD]) -> np.ndarray:
-        """Return C^(-1/2) of a detector in this stretch, scaled to unit variance.
+    @property
+    def hop(self) -> int:
+        """Whitened samples from one window of a front to the next."""
+        return round(self.step * self.observation.sample_rate) // self.scorer.decimation
 
-        A window needs one matrix, which takes seconds to compute: it is that of the mean, over
-        time, of the logarithm of the PSD. The scale is measured in windows all over the stretch.
-        """
-        n, rate = self.observation.num_samples, self.observation.sample_rate
-        seconds = np.array([psd.end - psd.start for psd in psds])
-        logs = np.stack([np.log(psd.power) for psd in psds])  # (psd, n + 1)
-        power = np.exp(seconds @ logs / seconds.sum())
-        matrix = covariance_root(power, n, rate)
-        clean = np.flatnonzero(self.clean[self.observation.detectors[channel]])
-        some = self.starts[clean[:: max(len(clean) // SCALED_WINDOWS, 1)]]
-        rows = np.stack([self.strain[channel, s : s + n] for s in some]) if len(some) else None
-        return matrix if rows is None else matrix / robust_scale((rows @ matrix).ravel())
-
-    def cut_windows(self, shown: np.ndarray) -> np.ndarray:
-        """Return windows in which each channel shows one of its own: (D, n) -> (n, D, time)."""
-        size = self.observation.num_samples
-        views = np.lib.stride_tricks.sliding_window_view(self.strain, size, axis=1)
-        cut = [views[c, self.starts[numbers]] for c, numbers in enumerate(shown)]
-        return np.stack(cut, axis=1)
+    def series(self) -> Tensor:
+        """Return the whitened strain that fronts take, (D, samples)."""
+        (series,) = self.windows.series.values()
+        return series
 
     @torch.inference_mode()
-    def condition(self, shown: np.ndarray) -> dict[str, Tensor]:
-        """Return such windows whitened, or recoloured, by field of the batch."""
-        strain = torch.from_numpy(self.cut_windows(shown)).to(self.scorer.device) * STRAIN_UNIT
-        return self.scorer.conditioning({"waveform": strain})
-
-    def keep_conditioned(self) -> None:
-        """Keep what is computed of each detector alone in all windows, if it fits `KEPT_BYTES`."""
-        detectors, count = len(self.strain), len(self.starts)
-
-        def compute(numbers: np.ndarray) -> dict[str, Tensor]:
-            windows = self.condition(np.tile(numbers, (detectors, 1)))
-            return self.scorer.apart(windows) if self.is_apart else windows
-
-        def size() -> int:
-            one = compute(np.zeros(1, np.int64)).values()
-            return count * sum(value.element_size() * value.numel() for value in one)
-
-        self.is_apart = self.scorer.detectors_meet_late
-        if self.is_apart and size() > KEPT_BYTES:
-            self.is_apart = False  # whitened windows may be smaller
-        if not self.is_apart and size() > KEPT_BYTES:
-            return
-        parts = [compute(part) for part in self.batches(count)]
-        # (n, D, ...) -> by channel (n, ...)
-        self.kept = [
-            {key: torch.cat([part[key][:, c] for part in parts]) for key in parts[0]}
-            for c in range(detectors)
-        ]
-
-    def batches(self, count: int) -> list[np.ndarray]:
-        """Return the numbers 0 to count - 1 in batches."""
-        edges = range(self.batch_size, count, self.batch_size)
-        return np.split(np.arange(count), edges)
+    def keep_features(self) -> None:
+        """Keep what the networks compute of each detector alone, if it fits `KEPT_BYTES`."""
+        reach, count = self.fronts[0].reach, len(self.starts)
+        size = len(self.fronts) * reach.count_bytes(count, self.hop)
+        if reach.is_apart and size <= KEPT_BYTES:
+            self.features = [
+                StretchFeatures(each.front, reach, self.series(), count, self.hop, self.batch_size)
+                for each in self.fronts
+            ]
 
     def shown_windows(self, shifts: Mapping[str, float]) -> np.ndarray:
         """Return which window each channel shows at each window of a slide, (D, windows)."""
@@ -179,29 +152,56 @@ class WindowedScorer:
             (windows,), -inf where a gap touches a window, and (windows, S), NaN there.
         """
         shown = self.shown_windows(shifts)
-        numbers = np.flatnonzero(self.usable_windows(shown))
         scores = np.full(len(self.starts), -np.inf)
         sides = np.full((len(scores), len(self.side_names)), np.nan)
-        for part in self.batches(len(numbers)):
-            windows = numbers[part]
-            if not len(windows):
-                continue
-            if self.kept is None:
-                batch = self.condition(shown[:, windows])
-            else:
-                batch = {
-                    key: torch.stack(
-                        [
-                            kept[key][own]
-                            for kept, own in zip(self.kept, shown[:, windows], strict=True)
-                        ],
-                        dim=1,
-                    )
-                    for key in self.kept[0]
-                }
-            score = self.scorer.score_apart if self.is_apart else self.scorer.score_conditioned
-            scores[windows], sides[windows] = score(batch)
+        for numbers in self.batches(shown):
+            scores[numbers], sides[numbers] = self.score(shown[:, numbers])
         return scores, sides
+
+    def batches(self, shown: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield the numbers of the usable windows of a slide in batches.
+
+        Where a front runs over the slid stretch, the windows of a batch follow one another in all
+        detectors.
+        """
+        numbers = np.flatnonzero(self.usable_windows(shown))
+        runs = [numbers]
+        if self.fronts and self.features is None:
+            follows = (np.diff(shown[:, numbers], axis=1) == 1).all(axis=0)
+            runs = np.split(numbers, np.flatnonzero(~follows) + 1)
+        for run in runs:
+            for first in range(0, len(run), self.batch_size):
+                yield run[first : first + self.batch_size]
+
+    @torch.inference_mode()
+    def score(self, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Score windows in which each channel shows one of its own, (D, n)."""
+        if self.features is not None:
+            features = [each.take(shown) for each in self.features]
+        elif self.runs_over_stretch(shown.shape[1]):
+            features = [self.features_of_run(front, shown) for front in self.fronts]
+        else:
+            return self.scorer.score_conditioned(self.windows.cut(shown))
+        return self.scorer.score_features(self.fronts, features)
+
+    def runs_over_stretch(self, count: int) -> bool:
+        """Whether a front takes less work on successive windows together than on each of them."""
+        if not self.fronts or not self.fronts[0].reach.is_local:
+            return False
+        samples = self.fronts[0].reach.samples
+        return count * samples > (self.batch_size - 1) * self.hop + samples
+
+    def features_of_run(self, front: LocalFront, shown: np.ndarray) -> Tensor:
+        """Return what a front makes of windows that follow one another in all channels."""
+        count, series = shown.shape[1], self.series()
+        length = (count - 1) * self.hop + front.reach.samples
+        begins = shown[:, 0] * self.hop
+        # D times (samples,) -> (D, length), slid against each other
+        slid = torch.stack(
+            [row[begin : begin + length] for row, begin in zip(series, begins, strict=True)]
+        )
+        features = StretchFeatures(front.front, front.reach, slid, count, self.hop, self.batch_size)
+        return features.take(np.tile(np.arange(count), (len(shown), 1)))
 
     def peaks(self, shifts: Mapping[str, float], least: float) -> Peaks:
         """Return the local maxima with a score of at least `least`; see `StretchScorer`.
@@ -217,6 +217,8 @@ class WindowedScorer:
         reach = max(round(self.observation.window / 2 / self.step), 1)
         largest = maximum_filter1d(scores, 2 * reach + 1, mode="constant", cval=-np.inf)
         found = np.flatnonzero((scores == largest) & (scores >= least) & np.isfinite(scores))
+        # Windows that are equally loud, since they show one signal, are one peak: the first of them.
+        found = found[np.diff(found, prepend=-reach - 1) > reach]
         starts = self.starts[found] / self.observation.sample_rate
         begins = self.stretch.stretch.start + starts  # GPS
         sides = sides[found]

@@ -60,6 +60,28 @@ def zero_phase_filter(
     return signal.sosfiltfilt(sections, x, axis=-1, padlen=padding)
 
 
+def zero_phase_gain(
+    frequencies: np.ndarray, lower: float, upper: float, sr: float, order: int
+) -> np.ndarray:
+    """Return the gain of `zero_phase_filter` away from the edges of a series.
+
+    The filter's spectrum is H; a pass forwards and one backwards multiply by H and by its
+    conjugate.
+
+    Args:
+        frequencies: (k,) in Hz.
+        lower, upper, sr, order: as in `zero_phase_filter`.
+
+    Returns:
+        (k,) float64, |H|^2.
+    """
+    from scipy import signal
+
+    sections = signal.butter(order, (lower, upper), "bandpass", fs=sr, output="sos")
+    # worN are the frequencies; scipy renamed the function, and this name works in old and new ones.
+    return np.abs(signal.sosfreqz(sections, worN=frequencies, fs=sr)[1]) ** 2
+
+
 def by_parts(rows: Tensor, convolve: Callable[[Tensor], Tensor]) -> Tensor:
     """Convolve (rows, time); on a CPU, a few rows at a time.
 

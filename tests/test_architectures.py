@@ -327,3 +327,28 @@ def test_magnitudes_ignore_the_sign_of_the_strain(strain: Tensor) -> None:
             return super().forward(strain) * strain.mean()
 
     assert not Signed("test_resnet", **given).ignores_sign
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"norm_spec": True, "augmentations_test": nn.Hardtanh()},
+        {"custom_classifier": "gem", "custom_attention": "triplet"},
+    ],
+)
+def test_the_front_end_and_the_rest_are_the_network(options: dict, strain: Tensor) -> None:
+    torch.manual_seed(0)
+    model = SpectroCNN(**SMALL, **options).eval()
+    ((step, rest),) = model.front_steps()
+    with torch.inference_mode():
+        torch.testing.assert_close(rest(step(strain)), model(strain))
+
+
+def test_what_is_not_cut_in_two() -> None:
+    class Twice(SpectroCNN):
+        def forward(self, strain: Tensor, lam=None, idx=None) -> Tensor:
+            return 2 * super().forward(strain, lam, idx)
+
+    assert Twice(**SMALL).front_steps() == []
+    assert SpectroCNN(**SMALL, return_spec=True).front_steps() == []

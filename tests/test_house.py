@@ -152,8 +152,8 @@ TESTED_ELSEWHERE = {
     "experiments/new_samples.py": "tests/test_predict.py",
     "experiments/predictor.py": "tests/test_predict.py",
     "experiments/score_files.py": "tests/test_predict.py",
+    "layers/front.py": "tests/models1d/test_classifier.py",  # the fields of a step
     "look/errors.py": "tests/look/test_learning.py",  # of the run that is trained there
-    "models1d/classifier.py": "tests/models1d/test_cnn1d.py",  # the base of all networks there
     "models1d/matched_filter_arguments.py": "tests/models1d/test_matched_filter1d.py",
     "models2d/spectrogram_image.py": "tests/models2d/test_image_network.py",
     "physics/constants.py": "tests/physics/test_detectors.py",  # numbers

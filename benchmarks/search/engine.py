@@ -27,7 +27,7 @@ from search.bank_statistics import LikelihoodRatio
 from search.conditioned_stretch import ConditionedStretch
 from search.conditioning import make_design_noise
 from search.filter_bank_scorer import FilterBankScorer
-from search.spectral_whitening import robust_scale
+from search.spectral_whitening import deviation_of_noise, robust_scale
 from search.stretches import Stretch
 from transforms import Whiten
 
@@ -68,7 +68,8 @@ class WindowsOfNetwork:
         size = observation.num_samples
         some = np.arange(0, len(stretch.strain[DETECTORS[0]]) - size, size)
         white = self.whitened(some).cpu().numpy()
-        scales = [robust_scale(white[:, d].ravel()) for d in range(len(DETECTORS))]
+        unit = deviation_of_noise(observation, DECIMATE)
+        scales = [robust_scale(white[:, d].ravel()) / unit for d in range(len(DETECTORS))]
         self.scale = torch.tensor(scales, device=device)[:, None]
 
     def whitened(self, starts: np.ndarray) -> torch.Tensor:

@@ -28,7 +28,7 @@ def quick_commands(cache: Path) -> Iterator[None]:
         cache: folder of the bank.
     """
     dataset = importlib.import_module("simulation.dataset_on_disk")
-    windowed = importlib.import_module("search.windowed_scorer")
+    windows = importlib.import_module("search.stretch_windows")
     scorer = importlib.import_module("search.window_scorer")
     scaled = dict.fromkeys(("train", "test"), (Part(Scale, scale=1e20),))
     changed = {"model": Excess, "published": {}, "transforms": scaled}
@@ -40,9 +40,9 @@ def quick_commands(cache: Path) -> Iterator[None]:
         patch.setattr(dataset, "simulate_dataset", small)
         patch.setitem(ConfigMeta.registry, "Demo", config)
         patch.setattr(
-            windowed.WindowedScorer,
+            windows.RecolouredWindows,
             "whitening_matrix",
-            lambda scorer, channel, psds: np.eye(scorer.observation.num_samples),
+            lambda self, channel, psds: np.eye(self.observation.num_samples),
         )
         patch.setattr(scorer, "build_adapted_transforms", lambda *_, **__: chain)
         yield

@@ -90,7 +90,9 @@ def test_peaks_have_time_snr_and_template_of_the_signals(scorer: FilterBankScore
         best = np.flatnonzero(near)[peaks.score[near].argmax()]
         assert abs(peaks.time[best] - 1000 - time) < 0.003
         assert peaks.snr[best] == pytest.approx([snr, snr], abs=2.5)
-        assert peaks.detector_scores[best] == pytest.approx([snr**2 * 0.76 / 2] * 2, rel=0.5)
+        # A mean over some 400 pairs of template and time, in one of which the signal is: e^-6.
+        expected = peaks.snr[best].astype(float) ** 2 * 0.76 / 2 - 6
+        np.testing.assert_allclose(peaks.detector_scores[best], expected, atol=2.5)
         if snr > 8:
             assert peaks.template[best] == (60.0, 90.0, 120.0, 150.0).index(frequency)
             assert peaks.mass1[best] == scorer.masses[peaks.template[best], 0] > 5
@@ -129,15 +131,15 @@ def test_components_lose_no_peak_and_have_the_scores_of_the_network(
 def test_leaving_blocks_out_loses_no_peak(
     scorer: FilterBankScorer, shifts: dict[str, float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = scorer.peaks(shifts, 1.0)
+    found = scorer.peaks(shifts, 0.5)
     everywhere = np.arange(-(-scorer.ticks // scorer.block))
     with monkeypatch.context() as patch:
         patch.setattr(scorer, "find_blocks", lambda *_: everywhere)
-        expected = scorer.peaks(shifts, 1.0)
+        expected = scorer.peaks(shifts, 0.5)
     assert len(expected) > 3
     # Peaks as weak as what is asked for may be missed, no others, and no score changes.
     lost = ~np.isin(expected.time, found.time)
-    assert (expected.score[lost] < 2.0).all()
+    assert (expected.score[lost] < 1.5).all()
     kept = np.isin(found.time, expected.time)
     np.testing.assert_allclose(found.score[kept], expected.score[~lost], atol=1e-4)
 
@@ -182,7 +184,7 @@ def test_parts_of_a_sample_move_no_score(monkeypatch: pytest.MonkeyPatch) -> Non
         late.append(found.time[best] - quarter / 4 / 1024)
         tick = round((found.time[best] - 1000) / scorer.tick_seconds)
         at_ticks.append(scorer.window_scores(np.array([tick]), {})[0])
-    assert np.ptp(at_ticks) > 1.5
+    assert np.ptp(at_ticks) > 1.4
     assert np.ptp(scores) < 0.02, scores
     assert abs(np.mean(at_ticks) - np.mean(scores)) < 4  # this delay is nearly that of a tick
     assert np.ptp(late) < 5e-4

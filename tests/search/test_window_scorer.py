@@ -7,7 +7,6 @@ import pytest
 import torch
 from competition import design_matrix
 from small_run import SMALL
-from torch import nn
 
 from configs import Demo, Nspec12, Nspec16
 from configuration.class_with_arguments import Part
@@ -17,15 +16,17 @@ from configuration.overrides import override
 from experiments.building import build_model, build_transforms, observation_of
 from experiments.predictor import Predictor, find_run
 from models1d import BranchedResNet1d
-from physics.constants import STRAIN_UNIT
 from physics.noise import NoiseGenerator
 from physics.observation import COMPETITION
 from runtime.errors import UserError
 from runtime.files import write_json
+from search.spectral_whitening import Band
+from search.stretch_windows import WholeWhitening
 from search.window_scorer import (
     WindowScorer,
     build_adapted_transforms,
     find_weights,
+    find_whole_whitenings,
     trains_with_zeroed_detectors,
 )
 from training.checkpoints import save_checkpoint
@@ -70,10 +71,27 @@ def test_the_factor_of_the_data_set_is_applied(strain):
     assert (scaled * torch.tensor(factor)[:, None] - strain).abs().max() < 1e-6 * strain.max()
 
 
-def test_whiten_is_replaced_and_not_doubled(design):
-    chain = list(adapt(Demo.transforms["test"], design))
-    assert [type(part) for part in chain] == [Whiten]
-    assert (chain[0].band, chain[0].decimate) == ((20.0, 500.0), 2)
+def whitened(**changes) -> ConfigMeta:
+    """Return a child of Demo with other transforms or settings."""
+    return ConfigMeta("Child", (Demo,), changes, register=False)
+
+
+def test_which_configs_have_stretches_whitened_as_a_whole() -> None:
+    found = find_whole_whitenings(Demo, COMPETITION)
+    assert found == {"waveform": WholeWhitening(2, Band(20.0, 500.0, 8))}
+    first = Demo.transforms["test"][0]
+    two = whitened(transforms2={"train": (first,), "test": (first, Part(Scale, scale=2.0))})
+    assert list(find_whole_whitenings(two, COMPETITION)) == ["waveform", "waveform2"]
+    assert find_whole_whitenings(Nspec16, COMPETITION) is None
+    other = whitened(transforms2={"train": None, "test": None})
+    assert find_whole_whitenings(other, COMPETITION) is None
+    assert find_whole_whitenings(Nspec12, COMPETITION) is None
+    scaled = whitened(dataset_params={**Demo.dataset_params, "norm_factor": (1.0, 1.0, 1.0)})
+    assert find_whole_whitenings(scaled, COMPETITION) is None
+    scorer = WindowScorer(two, [], torch.device("cpu"))
+    assert scorer.decimation == 2
+    assert [len(chain) for chain in scorer.transforms.values()] == [0, 1]
+    assert WindowScorer(Nspec16, [], torch.device("cpu")).decimation == 1
 
 
 def test_which_training_zeroes_detectors():
@@ -122,19 +140,21 @@ def test_logits_are_the_mean_over_folds_and_views(tmp_path, config, design):
     )
 
 
-def test_detectors_apart_give_the_same_scores(tmp_path, config, design):
+def test_fronts_give_the_same_scores(tmp_path, config):
     config = override(config, ["side_targets=[chirp_mass]", "transforms.train.3.p=0.0"])
     for fold in (0, 1):
         save(config, tmp_path, fold)
     scorer = WindowScorer(config, find_weights(tmp_path, config), torch.device("cpu"))
-    scorer.adapt(design)
-    assert scorer.detectors_meet_late
-    windows = np.random.default_rng(0).standard_normal((5, *COMPETITION.shape)).astype(np.float32)
-    strain = scorer.conditioning({"waveform": torch.from_numpy(windows) * STRAIN_UNIT})
-    apart = scorer.apart(strain)
-    assert [value.shape[:2] for value in apart.values()] == [(5, 3), (5, 3)]
+    fronts = scorer.choose_fronts(step=0.1)
+    assert len(fronts) == 2
+    torch.manual_seed(0)
+    strain = torch.randn(5, 3, COMPETITION.num_samples // 2)
+    with torch.inference_mode():
+        features = [each.front(strain) for each in fronts]
     for found, expected in zip(
-        scorer.score_apart(apart), scorer.score_conditioned(strain), strict=True
+        scorer.score_features(fronts, features),
+        scorer.score_conditioned({"waveform": strain}),
+        strict=True,
     ):
         assert found.shape == expected.shape
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
@@ -145,15 +165,14 @@ def test_detectors_apart_give_the_same_scores(tmp_path, config, design):
     [("Demo", False, ("flip",)), ("Nspec16", False, ("identity",)), ("Demo", True, ("identity",))],
     ids=["views", "another network", "further transforms"],
 )
-def test_when_detectors_meet_early(design, name, further, views):
+def test_what_is_shown_windows_alone(name, further, views):
     config = find_config(name)
     if further:
         chain = {**config.transforms, "test": (*config.transforms["test"], Part(Scale, scale=2.0))}
         config = ConfigMeta("Child", (config,), {"transforms": chain}, register=False)
     scorer = WindowScorer(config, [], torch.device("cpu"), views)
-    scorer.networks = [BranchedResNet1d() if name == "Demo" else nn.Identity()]
-    scorer.adapt(design)
-    assert not scorer.detectors_meet_late
+    scorer.networks = [BranchedResNet1d().eval()]
+    assert scorer.choose_fronts(0.1) == []
 
 
 def test_side_targets_are_those_of_predictions(tmp_path, config, design):

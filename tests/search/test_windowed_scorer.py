@@ -1,4 +1,4 @@
-"""Networks that need windows: peaks of their scores, with whitened windows kept."""
+"""Networks that need windows: peaks of their scores, and what their windows share."""
 
 from __future__ import annotations
 
@@ -8,22 +8,51 @@ import numpy as np
 import pytest
 import torch
 from small_bank import PAIR, noise_and_chirps, white_stretch
-from torch import Tensor
+from torch import Tensor, nn
 
-from search import windowed_scorer
+from models1d import BranchedResNet1d, CNN1d
+from search import stretch_windows, windowed_scorer
+from search.local_front import LocalFront, choose_fronts
+from search.stretch_windows import WholeWhitening
 from search.windowed_scorer import WindowedScorer
 from training_extras import Preparation
 from transforms import Whiten
+
+SIZE = PAIR.num_samples // 2  # of whitened windows
 
 
 class LoudestProduct:
     """Scores windows by the largest product of two detectors; has what is read of WindowScorer."""
 
-    detectors_meet_late = False
+    whitenings = {"waveform": WholeWhitening(decimate=2)}
+    decimation = 2
+    side_names = ("merger_time", "score_again")
 
     def __init__(self) -> None:
         self.observation, self.device = PAIR, torch.device("cpu")
-        self.side_names = ("merger_time", "score_again")
+
+    def choose_fronts(self, step: float) -> list[LocalFront]:
+        return []
+
+    def score_conditioned(self, batch: dict[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        x = batch["waveform"]
+        assert x.shape[1:] == (2, SIZE)
+        # the second detector sees chirps 4 ms later, with the opposite sign
+        product = -(x[:, 0, :-2] * x[:, 1, 2:])
+        sums = product.unfold(1, 20, 1).sum(-1)
+        score = sums.amax(1).double().numpy()
+        place = (sums.argmax(1) + 11) * 2 / PAIR.sample_rate  # s after the window begins
+        return score, np.stack([place.double().numpy(), score], axis=1)
+
+
+class RecolouredProduct(LoudestProduct):
+    """The same for windows that are whitened by matrices, which it counts."""
+
+    whitenings = None
+    decimation = 1
+
+    def __init__(self) -> None:
+        super().__init__()
         self.conditioned = 0
 
     def adapt(self, whitening: dict[str, np.ndarray]) -> None:
@@ -39,24 +68,15 @@ class LoudestProduct:
     def release(self) -> None:
         self.conditioning = None
 
-    def score_conditioned(self, batch: dict[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
-        x = batch["waveform"]
-        assert x.shape[1:] == (2, PAIR.num_samples // 2)
-        # the second detector sees chirps 4 ms later, with the opposite sign
-        product = -(x[:, 0, :-2] * x[:, 1, 2:])
-        sums = product.unfold(1, 20, 1).sum(-1)
-        score = sums.amax(1).double().numpy()
-        place = (sums.argmax(1) + 11) * 2 / PAIR.sample_rate  # s after the window begins
-        return score, np.stack([place.double().numpy(), score], axis=1)
-
 
 @pytest.fixture(scope="module")
 def stretch():
     return white_stretch(noise_and_chirps(20, [(6.0, 15.0, 60.0), (14.0, 20.0, 60.0)]))
 
 
-def test_loud_windows_are_peaks(stretch) -> None:
-    scorer = WindowedScorer(LoudestProduct(), arrival=0.75)
+@pytest.mark.parametrize("kind", [LoudestProduct, RecolouredProduct])
+def test_loud_windows_are_peaks(stretch, kind) -> None:
+    scorer = WindowedScorer(kind(), arrival=0.75)
     scorer.prepare(stretch)
     found = scorer.peaks({}, 40.0)
     assert (found.score >= 40).all()
@@ -74,64 +94,148 @@ def test_loud_windows_are_peaks(stretch) -> None:
     assert scorer.peaks({"L1": 4.0}, 40.0).score.max(initial=0) < found.score.min()
 
 
-def test_windows_are_whitened_once_for_all_slides(stretch, monkeypatch) -> None:
+def test_stretches_and_windows_are_whitened_alike(stretch) -> None:
+    one, other = (WindowedScorer(kind(), 0.75) for kind in (LoudestProduct, RecolouredProduct))
+    for scorer in (one, other):
+        scorer.prepare(stretch)
+    (found, _), (expected, _) = (scorer.window_scores({}) for scorer in (one, other))
+    assert len(found) == len(expected)
+    assert np.corrcoef(found, expected)[0, 1] > 0.995
+    loud = expected > 40
+    np.testing.assert_allclose(found[loud], expected[loud], rtol=0.1)
+
+
+def test_windows_are_recoloured_once_for_all_slides(stretch, monkeypatch) -> None:
     slides = [{}, {"L1": 2.0}, {"L1": 4.0}]
-    kept = WindowedScorer(LoudestProduct(), arrival=0.75)
+    kept = WindowedScorer(RecolouredProduct(), arrival=0.75)
     kept.prepare(stretch)
     scores = [kept.window_scores(shifts)[0] for shifts in slides]
     windows = len(kept.starts)
     assert kept.scorer.conditioned == windows + 1  # one tells how large they are
-    monkeypatch.setattr(windowed_scorer, "KEPT_BYTES", 1000)
-    again = WindowedScorer(LoudestProduct(), arrival=0.75)
+    monkeypatch.setattr(stretch_windows, "KEPT_BYTES", 1000)
+    again = WindowedScorer(RecolouredProduct(), arrival=0.75)
     again.prepare(stretch)
     for shifts, expected in zip(slides, scores, strict=True):
         np.testing.assert_allclose(again.window_scores(shifts)[0], expected, rtol=1e-5)
     assert again.scorer.conditioned == 3 * windows + 1
 
 
-class ProductOfParts(LoudestProduct):
-    """The same by way of something that is computed of each detector alone, thrice as long."""
+class Counted(nn.Module):
+    """A module that counts the samples that it is shown."""
 
-    detectors_meet_late = True
-
-    def __init__(self, repeats: int = 3) -> None:
+    def __init__(self, inner) -> None:
         super().__init__()
-        self.computed, self.repeats = 0, repeats
+        self.inner, self.samples = inner, 0
 
-    def apart(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        self.computed += len(batch["waveform"])
-        # (B, D, T) -> (B, D, C, T)
-        return {"0": batch["waveform"][:, :, None].repeat(1, 1, self.repeats, 1)}
-
-    def score_apart(self, apart: dict[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
-        return self.score_conditioned({"waveform": apart["0"].mean(2)})
+    def forward(self, x: Tensor) -> Tensor:
+        self.samples += x.numel()
+        return self.inner(x)
 
 
-def test_what_is_of_one_detector_is_computed_once_for_all_slides(stretch, monkeypatch) -> None:
-    slides = [{}, {"L1": 2.0}, {"L1": 4.0}]
-    plain, parts = (
-        WindowedScorer(each, arrival=0.75) for each in (LoudestProduct(), ProductOfParts())
-    )
-    for scorer in (plain, parts):
-        scorer.prepare(stretch)
-    for shifts in slides:
-        expected = plain.window_scores(shifts)
-        for one, other in zip(parts.window_scores(shifts), expected, strict=True):
-            np.testing.assert_allclose(one, other, rtol=1e-5)
-    windows = len(parts.starts)
-    assert parts.scorer.computed == windows + 1  # one tells how large they are
-    # Where the parts are too large to keep, the whitened windows are kept.
-    kept = sum(
-        value.numel() * value.element_size() for each in plain.kept for value in each.values()
-    )
-    monkeypatch.setattr(windowed_scorer, "KEPT_BYTES", 2 * kept)
-    large = WindowedScorer(ProductOfParts(), arrival=0.75)
-    large.prepare(stretch)
-    assert (large.scorer.computed, large.is_apart) == (1, False)
-    np.testing.assert_allclose(
-        large.window_scores(slides[1])[0], plain.window_scores(slides[1])[0], rtol=1e-5
-    )
-    assert large.scorer.conditioned == windows + 2
+class NetworkScores(LoudestProduct):
+    """Scores windows by networks, which may run their fronts over stretches."""
+
+    side_names = ()
+
+    def __init__(self, *networks: nn.Module, with_fronts: bool = True) -> None:
+        super().__init__()
+        self.networks, self.with_fronts = [each.eval() for each in networks], with_fronts
+        self.counted: list[Counted] = []
+
+    def choose_fronts(self, step: float) -> list[LocalFront]:
+        if not self.with_fronts:
+            return []
+        hop = int(step * PAIR.sample_rate / 2)
+        found = choose_fronts(self.networks, 2, SIZE, hop)
+        for front in found:  # count only after they are chosen
+            step = Counted(front.steps[0].step)
+            self.counted.append(step)
+        return [
+            front._replace(steps=(front.steps[0]._replace(step=step), *front.steps[1:]))
+            for front, step in zip(found, self.counted, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def score_conditioned(self, batch: dict[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        return self.average([network(batch["waveform"]) for network in self.networks])
+
+    def score_features(self, fronts, features) -> tuple[np.ndarray, np.ndarray]:
+        pairs = zip(fronts, features, strict=True)
+        return self.average([front.rest(each) for front, each in pairs])
+
+    def average(self, logits: list[Tensor]) -> tuple[np.ndarray, np.ndarray]:
+        scores = torch.cat(logits, dim=1).double().mean(1).numpy()
+        return scores, np.empty((len(scores), 0))
+
+
+def branched(**options) -> BranchedResNet1d:
+    torch.manual_seed(0)
+    shape = {"widths": (4, 8), "depths": (1, 1), "kernel_sizes": (5, 5), "strides": (4, 2)}
+    return BranchedResNet1d(**shape, first_kernel_size=9, **options, observation=PAIR)
+
+
+def plain() -> CNN1d:
+    torch.manual_seed(0)
+    return CNN1d(hidden_dims=(4, 8), kernel_size=7, observation=PAIR)
+
+
+@pytest.fixture(scope="module")
+def holed(stretch):
+    usable = {name: mask.copy() for name, mask in stretch.usable.items()}
+    usable["H1"][5 * 1024] = False
+    usable["L1"][9 * 1024 : 9 * 1024 + 100] = False
+    return dataclasses.replace(stretch, usable=usable)
+
+
+@pytest.mark.parametrize("make", [branched, plain, lambda: branched(attention="cbam")])
+@pytest.mark.parametrize("keeps", [True, False])
+@pytest.mark.parametrize("batch_size", [256, 40])
+def test_fronts_over_stretches_give_the_scores_of_windows(
+    holed, monkeypatch, make, keeps: bool, batch_size: int
+) -> None:
+    if not keeps:
+        monkeypatch.setattr(windowed_scorer, "KEPT_BYTES", 0)
+    fronts = WindowedScorer(NetworkScores(make(), make()), 0.75, batch_size=batch_size)
+    assert len(fronts.fronts) == 2
+    fronts.prepare(holed)
+    windows = WindowedScorer(NetworkScores(make(), make(), with_fronts=False), 0.75)
+    windows.prepare(holed)
+    windows.starts, windows.step = fronts.starts, fronts.step  # a step of whole columns
+    windows.clean = fronts.clean
+    windows.windows.starts = fronts.starts
+    for shifts in ({}, {"L1": 3.0}, {"H1": 12.0, "L1": 1.5}):
+        found, expected = (each.window_scores(shifts)[0] for each in (fronts, windows))
+        assert np.isfinite(found).sum() > 100
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_what_is_of_one_detector_is_computed_once_for_all_slides(stretch) -> None:
+    scorer = WindowedScorer(NetworkScores(branched()), 0.75)
+    scorer.prepare(stretch)
+    (counted,) = scorer.scorer.counted
+    once = counted.samples
+    assert once < 0.75 * len(scorer.starts) * 2 * SIZE
+    for shift in (0.0, 2.0, 4.0):
+        scorer.window_scores({"L1": shift})
+    assert counted.samples == once
+
+
+def test_a_joint_front_runs_over_each_slid_stretch(stretch) -> None:
+    scorer = WindowedScorer(NetworkScores(plain()), 0.75, batch_size=64)
+    scorer.prepare(stretch)
+    (counted,) = scorer.scorer.counted
+    assert counted.samples == 0
+    scorer.window_scores({"L1": 2.0})
+    assert 0 < counted.samples < 0.5 * len(scorer.starts) * 2 * SIZE
+
+
+def test_the_step_is_a_whole_number_of_columns() -> None:
+    scorer = WindowedScorer(NetworkScores(branched()), 0.75)
+    reach = scorer.fronts[0].reach
+    assert reach.is_local
+    samples = scorer.step * PAIR.sample_rate
+    assert samples % (2 * reach.stride) == 0
+    assert samples == 102 // (2 * reach.stride) * (2 * reach.stride)
 
 
 def test_gaps_and_missing_detectors(stretch) -> None:
@@ -148,12 +252,15 @@ def test_gaps_and_missing_detectors(stretch) -> None:
     for zeros, expected in ((True, 0.0), (False, 1.0)):
         scorer = WindowedScorer(LoudestProduct(), arrival=0.75, zeros=zeros)
         scorer.prepare(alone)
-        assert (scorer.strain[0].std() > 0) == bool(expected)
+        # Noise of the design curve, white where there is any: 24 to 256 Hz.
+        filler = scorer.windows.series["waveform"][0].std()
+        assert filler == pytest.approx(expected * np.sqrt(1 - 24 / 256), abs=0.01)
         assert np.isfinite(scorer.window_scores({})[0]).all()
 
 
-def test_a_stretch_shorter_than_a_window_has_no_peaks() -> None:
-    scorer = WindowedScorer(LoudestProduct(), arrival=0.75)
+@pytest.mark.parametrize("make", [LoudestProduct, lambda: NetworkScores(branched())])
+def test_a_stretch_shorter_than_a_window_has_no_peaks(make) -> None:
+    scorer = WindowedScorer(make(), arrival=0.75)
     scorer.prepare(white_stretch({"H1": np.zeros(500), "L1": np.zeros(500)}))
     assert not len(scorer.peaks({}, -1e9))
     assert scorer.live_time({}) == 0
