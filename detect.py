@@ -308,6 +308,7 @@ def identify_search(
     from experiments.targets import without_default_targets
     from search.background_files import digest_background_files
     from search.window_scorer import (
+        SCORING,
         differences_from_competition,
         digest_weights,
         scoring_settings,
@@ -318,6 +319,7 @@ def identify_search(
     del settings["batch_size"]  # how many windows are scored at once changes no score
     arrival = population_of(config).middle_arrival(search.observation.window)
     identity = {
+        "scoring": SCORING,
         "networks": digest_weights(config, weights),
         "network settings": scoring_settings(to_plain(config)),
         "views": list(views),

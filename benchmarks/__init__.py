@@ -63,6 +63,7 @@ MODULES = {
     "training_noise": "benchmarks.simulation.training_noise",
     "continuous_strain": "benchmarks.simulation.continuous_strain",
     "engine": "benchmarks.search.engine",
+    "windowed": "benchmarks.search.windowed",
     "reading": "benchmarks.data.reading",
     "training_step": "benchmarks.training.training_step",
     "mixed_precision": "benchmarks.training.mixed_precision",

@@ -308,7 +308,13 @@ class BranchedResNet1d(WaveformClassifier):
         return self.classifier(self.head_drop(self.pool(x)))
 
     def front_steps(self) -> list[FrontStep]:
-        """Return the branches, up to where the detectors meet; see `layers/front.py`."""
+        """Return the branches, up to where the detectors meet; see `layers/front.py`.
+
+        None for a child with a forward pass or features of its own.
+        """
+        own = (type(self).forward, type(self).forward_features)
+        if own != (WaveformClassifier.forward, BranchedResNet1d.forward_features):
+            return []
         return [FrontStep(self.forward_apart, self.forward_joined)]
 
 

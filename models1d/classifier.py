@@ -30,9 +30,10 @@ class WaveformClassifier(nn.Module):
     def front_steps(self) -> list[FrontStep]:
         """Return the layers, each with what follows it; see `layers/front.py`.
 
-        A child with features of its own making says so itself, or gives none.
+        None for a child with a forward pass or features of its own.
         """
-        if type(self).forward_features is not WaveformClassifier.forward_features:
+        own = (type(self).forward, type(self).forward_features)
+        if own != (WaveformClassifier.forward, WaveformClassifier.forward_features):
             return []
         layers = self.feature_layers()
 

@@ -104,6 +104,15 @@ class StretchScorer(Protocol):
         """Return how many seconds of a slide can be searched."""
 
 
+def applied_shifts(scorer: StretchScorer, shifts: Mapping[str, float]) -> Mapping[str, float]:
+    """Return by how much a scorer shifts the detectors where some shifts are asked for, s.
+
+    A scorer that rounds them by more than an arrival time is known to says so in `applied_shifts`.
+    """
+    own = getattr(scorer, "applied_shifts", None)
+    return shifts if own is None else own(shifts)
+
+
 def side_names_of(scorer: StretchScorer) -> tuple[str, ...]:
     """Return the names of the side targets that a scorer's networks predict, in order."""
     return tuple(getattr(scorer, "side_names", ()))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from search.clustering import find_loudest_within
-from search.peaks import side_names_of
+from search.peaks import applied_shifts, side_names_of
 from search.slides import times_by_detector
 from search.trigger_table import TriggerTable, concatenate_tables
 
@@ -46,7 +46,8 @@ def search_stretch(
         kept = find_loudest_within(peaks.time, peaks.score, cluster)
         # A scorer may return more than it was asked for. Quieter peaks cannot silence louder ones.
         kept = kept[peaks.score[kept] >= least]
-        found = make_trigger_table(peaks, kept, conditioned, number, shifts)
+        shifted = applied_shifts(scorer, shifts)
+        found = make_trigger_table(peaks, kept, conditioned, number, shifted)
         tables.append(found.with_sides(side_names_of(scorer), peaks.sides[kept]))
         live[number] = scorer.live_time(shifts)
         after_slide()

@@ -56,12 +56,14 @@ class Band:
         frequencies = np.fft.rfftfreq(size, 1 / sample_rate)
         return zero_phase_gain(frequencies, self.lower, self.upper, sample_rate, self.order)
 
-    def deviation(self, sample_rate: float) -> float:
-        """Return the standard deviation of white noise of unit variance in this band.
+    def deviation(self, sample_rate: float, lowest: float) -> float:
+        """Return the standard deviation of noise of unit power from `lowest` Hz on in this band.
 
-        The variance is the mean, over all frequencies, of the squared gain.
+        The variance is the mean, over all frequencies, of the squared gain where there is noise.
         """
-        return float(np.sqrt(np.mean(self.gain(2**16, sample_rate) ** 2)))
+        size = 2**16
+        there = np.fft.rfftfreq(size, 1 / sample_rate) >= lowest
+        return float(np.sqrt(np.mean(there * self.gain(size, sample_rate) ** 2)))
 
 
 @dataclass(frozen=True)
@@ -69,8 +71,8 @@ class WhitenedStrain:
     """Whitened strain of one detector.
 
     Attributes:
-        values: (samples,) float32 at the rate over `decimate`, of unit power in the frequencies that
-            are kept; as in `Whiten`, sample j stands for the middle of the samples j d to
+        values: (samples,) float32 at the rate over `decimate`, of unit power in the frequencies
+            that are kept; as in `Whiten`, sample j stands for the middle of the samples j d to
             j d + d - 1, with a band for sample j d.
         usable: (samples,) bool, False in gaps and next to them.
     """
@@ -162,7 +164,7 @@ def deviation_of_noise(
     with nothing below a lowest frequency has the share of the rest as its variance.
     """
     if band is not None:
-        return band.deviation(observation.sample_rate)
+        return band.deviation(observation.sample_rate, observation.min_frequency)
     # Conditioned strain has nothing below `min_frequency`, and a decimation keeps less.
     lowest = observation.min_frequency * (LOWEST_KEPT if decimate > 1 else 1.0)
     return float(np.sqrt(1 - lowest / (observation.sample_rate / decimate / 2)))
@@ -221,7 +223,7 @@ def whiten_piece(
     kept = slice(n // d, n // d + bounds[1] - bounds[0])
     if band is not None:
         gain = gain_of_taps(whitening_taps(power, rate), size) * band.gain(size, rate)
-        # Every d-th sample, as of the matrix's rows; n is a multiple of d or the first is not kept.
+        # Every d-th sample, as of the matrix's rows. The first one wanted is number n of `around`.
         return irfft(rfft(around, size) * gain, size)[n % d :: d][kept]
     lowest = LOWEST_KEPT * observation.min_frequency if d > 1 else 0.0
     bins = size // (2 * d) + 1

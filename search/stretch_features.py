@@ -24,7 +24,7 @@ class StretchFeatures:
         reach: of it.
         series: (D, samples), at least as long as the windows reach.
         count: of windows; the first begins with the series.
-        hop: samples from one to the next, a multiple of the stride where the front is local.
+        hop: samples from one to the next, a multiple of the stride.
         batch_size: windows computed at once.
     """
 
@@ -52,18 +52,23 @@ class StretchFeatures:
     def edges(self, begin: int, columns: slice) -> Tensor:
         """Return columns of the strip of each window that begins `begin` samples into it."""
         strips = self.series[:, begin:].unfold(-1, self.reach.strip, self.hop)  # (D, windows, T)
-        parts = []
+        found: Tensor | None = None
         for first in range(0, self.count, self.batch_size):
-            rows = strips[:, first : min(first + self.batch_size, self.count)]
+            last = min(first + self.batch_size, self.count)
             # (D, n, T) -> (n, D, T)
-            parts.append(self.front(rows.transpose(0, 1).contiguous())[..., columns])
-        return torch.cat(parts)
+            part = self.front(strips[:, first:last].transpose(0, 1).contiguous())[..., columns]
+            if found is None:  # filled, since parts and their concatenation would be twice as much
+                found = part.new_empty(self.count, *part.shape[1:])
+            found[first:last] = part
+        return found
 
     def over_series(self) -> Tensor:
         """Return the columns of the whole series; those that no window needs are zeros."""
-        reach, batch = self.reach, self.batch_size
+        reach = self.reach
         inner: Tensor | None = None
-        # All pieces have one length: what a front keeps for a length, it keeps once.
+        # All pieces have one length, and those of few windows that of a power of two of them: what
+        # a front keeps for a length, it keeps a few times only.
+        batch = min(self.batch_size, 1 << (self.count - 1).bit_length())
         length = (batch - 1) * self.hop + reach.samples
         for first in range(0, self.count, batch):
             piece = self.series[:, first * self.hop :][:, :length]

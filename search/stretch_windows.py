@@ -49,9 +49,15 @@ class WholeWhitening:
 
     @classmethod
     def of_part(cls, part: Part, observation: Observation) -> WholeWhitening | None:
-        """Return what a config's transform does; None if it is no `Whiten` that could."""
+        """Return what a config's transform does; None if it is no `Whiten` that could.
+
+        PSDs and matrices of the transform are those of the training. The strain has its own.
+        """
         params = thaw(part.params)
-        if part.cls is not Whiten or not set(params) <= {"band", "order", "decimate"}:
+        plain = {"sr": observation.sample_rate, "unit": STRAIN_UNIT, "always_apply": True}
+        rest = {key: value for key, value in params.items() if value != plain.get(key, params)}
+        known = {"band", "order", "decimate", "psds", "matrices"}
+        if part.cls is not Whiten or not rest.keys() <= known:
             return None
         decimate, band = int(params.get("decimate", 1)), params.get("band")
         if observation.num_samples % decimate:
@@ -127,8 +133,8 @@ def whiten_channel(
     ).values
 
 
-class Recolours(Protocol):
-    """What makes windows of strain look like those of the training; `WindowScorer` is one."""
+class Recolouring(Protocol):
+    """What makes windows of strain look like those of the training; `WindowScorer` does."""
 
     device: torch.device
 
@@ -159,7 +165,7 @@ class RecolouredWindows:
 
     def __init__(
         self,
-        scorer: Recolours,
+        scorer: Recolouring,
         stretch: ConditionedStretch,
         strain: np.ndarray,
         starts: np.ndarray,

@@ -31,12 +31,17 @@ from physics.population import COMPETITION_POPULATION
 from runtime.errors import UserError
 from runtime.files import read_json
 from search.conditioning import colouring_matrix
-from search.local_front import LocalFront, choose_fronts
+from search.front_choice import LocalFront, choose_fronts
 from search.stretch_windows import WholeWhitening
 from training.checkpoints import content_digest, load_model
 from training.hooks import TrainHook
 from training_extras import WAVEFORMS, Preparation, find_views, prepare_views
 from transforms import Compose, DropChannel, Normalize, Scale, Whiten
+
+# Raise it when the same networks would give the same strain other scores: a search does not go on
+# with the scores of an earlier version, nor take its background.
+# 2: whitened noise has unit power where there is any, and windows are cut from whitened stretches.
+SCORING = 2
 
 
 def scoring_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -274,6 +279,7 @@ class WindowScorer:
         takes_whitened_strain = (
             self.whitenings is not None
             and type(self.hook).forward_test is TrainHook.forward_test
+            and type(self.hook).inputs is TrainHook.inputs
             and all(view.on_strain is None and view.on_waveform is None for view in self.views)
             and [(field, len(others)) for field, others in self.transforms.items()]
             == [(WAVEFORMS[0], 0)]
@@ -281,7 +287,7 @@ class WindowScorer:
         if not takes_whitened_strain:
             return []
         samples = observation.num_samples // self.decimation
-        hop = int(step * observation.sample_rate / self.decimation + 1e-9)
+        hop = step * observation.sample_rate / self.decimation
         return choose_fronts(self.networks, observation.num_detectors, samples, hop, self.device)
 
     def release(self) -> None:
@@ -289,14 +295,8 @@ class WindowScorer:
         self.conditioning, self.transforms = None, {}
 
     @torch.inference_mode()
-    def __call__(self, windows: np.ndarray) -> np.ndarray:
-        """Return the logits (batch,) float64 of windows (batch, detector, time) in 1e-21."""
-        strain = torch.from_numpy(np.asarray(windows, np.float32)).to(self.device) * STRAIN_UNIT
-        return self.score_conditioned(self.conditioning({"waveform": strain}))[0]
-
-    @torch.inference_mode()
     def score_conditioned(self, batch: dict[str, Tensor]) -> tuple[np.ndarray, np.ndarray]:
-        """Score windows that `conditioning` returned.
+        """Score windows that were whitened, or recoloured, by field of the batch.
 
         Returns:
             Logits (batch,) float64, and the values (batch, S) float64 of the side targets in their

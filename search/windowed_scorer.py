@@ -6,8 +6,8 @@ part is of each detector alone, such as a branch or a spectrogram, it serves all
 slide runs what follows. Where it sees all detectors, every slide runs it over the slid stretch. The
 rest of a network, further transforms and views are computed window by window.
 
-Memory: what is kept of a stretch for all slides is kept if it fits `KEPT_BYTES`. Otherwise every
-slide computes it.
+Memory: what is of each detector alone is kept for all slides of a stretch if it fits `KEPT_BYTES`.
+Otherwise every slide computes it.
 """
 
 from __future__ import annotations
@@ -24,12 +24,14 @@ from runtime.seeds import counted_seed
 from search.conditioning import make_design_noise
 from search.peaks import Peaks
 from search.stretch_features import StretchFeatures
-from search.stretch_windows import KEPT_BYTES, RecolouredWindows, WhitenedWindows
+from search.stretch_windows import RecolouredWindows, WhitenedWindows
 
 if TYPE_CHECKING:
     from search.conditioned_stretch import ConditionedStretch
-    from search.local_front import LocalFront
+    from search.front_choice import LocalFront
     from search.window_scorer import WindowScorer
+
+KEPT_BYTES = 2**29
 
 
 class WindowedScorer:
@@ -39,7 +41,7 @@ class WindowedScorer:
         scorer: of windows.
         arrival: of the merger that a window shows best, s after the window begins.
         step: seconds between the starts of successive windows. Where a part of the networks runs
-            over whole stretches, it is rounded down to the columns of that part.
+            over whole stretches, it is rounded to the columns of that part, by a tenth at most.
         zeros: fill the channel of a missing detector with zeros, rather than with noise of its
             design curve.
         batch_size: windows scored at once.
@@ -62,10 +64,10 @@ class WindowedScorer:
         # Windows begin at multiples of so many samples.
         self.grid = scorer.decimation
         if self.fronts:
-            reach, rate = self.fronts[0].reach, self.observation.sample_rate
-            self.grid *= reach.stride if reach.is_local else 1
-            # Successive windows of a front lie evenly, a whole number of its columns apart.
-            self.step = int(step * rate / self.grid + 1e-9) * self.grid / rate
+            # Those of a front lie evenly, a whole number of its columns apart.
+            self.grid *= self.fronts[0].hop
+            self.step = self.grid / self.observation.sample_rate
+        self.ring = 1  # steps after which shifted strain begins anew
         self.stretch: ConditionedStretch | None = None
         self.starts = np.empty(0, np.int64)  # first samples of the windows
         self.clean: dict[str, np.ndarray] = {}  # by detector with strain, (windows,) bool
@@ -82,6 +84,7 @@ class WindowedScorer:
         count = int(last / hop) + 1 if samples >= size else 0
         places = np.round(np.arange(count) * hop / self.grid)
         self.starts = places.astype(np.int64) * self.grid
+        self.ring = max(round(samples / hop), count, 1)
         strain, self.clean = np.zeros((observation.num_detectors, samples), np.float32), {}
         for channel, name in enumerate(observation.detectors):
             if name in stretch.stretch.detectors:
@@ -104,11 +107,6 @@ class WindowedScorer:
         if self.fronts and count:
             self.keep_features()
 
-    @property
-    def hop(self) -> int:
-        """Whitened samples from one window of a front to the next."""
-        return round(self.step * self.observation.sample_rate) // self.scorer.decimation
-
     def series(self) -> Tensor:
         """Return the whitened strain that fronts take, (D, samples)."""
         (series,) = self.windows.series.values()
@@ -117,29 +115,41 @@ class WindowedScorer:
     @torch.inference_mode()
     def keep_features(self) -> None:
         """Keep what the networks compute of each detector alone, if it fits `KEPT_BYTES`."""
-        reach, count = self.fronts[0].reach, len(self.starts)
-        size = len(self.fronts) * reach.count_bytes(count, self.hop)
+        reach, hop, count = self.fronts[0].reach, self.fronts[0].hop, len(self.starts)
+        size = len(self.fronts) * reach.count_bytes(count, hop)
         if reach.is_apart and size <= KEPT_BYTES:
             self.features = [
-                StretchFeatures(each.front, reach, self.series(), count, self.hop, self.batch_size)
+                StretchFeatures(each.front, reach, self.series(), count, hop, self.batch_size)
                 for each in self.fronts
             ]
 
     def shown_windows(self, shifts: Mapping[str, float]) -> np.ndarray:
-        """Return which window each channel shows at each window of a slide, (D, windows)."""
-        count = len(self.starts)
-        rows = []
-        for name in self.observation.detectors:
-            # the noise that stands for a missing detector is not shifted
-            shift = round(shifts.get(name, 0.0) / self.step) if name in self.clean else 0
-            rows.append((np.arange(count) + shift) % max(count, 1))
-        return np.stack(rows)
+        """Return which window each channel shows at each window of a slide, (D, windows).
+
+        The stretch is closed to a ring of all its samples. No window begins near its end, where the
+        ring is closed: numbers from that of the windows on stand for none.
+        """
+        steps = self.steps_of(shifts)
+        # The noise that stands for a missing detector is not shifted.
+        offsets = [steps.get(name, 0) for name in self.observation.detectors]
+        return (np.arange(len(self.starts)) + np.array(offsets)[:, None]) % self.ring
+
+    def steps_of(self, shifts: Mapping[str, float]) -> dict[str, int]:
+        """Return the shift of each detector with strain in whole steps."""
+        return {name: round(shifts.get(name, 0.0) / self.step) for name in self.clean}
+
+    def applied_shifts(self, shifts: Mapping[str, float]) -> dict[str, float]:
+        """Return by how much the detectors are shifted where these shifts are asked for, s."""
+        steps = self.steps_of(shifts)
+        return {name: steps[name] * self.step for name in shifts if name in steps}
 
     def usable_windows(self, shown: np.ndarray) -> np.ndarray:
         """Return the windows of a slide that no detector's gap touches, (windows,) bool."""
-        detectors = self.observation.detectors
-        rows = [self.clean[name][shown[detectors.index(name)]] for name in self.clean]
-        return np.logical_and.reduce(rows)
+        usable = (shown < len(self.starts)).all(axis=0)
+        for name, clean in self.clean.items():
+            own = shown[self.observation.detectors.index(name)]
+            usable[usable] = clean[own[usable]]
+        return usable
 
     def live_time(self, shifts: Mapping[str, float]) -> float:
         """Return for how many seconds of the stretch there is a score with these shifts."""
@@ -166,7 +176,7 @@ class WindowedScorer:
         """
         numbers = np.flatnonzero(self.usable_windows(shown))
         runs = [numbers]
-        if self.fronts and self.features is None:
+        if self.fronts and self.fronts[0].reach.is_local and self.features is None:
             follows = (np.diff(shown[:, numbers], axis=1) == 1).all(axis=0)
             runs = np.split(numbers, np.flatnonzero(~follows) + 1)
         for run in runs:
@@ -185,22 +195,27 @@ class WindowedScorer:
         return self.scorer.score_features(self.fronts, features)
 
     def runs_over_stretch(self, count: int) -> bool:
-        """Whether a front takes less work on successive windows together than on each of them."""
+        """Whether a front takes fewer samples of successive windows together than one by one."""
         if not self.fronts or not self.fronts[0].reach.is_local:
             return False
-        samples = self.fronts[0].reach.samples
-        return count * samples > (self.batch_size - 1) * self.hop + samples
+        reach = self.fronts[0].reach
+        # 2 to the power of the bits are the windows of a piece; see `StretchFeatures.over_series`.
+        piece = min(self.batch_size, 1 << (count - 1).bit_length())
+        together = (piece - 1) * self.fronts[0].hop + reach.samples + 2 * count * reach.strip
+        return together < count * reach.samples
 
     def features_of_run(self, front: LocalFront, shown: np.ndarray) -> Tensor:
         """Return what a front makes of windows that follow one another in all channels."""
         count, series = shown.shape[1], self.series()
-        length = (count - 1) * self.hop + front.reach.samples
-        begins = shown[:, 0] * self.hop
+        length = (count - 1) * front.hop + front.reach.samples
+        begins = shown[:, 0] * front.hop
         # D times (samples,) -> (D, length), slid against each other
         slid = torch.stack(
             [row[begin : begin + length] for row, begin in zip(series, begins, strict=True)]
         )
-        features = StretchFeatures(front.front, front.reach, slid, count, self.hop, self.batch_size)
+        features = StretchFeatures(
+            front.front, front.reach, slid, count, front.hop, self.batch_size
+        )
         return features.take(np.tile(np.arange(count), (len(shown), 1)))
 
     def peaks(self, shifts: Mapping[str, float], least: float) -> Peaks:
@@ -217,8 +232,9 @@ class WindowedScorer:
         reach = max(round(self.observation.window / 2 / self.step), 1)
         largest = maximum_filter1d(scores, 2 * reach + 1, mode="constant", cval=-np.inf)
         found = np.flatnonzero((scores == largest) & (scores >= least) & np.isfinite(scores))
-        # Windows that are equally loud, since they show one signal, are one peak: the first of them.
-        found = found[np.diff(found, prepend=-reach - 1) > reach]
+        # Windows that are equally loud, as they show one signal, are one peak, in their middle.
+        groups = np.split(found, np.flatnonzero(np.diff(found) > reach) + 1)
+        found = np.array([group[len(group) // 2] for group in groups if len(group)], np.int64)
         starts = self.starts[found] / self.observation.sample_rate
         begins = self.stretch.stretch.start + starts  # GPS
         sides = sides[found]

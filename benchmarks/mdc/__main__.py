@@ -50,7 +50,7 @@ from runtime.console import configure_logging
 from runtime.errors import UserError
 from runtime.files import atomic_path, write_json
 from runtime.versions import git_revision, versions
-from search.conditioning import ConditioningSettings
+from search.conditioned_stretch import ConditioningSettings
 from search.parts import Part
 from search.sensitivity import RATES, match_events
 from simulation.strain_glitches import GlitchRate

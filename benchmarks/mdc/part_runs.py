@@ -25,7 +25,7 @@ from benchmarks.mdc.strain_sources import StrainSource
 from runtime.console import LOGGER
 from runtime.files import read_json_object
 from runtime.locks import hold
-from search.conditioning import ConditioningSettings
+from search.conditioned_stretch import ConditioningSettings
 from search.parts import BUSY, Part, part_folders, write_finished
 from simulation.continuous_strain_files import Segment
 

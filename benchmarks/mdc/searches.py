@@ -19,7 +19,7 @@ from experiments.fold_record import check_finished, read_fold
 from experiments.observation_record import plain_config
 from runtime.errors import UserError
 from search.scorers import find_bank_decimation, make_plain_scorer, make_scorer
-from search.window_scorer import find_weights, scoring_settings
+from search.window_scorer import SCORING, find_weights, scoring_settings
 from training.checkpoints import content_digest, load_checkpoint
 
 CLUSTER = 1.0  # s; mergers are 24 s apart, and false alarms of one cause come together
@@ -136,6 +136,7 @@ def describe_config(config: ConfigMeta) -> dict[str, Any]:
     """Return all of a config that decides the scores of its network, in JSON's own types."""
     return {
         **scoring_settings(plain_config(config)),
+        "scoring": SCORING,
         "observation": observation_of(config).digest,
         # The templates of a filter bank are binaries of its population.
         "population": to_plain(config.population),

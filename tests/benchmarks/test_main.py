@@ -77,6 +77,11 @@ KEYS = {
     ],
     "continuous_strain": ["continuous_strain.rate", "continuous_strain.noise"],
     "engine": ["engine.zero_lag", "engine.slide"],
+    "windowed": [
+        f"windowed.{name}.{kind}"
+        for name in ("branches", "cnn1d")
+        for kind in ("zero_lag", "slide")
+    ],
     "mixed_precision": [
         f"mixed_precision.{name}"
         for name in (

@@ -1,4 +1,4 @@
-"""How far fronts see: against what their kernels say, and which part of a network is chosen."""
+"""How far fronts see, against what their kernels say."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from layers.front import FrontStep
-from models1d import BranchedResNet1d, CNN1d
-from search.local_front import LocalFront, Probe, Reach, choose_fronts, count_products
+from search.local_front import Probe, Reach, join_reaches
 from spectrograms.constant_q import CQT
 from spectrograms.wavelets import ComplexMorletCWT
 
 SAMPLES = 256
 
 
-def reach_of(front, detectors: int = 2) -> Reach | None:
-    probe = Probe(detectors, SAMPLES, "cpu")
+def reach_of(front, detectors: int = 2, samples: int = SAMPLES) -> Reach:
+    probe = Probe(detectors, samples, "cpu")
     probe.advance(front)
     return probe.reach()
 
@@ -55,11 +53,24 @@ class Centred(nn.Module):
         return x - x.mean(-1, keepdim=True)
 
 
-def test_what_sees_all_times_is_not_local() -> None:
-    assert not reach_of(Centred()).is_local
-    assert reach_of(nn.AdaptiveAvgPool1d(1)) is None  # one column, whatever the length
-    assert reach_of(nn.AvgPool1d(3)) is None  # three samples do not divide the window
-    assert not reach_of(lambda x: x * float("nan")).is_local
+@pytest.mark.parametrize(
+    "front",
+    [
+        Centred(),
+        nn.AdaptiveAvgPool1d(1),  # one column, whatever the length
+        nn.AvgPool1d(3),  # three samples do not divide the window
+        lambda x: x * float("nan"),
+        nn.Sequential(nn.Conv1d(2, 3, 3, padding=1), nn.LayerNorm([3, SAMPLES])),  # of one length
+    ],
+    ids=["mean", "one column", "no divisor", "not finite", "one length"],
+)
+def test_what_is_given_windows(front) -> None:
+    found = reach_of(front)
+    assert not found.is_local
+    with torch.no_grad():
+        columns = front(torch.randn(1, 2, SAMPLES)).shape[-1]
+    assert (found.left, found.right, found.columns, found.stride) == (columns, 0, columns, 1)
+    assert found.work(8) == 1
 
 
 def test_detectors_are_apart_where_none_changes_another() -> None:
@@ -82,83 +93,26 @@ def test_detectors_are_apart_where_none_changes_another() -> None:
 
 
 def test_strips_and_work() -> None:
-    reach = Reach(1000, 63, 5, 16, 3, 2, False)  # 1000 = 62 x 16 + 8
-    assert reach.strip == 5 * 16 + 8
-    assert reach.work(100) == pytest.approx((2 * 88 + 96) / 1000)
-    assert reach.work(10) == float("inf")  # windows closer than columns
-    assert reach.count_bytes(11, 96) == 4 * 5 * (11 * 5 + 10 * 6 + 63)
+    reach = Reach(1024, 64, 5, 16, 3, 2, False)
+    assert reach.strip == 5 * 16
+    assert reach.work(96) == pytest.approx((2 * 80 + 96) / 1024)
+    assert reach.count_bytes(11, 96) == 4 * 5 * (11 * 5 + 10 * 6 + 64)
     # A front that crops four columns at either end needs eight more in a strip.
     assert Reach(1024, 56, 5, 16, 3, 3, False).strip == (3 + 3 + 8) * 16
-    whole = Reach(1024, 64, 5, 16, 64, 0, True)
+    # A front that reflects the ends of a window has one more column than strides.
+    assert Reach(1024, 65, 5, 16, 3, 3, False).strip == (3 + 3 - 1) * 16
+    whole = reach.of_windows()
     assert not whole.is_local
     assert whole.strip == 1024
     assert whole.count_bytes(10, 96) == 4 * 5 * 10 * 64
 
 
-class Chain(nn.Module):
-    """Layers one after the other, then a mean over time."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.layers = nn.ModuleList(layers)
-
-    def front_steps(self) -> list[FrontStep]:
-        def rest(place: int):
-            return lambda x: nn.Sequential(*self.layers[place + 1 :])(x).mean(-1)
-
-        return [FrontStep(layer, rest(place)) for place, layer in enumerate(self.layers)]
-
-
-def test_the_front_ends_where_most_work_is_saved() -> None:
-    torch.manual_seed(0)
-    layers = [
-        nn.Conv1d(2, 8, 3, padding=1),
-        nn.Conv1d(8, 32, 3, padding=1),  # most products
-        nn.Conv1d(32, 1, 3, padding=20, dilation=20),  # few, and strips for all are longer with it
-        Centred(),
-    ]
-    (found,) = choose_fronts([Chain(*layers)], 2, SAMPLES, 8)
-    assert isinstance(found, LocalFront)
-    assert len(found.steps) == 2
-    x = torch.randn(3, 2, SAMPLES)
-    expected = nn.Sequential(*layers)(x).mean(-1)
-    torch.testing.assert_close(found.rest(found.front(x)), expected)
-    assert count_products(layers[1], layers[0](x[:1])) == 8 * 32 * 3 * SAMPLES
-
-
-def test_networks_without_a_local_front() -> None:
-    assert choose_fronts([Chain(Centred(), nn.Conv1d(2, 8, 3))], 2, SAMPLES, 8) == []
-    assert choose_fronts([nn.Linear(2, 2)], 2, SAMPLES, 8) == []  # says nothing of steps
-    assert choose_fronts([Chain(nn.Conv1d(2, 8, 3, padding=1))], 2, SAMPLES, SAMPLES) == []
-
-
-def test_what_is_apart_is_chosen_even_window_by_window() -> None:
-    torch.manual_seed(0)
-    small = {"widths": (4, 8), "depths": (1, 1), "kernel_sizes": (5, 5), "strides": (4, 2)}
-    network = BranchedResNet1d(**small, first_kernel_size=7, attention="cbam").eval()
-    (found,) = choose_fronts([network], 3, SAMPLES, 32)
-    assert found.reach.is_apart
-    assert (found.reach.left, found.reach.right) == (found.reach.columns, 0)
-    (local,) = choose_fronts([BranchedResNet1d(**small, first_kernel_size=7).eval()], 3, 1024, 32)
-    assert local.reach.is_local
-
-
-def test_networks_of_several_folds_share_a_reach() -> None:
-    torch.manual_seed(0)
-    networks = [CNN1d().eval() for _ in range(3)]
-    found = choose_fronts(networks, 3, SAMPLES, 16)
-    assert [each.steps[0].step for each in found] == [each.features[0] for each in networks]
-    assert len({each.reach for each in found}) == 1
-
-
-def test_probing_draws_nothing_and_changes_nothing() -> None:
-    torch.manual_seed(0)
-    network = CNN1d().eval()
-    before = {key: value.clone() for key, value in network.state_dict().items()}
-    state = torch.get_rng_state()
-    choose_fronts([network], 3, SAMPLES, 16)
-    assert torch.equal(torch.get_rng_state(), state)
-    assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
+def test_several_networks_have_the_reach_of_the_furthest() -> None:
+    one = Reach(1024, 64, 5, 16, 3, 2, True)
+    other = Reach(1024, 64, 5, 16, 1, 4, True)
+    assert join_reaches([one, other]) == Reach(1024, 64, 5, 16, 3, 4, True)
+    assert not join_reaches([one, Reach(1024, 128, 5, 8, 1, 1, True)]).is_local
+    assert not join_reaches([one, Reach(1024, 64, 5, 16, 1, 1, False)]).is_apart
 
 
 def test_a_reflecting_front_has_one_column_more() -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from real_strain import START, coloured_noise
 from small_bank import PAIR, white_stretch
 
-from data.strain_conditioning import measure_psd
+from data.recording import Recording, StrainInMemory
+from data.strain_conditioning import condition_strain, measure_psd
 from data.tracked_psds import TrackedPSD
+from physics.observation import COMPETITION
 from search.conditioning import make_design_noise
 from search.spectral_whitening import EDGE, robust_scale, whiten_series, widen
 from transforms import Whiten
@@ -45,6 +48,21 @@ def test_windows_come_out_as_from_the_matrix(noise: np.ndarray, decimate: int) -
     error = np.sqrt(np.square(ours / scale - exact).reshape(len(starts), 32, -1).mean((0, 2)))
     assert error[12:20].max() < 0.06, error  # a window of 1 s is short for noise from 20 Hz on
     assert error[1:-1].max() < 0.15, error
+
+
+def test_recorded_strain_comes_out_white() -> None:
+    recording = Recording("H1", [StrainInMemory("held", coloured_noise("H1", 132), 4096, START)])
+    rate, seconds = COMPETITION.sample_rate, 128
+    x = condition_strain(recording, START + 2, seconds * rate)
+    psd = TrackedPSD(0.0, float(seconds), measure_psd(x, COMPETITION))
+    found = whiten_series(x, np.ones(len(x), bool), [psd], 0.0, COMPETITION, 1)
+    white = found.values.reshape(-1, COMPETITION.num_samples)
+    # 64 windows; the PSD's own scatter is 10 %
+    spectrum = np.abs(np.fft.rfft(white)) ** 2 / COMPETITION.num_samples
+    for low, high in ((15, 30), (30, 100), (100, 400), (400, 1000)):
+        assert spectrum[:, 2 * low : 2 * high].mean() == pytest.approx(1, abs=0.12)
+    assert spectrum[:, 2 * 12 : 2 * 1000].mean() == pytest.approx(1, abs=0.03)
+    assert spectrum[:, : 2 * 6].mean() < 0.05  # as in training: nothing below 10 Hz
 
 
 def test_each_psd_whitens_its_own_time(noise: np.ndarray) -> None:

@@ -65,6 +65,18 @@ def make_features(front: nn.Module, batch_size: int) -> tuple[StretchFeatures, T
         return features, front(windows)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_few_windows(count: int) -> None:
+    front = morlet()
+    probe = Probe(2, SAMPLES, "cpu")
+    probe.advance(front)
+    series = torch.randn(2, (count - 1) * HOP + SAMPLES)
+    features = StretchFeatures(front, probe.reach(), series, count, HOP, 256)
+    expected = front(series.unfold(-1, SAMPLES, HOP).transpose(0, 1).contiguous())
+    found = features.take(np.tile(np.arange(count), (2, 1)))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=3e-6)
+
+
 @pytest.mark.parametrize("kind", FRONTS)
 @pytest.mark.parametrize("batch_size", [5, 64])
 def test_features_are_those_of_windows(kind: str, batch_size: int) -> None:
@@ -115,4 +127,4 @@ def test_a_front_runs_less_often_than_windows_would() -> None:
     features, _ = make_features(inner.eval(), 64)
     assert features.reach.work(HOP) < 0.2
     StretchFeatures(counted, features.reach, torch.randn(2, 2000), 40, HOP, 64)
-    assert sum(taken) < 0.35 * 40 * 2 * SAMPLES  # one piece is of 64 windows
+    assert sum(taken) < 0.3 * 40 * 2 * SAMPLES

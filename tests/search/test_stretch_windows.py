@@ -121,8 +121,9 @@ def test_the_scale_of_recoloured_windows_is_that_of_the_noise(stretch) -> None:
     class Conditions:
         """What is read of a WindowScorer."""
 
-        matrices: dict[str, np.ndarray] = {}
-        device = torch.device("cpu")
+        def __init__(self) -> None:
+            self.device = torch.device("cpu")
+            self.matrices: dict[str, np.ndarray] = {}
 
         def release(self) -> None:
             self.matrices = {}

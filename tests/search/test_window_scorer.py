@@ -30,6 +30,7 @@ from search.window_scorer import (
     trains_with_zeroed_detectors,
 )
 from training.checkpoints import save_checkpoint
+from training.hooks import TrainHook
 from transforms import Compose, DropChannel, GetDiff, Normalize, Scale, Whiten
 
 
@@ -116,25 +117,23 @@ def save(config, folder, fold: int) -> None:
     save_checkpoint(folder / f"fold{fold}.pt", {"model": build_model(config).state_dict()})
 
 
-def test_logits_are_the_mean_over_folds_and_views(tmp_path, config, design):
+def test_logits_are_the_mean_over_folds_and_views(tmp_path, config):
     for fold in (0, 1):
         save(config, tmp_path, fold)
     save_checkpoint(tmp_path / "fold0_last.pt", {"model": {}})
     weights = find_weights(tmp_path, config)
     assert [path.name for path in weights] == ["fold0.pt", "fold1.pt"]
-    windows = np.random.default_rng(0).standard_normal((3, *COMPETITION.shape)).astype(np.float32)
-
-    prepared = WindowScorer(config, weights, torch.device("cpu"))
-    prepared.adapt(design)
+    torch.manual_seed(0)
+    whitened = torch.randn(3, 3, COMPETITION.num_samples // 2)
 
     def logits(paths, views=("identity",)):
         scorer = WindowScorer(config, paths, torch.device("cpu"), views)
-        scorer.conditioning, scorer.transforms = prepared.conditioning, prepared.transforms
-        return scorer(windows)
+        return scorer.score_conditioned({"waveform": whitened})[0]
 
     each = [logits([path]) for path in weights]
     assert np.allclose(logits(weights), np.mean(each, axis=0), atol=1e-5)
     flipped = logits(weights, ("flip",))
+    assert not np.allclose(flipped, logits(weights), atol=1e-3)
     assert np.allclose(
         logits(weights, ("identity", "flip")), (logits(weights) + flipped) / 2, atol=1e-5
     )
@@ -160,22 +159,39 @@ def test_fronts_give_the_same_scores(tmp_path, config):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+class Halved(TrainHook):
+    """A hook with inputs of its own."""
+
+    @staticmethod
+    def inputs(batch):
+        return (batch["waveform"] / 2,)
+
+
 @pytest.mark.parametrize(
-    ("name", "further", "views"),
-    [("Demo", False, ("flip",)), ("Nspec16", False, ("identity",)), ("Demo", True, ("identity",))],
-    ids=["views", "another network", "further transforms"],
+    ("name", "changes", "views"),
+    [
+        ("Demo", {}, ("flip",)),
+        ("Nspec16", {}, ("identity",)),
+        (
+            "Demo",
+            {"transforms": {"test": (*Demo.transforms["test"], Part(Scale, scale=2.0))}},
+            ("identity",),
+        ),
+        ("Demo", {"hook": Part(Halved)}, ("identity",)),
+    ],
+    ids=["views", "another network", "further transforms", "hook"],
 )
-def test_what_is_shown_windows_alone(name, further, views):
-    config = find_config(name)
-    if further:
-        chain = {**config.transforms, "test": (*config.transforms["test"], Part(Scale, scale=2.0))}
-        config = ConfigMeta("Child", (config,), {"transforms": chain}, register=False)
+def test_what_is_shown_windows_alone(name, changes, views):
+    base = find_config(name)
+    if "transforms" in changes:
+        changes = {"transforms": {**base.transforms, **changes["transforms"]}}
+    config = ConfigMeta("Child", (base,), changes, register=False)
     scorer = WindowScorer(config, [], torch.device("cpu"), views)
     scorer.networks = [BranchedResNet1d().eval()]
     assert scorer.choose_fronts(0.1) == []
 
 
-def test_side_targets_are_those_of_predictions(tmp_path, config, design):
+def test_side_targets_are_those_of_predictions(tmp_path, config):
     """Noise of the design, which both see alike: the values of predict.py are the reference."""
     sides = ["side_targets=[merger_time,chirp_mass]", "transforms.train.3.p=0.0"]
     config = override(config, sides)
@@ -183,9 +199,9 @@ def test_side_targets_are_those_of_predictions(tmp_path, config, design):
         save(config, tmp_path, fold)
     scorer = WindowScorer(config, find_weights(tmp_path, config), torch.device("cpu"))
     assert scorer.side_names == ("merger_time", "chirp_mass")
-    scorer.adapt(design)
     strain = NoiseGenerator().sample(3, torch.Generator().manual_seed(3))
-    logits, values = scorer.score_conditioned(scorer.conditioning({"waveform": strain}))
+    whiten = build_transforms(config.transforms["test"], COMPETITION)
+    logits, values = scorer.score_conditioned({"waveform": whiten(strain)})
     records = find_run(config, tmp_path, allow_unfinished=True)
     expected = Predictor(config, records, torch.device("cpu")).score(strain)
     np.testing.assert_allclose(logits, expected.logits[..., 0].mean(0), atol=0.01)
@@ -194,28 +210,47 @@ def test_side_targets_are_those_of_predictions(tmp_path, config, design):
         np.testing.assert_allclose(column, expected.values[name], rtol=0.01)
 
 
-@pytest.mark.parametrize("first", [Whiten, Normalize])
-def test_detectors_are_exchanged_where_their_noise_is_alike(tmp_path, config, design, first):
-    """H1 is three times as loud as the design here: exchanged is what whitening makes of it."""
-    params = {"decimate": 2} if first is Whiten else {"factors": (1e-20, 1e-20, 1e-20)}
-    chain = {**config.transforms, "test": (Part(first, **params), Part(GetDiff))}
-    config = ConfigMeta("Child", (config,), {"transforms": chain}, register=False)
+def with_differences(config: ConfigMeta, first: Part) -> ConfigMeta:
+    """Return a child that is shown a first transform's output and the detectors' differences."""
+    chain = {**config.transforms, "test": (first, Part(GetDiff))}
+    return ConfigMeta("Child", (config,), {"transforms": chain}, register=False)
+
+
+def test_recoloured_detectors_are_exchanged_where_their_noise_is_alike(tmp_path, config, design):
+    """H1 is three times as loud as the design here: exchanged is what recolouring makes of it."""
+    config = with_differences(config, Part(Normalize, factors=(1e-20, 1e-20, 1e-20)))
     save(config, tmp_path, 0)
-    windows = NoiseGenerator().sample(2, torch.Generator().manual_seed(1)).double() / 1e-21
+    strain = NoiseGenerator().sample(2, torch.Generator().manual_seed(1))
     loud = torch.tensor([3.0, 0.5, 1.0])[:, None]
 
-    def adapted(whitening, views):
+    def logits(whitening, views, strain):
         weights = find_weights(tmp_path, config)
         scorer = WindowScorer(config, weights, torch.device("cpu"), views)
         scorer.adapt(whitening)
-        return scorer
+        return scorer.score_conditioned(scorer.conditioning({"waveform": strain}))[0]
 
     whitening = {"H1": design["H1"] / 3, "L1": design["L1"] * 2, "V1": design["V1"]}
-    found = adapted(whitening, ("swap_ligo",))((windows * loud).numpy())
-    of_design = adapted(design, ("identity",))
-    expected = of_design(windows[:, [1, 0, 2]].numpy())
-    plain = of_design(windows.numpy())
+    found = logits(whitening, ("swap_ligo",), strain * loud)
+    expected = logits(design, ("identity",), strain[:, [1, 0, 2]])
+    plain = logits(design, ("identity",), strain)
     assert (np.abs(found - expected) < 0.02 * np.abs(plain - expected)).all()
+
+
+def test_views_are_of_whitened_strain(tmp_path, config):
+    """And come before the transforms that follow the whitening."""
+    config = with_differences(config, Part(Whiten, decimate=2))
+    save(config, tmp_path, 0)
+    torch.manual_seed(0)
+    whitened = torch.randn(2, 3, COMPETITION.num_samples // 2)
+
+    def logits(view, batch):
+        weights = find_weights(tmp_path, config)
+        scorer = WindowScorer(config, weights, torch.device("cpu"), (view,))
+        return scorer.score_conditioned({"waveform": batch})[0]
+
+    found, expected = logits("swap_ligo", whitened), logits("identity", whitened[:, [1, 0, 2]])
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert (np.abs(found - logits("identity", whitened)) > 1e-3).any()
 
 
 def test_weights_that_are_not_there_or_of_other_settings(tmp_path, config):

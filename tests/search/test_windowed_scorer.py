@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from models1d import BranchedResNet1d, CNN1d
 from search import stretch_windows, windowed_scorer
-from search.local_front import LocalFront, choose_fronts
+from search.front_choice import LocalFront, choose_fronts
+from search.peaks import applied_shifts
 from search.stretch_windows import WholeWhitening
 from search.windowed_scorer import WindowedScorer
 from training_extras import Preparation
@@ -24,12 +25,12 @@ SIZE = PAIR.num_samples // 2  # of whitened windows
 class LoudestProduct:
     """Scores windows by the largest product of two detectors; has what is read of WindowScorer."""
 
-    whitenings = {"waveform": WholeWhitening(decimate=2)}
-    decimation = 2
     side_names = ("merger_time", "score_again")
 
     def __init__(self) -> None:
         self.observation, self.device = PAIR, torch.device("cpu")
+        self.whitenings: dict[str, WholeWhitening] | None
+        self.whitenings, self.decimation = {"waveform": WholeWhitening(decimate=2)}, 2
 
     def choose_fronts(self, step: float) -> list[LocalFront]:
         return []
@@ -48,12 +49,9 @@ class LoudestProduct:
 class RecolouredProduct(LoudestProduct):
     """The same for windows that are whitened by matrices, which it counts."""
 
-    whitenings = None
-    decimation = 1
-
     def __init__(self) -> None:
         super().__init__()
-        self.conditioned = 0
+        self.whitenings, self.decimation, self.conditioned = None, 1, 0
 
     def adapt(self, whitening: dict[str, np.ndarray]) -> None:
         matrices = [whitening.get(name, np.eye(PAIR.num_samples)) for name in PAIR.detectors]
@@ -117,7 +115,8 @@ def test_windows_are_recoloured_once_for_all_slides(stretch, monkeypatch) -> Non
     again.prepare(stretch)
     for shifts, expected in zip(slides, scores, strict=True):
         np.testing.assert_allclose(again.window_scores(shifts)[0], expected, rtol=1e-5)
-    assert again.scorer.conditioned == 3 * windows + 1
+    # In either slide nine windows of L1 are cut through where the ring is closed.
+    assert again.scorer.conditioned == 3 * windows - 18 + 1
 
 
 class Counted(nn.Module):
@@ -145,14 +144,12 @@ class NetworkScores(LoudestProduct):
     def choose_fronts(self, step: float) -> list[LocalFront]:
         if not self.with_fronts:
             return []
-        hop = int(step * PAIR.sample_rate / 2)
-        found = choose_fronts(self.networks, 2, SIZE, hop)
-        for front in found:  # count only after they are chosen
-            step = Counted(front.steps[0].step)
-            self.counted.append(step)
+        found = choose_fronts(self.networks, 2, SIZE, step * PAIR.sample_rate / 2)
+        # count only after they are chosen
+        self.counted = [Counted(front.steps[0]) for front in found]
         return [
-            front._replace(steps=(front.steps[0]._replace(step=step), *front.steps[1:]))
-            for front, step in zip(found, self.counted, strict=True)
+            front._replace(steps=(first, *front.steps[1:]))
+            for front, first in zip(found, self.counted, strict=True)
         ]
 
     @torch.inference_mode()
@@ -171,7 +168,9 @@ class NetworkScores(LoudestProduct):
 def branched(**options) -> BranchedResNet1d:
     torch.manual_seed(0)
     shape = {"widths": (4, 8), "depths": (1, 1), "kernel_sizes": (5, 5), "strides": (4, 2)}
-    return BranchedResNet1d(**shape, first_kernel_size=9, **options, observation=PAIR)
+    return BranchedResNet1d(
+        **shape, first_kernel_size=9, first_stride=4, **options, observation=PAIR
+    )
 
 
 def plain() -> CNN1d:
@@ -200,7 +199,8 @@ def test_fronts_over_stretches_give_the_scores_of_windows(
     fronts.prepare(holed)
     windows = WindowedScorer(NetworkScores(make(), make(), with_fronts=False), 0.75)
     windows.prepare(holed)
-    windows.starts, windows.step = fronts.starts, fronts.step  # a step of whole columns
+    # a step of whole columns
+    windows.starts, windows.step, windows.ring = fronts.starts, fronts.step, fronts.ring
     windows.clean = fronts.clean
     windows.windows.starts = fronts.starts
     for shifts in ({}, {"L1": 3.0}, {"H1": 12.0, "L1": 1.5}):
@@ -231,11 +231,46 @@ def test_a_joint_front_runs_over_each_slid_stretch(stretch) -> None:
 
 def test_the_step_is_a_whole_number_of_columns() -> None:
     scorer = WindowedScorer(NetworkScores(branched()), 0.75)
-    reach = scorer.fronts[0].reach
-    assert reach.is_local
-    samples = scorer.step * PAIR.sample_rate
-    assert samples % (2 * reach.stride) == 0
-    assert samples == 102 // (2 * reach.stride) * (2 * reach.stride)
+    stride = 2 * scorer.fronts[0].reach.stride
+    assert scorer.fronts[0].reach.is_local
+    assert scorer.step * PAIR.sample_rate == round(102.4 / stride) * stride
+
+
+def test_what_a_short_step_leaves_of_fronts() -> None:
+    """Columns are too far apart for a step of three samples: branches are given windows."""
+    scorer = WindowedScorer(NetworkScores(branched()), 0.75, step=6.1 / 1024)
+    assert not scorer.fronts[0].reach.is_local
+    assert scorer.step * PAIR.sample_rate == 6
+    scorer = WindowedScorer(NetworkScores(branched()), 0.75, step=1 / 1024)
+    assert scorer.fronts == []
+    assert scorer.step == 1 / 1024
+
+
+def test_the_ring_is_that_of_the_stretch(stretch) -> None:
+    """A shift of nearly the whole stretch is not one of none.
+
+    19.1 s of windows begin in 20 s of strain: closed to a ring by themselves, a shift of 19.1 s
+    would show what was recorded at the same time.
+    """
+    scorer = WindowedScorer(LoudestProduct(), 0.75)
+    scorer.prepare(stretch)
+    assert len(scorer.starts) == 191
+    shown = scorer.shown_windows({"L1": 19.1})
+    assert not (shown[0] == shown[1]).any()
+    usable = scorer.usable_windows(shown)
+    assert np.flatnonzero(usable).tolist() == list(range(9, 191))
+    assert (shown[1, usable] == shown[0, usable] - 9).all()
+    assert scorer.live_time({"L1": 19.1}) == pytest.approx(18.2)
+
+
+def test_the_shifts_that_are_applied_are_said(stretch) -> None:
+    scorer = WindowedScorer(NetworkScores(branched()), 0.75)
+    scorer.prepare(stretch)
+    step = scorer.step
+    assert step != 0.1
+    assert scorer.applied_shifts({"L1": 3.0}) == {"L1": round(3 / step) * step}
+    assert applied_shifts(scorer, {}) == {}
+    assert applied_shifts(object(), {"L1": 3.0}) == {"L1": 3.0}
 
 
 def test_gaps_and_missing_detectors(stretch) -> None:
@@ -247,7 +282,8 @@ def test_gaps_and_missing_detectors(stretch) -> None:
     assert np.isnan(sides).all(1).tolist() == (~np.isfinite(scores)).tolist()
     spoilt = ~np.isfinite(scores)
     assert np.flatnonzero(spoilt).tolist() == list(range(91, 101))
-    assert scorer.live_time({"L1": 3.0}) == pytest.approx(19.1 - 1.0)
+    # Nine windows fewer begin where the ring is closed.
+    assert scorer.live_time({"L1": 3.0}) == pytest.approx(19.1 - 1.0 - 0.9)
     alone = white_stretch({"L1": stretch.strain["L1"]})
     for zeros, expected in ((True, 0.0), (False, 1.0)):
         scorer = WindowedScorer(LoudestProduct(), arrival=0.75, zeros=zeros)

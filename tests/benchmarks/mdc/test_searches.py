@@ -13,7 +13,7 @@ from benchmarks.mdc import searches
 from benchmarks.mdc.searches import SearchChoice, find_searches
 from runtime.command_line import run_command
 from runtime.errors import UserError
-from search.conditioning import ConditioningSettings
+from search.conditioned_stretch import ConditioningSettings
 from training.checkpoints import save_checkpoint
 
 CPU = torch.device("cpu")
