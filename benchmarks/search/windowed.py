@@ -1,11 +1,13 @@
 """How much faster are networks of windows searched where their first part runs over stretches?
 
-Networks with drawn weights on simulated noise of the detectors, a window every 0.1 s. Ours: the
-search's scorer, from conditioned strain to the scores of all windows, and once more for a time
-slide. The other side whitens every window by its exact matrix and shows it to the network; for a
-time slide it keeps the whitened windows. The matrices, ten seconds a detector and stretch, are made
-before anything is timed. Both networks are the same; the largest difference in score between a
-front over the stretch and the network on windows of the same whitened strain is given beside.
+Networks with drawn weights on simulated noise of the detectors, a window about every 0.1 s. Ours:
+the search's scorer, from conditioned strain to the scores of all windows, and once more for a time
+slide. The other side whitens every window by its exact matrix and shows it to the same network; for
+a time slide it shows whitened windows that were kept and are put together already. The matrices,
+ten seconds a detector and stretch, are made before anything is timed. Times are of an hour of
+strain; ours has up to a tenth more windows or fewer, to be whole columns apart. The largest
+difference in score between a front over the stretch and the network on windows of the same whitened
+strain is given beside.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from benchmarks.harness.timing import Spread, interleave, paired_ratios
 from configuration.config_class import ConfigMeta
 from data.tracked_psds import TrackedPSD
 from experiments.building import build_model, build_transforms, observation_of
-from models1d import CNN1d, DenseNet1d, ResNet1d
+from models1d import CNN1d, ResNet1d
 from models1d.classifier import WaveformClassifier
 from physics.constants import STRAIN_UNIT
 from runtime.command_line import run_command
@@ -42,7 +44,6 @@ NETWORKS: dict[str, tuple[str, type[WaveformClassifier] | None]] = {
     "learnt_front_end": ("Spec02", None),
     "cnn1d": ("Wave01", CNN1d),
     "resnet1d": ("Wave01", ResNet1d),
-    "densenet1d": ("Wave01", DenseNet1d),
 }
 
 
@@ -81,8 +82,15 @@ class WindowsOfNetwork:
         self.views = np.lib.stride_tricks.sliding_window_view(rows, size, axis=1)
         self.starts = np.arange(0, self.views.shape[1], round(STEP * rate))
         self.whiten = chain
-        self.kept: list[torch.Tensor] = []
-        self.whitened(self.starts[:1])  # makes the matrices
+        parts = [self.whitened(part) for part in self.batches()]
+        self.slid = torch.cat(parts)  # what a time slide shows
+        self.slid[:, 1] = self.slid[:, 1].roll(round(SHIFT / STEP), 0)
+        # The search leaves out those that are cut through where the ring of a slide is closed.
+        self.slid = self.slid[: -round(observation.window / STEP)]
+
+    def batches(self) -> list[np.ndarray]:
+        """Return the starts of the windows in batches."""
+        return np.split(self.starts, range(BATCH, len(self.starts), BATCH))
 
     @torch.inference_mode()
     def whitened(self, starts: np.ndarray) -> torch.Tensor:
@@ -91,19 +99,13 @@ class WindowsOfNetwork:
         return self.whiten(windows.to(self.scorer.device) * STRAIN_UNIT)
 
     def score(self) -> None:
-        """Whiten all windows, keep them, and score them."""
-        self.kept = []
-        for first in range(0, len(self.starts), BATCH):
-            self.kept.append(self.whitened(self.starts[first : first + BATCH]))
-            self.scorer.score_conditioned({"waveform": self.kept[-1]})
+        """Whiten all windows and score them."""
+        for starts in self.batches():
+            self.scorer.score_conditioned({"waveform": self.whitened(starts)})
 
     def score_slide(self) -> None:
-        """Score the windows that were kept with the second detector shifted."""
-        whole = torch.cat(self.kept)
-        later = whole[:, 1].roll(round(SHIFT / STEP), 0)
-        for first in range(0, len(whole), BATCH):
-            rows = whole[first : first + BATCH].clone()
-            rows[:, 1] = later[first : first + BATCH]
+        """Score whitened windows with the second detector shifted."""
+        for rows in self.slid.split(BATCH):
             self.scorer.score_conditioned({"waveform": rows})
 
 
@@ -130,18 +132,11 @@ def measure_network(
     }
     rounds = settings.rounds(3)
     times = interleave(sides, settings.device, rounds, settings.least_seconds, warm_up=1)
-    # The engine's windows are a little closer: both sides are of 36,000 windows, an hour of them.
-    an_hour = {
-        side: [
-            each * 36_000 / len(ours.starts if side in ("engine", "slide") else theirs.starts)
-            for each in values
-        ]
-        for side, values in times.items()
-    }
+    an_hour = {side: [each * 3600 / seconds for each in values] for side, values in times.items()}
     scores = ours.window_scores(slide)[0]
-    fronts, features, ours.fronts, ours.features = ours.fronts, ours.features, [], None
-    difference = float(np.abs(ours.window_scores(slide)[0] - scores).max())
-    ours.fronts, ours.features = fronts, features
+    fronts, ours.fronts, ours.features = ours.fronts, [], None
+    there = np.isfinite(scores)  # the ring of a slide has windows that are cut through
+    difference = float(np.abs(ours.window_scores(slide)[0][there] - scores[there]).max())
     what = name.replace("_", " ")
     front = fronts[0] if fronts else None
     extra = {
@@ -149,7 +144,8 @@ def measure_network(
         "largest difference": difference,
         "steps over the stretch": len(front.steps) if front else 0,
         "steps": len(scorer.networks[0].front_steps()),
-        "share of a window's samples that they take": front.reach.work(ours.hop) if front else None,
+        "share of a window's samples that they take": front and front.reach.work(front.hop),
+        "seconds between windows": ours.step,
         "of each detector alone": bool(front and front.reach.is_apart),
     }
     common = {"strain": f"{seconds} s", "detectors": len(stretch.stretch.detectors), "batch": BATCH}
@@ -179,7 +175,7 @@ def measure_network(
 def measure(settings: BenchmarkSettings) -> Findings:
     import configs
 
-    seconds = settings.choose(cpu=120, cuda=1200, quick=12)
+    seconds = settings.choose(cpu=300, cuda=1200, quick=12)
     names = settings.choose(cpu=list(NETWORKS), cuda=list(NETWORKS), quick=["branches", "cnn1d"])
     rows: list[Measurement] = []
     for name in names:
