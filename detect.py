@@ -133,7 +133,8 @@ def build_parser() -> argparse.ArgumentParser:
         "--step",
         type=float,
         default=0.1,
-        help="seconds between windows, of networks that score windows (%(default)g)",
+        help="seconds between windows, of networks that score windows (%(default)g); rounded by a "
+        "tenth at most where the first layers run over whole stretches",
     )
     add("--batch_size", type=int, default=256, help="windows scored at once (%(default)d)")
     add(

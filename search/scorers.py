@@ -12,6 +12,7 @@ from configuration.config_class import ConfigMeta
 from experiments.building import build_model, observation_of, population_of
 from experiments.targets import BinaryTarget
 from models1d.matched_filter1d import MatchedFilter1d
+from runtime.console import LOGGER
 from runtime.errors import UserError
 from search.bank_statistics import LikelihoodRatio
 from search.filter_bank_scorer import FilterBankScorer
@@ -116,7 +117,7 @@ def make_scorer(
             f"{config.__name__} has no weights to search with: train it first, or name the folder "
             f"of its run; only the filter bank of a MatchedFilter1d can be used untrained"
         )
-    return WindowedScorer(
+    scorer = WindowedScorer(
         WindowScorer(config, weights, device, views),
         population_of(config).middle_arrival(observation.window),
         step=step,
@@ -124,6 +125,14 @@ def make_scorer(
         batch_size=batch_size,
         seed=seed,
     )
+    if abs(scorer.step - step) > 0.005 * step:
+        LOGGER.info(
+            "windows begin %.4g s apart, not %g: a whole number of columns of the network's first "
+            "part, which runs over the whole stretch",
+            scorer.step,
+            step,
+        )
+    return scorer
 
 
 def make_plain_scorer(

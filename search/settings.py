@@ -26,7 +26,8 @@ class SearchSettings:
     """The settings of one search.
 
     Args:
-        step: seconds between the starts of successive windows, of networks that score windows.
+        step: seconds between the starts of successive windows, of networks that score windows;
+            `WindowedScorer` may round it by a tenth.
         stretch: longest stretch of strain that is searched as one, s.
         shortest: shorter stretches are left out, s.
         slides: time slides of each stretch; 0 estimates no background.

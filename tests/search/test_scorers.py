@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -95,15 +96,20 @@ def test_exchanged_detectors_are_views_of_a_bank(bank_config: ConfigMeta) -> Non
     assert [statistic.channels for statistic in scorer.statistics] == [(0, 1), (1, 0)]
 
 
-def test_other_networks_are_shown_windows(tmp_path: Path) -> None:
+def test_other_networks_are_shown_windows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     config = override(Demo, SMALL)
     with pytest.raises(UserError, match="has no weights to search with"):
         make_scorer(config)
     path = tmp_path / "fold0.pt"
     save_checkpoint(path, {"model": build_model(config).state_dict()})
+    caplog.set_level(logging.INFO)
     scorer = make_scorer(config, [path])
     assert isinstance(scorer, WindowedScorer)
     assert not scorer.zeros
+    # Their branches run over the whole stretch, and have a column every 16 samples of 1,024 Hz.
+    assert scorer.fronts[0].reach.is_local
+    assert scorer.step * 64 == round(scorer.step * 64) != 6.4
+    assert f"windows begin {scorer.step:.4g} s apart, not 0.1" in caplog.text
     assert 1 < scorer.arrival < 2  # within the window, where mergers lie
 
 
