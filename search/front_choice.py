@@ -27,13 +27,14 @@ class LocalFront(NamedTuple):
         steps: one after the other the front, (B, D, T) -> (B, ..., T').
         rest: what the front returned -> logits (B, num_classes).
         reach: of the front.
-        hop: samples from one window to the next.
+        hop: samples from one window to the next. They are a whole number of columns where the front
+            sees all detectors; otherwise windows begin with the nearest column.
     """
 
     steps: tuple[Callable[[Tensor], Tensor], ...]
     rest: Callable[[Tensor], Tensor]
     reach: Reach
-    hop: int
+    hop: float
 
     def front(self, x: Tensor) -> Tensor:
         """(B, D, T) -> (B, ..., T')."""
@@ -74,13 +75,11 @@ def choose_fronts(
         for probe, each in zip(probes, of_networks, strict=True):
             probe.advance(each.step)
         reach = join_reaches([probe.reach() for probe in probes])
-        hop = choose_hop(reach.stride, step)
+        hop = choose_hop(reach, step)
         if hop is None or reach.work(hop) > MOST_WORK:
             if not reach.is_apart:
                 break  # further steps see further
-            reach, hop = reach.of_windows(), choose_hop(1, step)
-            if hop is None:
-                break
+            reach, hop = reach.of_windows(), step
         saved = (1 - min(reach.work(hop), MOST_WORK)) * products
         if saved > most:
             most = saved
@@ -90,18 +89,31 @@ def choose_fronts(
     return best
 
 
-def make_front(steps: Sequence[FrontStep], reach: Reach, hop: int) -> LocalFront:
+def make_front(steps: Sequence[FrontStep], reach: Reach, hop: float) -> LocalFront:
     """Return the first steps of a network as its front."""
     return LocalFront(tuple(each.step for each in steps), steps[-1].rest, reach, hop)
 
 
-def choose_hop(stride: int, step: float) -> int | None:
-    """Return the multiple of a front's stride that is nearest to the step between windows.
+def choose_hop(reach: Reach, step: float) -> float | None:
+    """Return how many samples apart windows are where a front runs over the stretch.
 
-    None if it is further from it than `STEP_CHANGE`.
+    Where it sees all detectors, all of them are slid by whole columns at all windows, which
+    therefore lie evenly: a multiple of the stride apart. None if that differs from the step asked
+    for by more than `STEP_CHANGE`, or if columns lie further apart than windows.
     """
-    hop = round(step / stride) * stride
+    if reach.is_apart:
+        return step if step >= reach.stride else None
+    hop = round(step / reach.stride) * reach.stride
     return hop if hop and abs(hop / step - 1) <= STEP_CHANGE else None
+
+
+def place_windows(count: int, hop: float, grid: int) -> np.ndarray:
+    """Return the first samples of windows, the multiples of `grid` next to those of `hop`.
+
+    Returns:
+        (count,) int64.
+    """
+    return np.round(np.arange(count) * hop / grid).astype(np.int64) * grid
 
 
 @torch.no_grad()
@@ -122,14 +134,14 @@ def agrees_with_windows(
 
     A last look at the very windows of a search: a front may hide a stride of its own.
     """
-    reach, hop = front.reach, front.hop
+    reach = front.reach
     generator = torch.Generator().manual_seed(1)
-    length = (CHECKED_WINDOWS - 1) * hop + reach.samples
-    series = torch.randn(detectors, length, generator=generator).to(device)
-    windows = series.unfold(-1, reach.samples, hop).transpose(0, 1).contiguous()
+    starts = place_windows(CHECKED_WINDOWS, front.hop, reach.stride)
+    series = torch.randn(detectors, starts[-1] + reach.samples, generator=generator).to(device)
+    windows = torch.stack([series[:, start : start + reach.samples] for start in starts])
     shown = np.tile(np.arange(CHECKED_WINDOWS), (detectors, 1))
     with full_precision(torch.device(device).type):
         expected = front.front(windows)
-        features = StretchFeatures(front.front, reach, series, CHECKED_WINDOWS, hop, 2)
+        features = StretchFeatures(front.front, reach, series, starts, 2)
     allowed = 3 * TOLERANCE * float(expected.abs().max())
     return bool(((features.take(shown) - expected).abs() <= allowed).all())

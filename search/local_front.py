@@ -69,7 +69,7 @@ class Reach:
         cropped = self.samples // self.stride - self.columns
         return min((self.left + self.right + cropped) * self.stride, self.samples)
 
-    def work(self, hop: int) -> float:
+    def work(self, hop: float) -> float:
         """Return how many samples a front takes for a window, relative to the window's own.
 
         Args:
@@ -81,10 +81,15 @@ class Reach:
         """Return the reach of the same front where it is given windows."""
         return replace(self, stride=1, left=self.columns, right=0)
 
-    def count_bytes(self, windows: int, hop: int) -> int:
-        """Return how many bytes the columns of successive windows take."""
+    def count_bytes(self, windows: int, last: int) -> int:
+        """Return how many bytes the columns of some windows take.
+
+        Args:
+            windows: how many.
+            last: first sample of the last one, where the first begins with sample 0.
+        """
         edges = windows * min(self.left + self.right, self.columns)
-        inner = (windows - 1) * hop // self.stride + self.columns if self.is_local else 0
+        inner = last // self.stride + self.columns if self.is_local else 0
         return 4 * self.values * (edges + inner)
 
 

@@ -23,8 +23,7 @@ class StretchFeatures:
         front: (B, D, T) -> (B, ..., T').
         reach: of it.
         series: (D, samples), at least as long as the windows reach.
-        count: of windows; the first begins with the series.
-        hop: samples from one to the next, a multiple of the stride.
+        starts: (windows,) their first samples in order, multiples of the stride.
         batch_size: windows computed at once.
     """
 
@@ -33,13 +32,12 @@ class StretchFeatures:
         front: Callable[[Tensor], Tensor],
         reach: Reach,
         series: Tensor,
-        count: int,
-        hop: int,
+        starts: np.ndarray,
         batch_size: int,
     ) -> None:
         self.front, self.reach, self.series = front, reach, series
-        self.count, self.hop, self.batch_size = count, hop, batch_size
-        self.skip = hop // reach.stride  # columns from one window to the next
+        self.starts, self.batch_size = starts, batch_size
+        self.places = starts // reach.stride  # of the windows' first columns
         self.left = self.right = self.inner = None
         if reach.left:
             self.left = self.edges(0, slice(0, reach.left))  # (windows, ..., left)
@@ -51,36 +49,38 @@ class StretchFeatures:
 
     def edges(self, begin: int, columns: slice) -> Tensor:
         """Return columns of the strip of each window that begins `begin` samples into it."""
-        strips = self.series[:, begin:].unfold(-1, self.reach.strip, self.hop)  # (D, windows, T)
+        strips = self.series[:, begin:].unfold(-1, self.reach.strip, 1)  # (D, places, T)
         found: Tensor | None = None
-        for first in range(0, self.count, self.batch_size):
-            last = min(first + self.batch_size, self.count)
+        count = len(self.starts)
+        for first in range(0, count, self.batch_size):
+            last = min(first + self.batch_size, count)
+            which = torch.from_numpy(self.starts[first:last]).to(strips.device)
             # (D, n, T) -> (n, D, T)
-            part = self.front(strips[:, first:last].transpose(0, 1).contiguous())[..., columns]
+            part = self.front(strips[:, which].transpose(0, 1).contiguous())[..., columns]
             if found is None:  # filled, since parts and their concatenation would be twice as much
-                found = part.new_empty(self.count, *part.shape[1:])
+                found = part.new_empty(count, *part.shape[1:])
             found[first:last] = part
         return found
 
     def over_series(self) -> Tensor:
         """Return the columns of the whole series; those that no window needs are zeros."""
-        reach = self.reach
+        reach, starts, count = self.reach, self.starts, len(self.starts)
         inner: Tensor | None = None
         # All pieces have one length, and those of few windows that of a power of two of them: what
         # a front keeps for a length, it keeps a few times only.
-        batch = min(self.batch_size, 1 << (self.count - 1).bit_length())
-        length = (batch - 1) * self.hop + reach.samples
-        for first in range(0, self.count, batch):
-            piece = self.series[:, first * self.hop :][:, :length]
+        batch = piece_of_windows(count, self.batch_size)
+        between = int(np.diff(starts).max(initial=reach.stride))  # samples, at most
+        length = (batch - 1) * between + reach.samples
+        for first in range(0, count, batch):
+            piece = self.series[:, starts[first] :][:, :length]
             piece = F.pad(piece, (0, length - piece.shape[1]))
             columns = self.front(piece[None])[0]  # (1, D, T) -> (..., T')
             if inner is None:
-                whole = (self.count - 1) * self.skip + reach.columns
+                whole = self.places[-1] + reach.columns
                 inner = columns.new_zeros(*columns.shape[:-1], whole)
             # Those from `begin` to `end` of the piece do not know of its edges.
-            windows = min(batch, self.count - first)
-            begin, end = reach.left, (windows - 1) * self.skip + reach.columns - reach.right
-            place = first * self.skip
+            place, last = self.places[first], self.places[min(first + batch, count) - 1]
+            begin, end = reach.left, last - place + reach.columns - reach.right
             inner[..., place + begin : place + end] = columns[..., begin:end]
         return inner
 
@@ -118,9 +118,18 @@ class StretchFeatures:
             parts.append(left[which])
         if inner is not None:
             between = reach.columns - reach.left - reach.right
-            # (..., columns) -> (..., windows, between) -> (n, ..., between)
-            views = inner[..., reach.left :].unfold(-1, between, self.skip)
-            parts.append(views[..., which, :].movedim(-2, 0))
+            # (..., columns) -> (..., places, between) -> (n, ..., between)
+            views = inner[..., reach.left :].unfold(-1, between, 1)
+            places = torch.from_numpy(self.places[numbers]).to(device)
+            parts.append(views[..., places, :].movedim(-2, 0))
         if right is not None:
             parts.append(right[which])
         return torch.cat(parts, dim=-1) if len(parts) > 1 else parts[0]
+
+
+def piece_of_windows(count: int, batch_size: int) -> int:
+    """Return how many windows a piece of the series has room for, where there are `count` in all.
+
+    Fewer than a batch are rounded up to a power of two.
+    """
+    return min(batch_size, 1 << (count - 1).bit_length())

@@ -22,8 +22,9 @@ from torch import Tensor
 from experiments.side_targets import MERGER_TIME
 from runtime.seeds import counted_seed
 from search.conditioning import make_design_noise
+from search.front_choice import place_windows
 from search.peaks import Peaks
-from search.stretch_features import StretchFeatures
+from search.stretch_features import StretchFeatures, piece_of_windows
 from search.stretch_windows import RecolouredWindows, WhitenedWindows
 
 if TYPE_CHECKING:
@@ -40,8 +41,9 @@ class WindowedScorer:
     Args:
         scorer: of windows.
         arrival: of the merger that a window shows best, s after the window begins.
-        step: seconds between the starts of successive windows. Where a part of the networks runs
-            over whole stretches, it is rounded to the columns of that part, by a tenth at most.
+        step: seconds between the starts of successive windows. Where a part of the networks that
+            sees all detectors runs over whole stretches, it is rounded to the columns of that part,
+            by a tenth at most.
         zeros: fill the channel of a missing detector with zeros, rather than with noise of its
             design curve.
         batch_size: windows scored at once.
@@ -64,9 +66,8 @@ class WindowedScorer:
         # Windows begin at multiples of so many samples.
         self.grid = scorer.decimation
         if self.fronts:
-            # Those of a front lie evenly, a whole number of its columns apart.
-            self.grid *= self.fronts[0].hop
-            self.step = self.grid / self.observation.sample_rate
+            self.step = self.fronts[0].hop * self.grid / self.observation.sample_rate
+            self.grid *= self.fronts[0].reach.stride
         self.ring = 1  # steps after which shifted strain begins anew
         self.stretch: ConditionedStretch | None = None
         self.starts = np.empty(0, np.int64)  # first samples of the windows
@@ -82,8 +83,7 @@ class WindowedScorer:
         samples = len(next(iter(stretch.strain.values())))
         hop, last = self.step * stretch.rate, (samples - size) // self.grid * self.grid
         count = int(last / hop) + 1 if samples >= size else 0
-        places = np.round(np.arange(count) * hop / self.grid)
-        self.starts = places.astype(np.int64) * self.grid
+        self.starts = place_windows(count, hop, self.grid)
         self.ring = max(round(samples / hop), count, 1)
         strain, self.clean = np.zeros((observation.num_detectors, samples), np.float32), {}
         for channel, name in enumerate(observation.detectors):
@@ -115,11 +115,11 @@ class WindowedScorer:
     @torch.inference_mode()
     def keep_features(self) -> None:
         """Keep what the networks compute of each detector alone, if it fits `KEPT_BYTES`."""
-        reach, hop, count = self.fronts[0].reach, self.fronts[0].hop, len(self.starts)
-        size = len(self.fronts) * reach.count_bytes(count, hop)
+        reach, starts = self.fronts[0].reach, self.starts // self.scorer.decimation
+        size = len(self.fronts) * reach.count_bytes(len(starts), int(starts[-1]))
         if reach.is_apart and size <= KEPT_BYTES:
             self.features = [
-                StretchFeatures(each.front, reach, self.series(), count, hop, self.batch_size)
+                StretchFeatures(each.front, reach, self.series(), starts, self.batch_size)
                 for each in self.fronts
             ]
 
@@ -176,7 +176,7 @@ class WindowedScorer:
         """
         numbers = np.flatnonzero(self.usable_windows(shown))
         runs = [numbers]
-        if self.fronts and self.fronts[0].reach.is_local and self.features is None:
+        if self.fronts and not self.fronts[0].reach.is_apart:
             follows = (np.diff(shown[:, numbers], axis=1) == 1).all(axis=0)
             runs = np.split(numbers, np.flatnonzero(~follows) + 1)
         for run in runs:
@@ -196,26 +196,24 @@ class WindowedScorer:
 
     def runs_over_stretch(self, count: int) -> bool:
         """Whether a front takes fewer samples of successive windows together than one by one."""
-        if not self.fronts or not self.fronts[0].reach.is_local:
+        if not self.fronts or self.fronts[0].reach.is_apart:
             return False
-        reach = self.fronts[0].reach
-        # 2 to the power of the bits are the windows of a piece; see `StretchFeatures.over_series`.
-        piece = min(self.batch_size, 1 << (count - 1).bit_length())
-        together = (piece - 1) * self.fronts[0].hop + reach.samples + 2 * count * reach.strip
+        reach, hop = self.fronts[0].reach, self.fronts[0].hop
+        piece = piece_of_windows(count, self.batch_size)
+        together = (piece - 1) * hop + reach.samples + 2 * count * reach.strip
         return together < count * reach.samples
 
     def features_of_run(self, front: LocalFront, shown: np.ndarray) -> Tensor:
         """Return what a front makes of windows that follow one another in all channels."""
-        count, series = shown.shape[1], self.series()
-        length = (count - 1) * front.hop + front.reach.samples
-        begins = shown[:, 0] * front.hop
+        starts = self.starts[shown] // self.scorer.decimation  # (D, n), evenly spaced
+        count, begins, series = shown.shape[1], starts[:, 0], self.series()
+        length = starts[0, -1] - starts[0, 0] + front.reach.samples
         # D times (samples,) -> (D, length), slid against each other
         slid = torch.stack(
             [row[begin : begin + length] for row, begin in zip(series, begins, strict=True)]
         )
-        features = StretchFeatures(
-            front.front, front.reach, slid, count, front.hop, self.batch_size
-        )
+        own = starts[0] - begins[0]
+        features = StretchFeatures(front.front, front.reach, slid, own, self.batch_size)
         return features.take(np.tile(np.arange(count), (len(shown), 1)))
 
     def peaks(self, shifts: Mapping[str, float], least: float) -> Peaks:

@@ -175,7 +175,7 @@ def measure_network(
 def measure(settings: BenchmarkSettings) -> Findings:
     import configs
 
-    seconds = settings.choose(cpu=300, cuda=1200, quick=12)
+    seconds = settings.choose(cpu=150, cuda=1200, quick=12)
     names = settings.choose(cpu=list(NETWORKS), cuda=list(NETWORKS), quick=["branches", "cnn1d"])
     rows: list[Measurement] = []
     for name in names:

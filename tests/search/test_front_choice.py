@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from layers.front import FrontStep
 from models1d import BranchedResNet1d, CNN1d
-from search.front_choice import agrees_with_windows, choose_fronts, choose_hop, count_products
+from search.front_choice import (
+    agrees_with_windows,
+    choose_fronts,
+    choose_hop,
+    count_products,
+    place_windows,
+)
+from search.local_front import Reach
 
 SAMPLES = 256
 
@@ -74,8 +83,18 @@ def test_what_is_apart_is_chosen_even_window_by_window() -> None:
     ("stride", "step", "hop"),
     [(1, 102.4, 102), (16, 102.4, 96), (16, 30.0, 32), (16, 23.0, None), (16, 5.0, None)],
 )
-def test_windows_lie_a_whole_number_of_columns_apart(stride, step, hop) -> None:
-    assert choose_hop(stride, step) == hop
+def test_windows_of_all_detectors_lie_whole_columns_apart(stride, step, hop) -> None:
+    reach = Reach(1024, 64, 5, stride, 3, 3, False)
+    assert choose_hop(reach, step) == hop
+    # Of each detector alone they may be uneven.
+    apart = dataclasses.replace(reach, is_apart=True)
+    assert choose_hop(apart, step) == (step if step >= stride else None)
+
+
+def test_windows_begin_with_columns() -> None:
+    assert place_windows(5, 25.6, 16).tolist() == [0, 32, 48, 80, 96]
+    assert place_windows(4, 102.4, 1).tolist() == [0, 102, 205, 307]
+    assert place_windows(0, 102.4, 1).tolist() == []
 
 
 class Stairs(nn.Module):

@@ -15,6 +15,7 @@ from spectrograms.learned_front_ends import CNNSpectrogram
 from spectrograms.wavelets import ComplexMorletCWT, RickerCWT
 
 SAMPLES, HOP, COUNT = 512, 32, 23
+STARTS = np.arange(COUNT) * HOP
 RATE = 512
 
 
@@ -61,7 +62,7 @@ def make_features(front: nn.Module, batch_size: int) -> tuple[StretchFeatures, T
     reach = probe.reach()
     assert reach.is_local
     with torch.inference_mode():
-        features = StretchFeatures(front, reach, series, COUNT, HOP, batch_size)
+        features = StretchFeatures(front, reach, series, STARTS, batch_size)
         return features, front(windows)
 
 
@@ -71,7 +72,7 @@ def test_a_few_windows(count: int) -> None:
     probe = Probe(2, SAMPLES, "cpu")
     probe.advance(front)
     series = torch.randn(2, (count - 1) * HOP + SAMPLES)
-    features = StretchFeatures(front, probe.reach(), series, count, HOP, 256)
+    features = StretchFeatures(front, probe.reach(), series, STARTS[:count], 256)
     expected = front(series.unfold(-1, SAMPLES, HOP).transpose(0, 1).contiguous())
     found = features.take(np.tile(np.arange(count), (2, 1)))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=3e-6)
@@ -100,6 +101,20 @@ def test_each_detector_shows_windows_of_its_own() -> None:
         )
 
 
+def test_windows_need_not_lie_evenly() -> None:
+    torch.manual_seed(0)
+    front = morlet()
+    probe = Probe(2, SAMPLES, "cpu")
+    probe.advance(front)
+    starts = np.array([0, 24, 56, 80, 160, 168, 400])  # multiples of the stride
+    series = torch.randn(2, 400 + SAMPLES)
+    features = StretchFeatures(front, probe.reach(), series, starts, 3)
+    shown = np.array([[6, 0, 3], [1, 5, 4]])
+    windows = [[series[d, starts[k] :][:SAMPLES] for d, k in enumerate(pair)] for pair in shown.T]
+    expected = front(torch.stack([torch.stack(pair) for pair in windows]))
+    torch.testing.assert_close(features.take(shown), expected, rtol=1e-4, atol=3e-6)
+
+
 def test_whole_windows_of_what_is_apart() -> None:
     """A front that sees all of a window, but one detector at a time."""
 
@@ -109,7 +124,7 @@ def test_whole_windows_of_what_is_apart() -> None:
     torch.manual_seed(1)
     series = torch.randn(2, (COUNT - 1) * HOP + SAMPLES)
     reach = Reach(SAMPLES, SAMPLES, 2, 1, SAMPLES, 0, True)
-    features = StretchFeatures(centred, reach, series, COUNT, HOP, 4)
+    features = StretchFeatures(centred, reach, series, STARTS, 4)
     windows = series.unfold(-1, SAMPLES, HOP)
     found = features.take(np.array([[2, 3], [9, 10]]))
     expected = [centred(windows[d, [a, b]][:, None]) for d, (a, b) in enumerate([(2, 3), (9, 10)])]
@@ -126,5 +141,5 @@ def test_a_front_runs_less_often_than_windows_would() -> None:
 
     features, _ = make_features(inner.eval(), 64)
     assert features.reach.work(HOP) < 0.2
-    StretchFeatures(counted, features.reach, torch.randn(2, 2000), 40, HOP, 64)
+    StretchFeatures(counted, features.reach, torch.randn(2, 2000), np.arange(40) * HOP, 64)
     assert sum(taken) < 0.3 * 40 * 2 * SAMPLES

@@ -229,19 +229,27 @@ def test_a_joint_front_runs_over_each_slid_stretch(stretch) -> None:
     assert 0 < counted.samples < 0.5 * len(scorer.starts) * 2 * SIZE
 
 
-def test_the_step_is_a_whole_number_of_columns() -> None:
+def test_windows_begin_with_the_columns_of_fronts(stretch) -> None:
+    """Those of each detector alone may be uneven, those of all detectors may not."""
     scorer = WindowedScorer(NetworkScores(branched()), 0.75)
+    scorer.prepare(stretch)
     stride = 2 * scorer.fronts[0].reach.stride
     assert scorer.fronts[0].reach.is_local
-    assert scorer.step * PAIR.sample_rate == round(102.4 / stride) * stride
+    assert scorer.step == pytest.approx(0.1)
+    assert (scorer.starts % stride == 0).all()
+    assert np.abs(scorer.starts - np.arange(191) * 102.4).max() <= stride / 2
+    scorer = WindowedScorer(NetworkScores(plain()), 0.75)
+    scorer.prepare(stretch)
+    assert scorer.step * PAIR.sample_rate == 102
+    assert (scorer.starts == np.arange(len(scorer.starts)) * 102).all()
 
 
 def test_what_a_short_step_leaves_of_fronts() -> None:
     """Columns are too far apart for a step of three samples: branches are given windows."""
     scorer = WindowedScorer(NetworkScores(branched()), 0.75, step=6.1 / 1024)
     assert not scorer.fronts[0].reach.is_local
-    assert scorer.step * PAIR.sample_rate == 6
-    scorer = WindowedScorer(NetworkScores(branched()), 0.75, step=1 / 1024)
+    assert scorer.step == pytest.approx(6.1 / 1024)
+    scorer = WindowedScorer(NetworkScores(plain()), 0.75, step=1 / 1024)
     assert scorer.fronts == []
     assert scorer.step == 1 / 1024
 
@@ -264,7 +272,7 @@ def test_the_ring_is_that_of_the_stretch(stretch) -> None:
 
 
 def test_the_shifts_that_are_applied_are_said(stretch) -> None:
-    scorer = WindowedScorer(NetworkScores(branched()), 0.75)
+    scorer = WindowedScorer(NetworkScores(plain()), 0.75)
     scorer.prepare(stretch)
     step = scorer.step
     assert step != 0.1
