@@ -82,6 +82,11 @@ KEYS = {
         for name in ("branches", "cnn1d")
         for kind in ("zero_lag", "slide")
     ],
+    "windowed": [
+        f"windowed.{name}.{kind}"
+        for name in ("branches", "cnn1d")
+        for kind in ("zero_lag", "slide")
+    ],
     "mixed_precision": [
         f"mixed_precision.{name}"
         for name in (
