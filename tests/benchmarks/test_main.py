@@ -18,7 +18,7 @@ from benchmarks.harness.measurements import Measurement
 from benchmarks.harness.result_files import load_results
 from benchmarks.models1d import grouped_convolution, matched_filter
 from benchmarks.runtime import command_line
-from benchmarks.search import engine
+from benchmarks.search import engine, windowed
 from benchmarks.signal_transforms import preparation
 from benchmarks.simulation import continuous_strain, simulating, training_noise
 from benchmarks.spectrograms import cqt, cwt, cwt_width
@@ -42,6 +42,7 @@ MODULES = {
     "training_noise": training_noise,
     "continuous_strain": continuous_strain,
     "engine": engine,
+    "windowed": windowed,
     "mixed_precision": mixed_precision,
 }
 
@@ -77,11 +78,6 @@ KEYS = {
     ],
     "continuous_strain": ["continuous_strain.rate", "continuous_strain.noise"],
     "engine": ["engine.zero_lag", "engine.slide"],
-    "windowed": [
-        f"windowed.{name}.{kind}"
-        for name in ("branches", "cnn1d")
-        for kind in ("zero_lag", "slide")
-    ],
     "windowed": [
         f"windowed.{name}.{kind}"
         for name in ("branches", "cnn1d")
