@@ -321,6 +321,8 @@ def identify_search(
     arrival = population_of(config).middle_arrival(search.observation.window)
     identity = {
         "scoring": SCORING,
+        # A front that the device decides on may have rounded it.
+        "window step": getattr(search.scorer, "step", None),
         "networks": digest_weights(config, weights),
         "network settings": scoring_settings(to_plain(config)),
         "views": list(views),

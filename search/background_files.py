@@ -11,7 +11,15 @@ from runtime.errors import UserError
 from search.search_file import SearchFile, read_search_file
 
 # What decides the score of a trigger, and how many triggers noise makes.
-RANKING = ("scoring", "networks", "network settings", "views", "observation", "arrival")
+RANKING = (
+    "scoring",
+    "window step",
+    "networks",
+    "network settings",
+    "views",
+    "observation",
+    "arrival",
+)
 RANKING_SETTINGS = ("step", "cluster", "psd_every", "gate_snr", "zeros")
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from layers.front import FrontStep
 from runtime.float32_precision import full_precision
-from search.local_front import TOLERANCE, Probe, Reach, join_reaches
+from search.local_front import REFUSALS, TOLERANCE, Probe, Reach, check_memory, join_reaches
 from search.stretch_features import StretchFeatures
 
 MOST_WORK = 0.75  # of that on whole windows, for which a front still runs over stretches
-# By which share the step between windows may change, to be a whole number of a front's columns.
+# The step between windows may change by this share, to be a whole number of a front's columns.
 STEP_CHANGE = 0.1
 CHECKED_WINDOWS = 3
 
@@ -137,11 +137,17 @@ def agrees_with_windows(
     reach = front.reach
     generator = torch.Generator().manual_seed(1)
     starts = place_windows(CHECKED_WINDOWS, front.hop, reach.stride)
+    if reach.is_apart and reach.is_local:  # windows may begin with any column
+        starts = np.append(starts, starts[-1] + reach.stride)
     series = torch.randn(detectors, starts[-1] + reach.samples, generator=generator).to(device)
     windows = torch.stack([series[:, start : start + reach.samples] for start in starts])
-    shown = np.tile(np.arange(CHECKED_WINDOWS), (detectors, 1))
+    shown = np.tile(np.arange(len(starts)), (detectors, 1))
     with full_precision(torch.device(device).type):
         expected = front.front(windows)
-        features = StretchFeatures(front.front, reach, series, starts, 2)
+        try:
+            features = StretchFeatures(front.front, reach, series, starts, 2)
+        except REFUSALS as error:
+            check_memory(error)
+            return False
     allowed = 3 * TOLERANCE * float(expected.abs().max())
     return bool(((features.take(shown) - expected).abs() <= allowed).all())

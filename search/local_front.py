@@ -25,7 +25,20 @@ from runtime.float32_precision import full_precision
 # Of the largest value: columns that differ by more are not the same. Sums of float32 in another
 # order differ by a tenth of it.
 TOLERANCE = 1e-5
-PROBES = 2  # windows of noise that show how far a front sees
+# Windows of noise that show how far a front sees, the second half of them ten times as loud: what
+# a maximum or a threshold takes is not the same in all of them.
+PROBES = 8
+LOUD = 10.0
+
+
+# What a front may raise that does not take strain of another length than a window's.
+REFUSALS = (RuntimeError, UserError, ValueError, IndexError, AssertionError)
+
+
+def check_memory(error: Exception) -> None:
+    """Raise an error again that says that memory ran out, which is no refusal of a length."""
+    if isinstance(error, torch.cuda.OutOfMemoryError) or "allocate memory" in str(error):
+        raise error
 
 
 @dataclass(frozen=True)
@@ -106,6 +119,7 @@ class Probe:
         # Noise from a generator of its own: nothing else that is drawn depends on this.
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(PROBES, detectors, 3 * samples, generator=generator).to(device)
+        noise[PROBES // 2 :] *= LOUD
         self.detectors, self.samples, self.device = detectors, samples, torch.device(device)
         self.wide: Tensor | None = noise
         self.window = noise[..., samples : 2 * samples].contiguous()
@@ -125,14 +139,16 @@ class Probe:
                 self.changed = []  # the detectors have met
             try:
                 self.wide = None if self.wide is None else step(self.wide)
-            except (RuntimeError, UserError):
+            except REFUSALS as error:
+                check_memory(error)
                 self.wide = None  # it takes windows alone, such as one with a table of positions
 
     def reach(self) -> Reach:
         """Return how far the steps see."""
         own = self.window
         columns, is_apart = own.shape[-1], bool(self.changed)
-        allowed = TOLERANCE * float(own.abs().max())
+        # of each probe, (B, ..., 1)
+        allowed = TOLERANCE * own.abs().amax(tuple(range(1, own.dim())), keepdim=True)
         for channel, changed in enumerate(self.changed):
             change = (changed - own).abs() > allowed
             change[:, channel] = False

@@ -107,7 +107,7 @@ class StretchScorer(Protocol):
 def applied_shifts(scorer: StretchScorer, shifts: Mapping[str, float]) -> Mapping[str, float]:
     """Return by how much a scorer shifts the detectors where some shifts are asked for, s.
 
-    A scorer that rounds them by more than an arrival time is known to says so in `applied_shifts`.
+    A scorer whose rounding is coarser than its arrival times has a method `applied_shifts`.
     """
     own = getattr(scorer, "applied_shifts", None)
     return shifts if own is None else own(shifts)

@@ -31,7 +31,7 @@ from transforms import Whiten
 if TYPE_CHECKING:
     from search.conditioned_stretch import ConditionedStretch
 
-KEPT_BYTES = 2**29
+KEPT_WINDOWS_BYTES = 2**29
 SCALED_WINDOWS = 256  # of a stretch, that the scale of its whitening is measured in
 
 
@@ -151,8 +151,8 @@ class Recolouring(Protocol):
 class RecolouredWindows:
     """Windows that are whitened and recoloured one by one, each detector's by one matrix.
 
-    They are computed once and kept if they fit `KEPT_BYTES`, which are half an hour of three
-    detectors for ten windows of 2,048 samples a second. Otherwise every slide computes its own.
+    They are computed once and kept if they fit `KEPT_WINDOWS_BYTES`, which are 18 minutes of three
+    detectors for ten windows of 4,096 samples a second. Otherwise every slide computes its own.
 
     Args:
         scorer: recolours the windows.
@@ -191,7 +191,7 @@ class RecolouredWindows:
         if count == 0:
             return
         one = sum(value.element_size() * value.numel() for value in numbered([0]).values())
-        if count * one <= KEPT_BYTES:
+        if count * one <= KEPT_WINDOWS_BYTES:
             edges = range(batch_size, count, batch_size)
             parts = [numbered(part) for part in np.split(np.arange(count), edges)]
             # (n, D, time) -> by channel (n, time)

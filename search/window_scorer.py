@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from configuration.class_with_arguments import Part
+from configuration.class_with_arguments import Part, thaw
 from configuration.config_class import ConfigMeta
 from experiments.building import build_model, build_transforms, observation_of
 from experiments.observation_record import (
@@ -42,6 +42,7 @@ from transforms import Compose, DropChannel, Normalize, Scale, Whiten
 # with the scores of an earlier version, nor take its background.
 # 2: whitened noise has unit power where there is any, and windows are cut from whitened stretches.
 SCORING = 2
+WHITENED_BY = ("psds", "matrices")  # parameters of `Whiten`
 
 
 def scoring_settings(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,13 +171,20 @@ def build_adapted_transforms(
         else np.eye(observation.num_samples)
         for name in observation.detectors
     ]
+    # Recoloured noise has the design's curves, whichever PSDs the training whitened by.
+    own = [
+        Part(Whiten, **{k: v for k, v in thaw(part.params).items() if k not in WHITENED_BY})
+        if part.cls is Whiten
+        else part
+        for part in parts or ()
+    ]
     # A data set's norm_factor comes before its transforms; here it follows the recolouring.
     scale = [Normalize(factors=norm_factor)] if norm_factor is not None else []
     recolour = [
         Whiten(matrices=matrices, unit=STRAIN_UNIT, observation=observation),
         Scale(STRAIN_UNIT),
     ]
-    return Compose(recolour), Compose([*scale, *build_transforms(parts or (), observation)])
+    return Compose(recolour), Compose([*scale, *build_transforms(own, observation)])
 
 
 def find_whole_whitenings(

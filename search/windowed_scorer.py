@@ -6,8 +6,8 @@ part is of each detector alone, such as a branch or a spectrogram, it serves all
 slide runs what follows. Where it sees all detectors, every slide runs it over the slid stretch. The
 rest of a network, further transforms and views are computed window by window.
 
-Memory: what is of each detector alone is kept for all slides of a stretch if it fits `KEPT_BYTES`.
-Otherwise every slide computes it.
+Memory: what is of each detector alone is kept for all slides of a stretch if it fits
+`KEPT_FEATURES_BYTES`. Otherwise every slide runs whole networks, window by window.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from search.front_choice import LocalFront
     from search.window_scorer import WindowScorer
 
-KEPT_BYTES = 2**29
+KEPT_FEATURES_BYTES = 2**29
 
 
 class WindowedScorer:
@@ -114,10 +114,10 @@ class WindowedScorer:
 
     @torch.inference_mode()
     def keep_features(self) -> None:
-        """Keep what the networks compute of each detector alone, if it fits `KEPT_BYTES`."""
+        """Keep what networks compute of each detector alone, if it fits `KEPT_FEATURES_BYTES`."""
         reach, starts = self.fronts[0].reach, self.starts // self.scorer.decimation
         size = len(self.fronts) * reach.count_bytes(len(starts), int(starts[-1]))
-        if reach.is_apart and size <= KEPT_BYTES:
+        if reach.is_apart and size <= KEPT_FEATURES_BYTES:
             self.features = [
                 StretchFeatures(each.front, reach, self.series(), starts, self.batch_size)
                 for each in self.fronts
@@ -132,7 +132,11 @@ class WindowedScorer:
         steps = self.steps_of(shifts)
         # The noise that stands for a missing detector is not shifted.
         offsets = [steps.get(name, 0) for name in self.observation.detectors]
-        return (np.arange(len(self.starts)) + np.array(offsets)[:, None]) % self.ring
+        shown = (np.arange(len(self.starts)) + np.array(offsets)[:, None]) % self.ring
+        if any(shifts.values()) and len({each % self.ring for each in steps.values()}) < len(steps):
+            # Rounded to steps, two detectors show what they recorded together: no background.
+            shown[:] = len(self.starts)
+        return shown
 
     def steps_of(self, shifts: Mapping[str, float]) -> dict[str, int]:
         """Return the shift of each detector with strain in whole steps."""

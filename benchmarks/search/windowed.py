@@ -115,6 +115,8 @@ def measure_network(
     """Return the rows of one network."""
     scorer = WindowScorer(config, [], settings.device)
     scorer.networks = [build_model(config).to(settings.device).eval()]
+    # The other side applies all transforms to the strain at once.
+    assert [len(chain) for chain in scorer.transforms.values()] == [0]
     stretch = simulate_stretch(config, seconds)
     ours = WindowedScorer(scorer, arrival=1.0, step=STEP, batch_size=BATCH)
     theirs = WindowsOfNetwork(config, scorer, stretch)

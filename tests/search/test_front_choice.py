@@ -111,6 +111,42 @@ def test_a_stride_that_is_hidden_is_found() -> None:
     assert not agrees_with_windows(found._replace(hop=10), 2)
 
 
+def test_a_hidden_stride_of_what_is_apart_is_found() -> None:
+    """Windows of 64.1 samples begin at multiples of 64 at first."""
+
+    def apart(x: Tensor) -> Tensor:
+        return x[..., ::64].repeat_interleave(64, -1)[:, :, None] * 2
+
+    network = Chain()
+    network.front_steps = lambda: [FrontStep(apart, lambda y: y.mean((1, 2, 3))[:, None])]
+    assert choose_fronts([network], 2, 1024, 64.1) == []
+
+
+@pytest.mark.parametrize("error", [ValueError, IndexError, AssertionError, RuntimeError])
+def test_a_front_that_refuses_long_strain_is_given_windows(error: type[Exception]) -> None:
+    def picky(x: Tensor) -> Tensor:
+        if x.shape[-1] != SAMPLES:
+            raise error("one length only")
+        return torch.stack([x, -x], dim=2)  # of each detector alone
+
+    network = Chain()
+    network.front_steps = lambda: [FrontStep(picky, lambda y: y.mean((1, 2, 3))[:, None])]
+    (found,) = choose_fronts([network], 2, SAMPLES, 16)
+    assert not found.reach.is_local
+
+
+def test_memory_that_runs_out_is_no_refusal() -> None:
+    def greedy(x: Tensor) -> Tensor:
+        if x.shape[-1] != SAMPLES:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return x
+
+    network = Chain()
+    network.front_steps = lambda: [FrontStep(greedy, lambda y: y.mean((1, 2))[:, None])]
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        choose_fronts([network], 2, SAMPLES, 16)
+
+
 def test_branches_of_any_window_are_chosen() -> None:
     """The stride divides no window of 1,000 samples: the branches are given windows."""
     torch.manual_seed(0)
@@ -120,12 +156,19 @@ def test_branches_of_any_window_are_chosen() -> None:
     assert not found.reach.is_local
 
 
-def test_networks_of_several_folds_share_a_reach() -> None:
+@pytest.mark.parametrize("narrow", [0, 2])
+def test_networks_of_several_folds_share_the_furthest_reach(narrow: int) -> None:
     torch.manual_seed(0)
-    networks = [CNN1d().eval() for _ in range(3)]
+    networks = [CNN1d(kernel_size=7).eval() for _ in range(3)]
+    (alone,) = choose_fronts(networks[1:2], 3, SAMPLES, 16)
+    with torch.no_grad():
+        for layer in networks[narrow].feature_layers()[::3]:
+            layer.weight[..., [0, -1]] = 0  # this fold sees less
+    (less,) = choose_fronts([networks[narrow]], 3, SAMPLES, 16)
+    assert less.reach.left < alone.reach.left
     found = choose_fronts(networks, 3, SAMPLES, 16)
     assert [each.steps[0] for each in found] == [each.features[0] for each in networks]
-    assert len({each.reach for each in found}) == 1
+    assert {each.reach for each in found} == {alone.reach}
 
 
 def test_probing_draws_nothing_and_changes_nothing() -> None:

@@ -36,6 +36,12 @@ def test_a_convolution_sees_its_kernel(size: int, stride: int, padding: int) -> 
     assert not found.is_apart
 
 
+@pytest.mark.parametrize("detectors", [1, 2, 3])
+def test_a_maximum_sees_all_that_it_chooses_from(detectors: int) -> None:
+    found = reach_of(nn.MaxPool1d(5, 1, 2), detectors)
+    assert (found.left, found.right) == (2, 2)
+
+
 def test_a_wavelet_sees_its_support() -> None:
     cwt = ComplexMorletCWT(2.0, 256, 20, 120, 8, stride=4)
     found = reach_of(cwt)

@@ -77,6 +77,14 @@ def whitened(**changes) -> ConfigMeta:
     return ConfigMeta("Child", (Demo,), changes, register=False)
 
 
+def test_recoloured_noise_is_whitened_by_its_own_curve(design, strain):
+    """Whichever PSDs the training whitened by: the noise that comes out is white."""
+    psd = np.ones(COMPETITION.num_samples + 1) * 1e-46
+    parts = [Part(Whiten, psds=[psd] * 3, sr=COMPETITION.sample_rate, decimate=2)]
+    white = adapt(parts, design)(strain)
+    assert float(white.std()) == pytest.approx(0.988, abs=0.02)
+
+
 def test_which_configs_have_stretches_whitened_as_a_whole() -> None:
     found = find_whole_whitenings(Demo, COMPETITION)
     assert found == {"waveform": WholeWhitening(2, Band(20.0, 500.0, 8))}

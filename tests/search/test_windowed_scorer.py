@@ -110,7 +110,7 @@ def test_windows_are_recoloured_once_for_all_slides(stretch, monkeypatch) -> Non
     scores = [kept.window_scores(shifts)[0] for shifts in slides]
     windows = len(kept.starts)
     assert kept.scorer.conditioned == windows + 1  # one tells how large they are
-    monkeypatch.setattr(stretch_windows, "KEPT_BYTES", 1000)
+    monkeypatch.setattr(stretch_windows, "KEPT_WINDOWS_BYTES", 1000)
     again = WindowedScorer(RecolouredProduct(), arrival=0.75)
     again.prepare(stretch)
     for shifts, expected in zip(slides, scores, strict=True):
@@ -193,7 +193,7 @@ def test_fronts_over_stretches_give_the_scores_of_windows(
     holed, monkeypatch, make, keeps: bool, batch_size: int
 ) -> None:
     if not keeps:
-        monkeypatch.setattr(windowed_scorer, "KEPT_BYTES", 0)
+        monkeypatch.setattr(windowed_scorer, "KEPT_FEATURES_BYTES", 0)
     fronts = WindowedScorer(NetworkScores(make(), make()), 0.75, batch_size=batch_size)
     assert len(fronts.fronts) == 2
     fronts.prepare(holed)
@@ -269,6 +269,16 @@ def test_the_ring_is_that_of_the_stretch(stretch) -> None:
     assert np.flatnonzero(usable).tolist() == list(range(9, 191))
     assert (shown[1, usable] == shown[0, usable] - 9).all()
     assert scorer.live_time({"L1": 19.1}) == pytest.approx(18.2)
+
+
+@pytest.mark.parametrize("shifts", [{"L1": 0.03}, {"L1": 19.97}, {"H1": 5.0, "L1": 5.04}])
+def test_shifts_of_less_than_a_step_are_no_background(stretch, shifts) -> None:
+    scorer = WindowedScorer(LoudestProduct(), 0.75)
+    scorer.prepare(stretch)
+    assert scorer.live_time(shifts) == 0
+    assert len(scorer.peaks(shifts, -1e9)) == 0
+    assert scorer.live_time({"L1": 0.06}) > 15
+    assert scorer.live_time({}) == scorer.live_time({"L1": 0.0}) > 19
 
 
 def test_the_shifts_that_are_applied_are_said(stretch) -> None:
