@@ -27,9 +27,10 @@ def find_other_ranking(one: Mapping[str, Any], other: Mapping[str, Any]) -> list
     """Return in which respects two searches, by their identities, rank triggers differently."""
     different = [name for name in RANKING if one.get(name) != other.get(name)]
     own, theirs = one.get("settings", {}), other.get("settings", {})
-    return different + [
-        f"--{name}" for name in RANKING_SETTINGS if own.get(name) != theirs.get(name)
-    ]
+    flags = [f"--{name}" for name in RANKING_SETTINGS if own.get(name) != theirs.get(name)]
+    if "--step" in flags and "window step" in different:
+        different.remove("window step")  # the flag says so
+    return different + flags
 
 
 def read_background_files(

@@ -12,6 +12,7 @@ Memory: what is of each detector alone is kept for all slides of a stretch if it
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
@@ -133,9 +134,11 @@ class WindowedScorer:
         # The noise that stands for a missing detector is not shifted.
         offsets = [steps.get(name, 0) for name in self.observation.detectors]
         shown = (np.arange(len(self.starts)) + np.array(offsets)[:, None]) % self.ring
-        if any(shifts.values()) and len({each % self.ring for each in steps.values()}) < len(steps):
-            # Rounded to steps, two detectors show what they recorded together: no background.
-            shown[:] = len(self.starts)
+        for one, other in itertools.combinations(steps, 2):
+            together = (steps[one] - steps[other]) % self.ring == 0
+            if together and shifts.get(one, 0.0) != shifts.get(other, 0.0):
+                # Rounded to steps, they show what they recorded together: no background.
+                shown[:] = len(self.starts)
         return shown
 
     def steps_of(self, shifts: Mapping[str, float]) -> dict[str, int]:
