@@ -29,8 +29,6 @@ TOLERANCE = 1e-5
 # a maximum or a threshold takes is not the same in all of them.
 PROBES = 8
 LOUD = 10.0
-
-
 # What a front may raise that does not take strain of another length than a window's.
 REFUSALS = (RuntimeError, UserError, ValueError, IndexError, AssertionError)
 

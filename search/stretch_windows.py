@@ -55,9 +55,9 @@ class WholeWhitening:
         """
         params = thaw(part.params)
         plain = {"sr": observation.sample_rate, "unit": STRAIN_UNIT, "always_apply": True}
-        rest = {key: value for key, value in params.items() if value != plain.get(key, params)}
+        rest = {key for key, value in params.items() if key not in plain or value != plain[key]}
         known = {"band", "order", "decimate", "psds", "matrices"}
-        if part.cls is not Whiten or not rest.keys() <= known:
+        if part.cls is not Whiten or not rest <= known:
             return None
         decimate, band = int(params.get("decimate", 1)), params.get("band")
         if observation.num_samples % decimate:
